@@ -1,0 +1,185 @@
+/* Timers form one list sorted by deadline: a daemon has a handful, and most
+ * are set further out than those that wait, so insertion from the front is
+ * short. epoll_wait gets its time-out from the first. */
+#include "loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <time.h>
+
+static uint64_t now_ms(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+uint64_t clock_ms(void)
+{
+	/* One more, because 0 means that a timer is idle. */
+	return now_ms(CLOCK_MONOTONIC) + 1;
+}
+
+uint64_t clock_boot_ms(void)
+{
+	return now_ms(CLOCK_BOOTTIME);
+}
+
+int loop_init(struct loop *loop)
+{
+	*loop = (struct loop){ .epoll_fd = epoll_create1(EPOLL_CLOEXEC) };
+	return loop->epoll_fd < 0 ? -errno : 0;
+}
+
+int watch_add(struct loop *loop, struct watch *w, int fd, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = w };
+
+	w->fd = fd;
+	w->events = events;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0) {
+		w->fd = -1;
+		return -errno;
+	}
+	return 0;
+}
+
+int watch_events(struct loop *loop, struct watch *w, uint32_t events)
+{
+	struct epoll_event e = { .events = events, .data.ptr = w };
+
+	if (w->events == events)
+		return 0;
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, w->fd, &e) < 0)
+		return -errno;
+	w->events = events;
+	return 0;
+}
+
+void watch_del(struct loop *loop, struct watch *w)
+{
+	if (w->fd < 0)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+	w->fd = -1;
+	for (int i = loop->i_batch; i < loop->n_batch; i++)
+		if (loop->batch[i].data.ptr == w)
+			loop->batch[i].data.ptr = NULL;
+}
+
+void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms)
+{
+	struct timer **p = &loop->timers;
+
+	timer_cancel(t);
+	t->deadline_ms = clock_ms() + delay_ms;
+	while (*p && (*p)->deadline_ms <= t->deadline_ms)
+		p = &(*p)->next;
+	t->next = *p;
+	t->prevp = p;
+	if (t->next)
+		t->next->prevp = &t->next;
+	*p = t;
+}
+
+void timer_cancel(struct timer *t)
+{
+	if (!t->deadline_ms)
+		return;
+	*t->prevp = t->next;
+	if (t->next)
+		t->next->prevp = t->prevp;
+	t->deadline_ms = 0;
+	t->next = NULL;
+	t->prevp = NULL;
+}
+
+static int wait_ms(const struct loop *loop, int max_wait_ms)
+{
+	uint64_t now, left;
+
+	if (!loop->timers)
+		return max_wait_ms;
+	now = clock_ms();
+	if (loop->timers->deadline_ms <= now)
+		return 0;
+	left = loop->timers->deadline_ms - now;
+	if (left > INT_MAX)
+		left = INT_MAX;
+	if (max_wait_ms >= 0 && left > (uint64_t)max_wait_ms)
+		return max_wait_ms;
+	return (int)left;
+}
+
+/* Only those due at entry: a callback that sets a timer of 0 ms must not keep
+ * the descriptors waiting. */
+static void timers_fire(struct loop *loop)
+{
+	uint64_t now = clock_ms();
+
+	while (loop->timers && loop->timers->deadline_ms <= now) {
+		struct timer *t = loop->timers;
+
+		timer_cancel(t);
+		t->fire(t);
+		if (loop->stopped)
+			return;
+	}
+}
+
+int loop_once(struct loop *loop, int max_wait_ms)
+{
+	int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH,
+			   wait_ms(loop, max_wait_ms));
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	loop->n_batch = n > 0 ? n : 0;
+	for (loop->i_batch = 0; loop->i_batch < loop->n_batch;) {
+		struct epoll_event *e = &loop->batch[loop->i_batch++];
+		struct watch *w = e->data.ptr;
+
+		if (w)
+			w->ready(w, e->events);
+		if (loop->stopped)
+			break;
+	}
+	loop->n_batch = 0;
+	if (!loop->stopped)
+		timers_fire(loop);
+	return 0;
+}
+
+int loop_run(struct loop *loop)
+{
+	while (!loop->stopped) {
+		int err = loop_once(loop, -1);
+
+		if (err < 0)
+			return err;
+	}
+	return loop->exit_code;
+}
+
+void loop_stop(struct loop *loop, int exit_code)
+{
+	loop->stopped = true;
+	loop->exit_code = exit_code;
+}
+
+int signal_fd(const int *signals)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	for (; *signals; signals++)
+		sigaddset(&set, *signals);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}

@@ -1,0 +1,84 @@
+/* The messages that `zrun serve` answers on /run/zooid/zrun.sock (seqpacket):
+ * the one privileged hand of a node, and its policy point (DESIGN §4).
+ *
+ * Whoever asks, these hold: a root file system is named by image digest, never
+ * by path; bind sources lie beneath /data/volumes; namespaces are private;
+ * capabilities are at most OCI's default. A config that asks for more is
+ * refused with -EPERM and a message that names the JSON path. */
+#ifndef ZRUN_SERVE_H
+#define ZRUN_SERVE_H
+
+#include <stdint.h>
+
+#include "base/ipc.h"
+
+#define ZRUN_ID_SIZE 64
+#define ZRUN_DIGEST_SIZE 72 /* "sha256:" + 64 hex digits + NUL */
+#define ZRUN_TEXT_SIZE 256
+#define ZRUN_CONFIG_MAX (1 << 20)
+
+enum zrun_verb {
+	/* Creates and starts container `id` from the OCI config in the sealed
+	 * memfd sent along; its root is an overlay over the layers of image
+	 * `digest` (an OCI image manifest in the store), with a writable layer
+	 * of its own that lives as long as the container. `note` is kept with
+	 * the pidfd in init. Replies once the process has called execve, with
+	 * its pid. Output goes to pipes that init holds (kind OUTPUT, n 1 and
+	 * 2). The exit is told by init. znode. */
+	ZRUN_START = 1,
+	/* Sends signal `arg` to the first process of `id`, or with
+	 * ZRUN_KILL_ALL to every process. znode. */
+	ZRUN_KILL,
+	/* Removes cgroup, mounts, writable layer of an ended container.
+	 * -EBUSY while it runs, -ENOENT. znode. */
+	ZRUN_DELETE,
+	/* Starts the process described by the OCI process object in the memfd
+	 * inside `id`; fds 1.. of the message become its 0, 1, 2. Its parent
+	 * is init; the reply carries a pidfd. znode. */
+	ZRUN_EXEC,
+	/* Copies image `digest` out of the OCI layout in directory `path`,
+	 * beneath the ZOOID partition, into the image store: the manifest,
+	 * config and layers are verified, layers unpacked in the confined
+	 * worker. Replies when all is on stable storage. A layer already
+	 * there is not unpacked again. znode. */
+	ZRUN_UNPACK,
+	/* Removes image `digest` and the layers that no other image has.
+	 * znode. */
+	ZRUN_FORGET,
+	/* Replies with up to `arg` TCP sockets (at most ZRUN_SOCKETS_MAX)
+	 * made inside the network namespace of `id`, each with IP_TRANSPARENT
+	 * and the mark set, so that znet may bind it to a client's address.
+	 * flags: ZRUN_SOCKETS_V6 for AF_INET6. znet. */
+	ZRUN_SOCKETS,
+	/* Container number `arg` of those that exist, in any order:
+	 * reply.id, pid, text = state as in the OCI specification.
+	 * -ENOENT past the end. znode, console. */
+	ZRUN_LIST,
+};
+
+enum {
+	ZRUN_KILL_ALL = 1,
+	ZRUN_SOCKETS_V6 = 1,
+	ZRUN_SOCKETS_MAX = 16,
+};
+
+struct zrun_request {
+	struct ipc_head head; /* verb: enum zrun_verb */
+	uint32_t arg;
+	uint32_t flags;
+	char id[ZRUN_ID_SIZE];
+	char digest[ZRUN_DIGEST_SIZE];
+	char path[ZRUN_TEXT_SIZE];
+	uint8_t note[192]; /* INIT_NOTE_SIZE */
+};
+
+struct zrun_reply {
+	struct ipc_head head; /* verb: that of the request */
+	int32_t error;	      /* 0 or -errno */
+	uint32_t pid;
+	char id[ZRUN_ID_SIZE];
+	char text[ZRUN_TEXT_SIZE]; /* one line that names the object and the
+				    * reason when error is set */
+};
+
+#endif
