@@ -16,6 +16,7 @@
 #define ZRUN_DIGEST_SIZE 72 /* "sha256:" + 64 hex digits + NUL */
 #define ZRUN_TEXT_SIZE 256
 #define ZRUN_CONFIG_MAX (1 << 20)
+#define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
 
 enum zrun_verb {
 	/* Creates and starts container `id` from the OCI config in the sealed
@@ -24,7 +25,14 @@ enum zrun_verb {
 	 * of its own that lives as long as the container. `note` is kept with
 	 * the pidfd in init. Replies once the process has called execve, with
 	 * its pid. Output goes to pipes that init holds (kind OUTPUT, n 1 and
-	 * 2). The exit is told by init. znode. */
+	 * 2). The exit is told by init. znode.
+	 *
+	 * What the config says beyond the OCI text: annotation
+	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`;
+	 * root.path is ignored; process.user.username, when there, is the
+	 * image's User ("name", "name:group", "1000", "1000:100") that serve
+	 * resolves in /etc/passwd and /etc/group of the root, in place of
+	 * uid, gid and additionalGids. */
 	ZRUN_START = 1,
 	/* Sends signal `arg` to the first process of `id`, or with
 	 * ZRUN_KILL_ALL to every process. znode. */

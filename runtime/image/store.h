@@ -1,0 +1,101 @@
+/* The image store of a node: an OCI layout of verified blobs and one unpacked
+ * tree per layer.
+ *
+ *	/data/images/oci-layout, index.json	index.json lists the images that
+ *						are whole, by manifest digest
+ *	/data/images/blobs/sha256/HEX		manifests, configs, layers' blobs
+ *	/data/layers/HEX			unpacked layer, HEX its diff_id
+ *
+ * Invariants:
+ * 1. A file in blobs or a directory in layers has its final name only after
+ *    its digest was verified and its bytes are on stable storage; until then
+ *    it is .tmp.N, which nobody reads and store_clean() removes.
+ * 2. An image is in index.json only while all that it needs is there.
+ * 3. A layer directory is never changed again; it is only removed, first
+ *    renamed to .tmp.N.
+ *
+ * `zrun serve` calls store_open(), store_clean() once at its start, and
+ * store_layers() at each start of a container. What reads foreign archives or
+ * may take long (import, forget) runs in a child forked for it:
+ * store_worker(). */
+#ifndef IMAGE_STORE_H
+#define IMAGE_STORE_H
+
+#include <stdint.h>
+
+#include "oci/digest/digest.h"
+
+enum {
+	STORE_LAYERS_MAX = 128,
+	STORE_IMAGES_MAX = 256,
+	STORE_ERROR_SIZE = 256,
+};
+
+/* Held directories; both stay open for the life of the process. */
+struct store {
+	int images;
+	int layers;
+};
+
+/* Opens (and makes, where missing) the directories below path_data().
+ * 0 or -errno, logged. */
+int store_open(struct store *store);
+void store_close(struct store *store);
+
+/* Removes what earlier processes left half made. Only before any worker of
+ * this store runs. 0 or -errno, logged. */
+int store_clean(const struct store *store);
+
+/* The layer directories of an image, bottom first: names beneath
+ * store->layers (64 hex digits). */
+struct store_layers {
+	unsigned n;
+	char name[STORE_LAYERS_MAX][DIGEST_HEX_SIZE];
+};
+
+/* Finds the layers of the image whose manifest is `image`. Manifest and config
+ * are read from the store and verified by their digests; each directory is
+ * there. Reads two small files: fit for a start path. 0; -ENOENT when the
+ * image is not (wholly) in the store; -EBADMSG when a blob is damaged; `error`
+ * then holds one line that names image and blob. */
+int store_layers(const struct store *store, const struct digest *image,
+		 struct store_layers *layers, char error[STORE_ERROR_SIZE]);
+
+/* Fills `images` with the manifest digests of all whole images. Returns their
+ * number (at most max) or -errno. */
+int store_list(const struct store *store, struct digest *images, unsigned max);
+
+/* Copies image `image` from the OCI layout in directory `layout` and unpacks
+ * its layers. Does nothing when it is there already; parts that are there are
+ * not read again. Every blob is verified while it is read. When 0 is returned
+ * all is on stable storage; on an error nothing of the part that failed is
+ * left and `error` holds one line. -EBADMSG: damaged or malformed; -ENOENT:
+ * the layout lacks a blob; -ENOSPC: before the node's reserve is touched;
+ * -E2BIG: over a limit; -ENOTSUP: a format or architecture that this node does
+ * not take. */
+int store_import(const struct store *store, int layout,
+		 const struct digest *image, char error[STORE_ERROR_SIZE]);
+
+/* Removes an image, then the blobs and layers that no other image has. The
+ * caller knows that no container uses it. 0, -ENOENT. */
+int store_forget(const struct store *store, const struct digest *image,
+		 char error[STORE_ERROR_SIZE]);
+
+/* What a worker tells its parent: one write of exactly this struct to the
+ * report pipe, then its end. A pipe that ends without it: the worker was
+ * killed; the parent answers -EIO and may try again. */
+struct store_report {
+	int32_t error; /* 0 or -errno */
+	char text[STORE_ERROR_SIZE];
+};
+
+enum store_job { STORE_IMPORT, STORE_FORGET };
+
+/* The body of the child that `zrun serve` forks for a job: closes every
+ * descriptor but those it needs, confines itself (unpack_confine in unpack.h),
+ * does the job, writes the report to `report`. `layout` is -1 for
+ * STORE_FORGET. Returns the exit status for _exit(2). */
+int store_worker(const struct store *store, enum store_job job, int layout,
+		 const struct digest *image, int report);
+
+#endif
