@@ -80,13 +80,14 @@ struct node_json {
 	char text[32 << 10];
 };
 
-/* Checks `size` bytes of text (which it overwrites) and fills *node; uses no
- * heap. `scratch` (scratch_size bytes, at least 16 x size of the text plus 4 KB)
- * holds the JSON tree. Returns 0, or -EINVAL / -E2BIG with one line in
- * error, such as
+/* Checks `size` bytes of text and fills *node; uses no heap. `scratch`, aligned
+ * as for malloc and at least NODE_SCRATCH_SIZE(size) bytes, holds the JSON tree
+ * and is free again afterwards. Returns 0, or -EINVAL / -E2BIG with one line
+ * in error, such as
  *	node.json:12: apps[0].ports[1]: "80:x": want HOST:CONTAINER
- * *node then holds the defaults. */
-int node_json_parse(char *text, size_t size, void *scratch,
+ * *node then holds the defaults. *node points into itself: never copy it. */
+#define NODE_SCRATCH_SIZE(text_size) (16 * (size_t)(text_size) + 4096)
+int node_json_parse(const char *text, size_t size, void *scratch,
 		    size_t scratch_size, struct node_json *node,
 		    char error[NODE_ERROR_SIZE]);
 
