@@ -1,0 +1,97 @@
+"""OCI images for tests, made from Debian's busybox with umoci."""
+
+import json
+import os
+import pathlib
+import shutil
+import stat
+
+from .build import test_directory
+from .disk import run
+
+PAGE = "Hello from a zooid.\n"
+BIG_BYTES = 4 << 20
+CGI_CLIENT = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s' " \
+    '"$REMOTE_ADDR"\n'
+# What a container can see of its own start: ticks since the kernel's.
+CGI_STARTED = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n" \
+    "cut -d ' ' -f 22 /proc/1/stat\n"
+# A download that lasts as long as the client likes.
+CGI_TICKS = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n" \
+    "while echo tick; do usleep 50000; done\n"
+
+
+def make(name, files, config, busybox="/bin/busybox"):
+    """The OCI layout build/test/images/NAME with tag `latest`: a busybox root
+    and `files` {path: (mode, text or bytes)}, `config` being umoci's flags."""
+    layout = test_directory() / "images" / name
+    if layout.exists():
+        shutil.rmtree(layout)
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    bundle = layout.with_name(name + ".bundle")
+    if bundle.exists():
+        shutil.rmtree(bundle)
+    reference = "%s:latest" % layout
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", reference)
+    run("umoci", "unpack", "--image", reference, bundle)
+    root = bundle / "rootfs"
+    for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "root"):
+        (root / directory).mkdir()
+    (root / "tmp").chmod(0o1777)
+    shutil.copy2(busybox, root / "bin/busybox")
+    for applet in run("/bin/busybox", "--list").split():
+        if applet != "busybox":
+            os.symlink("busybox", root / "bin" / applet)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    for path, (mode, data) in files.items():
+        to = root / path
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(data.encode() if isinstance(data, str) else data)
+        to.chmod(mode)
+    run("umoci", "repack", "--image", reference, bundle)
+    run("umoci", "config", "--image", reference, *config)
+    run("umoci", "gc", "--layout", layout)
+    shutil.rmtree(bundle)
+    return layout
+
+
+def httpd(name="httpd", **options):
+    """Busybox's httpd on port 80 with a page, a large file, and CGI programs
+    that tell the client's address, the container's start, or no end."""
+    return make(name, {
+        "www/index.html": (0o644, PAGE),
+        "www/big": (0o644, bytes(BIG_BYTES)),
+        "www/cgi-bin/client": (0o755, CGI_CLIENT),
+        "www/cgi-bin/started": (0o755, CGI_STARTED),
+        "www/cgi-bin/ticks": (0o755, CGI_TICKS),
+    }, ["--config.cmd", "httpd", "--config.cmd", "-f", "--config.cmd", "-v",
+        "--config.cmd", "-h", "--config.cmd", "/www",
+        "--config.exposedports", "80/tcp",
+        "--config.env", "PATH=/bin"], **options)
+
+
+def blobs(layout):
+    return pathlib.Path(layout) / "blobs/sha256"
+
+
+def manifest(layout):
+    index = json.loads((layout / "index.json").read_text())
+    digest = index["manifests"][0]["digest"].split(":")[1]
+    return json.loads((blobs(layout) / digest).read_text())
+
+
+def layer(layout, number=-1):
+    """The path of one layer's blob."""
+    return blobs(layout) / manifest(layout)["layers"][number][
+        "digest"].split(":")[1]
+
+
+def flip_bit(path, offset):
+    """Changes one bit of a file in place."""
+    os.chmod(path, stat.S_IRUSR | stat.S_IWUSR)
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 1]))
