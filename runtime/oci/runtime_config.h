@@ -1,0 +1,253 @@
+/* The OCI runtime specification's config.json as checked structs.
+ *
+ * Rule of use: runtime_config_parse() on the bytes, read the struct, then
+ * runtime_config_free() once; every pointer in it lives in one arena. What the
+ * struct holds has passed all checks that need no system call: absolute paths
+ * are absolute, numbers are in range, words are known. What zrun knows of but
+ * does not carry out is refused with its JSON path, never dropped in silence;
+ * properties nobody knows are skipped, as the specification demands.
+ *
+ * Names and meaning: https://github.com/opencontainers/runtime-spec config.md
+ * and config-linux.md, version 1.2. */
+#ifndef OCI_RUNTIME_CONFIG_H
+#define OCI_RUNTIME_CONFIG_H
+
+#include "runtime_json.h"
+
+enum {
+	RUNTIME_CONFIG_SIZE_MAX = 4 << 20,
+	RUNTIME_ERROR_SIZE = 400,
+};
+
+/* Superblock flags, which a mount option word may set for a new file system.
+ */
+enum runtime_sb_flag {
+	RUNTIME_SB_RDONLY = 1,
+	RUNTIME_SB_SYNC = 2,
+	RUNTIME_SB_DIRSYNC = 4,
+	RUNTIME_SB_MAND = 8,
+	RUNTIME_SB_LAZYTIME = 16,
+	RUNTIME_SB_IVERSION = 32,
+	RUNTIME_SB_SILENT = 64,
+};
+
+struct runtime_mount {
+	const char *destination; /* absolute */
+	const char *type;	 /* "bind" for a bind mount; else given */
+	const char *source;	 /* NULL when absent */
+	uint64_t attr_set, attr_clear;	       /* MOUNT_ATTR_*, this mount */
+	uint64_t tree_attr_set, tree_attr_clear; /* and those below it (r...) */
+	uint64_t propagation;	    /* MS_SHARED ...; 0 when not given */
+	uint64_t tree_propagation;  /* the same, recursive */
+	uint32_t sb_set, sb_clear;  /* enum runtime_sb_flag */
+	bool bind, recursive, remount, copy_up;
+	bool source_nofollow;
+	struct text_list data; /* what is left, for the file system */
+};
+
+enum runtime_capability_set {
+	RUNTIME_CAP_BOUNDING,
+	RUNTIME_CAP_EFFECTIVE,
+	RUNTIME_CAP_INHERITABLE,
+	RUNTIME_CAP_PERMITTED,
+	RUNTIME_CAP_AMBIENT,
+	RUNTIME_CAP_SET_COUNT,
+};
+
+struct runtime_rlimit {
+	uint32_t resource; /* RLIMIT_* */
+	uint64_t soft, hard;
+};
+
+struct runtime_user {
+	uint32_t uid, gid;
+	struct maybe_u32 umask;
+	struct u32_list additional_gids;
+};
+
+struct runtime_process {
+	bool terminal, no_new_privileges;
+	uint32_t console_width, console_height;
+	struct text_list args, env;
+	const char *cwd;
+	struct runtime_user user;
+	bool has_capabilities;
+	uint64_t capability[RUNTIME_CAP_SET_COUNT]; /* bit n: CAP number n */
+	struct runtime_rlimit *rlimit;
+	size_t n_rlimit;
+	struct maybe_i64 oom_score_adj;
+};
+
+enum runtime_namespace {
+	RUNTIME_NS_USER, /* first: it is joined first */
+	RUNTIME_NS_PID,
+	RUNTIME_NS_NETWORK,
+	RUNTIME_NS_IPC,
+	RUNTIME_NS_UTS,
+	RUNTIME_NS_CGROUP,
+	RUNTIME_NS_TIME,
+	RUNTIME_NS_MOUNT, /* last: afterwards paths lead elsewhere */
+	RUNTIME_NS_COUNT,
+};
+
+struct runtime_namespace_use {
+	bool set;
+	const char *path; /* to join; NULL: a new one */
+};
+
+struct runtime_id_map {
+	uint32_t container_id, host_id, size;
+};
+
+struct runtime_id_maps {
+	struct runtime_id_map *item;
+	size_t n;
+};
+
+struct runtime_device {
+	const char *path;
+	char type; /* 'c', 'b', 'p' */
+	uint32_t major, minor;
+	uint32_t mode, uid, gid;
+};
+
+/* One rule for the cgroup's device program. */
+struct runtime_device_rule {
+	bool allow;
+	char type; /* 'a', 'c', 'b' */
+	struct maybe_i64 major, minor; /* not set: any */
+	uint8_t access; /* RUNTIME_DEVICE_* */
+};
+
+enum {
+	RUNTIME_DEVICE_MKNOD = 1, /* as BPF_DEVCG_ACC_* */
+	RUNTIME_DEVICE_READ = 2,
+	RUNTIME_DEVICE_WRITE = 4,
+};
+
+struct runtime_throttle {
+	uint32_t major, minor;
+	uint64_t rate;
+};
+
+struct runtime_throttles {
+	struct runtime_throttle *item;
+	size_t n;
+};
+
+struct runtime_weight_device {
+	uint32_t major, minor;
+	uint32_t weight;
+};
+
+struct runtime_hugepage {
+	const char *page_size;
+	uint64_t limit;
+};
+
+struct runtime_cpu {
+	struct maybe_u64 shares, period, burst;
+	struct maybe_i64 quota, idle;
+	const char *cpus, *mems;
+};
+
+struct runtime_memory {
+	struct maybe_i64 limit, reservation, swap;
+};
+
+struct runtime_block_io {
+	struct maybe_u32 weight;
+	struct runtime_weight_device *weight_device;
+	size_t n_weight_device;
+	struct runtime_throttles read_bps, write_bps, read_iops, write_iops;
+};
+
+struct runtime_resources {
+	struct runtime_cpu cpu;
+	struct runtime_memory memory;
+	struct maybe_i64 pids_limit;
+	struct runtime_block_io block_io;
+	struct runtime_hugepage *hugepage;
+	size_t n_hugepage;
+	struct runtime_device_rule *device;
+	size_t n_device;
+	struct text_map unified;
+};
+
+struct runtime_seccomp_arg {
+	uint32_t index;
+	uint64_t value, value_two;
+	uint32_t op; /* enum scmp_compare of libseccomp */
+};
+
+struct runtime_seccomp_rule {
+	struct text_list names;
+	uint32_t action; /* SECCOMP_RET_* with the errno in its data */
+	struct runtime_seccomp_arg *arg;
+	size_t n_arg;
+};
+
+struct runtime_seccomp {
+	bool set;
+	uint32_t default_action; /* as above */
+	struct text_list architectures; /* "SCMP_ARCH_..." */
+	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
+	struct runtime_seccomp_rule *rule;
+	size_t n_rule;
+};
+
+struct runtime_config {
+	const char *version;
+	const char *root_path;
+	bool root_readonly;
+	const char *hostname, *domainname;
+	bool has_process;
+	struct runtime_process process;
+	struct runtime_mount *mount;
+	size_t n_mount;
+	struct text_map annotations;
+
+	struct runtime_namespace_use namespace[RUNTIME_NS_COUNT];
+	struct runtime_id_maps uid_maps, gid_maps;
+	struct runtime_device *device;
+	size_t n_device;
+	const char *cgroups_path;
+	struct runtime_resources resources;
+	struct text_map sysctl;
+	struct runtime_seccomp seccomp;
+	struct text_list masked_paths, readonly_paths;
+	uint64_t rootfs_propagation; /* MS_SHARED ...; 0 when not given */
+	bool rootfs_propagation_recursive;
+
+	/* What the specification wants logged, not refused. */
+	char *warning[JSON_WARNINGS_MAX];
+	size_t n_warning;
+	struct arena arena;
+};
+
+/* Parses and checks size bytes. Returns 0, or -errno with one line in error,
+ * such as "linux.resources.memory.limit: want an integer"; nothing is to be
+ * freed then. */
+int runtime_config_parse(struct runtime_config *config, const void *text,
+			 size_t size, char error[RUNTIME_ERROR_SIZE]);
+
+/* The same for an OCI process object alone (of exec); only config->process,
+ * warning and arena are set. */
+int runtime_process_parse(struct runtime_config *config, const void *text,
+			  size_t size, char error[RUNTIME_ERROR_SIZE]);
+
+void runtime_config_free(struct runtime_config *config);
+
+/* "CAP_KILL" (any case, with or without the prefix) to its number; -1. */
+int capability_number(const char *name);
+/* NULL past the last one that this code knows. */
+const char *capability_name(unsigned number);
+/* RLIMIT_* of "RLIMIT_NOFILE"; -1. */
+int rlimit_number(const char *name);
+/* "pid", "network", ... as the specification spells them. */
+const char *runtime_namespace_name(enum runtime_namespace ns);
+/* Every word that a mount option may be, besides the file system's own;
+ * NULL past the last. */
+const char *runtime_mount_word(size_t i);
+
+#endif

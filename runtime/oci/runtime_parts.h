@@ -1,0 +1,25 @@
+/* The readers that runtime_config.c puts together; one .c file each. Not for
+ * others: include runtime_config.h. */
+#ifndef OCI_RUNTIME_PARTS_H
+#define OCI_RUNTIME_PARTS_H
+
+#include "runtime_config.h"
+
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* out: struct runtime_process; in->warn collects warnings. */
+int at_process(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_config (mount, n_mount) */
+int at_mounts(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_config */
+int at_linux(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_resources */
+int at_resources(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_seccomp */
+int at_seccomp(struct json_read *in, const struct at *at, void *out);
+
+/* Flags (MS_SHARED ... or 0) of a propagation word of linux.rootfsPropagation
+ * or a mount option; *recursive tells the r... form. 0 when it is none. */
+uint64_t propagation_word(const char *word, bool *recursive);
+
+#endif
