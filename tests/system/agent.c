@@ -10,6 +10,7 @@
  * the mount namespace and root of PID 1. Test code: it trusts its peer, and
  * a failure of its own set-up ends it with a line on the console. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -25,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REQUEST_MAX = 1 << 20, REPLY_MAX = 4 << 20, WORDS_MAX = 64 };
@@ -141,6 +143,56 @@ static int verb_fill(char **word)
 	return 0;
 }
 
+/* Puts this program, which ends at once when started as a service, in the
+ * place of the program word[1]. */
+static int verb_break(char **word)
+{
+	char buf[65536];
+	const char *copy = "/run/zooid-test-broken";
+	int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	int to = open(copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+	ssize_t n;
+
+	if (from < 0 || to < 0)
+		return fail(copy);
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		write_all(to, buf, (size_t)n);
+	close(to);
+	if (mount(copy, word[1], NULL, MS_BIND, NULL) < 0)
+		return fail(word[1]);
+	return 0;
+}
+
+static int verb_mend(char **word)
+{
+	return umount2(word[1], MNT_DETACH) < 0 ? fail(word[1]) : 0;
+}
+
+static int verb_remove(char **word)
+{
+	return unlink(word[1]) < 0 ? fail(word[1]) : 0;
+}
+
+static int verb_list(char **word)
+{
+	DIR *dir = opendir(word[1]);
+	struct dirent *entry;
+
+	if (!dir)
+		return fail(word[1]);
+	while ((entry = readdir(dir)))
+		printf("%s\n", entry->d_name);
+	closedir(dir);
+	return fflush(stdout);
+}
+
+static int verb_time(char **word)
+{
+	(void)word;
+	printf("%lld", (long long)time(NULL));
+	return fflush(stdout);
+}
+
 static int verb_exec(char **word)
 {
 	execv(word[1], word + 1);
@@ -233,6 +285,11 @@ static const struct verb {
 	{ "read", 2, verb_read },	/* PATH */
 	{ "write", 3, verb_write },	/* PATH TEXT */
 	{ "fill", 2, verb_fill },	/* PATH */
+	{ "remove", 2, verb_remove },	/* FILE */
+	{ "list", 2, verb_list },	/* DIRECTORY */
+	{ "time", 1, verb_time },
+	{ "break", 2, verb_break },	/* PROGRAM */
+	{ "mend", 2, verb_mend },	/* PROGRAM */
 	{ "exec", 2, verb_exec },	/* PROGRAM ARGUMENT... */
 	{ "orphans", 2, verb_orphans }, /* COUNT */
 	{ "garbage", 4, verb_garbage }, /* SOCKET SEED COUNT */
@@ -354,6 +411,8 @@ static void agent(void)
 int main(int argc, char **argv)
 {
 	(void)argc;
+	if (getenv("ZOOID_SERVICE"))
+		return 1; /* verb_break */
 	pid_t pid = fork();
 
 	if (pid == 0) {

@@ -88,9 +88,11 @@ class Relay:
         started.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(
+            asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
     async def _set_cut(self, cut):

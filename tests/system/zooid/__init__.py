@@ -1,10 +1,8 @@
 """A node in QEMU, seen from outside (see ../README.md)."""
 
-from .build import ARCHES, BUILD, FULL, TOP, product, seed
+from .build import ARCHES, BUILD, FULL, TOP
 from .disk import Disk
 from .log import Late, Log
 from .node import Node
-from .qmp import QmpError
 
-__all__ = ["ARCHES", "BUILD", "Disk", "FULL", "Late", "Log", "Node",
-           "QmpError", "TOP", "product", "seed"]
+__all__ = ["ARCHES", "BUILD", "Disk", "FULL", "Late", "Log", "Node", "TOP"]

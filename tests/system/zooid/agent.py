@@ -56,6 +56,15 @@ class Agent:
 
     # What the files of a node say.
 
+    def time(self):
+        """What the node's clock says, in seconds since 1970."""
+        return int(self.ask("time"))
+
+    def processes(self):
+        """The number of processes, zombies included."""
+        return sum(name.isdigit() for name in
+                   self.ask("list", "/proc").decode().split())
+
     def memory_kb(self):
         """{name: kB} of /proc/meminfo."""
         return {m[1]: int(m[2]) for m in re.finditer(
@@ -70,6 +79,10 @@ class Agent:
         """Processes directly in a cgroup beneath /sys/fs/cgroup."""
         text = self.read("/sys/fs/cgroup/%s/cgroup.procs" % cgroup)
         return [int(line) for line in text.split()]
+
+
+# Programs of services.
+PROGRAM = {name: "/bin/" + name for name in ("zlog", "zrun", "znode", "znet")}
 
 
 def boot_archive(arch):

@@ -1,5 +1,6 @@
 """Media for a node: GPT with the ZOOID partition, free space behind it."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -80,6 +81,19 @@ class Disk:
             name = fields.get("name", '""').strip().strip('"')
             found[name] = (int(fields["start"]) << 9, int(fields["size"]) << 9)
         return found
+
+    def check_data(self):
+        """What btrfs check says of ZOOID-DATA: "clean", or its output."""
+        start, size = self.partitions()["ZOOID-DATA"]
+        with tempfile.NamedTemporaryFile(dir=self.path.parent) as part:
+            run("dd", "if=%s" % self.path, "of=" + part.name, "bs=1M",
+                "iflag=skip_bytes,count_bytes", "conv=sparse,notrunc",
+                "skip=%d" % start, "count=%d" % size)
+            os.truncate(part.name, size)
+            done = subprocess.run(
+                ["btrfs", "check", "--readonly", part.name], text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return "clean" if done.returncode == 0 else done.stdout
 
 
 def run(*argv, stdin=None):

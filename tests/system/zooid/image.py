@@ -6,10 +6,11 @@ import pathlib
 import shutil
 import stat
 
+from . import debian
 from .build import test_directory
 from .disk import run
+from .web import PAGE
 
-PAGE = "Hello from a zooid.\n"
 BIG_BYTES = 4 << 20
 CGI_CLIENT = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n%s' " \
     '"$REMOTE_ADDR"\n'
@@ -21,7 +22,10 @@ CGI_TICKS = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\n" \
     "while echo tick; do usleep 50000; done\n"
 
 
-def make(name, files, config, busybox="/bin/busybox"):
+OCI_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def make(name, files, config, arch="x86_64"):
     """The OCI layout build/test/images/NAME with tag `latest`: a busybox root
     and `files` {path: (mode, text or bytes)}, `config` being umoci's flags."""
     layout = test_directory() / "images" / name
@@ -39,7 +43,7 @@ def make(name, files, config, busybox="/bin/busybox"):
     for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "root"):
         (root / directory).mkdir()
     (root / "tmp").chmod(0o1777)
-    shutil.copy2(busybox, root / "bin/busybox")
+    shutil.copy2(debian.busybox(arch), root / "bin/busybox")
     for applet in run("/bin/busybox", "--list").split():
         if applet != "busybox":
             os.symlink("busybox", root / "bin" / applet)
@@ -50,16 +54,17 @@ def make(name, files, config, busybox="/bin/busybox"):
         to.write_bytes(data.encode() if isinstance(data, str) else data)
         to.chmod(mode)
     run("umoci", "repack", "--image", reference, bundle)
-    run("umoci", "config", "--image", reference, *config)
+    run("umoci", "config", "--image", reference,
+        "--architecture", OCI_ARCH[arch], *config)
     run("umoci", "gc", "--layout", layout)
     shutil.rmtree(bundle)
     return layout
 
 
-def httpd(name="httpd", **options):
+def httpd(arch="x86_64"):
     """Busybox's httpd on port 80 with a page, a large file, and CGI programs
     that tell the client's address, the container's start, or no end."""
-    return make(name, {
+    return make("httpd" if arch == "x86_64" else "httpd-" + arch, {
         "www/index.html": (0o644, PAGE),
         "www/big": (0o644, bytes(BIG_BYTES)),
         "www/cgi-bin/client": (0o755, CGI_CLIENT),
@@ -68,7 +73,7 @@ def httpd(name="httpd", **options):
     }, ["--config.cmd", "httpd", "--config.cmd", "-f", "--config.cmd", "-v",
         "--config.cmd", "-h", "--config.cmd", "/www",
         "--config.exposedports", "80/tcp",
-        "--config.env", "PATH=/bin"], **options)
+        "--config.env", "PATH=/bin"], arch)
 
 
 def blobs(layout):
@@ -81,10 +86,15 @@ def manifest(layout):
     return json.loads((blobs(layout) / digest).read_text())
 
 
-def layer(layout, number=-1):
-    """The path of one layer's blob."""
-    return blobs(layout) / manifest(layout)["layers"][number][
-        "digest"].split(":")[1]
+def blob(layout, what):
+    """The path of the blob of the (last) layer, the config, or the
+    manifest."""
+    index = json.loads((layout / "index.json").read_text())
+    of_manifest = index["manifests"][0]
+    document = manifest(layout)
+    descriptor = {"manifest": of_manifest, "config": document["config"],
+                  "layer": document["layers"][-1]}[what]
+    return blobs(layout) / descriptor["digest"].split(":")[1]
 
 
 def flip_bit(path, offset):

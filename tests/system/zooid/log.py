@@ -22,7 +22,7 @@ class Log:
         self.name = name
         self.expect_fatal = False
         self._sock = sock
-        self._file = open(path, "ab")
+        self._file = open(path, "wb")
         self._text = ""
         self._ended = False
         self._changed = threading.Condition()

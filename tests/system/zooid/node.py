@@ -32,20 +32,25 @@ class Node:
     ports       of the node that get a port of 127.0.0.1, see port()
     network     False: no network card at all
     dev         boot build/<arch>/dev.cpio by -initrd when it is there
-    agent       hands inside: node.agent (needs a development boot)
+    agent       hands inside, node.agent: see ../README.md
     append      words for the kernel's command line
+    paused      do not run before resume()
+    extra       more words for QEMU
+    deadline_s  for what it is waited for, unless said otherwise
     """
 
     def __init__(self, name, arch="x86_64", memory_mb=256, disks=(),
                  ports=(), network=True, dev=True, agent=False, append="",
-                 kernel=None, initrd=None, restrict=True):
+                 kernel=None, initrd=None, directory=None,
+                 paused=False, extra=(), deadline_s=READY_S):
         self.name, self.arch = name, arch
-        self.directory = BUILD / "test" / name
+        self.directory = directory or BUILD / "test" / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.memory_mb, self.disks = memory_mb, list(disks)
         self.ports, self.network = tuple(ports), network
         self.append = append
-        self.restrict = restrict
+        self.extra = list(extra) + (["-S"] if paused else [])
+        self.deadline_s = deadline_s
         self.kernel = kernel or product(arch, *KERNEL[arch])
         self.initrd = initrd or self._initrd(dev, agent)
         self.agent = self.log = self.qmp = self.process = None
@@ -99,15 +104,15 @@ class Node:
         if self.network:
             forward = "".join(",hostfwd=tcp:127.0.0.1:0-:%d" % p
                               for p in self.ports)
-            words += ["-netdev", "user,id=net,restrict=%s%s" % (
-                          "on" if self.restrict else "off", forward),
+            # restrict: it answers DHCP and RA, but nothing leaves the host.
+            words += ["-netdev", "user,id=net,restrict=on" + forward,
                       "-device", "virtio-net-pci,netdev=net,id=nic,romfile="]
         if self._with_agent:
             words += ["-device", "virtio-serial-pci",
                       "-chardev", self._chardev("agent"),
                       "-device",
                       "virtserialport,chardev=agent,nr=1,name=zooid.agent"]
-        return [str(w) for w in words]
+        return [str(w) for w in words + self.extra]
 
     def _chardev(self, name):
         return "socket,id=%s,path=%s" % (name, self._meeting.listen(name))
@@ -163,10 +168,10 @@ class Node:
 
     # What a test asks of it.
 
-    def wait_for(self, pattern, deadline_s=READY_S, mark=0):
-        return self.log.wait_for(pattern, deadline_s, mark)
+    def wait_for(self, pattern, deadline_s=None, mark=0):
+        return self.log.wait_for(pattern, deadline_s or self.deadline_s, mark)
 
-    def wait_ready(self, deadline_s=READY_S, mark=0):
+    def wait_ready(self, deadline_s=None, mark=0):
         """Milliseconds from the start of /init to ready, as init says."""
         match = self.wait_for(READY, deadline_s, mark)
         if self._with_agent and not self.agent:
@@ -191,6 +196,17 @@ class Node:
         match = self.wait_for(
             r"%s\n((?:.*\n)*?)zooid> " % re.escape(line), deadline_s, mark)
         return match[1]
+
+    def url(self, port, path="/"):
+        return "http://127.0.0.1:%d%s" % (self.port(port), path)
+
+    def console_poweroff(self, deadline_s=30):
+        """An orderly end, asked for at the console."""
+        self.log.send("\rpoweroff\r")
+        self.wait_end(deadline_s)
+
+    def resume(self):
+        self.qmp.command("cont")
 
     def link(self, up):
         """Plugs or draws the network cable."""

@@ -1,0 +1,191 @@
+#!/usr/bin/python3
+"""Measures what must be measured, each against its bound or a peer.
+
+    tests/bench/run.py [NAME...]     all rows whose name contains a NAME
+
+A row is {name, value, unit, bound, ratio, peer}: `bound` is the most that
+`value` (or `ratio`, where there is a peer) may be. One line each, all of them
+in build/bench.json, and a non-zero exit when a bound was missed.
+
+The machine is shared, so times of a peer and of ours are taken in turns
+within one run, and their medians compared."""
+
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+import typing
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/system"))
+
+from zooid import BUILD, Disk, Node, cpio, debian  # noqa: E402
+from zooid.build import product, test_directory  # noqa: E402
+
+BOOTS = 11
+MB = 1 << 20
+SHELL_PROMPT = "peer: shell"
+
+
+class Row(typing.NamedTuple):
+    name: str
+    value: float
+    unit: str
+    bound: typing.Optional[float] = None
+    ratio: typing.Optional[float] = None
+    peer: typing.Optional[str] = None
+
+    def missed(self):
+        judged = self.value if self.ratio is None else self.ratio
+        return self.bound is not None and judged > self.bound
+
+    def line(self):
+        text = "%-34s %10.3f %-4s" % (self.name, self.value, self.unit)
+        if self.ratio is not None:
+            text += "  %5.2f x %s" % (self.ratio, self.peer)
+        if self.bound is not None:
+            text += "  (bound %g%s) %s" % (
+                self.bound, " x" if self.ratio is not None else "",
+                "MISSED" if self.missed() else "ok")
+        return text
+
+
+# Boot.
+
+def busybox_initrd(directory):
+    """An initramfs that leads to a busybox shell on the serial line. The
+    shell's first command says that it is there."""
+    path = directory / "peer.cpio"
+    path.write_bytes(cpio.archive({
+        "bin": None, "dev": None, "proc": None, "sys": None,
+        "bin/busybox": debian.busybox("x86_64"),
+        "init": b"#!/bin/busybox sh\n"
+                b"/bin/busybox mount -t devtmpfs dev /dev\n"
+                b"/bin/busybox mount -t proc proc /proc\n"
+                b"/bin/busybox mount -t sysfs sys /sys\n"
+                b"exec /bin/busybox sh -c 'echo \"%s\"; exec sh'\n"
+                % SHELL_PROMPT.encode()}))
+    return path
+
+
+def whole_boot():
+    """From exec of QEMU to the line that says ready, ours and the peer's in
+    turns, on the same machine line with an empty disk and a network."""
+    directory = test_directory()
+    peer = {"kernel": debian.cloud_kernel(), "initrd": busybox_initrd(directory),
+            "append": "console=ttyS0 quiet"}
+    seconds = {"ours": [], "peer": []}
+    init_ms = []
+    medium = directory / "bench.img"
+    Disk.make(medium, {"node.json": "{}"})
+    settle = True
+    for _ in range(BOOTS + 1):
+        for who, options, pattern in (
+                ("ours", {"dev": False}, r"zooid: ready in (\d+) ms"),
+                ("peer", peer, SHELL_PROMPT)):
+            start = time.monotonic()
+            with Node("bench-" + who, disks=[Disk(medium)], **options) as node:
+                match = node.wait_for(pattern)
+                taken = time.monotonic() - start
+                if settle:  # the first boot makes /data
+                    if who == "ours":
+                        node.console_poweroff()
+                    continue
+                seconds[who].append(taken)
+                if who == "ours":
+                    init_ms.append(int(match[1]))
+        settle = False
+    medium.unlink()
+    ours = statistics.median(seconds["ours"])
+    theirs = statistics.median(seconds["peer"])
+    yield Row("boot: /init to ready", statistics.median(init_ms), "ms", 500)
+    yield Row("boot: power to ready", ours, "s", 1.1, ours / theirs,
+              "Debian cloud kernel to a shell, %.3f s" % theirs)
+
+
+def first_boot():
+    """As above where /data has still to be made."""
+    medium = test_directory() / "bench.img"
+    values = []
+    for _ in range(3):
+        Disk.make(medium, {"node.json": "{}"})
+        with Node("bench-first", disks=[Disk(medium)], dev=False) as node:
+            values.append(node.wait_ready())
+    medium.unlink()
+    yield Row("boot: first, /init to ready", statistics.median(values), "ms")
+
+
+def memory():
+    """RAM used in a 256 MB machine, services up and one application
+    running; and what the kernel reserved of it."""
+    medium = test_directory() / "bench.img"
+    Disk.make(medium, {"node.json": "{}"})
+    with Node("bench-memory", disks=[Disk(medium)], dev=False) as node:
+        node.wait_ready()
+        text = node.console("status")
+    medium.unlink()
+    used = float(re.search(r"(\d+(?:\.\d+)?) MB used", text)[1])
+    total = float(re.search(r"of (\d+(?:\.\d+)?) MB", text)[1])
+    yield Row("memory: used of 256 MB", used, "MB", 28)
+    yield Row("memory: kernel-reserved", 256 - total, "MB")
+
+
+# Build.
+
+def sizes():
+    for arch in ("x86_64", "aarch64"):
+        yield Row("size: %s/zooid.efi" % arch,
+                  product(arch, "zooid.efi").stat().st_size / MB, "MB", 10)
+
+
+def make(*targets):
+    subprocess.run(["make", "-s", *targets], cwd=TOP, check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def edit():
+    """A .c file of ours changes: until it runs in a node by a development
+    boot, and until the release image has it."""
+    source = TOP / "runtime/node/main.c"
+    make("dev", "image")
+    source.touch()
+    start = time.monotonic()
+    make("dev")
+    with Node("bench-edit", dev=True) as node:
+        node.wait_ready()
+        yield Row("build: edited .c running in a node",
+                  time.monotonic() - start, "s", 10)
+    source.touch()
+    start = time.monotonic()
+    make("image")
+    yield Row("build: edited .c in zooid.efi", time.monotonic() - start, "s",
+              30)
+
+
+GROUPS = [sizes, whole_boot, first_boot, memory, edit]
+
+
+def main(names):
+    rows = []
+    for group in GROUPS:
+        if names and not any(n in group.__name__ for n in names):
+            continue
+        for row in group():
+            print(row.line(), flush=True)
+            rows.append(row)
+    if not rows:
+        sys.exit("bench: no such row; there are: " + ", ".join(
+            g.__name__ for g in GROUPS))
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(json.dumps(
+        [row._asdict() for row in rows], indent=1) + "\n")
+    missed = [row.name for row in rows if row.missed()]
+    if missed:
+        sys.exit("bench: missed: " + ", ".join(missed))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

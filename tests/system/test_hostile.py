@@ -1,0 +1,77 @@
+"""What processes inside a node may do to init: garbage, orphans, bombs."""
+
+import re
+import time
+
+import pytest
+
+from zooid import FULL, medium, web
+from zooid.agent import PROGRAM
+
+PORT = medium.WEB_PORT
+DYING_S = 3600 if FULL else 60
+SOCKETS = ["init", "zrun", "znode", "znet", "zlog"]
+
+
+@pytest.fixture
+def node(boot, scratch, httpd):
+    disk = medium.web(scratch / "disk", httpd)
+    node = boot(disks=[disk], ports=[PORT], agent=True)
+    node.wait_ready()
+    web.fetch(node.url(PORT))
+    return node
+
+
+@pytest.mark.parametrize("name", SOCKETS)
+def test_garbage_on_a_socket(node, rng, name):
+    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    node.agent.ask("garbage", "/run/zooid/%s.sock" % name,
+                   rng.randrange(1 << 30), 2000)
+    assert node.console("status")
+    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started
+
+
+def test_ten_thousand_orphans(node):
+    before = node.agent.processes()
+    node.agent.ask("orphans", 10000)
+    assert node.console("status")
+    assert node.agent.processes() <= before + 2
+    assert web.fetch(node.url(PORT)) == web.PAGE
+
+
+def test_fork_bomb_in_a_container(boot, scratch, httpd):
+    text = medium.node_json(medium.web_app(), medium.web_app(
+        name="bomb", ports=[], restart="no",
+        command=["sh", "-c", "b() { b | b & b; }; echo boom; b"]))
+    disk = medium.web(scratch / "disk", httpd, text=text)
+    node = boot(disks=[disk], ports=[PORT])
+    node.wait_ready()
+    assert web.fetch(node.url(PORT), 120) == web.PAGE
+    assert node.console("status", 60)
+    node.console_poweroff(60)
+
+
+@pytest.mark.deadline(DYING_S + 180)
+def test_service_that_dies_at_once(node):
+    """Back-off is seen, the rest of the node goes on, and once the program
+    is whole again the service is back."""
+    program = PROGRAM["zlog"]
+    node.agent.ask("break", program)
+    node.agent.kill(node.agent.pids_of("service/zlog")[0])
+    end = time.monotonic() + DYING_S
+    last, starts = 0, []
+    while time.monotonic() < end:
+        match = node.wait_for(r"init: zlog: .*again in (\d+) ms.*", 60, last)
+        last = match.end()
+        starts.append(int(match[1]))
+    assert starts == sorted(starts)
+    assert starts[0] <= 200 and starts[-1] >= 10000
+    assert web.fetch(node.url(PORT)) == web.PAGE
+    node.agent.ask("mend", program)
+    node.wait_for(r"init: zlog: ready", 90, last)
+
+
+def test_agent_cannot_be_mistaken_for_a_service(node):
+    """The unknown child that the tests give init is no service."""
+    assert not re.search(r"\bagent\b", node.console("status"))

@@ -1,0 +1,91 @@
+"""Daemons die; containers and new clients do not notice."""
+
+import signal
+import socket
+
+import pytest
+
+from zooid import medium, web
+from zooid.agent import PROGRAM
+
+PORT = medium.WEB_PORT
+SERVICES = ["znode", "znet", "zlog", "zrun"]
+# A download through znet breaks with it; nothing else may break one.
+BREAKS_DOWNLOADS = {"znet"}
+
+
+@pytest.fixture
+def node(boot, scratch, httpd):
+    disk = medium.web(scratch / "disk", httpd)
+    node = boot(disks=[disk], ports=[PORT], agent=True)
+    node.wait_ready()
+    web.fetch(node.url(PORT))
+    return node
+
+
+class Download:
+    """A client that reads an endless answer, piece by piece."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self.sock.sendall(b"GET /cgi-bin/ticks HTTP/1.0\r\n\r\n")
+        self.more()
+
+    def more(self):
+        """Waits for the next piece; False when the connection has ended."""
+        try:
+            return bool(self.sock.recv(4096))
+        except ConnectionResetError:
+            return False
+
+
+def service_pid(node, name):
+    return node.agent.pids_of("service/" + name)[0]
+
+
+def kill_service(node, name):
+    """SIGKILL; returns once init has started it anew and it is ready."""
+    mark = node.log.mark()
+    old = service_pid(node, name)
+    node.agent.kill(old, signal.SIGKILL)
+    node.wait_for(r"init: %s: .*(killed|signal 9|SIGKILL).*" % name, mark=mark)
+    node.wait_for(r"init: %s: ready" % name, mark=mark)
+    assert service_pid(node, name) != old
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_sigkill(node, name):
+    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    download = Download(node.port(PORT))
+    kill_service(node, name)
+    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started
+    for _ in range(5):
+        if not download.more():
+            assert name in BREAKS_DOWNLOADS
+            break
+    assert "web" in node.console("ps")
+
+
+def test_connects_while_znet_is_dead(node):
+    """No connection is refused: the client waits in init's listen queue."""
+    node.agent.ask("break", PROGRAM["znet"])
+    node.agent.kill(service_pid(node, "znet"))
+    sock = socket.create_connection(("127.0.0.1", node.port(PORT)), timeout=60)
+    sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    node.agent.ask("mend", PROGRAM["znet"])
+    answer = b""
+    while part := sock.recv(4096):
+        answer += part
+    assert answer.endswith(web.PAGE.encode())
+
+
+def test_all_at_once(node):
+    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    mark = node.log.mark()
+    for pid in [service_pid(node, name) for name in SERVICES]:
+        node.agent.kill(pid)
+    for name in SERVICES:
+        node.wait_for(r"init: %s: ready" % name, mark=mark)
+    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started

@@ -1,0 +1,45 @@
+"""An HTTP client that waits."""
+
+import http.client
+import time
+import urllib.parse
+
+from .log import Late
+
+PAGE = "Hello from a zooid.\n"
+PAUSE_S = 0.2
+
+
+def request(url, deadline_s=30):
+    """(status, body) of one GET; OSError when it breaks."""
+    where = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(
+        where.hostname, where.port, timeout=deadline_s)
+    try:
+        connection.request("GET", where.path or "/")
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise ConnectionResetError(str(error)) from error
+    finally:
+        connection.close()
+
+
+def fetch(url, deadline_s=60):
+    """The body of `url` as soon as it is served.
+
+    QEMU's user network accepts for a port that nobody listens on yet and
+    then resets, and tells nobody when that changes; so this asks again until
+    the deadline."""
+    end = time.monotonic() + deadline_s
+    why = "nothing"
+    while time.monotonic() < end:
+        try:
+            status, body = request(url, max(1, end - time.monotonic()))
+            if status == 200:
+                return body
+            why = "status %d: %s" % (status, body[:200])
+        except OSError as error:
+            why = repr(error)
+        time.sleep(PAUSE_S)
+    raise Late("%s: not served within %g s: %s" % (url, deadline_s, why))
