@@ -159,35 +159,30 @@ class FlakyDisk:
         self._pending = []
 
     def _write(self, offset, data, fua):
-        if self.on_write:
-            self.on_write(self)
-        with self._lock:
-            if self.fail:
-                return self.fail
-            if offset + len(data) > self.size:
-                return errno.ENOSPC
-            os.pwrite(self._seen, data, offset)
-            self.writes += 1
-            sure = bool(fua) and not self.ignore_flush
-            self._pending.append(Write(offset, data, sure))
-            return 0
+        if self.fail:
+            return self.fail
+        if offset + len(data) > self.size:
+            return errno.ENOSPC
+        os.pwrite(self._seen, data, offset)
+        self.writes += 1
+        sure = bool(fua) and not self.ignore_flush
+        self._pending.append(Write(offset, data, sure))
+        return 0
 
     def _flush(self):
-        with self._lock:
-            if self.fail:
-                return self.fail
-            self.flushes += 1
-            if not self.ignore_flush:
-                self._apply_pending()
-            return 0
+        if self.fail:
+            return self.fail
+        self.flushes += 1
+        if not self.ignore_flush:
+            self._apply_pending()
+        return 0
 
     def _read(self, offset, size):
-        with self._lock:
-            if self.fail_reads:
-                return self.fail_reads, b""
-            if offset + size > self.size:
-                return errno.EINVAL, b""
-            return 0, os.pread(self._seen, size, offset)
+        if self.fail_reads:
+            return self.fail_reads, b""
+        if offset + size > self.size:
+            return errno.EINVAL, b""
+        return 0, os.pread(self._seen, size, offset)
 
     # The protocol.
 
@@ -199,13 +194,15 @@ class FlakyDisk:
                 return
             with self._lock:
                 self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,),
-                             daemon=True).start()
+                # Of the machine that connects: set when its power goes.
+                interrupted = self._interrupted
+            threading.Thread(target=self._serve, daemon=True,
+                             args=(connection, interrupted)).start()
 
-    def _serve(self, connection):
+    def _serve(self, connection, interrupted):
         try:
             if self._negotiate(connection):
-                while self._request(connection):
+                while self._request(connection, interrupted):
                     pass
         except OSError:
             pass  # the client went away, or the power did
@@ -243,12 +240,11 @@ class FlakyDisk:
             else:
                 option_reply(connection, option, REP_ERR_UNSUP)
 
-    def _request(self, connection):
+    def _request(self, connection, interrupted):
         magic, flags, command, handle, offset, size = struct.unpack(
             ">IHHQQI", receive(connection, 28))
         if magic != REQUEST_MAGIC or command == CMD_DISC:
             return False
-        interrupted = self._interrupted
         data = b""
         if command == CMD_WRITE:
             if size > REQUEST_BYTES_MAX:
@@ -256,25 +252,29 @@ class FlakyDisk:
             data = receive(connection, size)
         if self.delay_s:
             interrupted.wait(self.delay_s)
+        if self.on_write and command in (CMD_WRITE, CMD_ZEROES):
+            self.on_write(self)
         with self._lock:
             # Nothing of the old machine reaches the disk after the cut.
             if interrupted.is_set():
                 return False
-        fua = flags & CMD_FLAG_FUA
-        answer = b""
-        if command == CMD_READ:
-            error, answer = self._read(offset, size)
-        elif command == CMD_WRITE:
-            error = self._write(offset, data, fua)
-        elif command == CMD_ZEROES:
-            error = self._write(offset, bytes(size), fua)
-        elif command == CMD_FLUSH:
-            error = self._flush()
-        else:
-            error = errno.EINVAL
+            error, answer = self._carry_out(
+                command, offset, size, data, flags & CMD_FLAG_FUA)
         connection.sendall(
             struct.pack(">IIQ", REPLY_MAGIC, error, handle) + answer)
         return True
+
+    def _carry_out(self, command, offset, size, data, fua):
+        """(errno, bytes read)."""
+        if command == CMD_READ:
+            return self._read(offset, size)
+        if command == CMD_WRITE:
+            return self._write(offset, data, fua), b""
+        if command == CMD_ZEROES:
+            return self._write(offset, bytes(size), fua), b""
+        if command == CMD_FLUSH:
+            return self._flush(), b""
+        return errno.EINVAL, b""
 
 
 def option_reply(connection, option, kind, data=b""):
