@@ -19,6 +19,16 @@ class Overdue(Exception):
     """A test took longer than its own deadline allows."""
 
 
+def pytest_addoption(parser):
+    parser.addoption("--part", default="0/1", metavar="I/N",
+                     help="only every N-th test, from the I-th on")
+
+
+def pytest_collection_modifyitems(config, items):
+    part, parts = map(int, config.getoption("--part").split("/"))
+    items[:] = items[part::parts]
+
+
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "deadline(seconds): the test fails after that time, "

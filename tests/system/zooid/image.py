@@ -1,10 +1,13 @@
 """OCI images for tests, made from Debian's busybox with umoci."""
 
+import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import stat
+import tempfile
 
 from . import debian
 from .build import test_directory
@@ -27,14 +30,26 @@ OCI_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 def make(name, files, config, arch="x86_64"):
     """The OCI layout build/test/images/NAME with tag `latest`: a busybox root
-    and `files` {path: (mode, text or bytes)}, `config` being umoci's flags."""
+    and `files` {path: (mode, text or bytes)}, `config` being umoci's flags.
+    Made anew only when one of these changed; several may ask at once."""
     layout = test_directory() / "images" / name
-    if layout.exists():
-        shutil.rmtree(layout)
     layout.parent.mkdir(parents=True, exist_ok=True)
-    bundle = layout.with_name(name + ".bundle")
-    if bundle.exists():
-        shutil.rmtree(bundle)
+    stamp = layout.with_name(name + ".made-from")
+    made_from = hashlib.sha256(repr((
+        sorted(files.items()), config, arch)).encode()).hexdigest()
+    with open(layout.with_name("lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != made_from:
+            with tempfile.TemporaryDirectory(dir=layout.parent) as scratch:
+                made = build(pathlib.Path(scratch), files, config, arch)
+                shutil.rmtree(layout, ignore_errors=True)
+                made.rename(layout)
+            stamp.write_text(made_from)
+    return layout
+
+
+def build(scratch, files, config, arch):
+    layout, bundle = scratch / "layout", scratch / "bundle"
     reference = "%s:latest" % layout
     run("umoci", "init", "--layout", layout)
     run("umoci", "new", "--image", reference)
@@ -44,7 +59,7 @@ def make(name, files, config, arch="x86_64"):
         (root / directory).mkdir()
     (root / "tmp").chmod(0o1777)
     shutil.copy2(debian.busybox(arch), root / "bin/busybox")
-    for applet in run("/bin/busybox", "--list").split():
+    for applet in run(debian.busybox(os.uname().machine), "--list").split():
         if applet != "busybox":
             os.symlink("busybox", root / "bin" / applet)
     (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
@@ -57,7 +72,6 @@ def make(name, files, config, arch="x86_64"):
     run("umoci", "config", "--image", reference,
         "--architecture", OCI_ARCH[arch], *config)
     run("umoci", "gc", "--layout", layout)
-    shutil.rmtree(bundle)
     return layout
 
 
