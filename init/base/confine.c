@@ -72,27 +72,32 @@ int confine_files(const int *dirs, size_t n)
 	return 0;
 }
 
-/* The bounding set goes first, because that takes CAP_SETPCAP; without it and
- * without any other capability the set is of no use either, for no_new_privs
- * keeps execve from granting. */
-static int capabilities_drop(void)
+/* The bounding set goes first, because that takes CAP_SETPCAP; without it the
+ * set is of no use either, for no_new_privs keeps execve from granting. */
+static int capabilities_keep(uint64_t kept)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
 	};
-	struct __user_cap_data_struct none[2] = { { 0 } };
+	struct __user_cap_data_struct sets[2] = {
+		{ .effective = (uint32_t)kept, .permitted = (uint32_t)kept },
+		{ .effective = (uint32_t)(kept >> 32),
+		  .permitted = (uint32_t)(kept >> 32) },
+	};
 
 	for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+		if (kept >> cap & 1)
+			continue;
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EPERM)
 			return fail("bounding set");
 	}
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
-	    syscall(SYS_capset, &head, none) < 0)
+	    syscall(SYS_capset, &head, sets) < 0)
 		return fail("capabilities");
 	return 0;
 }
 
-int confine(const struct sock_filter *filter, size_t n)
+int confine_keeping(uint64_t kept, const struct sock_filter *filter, size_t n)
 {
 	struct sock_fprog program = {
 		.len = (unsigned short)n,
@@ -103,7 +108,7 @@ int confine(const struct sock_filter *filter, size_t n)
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fail("no_new_privs");
-	error = capabilities_drop();
+	error = capabilities_keep(kept);
 	if (error < 0)
 		return error;
 	if (setrlimit(RLIMIT_CORE, &no_core) < 0 ||
@@ -112,4 +117,9 @@ int confine(const struct sock_filter *filter, size_t n)
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0)
 		return fail("seccomp filter");
 	return 0;
+}
+
+int confine(const struct sock_filter *filter, size_t n)
+{
+	return confine_keeping(0, filter, n);
 }

@@ -35,6 +35,7 @@
 
 #include <linux/filter.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Landlock: from now on no file is opened, made or removed by this process
  * but beneath the n directories (held descriptors); none at all with n = 0.
@@ -46,5 +47,10 @@ int confine_files(const int *dirs, size_t n);
  * capability (bounding set included), no core file, no ptrace by the same uid,
  * and only the system calls of the filter. 0, or -errno after one log line. */
 int confine(const struct sock_filter *filter, size_t n);
+
+/* The same for a worker that keeps some capabilities: bit N of the set stands
+ * for capability N of linux/capability.h. */
+int confine_keeping(uint64_t capabilities, const struct sock_filter *filter,
+		    size_t n);
 
 #endif
