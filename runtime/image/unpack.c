@@ -26,6 +26,7 @@ struct stream {
 	struct archive *from;
 	struct digest_stream digest;
 	uint64_t bytes, max_bytes;
+	bool ended;
 	int error;
 };
 
@@ -58,6 +59,20 @@ static int archive_code(struct archive *a)
 	return code == ENOMEM || code == EIO ? -code : -EBADMSG;
 }
 
+/* Some writers (umoci insert) leave out the padding of the last file and the
+ * end mark, and other readers take that. The zeros are given to the tar reader
+ * but are no part of the digest. */
+static la_ssize_t stream_end(struct stream *s, const void **block)
+{
+	static const char zeros[3 * 512];
+
+	if (s->ended)
+		return 0;
+	s->ended = true;
+	*block = zeros;
+	return (la_ssize_t)(2 * 512 + (512 - s->bytes % 512) % 512);
+}
+
 static la_ssize_t stream_read(struct archive *tar, void *data,
 			      const void **block)
 {
@@ -67,7 +82,7 @@ static la_ssize_t stream_read(struct archive *tar, void *data,
 	int r = archive_read_data_block(s->from, block, &size, &offset);
 
 	if (r == ARCHIVE_EOF)
-		return 0;
+		return stream_end(s, block);
 	if (r < ARCHIVE_WARN) {
 		s->error = archive_code(s->from);
 		archive_set_error(tar, -s->error, "%s",
