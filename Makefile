@@ -1,0 +1,288 @@
+# The only entry. `make` prints help; README.md is the tour.
+#
+# One file for everything: which parts others wrote (rootfs/packages), how our
+# programs are compiled and linked, what is in the image, how it is tested.
+# Flavours: x86_64 and aarch64 (static, musl: what a node runs), host (this
+# machine's C library with ASan and UBSan: unit tests), fuzz (clang).
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory -j$(shell nproc)
+.SUFFIXES:
+MAKEOVERRIDES =
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+ARCH := x86_64
+ARCHES := x86_64 aarch64
+FLAVOURS := $(ARCHES) host fuzz
+Q := $(if $(V),,@)
+ifeq ($(filter $(ARCH),$(ARCHES)),)
+$(error ARCH=$(ARCH): want one of $(ARCHES))
+endif
+
+.PHONY: help deps run dev test test-all image flash bench fuzz lint clean \
+	cache-gc packages programs FORCE
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make run             one node in QEMU that serves a page (ONCE=1: then ends)
+#: make test            every test, short sizes (test-all: the long ones)
+#: make image           build/ARCH/zooid.efi and the disk image zooid.img
+#: make dev             what a development boot needs; quick after an edit
+#: make flash DEV=...   writes the disk image onto a whole medium
+#: make bench           measured ratios and bounds, build/bench.json
+#: make fuzz            every parser of foreign bytes, FUZZ_S seconds each
+#: make lint            clang-format, clang-tidy, cppcheck
+#: make deps            installs what is missing on Debian 12 or 13
+#: make clean           removes build/; the cache outside stays
+#: make cache-gc        removes what the cache kept unused for 30 days
+#:
+#: ARCH=aarch64 chooses the other board, V=1 shows commands. Parts of others
+#: are cached in $ZOOID_CACHE, else $XDG_CACHE_HOME/zooid.
+
+# ---- what must be installed ----
+
+DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
+	cpio patch libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
+	pkg-config debian-archive-keyring fdisk dosfstools mtools \
+	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
+	umoci busybox-static python3-pytest btrfs-progs curl iproute2
+DEPS_LINT := clang clang-format clang-tidy cppcheck
+
+deps: ; @board/deps $(DEPS)
+build/deps: Makefile board/deps
+	@board/deps $(DEPS) && mkdir -p build && touch $@
+build/deps-lint: Makefile board/deps
+	@board/deps $(DEPS_LINT) && mkdir -p build && touch $@
+
+# ---- parts that others wrote: rootfs/packages/NAME.mk ----
+
+PACKAGES := $(patsubst rootfs/packages/%.mk,%,$(wildcard rootfs/packages/*.mk))
+# What a part of flavour $(FLAVOUR) needs to be compiled against musl.
+musl_of = $(if $(filter host,$(FLAVOUR)),,musl/$(FLAVOUR))
+include $(PACKAGES:%=rootfs/packages/%.mk)
+
+# $(call package_list,NAME,FLAVOUR,VARIABLE)
+package_list = $(foreach FLAVOUR,$2,$($1_$3))
+
+define package_rule # NAME FLAVOUR
+build/$2/pkg/$1.ok: private export PKG_SOURCE = $$($1_SOURCE)
+build/$2/pkg/$1.ok: private export PKG_VERSIONS = $$($1_VERSIONS)
+build/$2/pkg/$1.ok: private export PKG_SHARED = $$($1_SHARED)
+build/$2/pkg/$1.ok: private export PKG_DEPENDS = $(call package_list,$1,$2,DEPENDS)
+build/$2/pkg/$1.ok: private export PKG_INPUTS = $(call package_list,$1,$2,INPUTS)
+build/$2/pkg/$1.ok: private export PKG_BUILD = $$(value $1_BUILD)
+build/$2/pkg/$1.ok: rootfs/packages/$1.mk $(call package_list,$1,$2,INPUTS) \
+		$(foreach d,$(call package_list,$1,$2,DEPENDS),build/$(notdir $d)/pkg/$(patsubst %/,%,$(dir $d)).ok) \
+		| build/deps
+	+@rootfs/packages/build $1 $2 build/$2/pkg/$1 && touch $$@
+packages: build/$2/pkg/$1.ok
+endef
+$(foreach p,$(PACKAGES),$(foreach f,$($p_FLAVOURS),\
+	$(eval $(call package_rule,$p,$f))))
+
+cache-gc: ; @rootfs/packages/cache-gc
+
+# ---- modules, and what each may include ----
+#
+# A module's include path is a folder of links to what it may use: the layers
+# below it, and the headers that declare the messages of programs it talks to.
+
+base_SRC := $(filter-out init/base/mk%,$(wildcard init/base/*.c))
+init_SRC := $(wildcard init/*.c)
+zlog_SRC := $(wildcard init/zlog/*.c)
+oci_SRC := $(wildcard runtime/oci/*.c runtime/oci/*/*.c)
+image_SRC := $(wildcard runtime/image/*.c runtime/image/*/*.c)
+zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
+node_SRC := $(wildcard runtime/node/*.c)
+net_SRC := $(wildcard runtime/net/*.c)
+MODULES := base init zlog oci image zrun node net
+
+DIR_base := init/base
+DIR_init := init
+DIR_zlog := init/zlog
+DIR_oci := runtime/oci
+DIR_image := runtime/image
+DIR_zrun := runtime/zrun
+DIR_node := runtime/node
+DIR_net := runtime/net
+
+# Whole layers.
+SEES_base := base
+SEES_init := base
+SEES_zlog := base
+SEES_oci := base oci
+SEES_image := base oci image
+SEES_zrun := base oci image zrun
+SEES_node := base oci
+SEES_net := base oci
+SEES_test := base oci image zrun node net init zlog
+# Messages.
+SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h
+SPEAKS_zlog := init/init.h
+SPEAKS_zrun := init/init.h
+SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h
+SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
+
+build/include/ok: Makefile
+	$(Q)rm -rf build/include
+	$(Q)$(foreach m,$(MODULES) test,mkdir -p build/include/$m; \
+		$(foreach s,$(SEES_$m),ln -s ../../../$(DIR_$s) build/include/$m/$s;) \
+		$(foreach h,$(SPEAKS_$m),mkdir -p build/include/$m/$(notdir $(patsubst %/,%,$(dir $h))); \
+			ln -s ../../../../$h build/include/$m/$(notdir $(patsubst %/,%,$(dir $h)));))
+	$(Q)touch $@
+
+# ---- compiling ----
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes \
+	-Wno-unused-parameter -Werror
+CFLAGS := -std=gnu11 -g $(WARN)
+TARGET_CFLAGS := -O2 -ffunction-sections -fdata-sections -fstack-protector-strong \
+	-fno-asynchronous-unwind-tables -fno-unwind-tables
+
+CC_x86_64 = build/x86_64/pkg/musl/bin/x86_64-linux-musl-gcc
+CC_aarch64 = build/aarch64/pkg/musl/bin/aarch64-linux-musl-gcc
+CC_host = gcc
+CC_fuzz = clang
+AR_x86_64 = build/x86_64/pkg/musl/bin/x86_64-linux-musl-ar
+AR_aarch64 = build/aarch64/pkg/musl/bin/aarch64-linux-musl-ar
+AR_host = ar
+AR_fuzz = ar
+STRIP_x86_64 = build/x86_64/pkg/musl/bin/x86_64-linux-musl-strip
+STRIP_aarch64 = build/aarch64/pkg/musl/bin/aarch64-linux-musl-strip
+STRIP_host = cp
+CFLAGS_x86_64 = $(TARGET_CFLAGS)
+CFLAGS_aarch64 = $(TARGET_CFLAGS)
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+	-fno-omit-frame-pointer
+CFLAGS_host = -O1 $(SANITIZE)
+CFLAGS_fuzz = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
+# Position independent for what reads foreign bytes; zrun starts faster without.
+PIE_x86_64 = $(if $(filter zrun,$1),-no-pie,-pie)
+LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_aarch64 = $(LDFLAGS_x86_64)
+LDFLAGS_host = $(SANITIZE)
+LDFLAGS_fuzz = $(SANITIZE)
+LINK_x86_64 = $(if $(filter zrun,$1),-static -no-pie,-static-pie)
+LINK_aarch64 = $(LINK_x86_64)
+
+# Third-party libraries of each flavour, and the one place that includes each.
+pkg = build/$(if $(filter fuzz,$1),host,$1)/pkg
+USES_init/base := yyjson
+USES_runtime/oci := yyjson
+USES_runtime/oci/digest := mbedtls
+USES_runtime/image := yyjson libarchive zlib zstd
+USES_runtime/zrun := yyjson libseccomp
+USES_runtime/node := yyjson
+USES_tests := yyjson
+
+define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
+build/$1/obj/$2/%.o: $2/%.c build/include/ok \
+		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
+		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) | build/deps
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen \
+		$(foreach p,$(USES_$2),-isystem $(call pkg,$1)/$p/include) \
+		-MMD -MP -c -o $$@ $$<
+endef
+DIRS := $(sort $(dir $(foreach m,$(MODULES),$($m_SRC))))
+module_of = $(or $(foreach m,$(filter-out init,$(MODULES)),\
+	$(if $(filter $(DIR_$m)/%,$1/),$m)),init)
+$(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
+	$(eval $(call compile_rule,$f,$d,$(strip $(call module_of,$d)),\
+		$(if $(filter host fuzz,$f),,$(if $(filter zrun,$(call module_of,$d)),-fno-pie,-fPIE))))))
+
+objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
+
+define archive_rule # FLAVOUR MODULE
+build/$1/lib/lib$2.a: $(call objects,$1,$2)
+	$(Q)mkdir -p $$(@D)
+	$(Q)rm -f $$@
+	$(Q)$$(AR_$1) rcs $$@ $$^
+endef
+$(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m))))
+
+# ---- programs ----
+
+PROGRAMS := init zlog zrun znode znet
+MODULE_init := init
+MODULE_zlog := zlog
+MODULE_zrun := zrun
+MODULE_znode := node
+MODULE_znet := net
+NEEDS_init := base
+NEEDS_zlog := base
+NEEDS_zrun := image oci base
+NEEDS_znode := oci base
+NEEDS_znet := base
+LIBS_base := yyjson/libyyjson
+LIBS_oci := mbedtls/libmbedcrypto
+LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
+LIBS_zrun := libseccomp/libseccomp
+
+# $(call foreign,FLAVOUR,MODULES): their archives, in link order.
+foreign = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
+	$(call pkg,$1)/$(dir $l)lib/$(notdir $l).a))
+foreign_ok = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
+	$(call pkg,$1)/$(patsubst %/,%,$(dir $l)).ok))
+
+define program_rule # FLAVOUR PROGRAM
+build/$1/sym/$2: $(call objects,$1,$(MODULE_$2)) \
+		$(foreach m,$(NEEDS_$2),build/$1/lib/lib$m.a) \
+		$(call foreign_ok,$1,$(MODULE_$2) $(NEEDS_$2))
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $$(call LINK_$1,$2) -o $$@ \
+		$$(filter %.o,$$^) $$(filter %.a,$$^) \
+		$(call foreign,$1,$(MODULE_$2) $(NEEDS_$2))
+build/$1/bin/$2: build/$1/sym/$2
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(STRIP_$1) $(if $(filter host,$1),$$< $$@,-o $$@ $$<)
+	@printf '  %-14s %-8s linked    %d bytes\n' $2 $1 $$$$(stat -c %s $$@)
+endef
+$(foreach f,$(ARCHES) host,$(foreach p,$(PROGRAMS),\
+	$(eval $(call program_rule,$f,$p))))
+
+# Only those whose main exists.
+EXISTING := $(foreach p,$(PROGRAMS),$(if $(shell grep -ls '^int main' \
+	$($(MODULE_$p)_SRC) /dev/null),$p))
+programs: $(foreach f,$(ARCHES),$(EXISTING:%=build/$f/bin/%))
+
+# ---- tests ----
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+# A test links what it refers to; a test of one program names its module here
+# when another program has a function of the same name.
+TEST_MODULES := init zlog node net zrun image oci base
+TEST_LIBS := base oci image zrun
+
+$(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/unit,test)))
+$(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/fuzz,test)))
+
+define test_rule # FLAVOUR DIRECTORY NAME LDFLAGS
+build/$1/$2/$3: build/$1/obj/tests/$2/$3.o \
+		$(foreach m,$(or $(MODULES_$3),$(TEST_MODULES)),build/$1/lib/lib$m.a) \
+		$(call foreign_ok,$1,$(TEST_LIBS))
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $4 -o $$@ $$(filter %.o,$$^) \
+		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
+		$(call foreign,$1,$(TEST_LIBS))
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call test_rule,host,unit,$t)))
+$(foreach t,$(FUZZERS),$(eval $(call test_rule,fuzz,fuzz,$t,-fsanitize=fuzzer)))
+unit: $(UNIT_TESTS:%=build/host/unit/%)
+fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
+.PHONY: unit fuzzers
+
+# ---- the rest of the dependencies ----
+
+-include $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),\
+	$(patsubst %.o,%.d,$(call objects,$f,$m))))
+-include $(UNIT_TESTS:%=build/host/obj/tests/unit/%.d)
+-include $(FUZZERS:%=build/fuzz/obj/tests/fuzz/%.d)
+
+clean:
+	rm -rf build
+FORCE:

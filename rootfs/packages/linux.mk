@@ -1,0 +1,34 @@
+# Linux: the kernel of every node, and the guest kernel of the VM classes.
+#
+# The result is the whole object tree. The image is made by linking it once
+# more with the real initramfs (see image.mk rules in the Makefile), which
+# takes seconds; usr/ here holds an empty one. A changed configuration starts
+# from the object tree of the one before: kbuild knows what to rebuild.
+linux_SOURCE := linux
+linux_VERSIONS := \
+	6.12.107-1:efc76d3c78a5d65f42724118c437d11db1c9f6309a5f024ee9a8b1978fdc6919
+linux_LICENCE := GPL-2.0-only WITH Linux-syscall-note
+linux_FLAVOURS := x86_64 aarch64
+linux_SHARED := y
+linux_INPUTS = board/kernel.config board/$(FLAVOUR)/kernel.config \
+	board/kernel-check
+define linux_BUILD
+case $ARCH in
+aarch64) arch=arm64 targets="Image vmlinuz.efi" ;;
+*) arch=x86 targets=bzImage ;;
+esac
+obj=$OUT/obj
+if [ -n "$PREVIOUS" ]; then cp -a "$PREVIOUS/obj" "$obj"; else mkdir "$obj"; fi
+cat "$TOP/board/kernel.config" "$TOP/board/$ARCH/kernel.config" >"$obj/fragment"
+cpio -o -H newc --reproducible </dev/null >"$obj/zooid.cpio"
+cat >"$OUT/kbuild" <<EOT
+ARCH=$arch CROSS_COMPILE=$CROSS
+KBUILD_BUILD_USER=zooid KBUILD_BUILD_HOST=zooid KBUILD_BUILD_VERSION=1
+KBUILD_BUILD_TIMESTAMP=2023-11-14
+EOT
+echo "$SRC" >"$OUT/source"
+kbuild() { make -C "$SRC" O="$obj" $(cat "$OUT/kbuild") "$@"; }
+kbuild KCONFIG_ALLCONFIG="$obj/fragment" allnoconfig
+"$TOP/board/kernel-check" "$obj/fragment" "$obj/.config"
+kbuild $targets
+endef

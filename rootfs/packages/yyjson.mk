@@ -1,0 +1,13 @@
+# yyjson: the JSON parser and writer.
+yyjson_SOURCE := yyjson
+yyjson_VERSIONS := \
+	0.10.0+ds-1:ae6fde69a193e10afab426ef13f113d6903446405f9db9ee98bfb572bd6c961a
+yyjson_LICENCE := MIT
+yyjson_FLAVOURS := x86_64 aarch64 host
+yyjson_DEPENDS = $(musl_of)
+define yyjson_BUILD
+$CC $CFLAGS -fPIE -c "$SRC/src/yyjson.c"
+mkdir "$OUT/lib" "$OUT/include"
+${CROSS}ar rcs "$OUT/lib/libyyjson.a" yyjson.o
+cp "$SRC/src/yyjson.h" "$OUT/include"
+endef
