@@ -1,0 +1,244 @@
+#define _GNU_SOURCE
+#include "console_verbs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include "base/fd.h"
+#include "base/ipc.h"
+#include "base/loop.h"
+#include "base/path.h"
+#include "base/span.h"
+#include "client.h"
+#include "zrun/serve.h"
+
+enum { ANSWER_MS = 5000, LOG_TAIL = 16 << 10 };
+
+/* The one line of a small file, or "" without it. */
+static void line_of(const char *dir_path, const char *name, char *line,
+		    size_t size)
+{
+	autoclose int dir = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofree char *text = NULL;
+	size_t used;
+
+	line[0] = '\0';
+	if (dir < 0 || file_read(dir, name, 4096, &text, &used) < 0)
+		return;
+	text[strcspn(text, "\n")] = '\0';
+	text_copy(line, size, text);
+}
+
+static void memory_print(void)
+{
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "re");
+
+	for (int i = 0; f && i < 3 && fgets(line, sizeof(line), f); i++) {
+		uint64_t kb = strtoull(line + strcspn(line, "0123456789"),
+				       NULL, 10);
+
+		if (strncmp(line, "MemFree", 7) != 0)
+			printf("%.*s %" PRIu64 " MB%s",
+			       (int)strcspn(line, ":"), line, kb / 1024,
+			       i == 0 ? ", " : "\n");
+	}
+	if (f)
+		fclose(f);
+}
+
+static void verb_version(int argc, char **argv)
+{
+	struct utsname u;
+	char version[64];
+
+	(void)argc;
+	(void)argv;
+	line_of("/etc", "version", version, sizeof(version));
+	uname(&u);
+	printf("Zooid %s on %s: Linux %s %s\n", version, u.nodename,
+	       u.release, u.machine);
+}
+
+static void verb_status(int argc, char **argv)
+{
+	char line[160];
+	int err;
+
+	verb_version(argc, argv);
+	line_of(path_run(), "data", line, sizeof(line));
+	printf("up %" PRIu64 " s, /data: %s\n", clock_boot_ms() / 1000,
+	       line[0] ? line : "not there yet");
+	memory_print();
+	err = client_services_print(stdout);
+	if (err < 0)
+		printf("init: %s\n", strerror(-err));
+}
+
+static void verb_ps(int argc, char **argv)
+{
+	struct zrun_request request = {
+		.head = { sizeof(request), ZRUN_LIST },
+	};
+	struct zrun_reply reply;
+	autoclose int sock = ipc_connect("zrun");
+
+	(void)argc;
+	(void)argv;
+	if (sock < 0) {
+		printf("zrun: %s\n", strerror(-sock));
+		return;
+	}
+	printf("%-40s %-10s %8s\n", "CONTAINER", "STATE", "PID");
+	for (;; request.arg++) {
+		int err = ipc_call(sock, &request, sizeof(request), NULL, 0,
+				   &reply, sizeof(reply), NULL, ANSWER_MS);
+
+		if (err < 0)
+			printf("zrun: %s\n", strerror(-err));
+		if (err < 0 || reply.error)
+			return;
+		printf("%-40.64s %-10.32s %8" PRIu32 "\n", reply.id,
+		       reply.text, reply.pid);
+	}
+}
+
+static void text_print(const char *text, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		putchar(c == '\n' || c == '\t' || (c >= ' ' && c != 0x7f) ? c
+									  : '?');
+	}
+}
+
+static void verb_log(int argc, char **argv)
+{
+	char path[256], *text = malloc(LOG_TAIL);
+	autoclose int fd = -1;
+	ssize_t n;
+
+	if (argc != 2 || !id_valid(span_of(argv[1])) || !text) {
+		printf("usage: log NAME, a service or a container\n");
+		return;
+	}
+	snprintf(path, sizeof(path), "%s/logs/%s", path_data(), argv[1]);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) {
+		printf("%s: no log: %s\n", argv[1], strerror(errno));
+		return;
+	}
+	if (lseek(fd, -LOG_TAIL, SEEK_END) < 0)
+		lseek(fd, 0, SEEK_SET);
+	n = fd_read(fd, text, LOG_TAIL);
+	if (n > 0)
+		text_print(text, (size_t)n);
+	free(text);
+}
+
+static const char *address_text(const struct sockaddr *a, char *text,
+				socklen_t size)
+{
+	const void *bytes = NULL;
+
+	if (a->sa_family == AF_INET)
+		bytes = &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+	else if (a->sa_family == AF_INET6)
+		bytes = &((const struct sockaddr_in6 *)(const void *)a)
+				 ->sin6_addr;
+	return bytes ? inet_ntop(a->sa_family, bytes, text, size) : NULL;
+}
+
+static void verb_net(int argc, char **argv)
+{
+	struct ifaddrs *all = NULL;
+	char text[INET6_ADDRSTRLEN], dns[128];
+
+	(void)argc;
+	(void)argv;
+	if (getifaddrs(&all) < 0) {
+		printf("addresses: %s\n", strerror(errno));
+		return;
+	}
+	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+		const char *address;
+
+		if (!i->ifa_addr)
+			continue;
+		address = address_text(i->ifa_addr, text, sizeof(text));
+		if (address)
+			printf("%-10s %-5s %s\n", i->ifa_name,
+			       i->ifa_flags & IFF_RUNNING ? "up" : "down",
+			       address);
+	}
+	freeifaddrs(all);
+	line_of(path_run(), "resolv.conf", dns, sizeof(dns));
+	printf("%s\n", dns[0] ? dns : "no name server");
+}
+
+static void ask_end(enum init_verb how, const char *what)
+{
+	struct init_reply reply;
+	int err = client_ask(how, 0, &reply);
+
+	if (err == 0)
+		err = reply.error;
+	printf("%s\n", err < 0 ? strerror(-err) : what);
+}
+
+static void verb_poweroff(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	ask_end(INIT_POWEROFF, "powering off");
+}
+
+static void verb_reboot(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	ask_end(INIT_REBOOT, "rebooting");
+}
+
+static void verb_help(int argc, char **argv);
+
+static const struct console_verb verbs[] = {
+	{ "status", "services, memory, storage", verb_status },
+	{ "ps", "containers", verb_ps },
+	{ "log", "NAME: the last lines of a service or container", verb_log },
+	{ "net", "interfaces, addresses, name server", verb_net },
+	{ "version", "of the image and the kernel", verb_version },
+	{ "poweroff", "orderly end", verb_poweroff },
+	{ "reboot", "orderly end and new start", verb_reboot },
+	{ "help", "this list", verb_help },
+};
+
+static void verb_help(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+		printf("%-10s %s\n", verbs[i].name, verbs[i].help);
+	printf("%-10s %s\n", "logout", "lock this console again");
+}
+
+const struct console_verb *console_verb_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}

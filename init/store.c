@@ -1,0 +1,175 @@
+/* Invariants:
+ * 1. An entry that is STORE_HELD has exactly one descriptor, owned by it.
+ * 2. Two live entries (held or exited) never have the same key; a tombstone
+ *    and a live entry may, and then the tombstone has the lower number.
+ * 3. `changed` numbers are unique, so a watcher that stands at n has been told
+ *    of every change up to n that is still worth telling. */
+#include "store.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fd.h"
+
+static struct store_entry entries[STORE_ENTRIES];
+static uint64_t sequence;
+static void (*on_change)(uint32_t kind);
+
+#define for_each_entry(e) \
+	for (struct store_entry *e = entries; e < entries + STORE_ENTRIES; e++)
+
+static bool is_live(const struct store_entry *e)
+{
+	return e->state == STORE_HELD || e->state == STORE_EXITED;
+}
+
+void store_init(void (*changed)(uint32_t kind))
+{
+	on_change = changed;
+	sequence = 0;
+	for_each_entry(e) {
+		if (e->state == STORE_HELD)
+			fd_close(&e->fd);
+		*e = (struct store_entry){ .fd = -1, .exit.fd = -1 };
+	}
+}
+
+static void touch(struct store_entry *e)
+{
+	e->changed = ++sequence;
+	on_change(e->key.kind);
+}
+
+static bool key_is(const struct store_entry *e, const struct init_key *key)
+{
+	return e->key.kind == key->kind && e->key.n == key->n &&
+	       strcmp(e->key.container, key->container) == 0;
+}
+
+struct store_entry *store_find(const struct init_key *key)
+{
+	for_each_entry(e)
+		if (is_live(e) && key_is(e, key))
+			return e;
+	return NULL;
+}
+
+struct store_entry *store_find_pid(uint32_t pid)
+{
+	for_each_entry(e)
+		if (e->state == STORE_HELD && e->pid == pid &&
+		    e->key.kind == INIT_KIND_PIDFD)
+			return e;
+	return NULL;
+}
+
+static int room_find(uid_t owner, struct store_entry **room)
+{
+	int n_owned = 0;
+	int quota = owner == 0 ? STORE_QUOTA_ROOT : STORE_QUOTA_OTHER;
+
+	*room = NULL;
+	for_each_entry(e) {
+		if (e->state == STORE_FREE && !*room)
+			*room = e;
+		if (is_live(e) && e->owner == owner)
+			n_owned++;
+	}
+	if (n_owned >= quota)
+		return -EDQUOT;
+	return *room ? 0 : -ENOSPC;
+}
+
+int store_put(const struct store_new *new, struct store_entry **entry)
+{
+	struct store_entry *e;
+	int err;
+
+	if (store_find(new->key))
+		return -EEXIST;
+	err = room_find(new->owner, &e);
+	if (err < 0)
+		return err;
+	*e = (struct store_entry){
+		.key = *new->key,
+		.state = STORE_HELD,
+		.fd = new->fd,
+		.owner = new->owner,
+		.builtin = new->builtin,
+		.pid = new->pid,
+		.started_ms = clock_boot_ms(),
+		.born = sequence + 1,
+		.exit.fd = -1,
+	};
+	if (new->note)
+		memcpy(e->note, new->note, sizeof(e->note));
+	*entry = e;
+	touch(e);
+	return 0;
+}
+
+void store_note_set(struct store_entry *e, const uint8_t *note)
+{
+	memcpy(e->note, note, sizeof(e->note));
+	touch(e);
+}
+
+void store_drop(struct store_entry *e)
+{
+	fd_close(&e->fd);
+	e->state = STORE_GONE;
+	touch(e);
+}
+
+void store_exited(struct store_entry *e, int32_t code, int32_t status)
+{
+	fd_close(&e->fd);
+	e->state = STORE_EXITED;
+	e->exit_code = code;
+	e->exit_status = status;
+	e->ended_ms = clock_boot_ms();
+	touch(e);
+}
+
+const struct store_entry *store_next(uint32_t kind, uint64_t after)
+{
+	const struct store_entry *next = NULL;
+
+	for_each_entry(e) {
+		if (e->state == STORE_FREE || e->key.kind != kind ||
+		    e->changed <= after)
+			continue;
+		if (e->state == STORE_GONE && e->born > after)
+			continue;
+		if (!next || e->changed < next->changed)
+			next = e;
+	}
+	return next;
+}
+
+uint64_t store_sequence(void)
+{
+	return sequence;
+}
+
+void store_trim(uint32_t kind, uint64_t passed)
+{
+	for_each_entry(e)
+		if (e->state == STORE_GONE && e->key.kind == kind &&
+		    e->changed <= passed)
+			e->state = STORE_FREE;
+}
+
+int store_processes(void (*f)(struct store_entry *))
+{
+	int n = 0;
+
+	for_each_entry(e) {
+		if (e->state != STORE_HELD || e->key.kind != INIT_KIND_PIDFD)
+			continue;
+		n++;
+		if (f)
+			f(e);
+	}
+	return n;
+}

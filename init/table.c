@@ -1,0 +1,86 @@
+#include "table.h"
+
+#include "base/service.h"
+#include "boot.h"
+
+#define NEEDS(row) (1u << ROW_##row)
+#define SELF "/sbin/init"
+
+/* The outer time-outs of the jobs are above the sum of those of their steps:
+ * they only matter when a job itself is stuck in the kernel. */
+const struct svc_row table_rows[ROW_COUNT] = {
+	[ROW_ZOOID] = {
+		.name = "zooid",
+		.argv = { SELF, "mount-zooid" },
+		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
+		.start_ms = 20000,
+	},
+	[ROW_DATA] = {
+		.name = "data",
+		.argv = { SELF, "mount-data" },
+		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
+		.start_ms = 240000,
+		.gave_up = boot_data_in_memory,
+	},
+	[ROW_ZLOG] = {
+		.name = "zlog",
+		.argv = { "/bin/zlog" },
+		.needs = NEEDS(DATA),
+		.flags = SVC_KMSG,
+		.uid = UID_ZLOG,
+		.socket_mode = 0600,
+		.oom_score_adj = -700,
+		.open_files = 4096,
+		.memory_mb = 32,
+	},
+	[ROW_ZRUN] = {
+		.name = "zrun",
+		.argv = { "/bin/zrun", "serve" },
+		.needs = NEEDS(DATA),
+		.socket_mode = 0666,
+		.oom_score_adj = -900,
+		.open_files = 65536,
+	},
+	[ROW_ZNODE] = {
+		.name = "znode",
+		.argv = { "/bin/znode" },
+		.needs = NEEDS(ZOOID) | NEEDS(DATA) | NEEDS(ZLOG) | NEEDS(ZRUN),
+		.flags = SVC_FIRST_DOWN,
+		.uid = UID_ZNODE,
+		.socket_mode = 0666,
+		.oom_score_adj = -800,
+		.open_files = 4096,
+		.memory_mb = 64,
+	},
+	[ROW_ZNET] = {
+		.name = "znet",
+		.argv = { "/bin/znet" },
+		.uid = UID_ZNET,
+		.socket_mode = 0600,
+		.oom_score_adj = -800,
+		.open_files = 262144,
+	},
+	[ROW_NET] = {
+		.name = "net",
+		.argv = { SELF, "net" },
+		.needs = NEEDS(ZOOID),
+		.oom_score_adj = -700,
+	},
+	[ROW_KEEP] = {
+		.name = "keep",
+		.argv = { SELF, "keep" },
+		.needs = NEEDS(DATA),
+		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_UNCOUNTED,
+		.start_ms = 30000,
+	},
+#define CONSOLE(n) {						\
+		.name = "console-" #n,				\
+		.argv = { SELF, "console", #n },		\
+		.needs = NEEDS(ZOOID),				\
+		.flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED,	\
+		.oom_score_adj = -500,				\
+	}
+	[ROW_CONSOLE_0] = CONSOLE(0),
+	[ROW_CONSOLE_1] = CONSOLE(1),
+	[ROW_CONSOLE_2] = CONSOLE(2),
+};
