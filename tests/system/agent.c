@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,9 +28,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REQUEST_MAX = 1 << 20, REPLY_MAX = 4 << 20, WORDS_MAX = 64 };
+#include <linux/netlink.h>
 
-static const char port_name[] = "vport0p1"; /* the only port we add */
+enum { REQUEST_MAX = 1 << 20, REPLY_MAX = 4 << 20, WORDS_MAX = 64 };
 
 static void die(const char *what)
 {
@@ -364,25 +363,39 @@ static void serve(int port, char *request, size_t size)
 	reply(port, status == 0, output, used);
 }
 
-/* The port appears a moment after its bus; wait for its node. */
+/* Opens the only virtio-serial port: vportDpN, D being the number of its
+ * device among all of virtio. -1 while it is not there. */
+static int port_find(void)
+{
+	DIR *dir = opendir("/test/dev");
+	struct dirent *entry;
+	int port = -1;
+
+	while (dir && port < 0 && (entry = readdir(dir)))
+		if (strncmp(entry->d_name, "vport", 5) == 0)
+			port = openat(dirfd(dir), entry->d_name,
+				      O_RDWR | O_CLOEXEC);
+	if (dir)
+		closedir(dir);
+	return port;
+}
+
+/* The port appears a moment after its bus; waits for the kernel's word. */
 static int port_open(void)
 {
-	int notify = inotify_init1(IN_CLOEXEC);
-	char event[512], path[64];
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int events = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
+			    NETLINK_KOBJECT_UEVENT);
+	char event[4096];
+	int port;
 
-	snprintf(path, sizeof(path), "/test/dev/%s", port_name);
-	if (notify < 0 || inotify_add_watch(notify, "/test/dev", IN_CREATE) < 0)
-		die("/test/dev");
-	for (;;) {
-		int port = open(path, O_RDWR | O_CLOEXEC);
-
-		if (port >= 0) {
-			close(notify);
-			return port;
-		}
-		if (read(notify, event, sizeof(event)) < 0)
-			die(path);
-	}
+	if (events < 0 || bind(events, (void *)&kernel, sizeof(kernel)) < 0)
+		die("uevents");
+	while ((port = port_find()) < 0)
+		if (recv(events, event, sizeof(event), 0) < 0)
+			die("uevents");
+	close(events);
+	return port;
 }
 
 static void agent(void)

@@ -65,7 +65,10 @@ class Log:
 
     def wait_for(self, pattern, deadline_s, mark=0):
         """The first match of `pattern` (^ and $ match at lines) after mark;
-        Late after deadline_s, or at once when the machine has ended."""
+        Late after deadline_s, or at once when the machine has ended.
+
+        Text comes in pieces: a pattern that ends with (\\d+) or .* may see
+        only a part of it, so let it end with what follows."""
         expression = re.compile(pattern, re.MULTILINE)
         end = time.monotonic() + deadline_s
         with self._changed:
