@@ -40,7 +40,7 @@ struct runtime_mount {
 	uint64_t propagation;	    /* MS_SHARED ...; 0 when not given */
 	uint64_t tree_propagation;  /* the same, recursive */
 	uint32_t sb_set, sb_clear;  /* enum runtime_sb_flag */
-	bool bind, recursive, remount, copy_up;
+	bool bind, recursive, remount;
 	bool source_nofollow;
 	struct text_list data; /* what is left, for the file system */
 };

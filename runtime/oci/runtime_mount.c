@@ -20,7 +20,6 @@ enum word_kind {
 	WORD_READONLY,	  /* both sides: 1 read-only, 0 writable */
 	WORD_BIND,	  /* 1 with all below */
 	WORD_REMOUNT,
-	WORD_COPY_UP,
 	WORD_NOFOLLOW,
 	WORD_REFUSE,	  /* known, not carried out */
 };
@@ -81,7 +80,6 @@ static const struct word {
 	{ "bind", WORD_BIND, 0 },
 	{ "rbind", WORD_BIND, 1 },
 	{ "remount", WORD_REMOUNT, 0 },
-	{ "tmpcopyup", WORD_COPY_UP, 0 },
 	{ "src-nofollow", WORD_NOFOLLOW, 0 },
 	{ "private", WORD_NONE, 0 }, /* here for runtime_mount_word() */
 	{ "rprivate", WORD_NONE, 0 },
@@ -93,6 +91,7 @@ static const struct word {
 	{ "runbindable", WORD_NONE, 0 },
 	{ "idmap", WORD_REFUSE, 0 },
 	{ "ridmap", WORD_REFUSE, 0 },
+	{ "tmpcopyup", WORD_REFUSE, 0 },
 	{ "copy-symlink", WORD_REFUSE, 0 },
 	{ "dest-nofollow", WORD_REFUSE, 0 },
 };
@@ -191,9 +190,6 @@ static int word_apply(struct json_read *in, const struct at *at,
 	case WORD_REMOUNT:
 		m->remount = true;
 		break;
-	case WORD_COPY_UP:
-		m->copy_up = true;
-		break;
 	case WORD_NOFOLLOW:
 		m->source_nofollow = true;
 		break;
@@ -289,8 +285,6 @@ static int at_mount(struct json_read *in, const struct at *at, void *out)
 		if (!m->remount && (!m->source || !m->source[0]))
 			return at_error(in, at, "a bind mount needs a source");
 	}
-	if (m->copy_up && (!m->type || strcmp(m->type, "tmpfs") != 0))
-		return at_error(in, at, "tmpcopyup is for tmpfs");
 	return 0;
 }
 

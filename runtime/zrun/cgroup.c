@@ -1,0 +1,277 @@
+#define _GNU_SOURCE
+#include "cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/loop.h"
+#include "base/path.h"
+#include "kernel.h"
+
+#define CGROUP2_MAGIC 0x63677270
+#define EMPTY_WAIT_MS 5000
+
+static const char *const controllers[] = { "cpu", "memory", "pids", "io",
+					   "cpuset", "hugetlb" };
+
+static int open_mount(struct cgroup *cg, const char *path)
+{
+	struct statfs fs;
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == CGROUP2_MAGIC) {
+		snprintf(cg->mount, sizeof(cg->mount), "%s", path);
+		cg->root = fd;
+		return 0;
+	}
+	close(fd);
+	return -ENOENT;
+}
+
+/* No tree is mounted: a mount that is attached nowhere serves as well. */
+static int open_detached(struct cgroup *cg)
+{
+	autoclose int fs = kernel_fsopen("cgroup2");
+
+	if (fs < 0)
+		return fs;
+	int r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+
+	if (r < 0)
+		return r;
+	autoclose int mount = kernel_fsmount(fs, 0);
+
+	if (mount < 0)
+		return mount;
+	cg->root = openat(mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return cg->root < 0 ? -errno : 0;
+}
+
+int cgroup_find(struct cgroup *cg, struct fault *fault)
+{
+	int r = open_mount(cg, "/sys/fs/cgroup");
+
+	if (r < 0)
+		r = open_mount(cg, "/sys/fs/cgroup/unified");
+	if (r < 0)
+		r = open_detached(cg);
+	return r < 0 ? fault_set(fault, r, "no cgroup v2 tree") : 0;
+}
+
+static int write_file(int dir, const char *name, const char *text)
+{
+	autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write(fd, text, strlen(text));
+}
+
+/* One of them may be missing or busy; the limit that needs it will say so. */
+static void enable_controllers(int dir)
+{
+	size_t n = sizeof(controllers) / sizeof(controllers[0]), used = 0;
+	char all[128], one[32];
+
+	for (size_t i = 0; i < n; i++)
+		used += (size_t)snprintf(all + used, sizeof(all) - used,
+					 "+%s ", controllers[i]);
+	if (write_file(dir, "cgroup.subtree_control", all) == 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		snprintf(one, sizeof(one), "+%s", controllers[i]);
+		(void)write_file(dir, "cgroup.subtree_control", one);
+	}
+}
+
+int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
+{
+	char *next = cg->path;
+
+	while (*path == '/')
+		path++;
+	int n = snprintf(cg->path, sizeof(cg->path), "%s", path);
+
+	while (n > 0 && cg->path[n - 1] == '/')
+		cg->path[--n] = '\0';
+	if (n <= 0 || (size_t)n >= sizeof(cg->path) || strstr(path, ".."))
+		return fault_set(fault, -EINVAL, "linux.cgroupsPath (%.80s)",
+				 path);
+	int dir = fcntl(cg->root, F_DUPFD_CLOEXEC, 3);
+
+	while (dir >= 0 && next) {
+		char *name = strsep(&next, "/");
+
+		if (!*name)
+			continue;
+		enable_controllers(dir);
+		int r = mkdirat(dir, name, 0755) < 0 && errno != EEXIST ?
+				-errno : 0;
+		int below = r < 0 ? r : openat(dir, name, O_RDONLY |
+					       O_DIRECTORY | O_CLOEXEC);
+
+		if (below == -1)
+			below = -errno;
+		close(dir);
+		dir = below;
+		if (next)
+			next[-1] = '/'; /* strsep cut it */
+	}
+	if (dir < 0)
+		return fault_set(fault, dir, "cgroup %.200s", path);
+	cg->dir = dir;
+	if (!cgroup_is_empty(cg))
+		return fault_set(fault, -EBUSY, "cgroup %.200s has processes",
+				 path);
+	return 0;
+}
+
+int cgroup_open(struct cgroup *cg, const char *path)
+{
+	if (!*path)
+		return -ENOENT;
+	snprintf(cg->path, sizeof(cg->path), "%s", path);
+	cg->dir = path_open_beneath(cg->root, path, O_RDONLY | O_DIRECTORY, 0);
+	return cg->dir < 0 ? cg->dir : 0;
+}
+
+static bool has_event(const struct cgroup *cg, const char *line)
+{
+	char text[256];
+
+	autoclose int fd = openat(cg->dir, "cgroup.events",
+				  O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? fd : fd_read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return strstr(text, line);
+}
+
+bool cgroup_is_empty(const struct cgroup *cg)
+{
+	return cg->dir < 0 || !has_event(cg, "populated 1");
+}
+
+bool cgroup_is_frozen(const struct cgroup *cg)
+{
+	return cg->dir >= 0 && has_event(cg, "frozen 1");
+}
+
+int cgroup_freeze(const struct cgroup *cg, bool frozen)
+{
+	if (cg->dir < 0)
+		return -ENOENT;
+	return write_file(cg->dir, "cgroup.freeze", frozen ? "1" : "0");
+}
+
+/* Signals the processes of one cgroup, then of those below. */
+static int signal_tree(int dir, int signal)
+{
+	autoclose int procs = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	FILE *f = procs < 0 ? NULL : fdopen(fd_take(&procs), "re");
+	char line[32];
+
+	while (f && fgets(line, sizeof(line), f))
+		kill((pid_t)strtol(line, NULL, 10), signal);
+	if (f)
+		fclose(f);
+	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = again < 0 ? NULL : fdopendir(again);
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		autoclose int sub = openat(dir, e->d_name, O_RDONLY |
+					   O_DIRECTORY | O_CLOEXEC);
+
+		if (sub >= 0)
+			signal_tree(sub, signal);
+	}
+	if (list)
+		closedir(list);
+	return 0;
+}
+
+int cgroup_signal(const struct cgroup *cg, int signal)
+{
+	if (cg->dir < 0)
+		return -ENOENT;
+	if (signal == SIGKILL && write_file(cg->dir, "cgroup.kill", "1") == 0)
+		return 0;
+	return signal_tree(cg->dir, signal);
+}
+
+/* cgroup.events tells by POLLPRI when the last process has gone. */
+static bool wait_empty(const struct cgroup *cg)
+{
+	uint64_t end = clock_ms() + EMPTY_WAIT_MS;
+	autoclose int fd = openat(cg->dir, "cgroup.events",
+				  O_RDONLY | O_CLOEXEC);
+	char text[256];
+
+	while (fd >= 0 && clock_ms() < end) {
+		struct pollfd p = { .fd = fd, .events = POLLPRI };
+
+		if (pread(fd, text, sizeof(text), 0) < 0)
+			return false;
+		if (cgroup_is_empty(cg))
+			return true;
+		/* The event may lag by some milliseconds: look again. */
+		poll(&p, 1, 10);
+	}
+	return cgroup_is_empty(cg);
+}
+
+static int remove_below(int dir)
+{
+	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = again < 0 ? NULL : fdopendir(again);
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		autoclose int sub = openat(dir, e->d_name, O_RDONLY |
+					   O_DIRECTORY | O_CLOEXEC);
+
+		if (sub >= 0)
+			remove_below(sub);
+		unlinkat(dir, e->d_name, AT_REMOVEDIR);
+	}
+	if (list)
+		closedir(list);
+	return 0;
+}
+
+int cgroup_remove(struct cgroup *cg)
+{
+	if (cg->dir < 0)
+		return 0;
+	if (!cgroup_is_empty(cg)) {
+		cgroup_signal(cg, SIGKILL);
+		cgroup_freeze(cg, false);
+		if (!wait_empty(cg))
+			return -EBUSY;
+	}
+	remove_below(cg->dir);
+	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+void cgroup_close(struct cgroup *cg)
+{
+	fd_close(&cg->dir);
+	fd_close(&cg->root);
+}

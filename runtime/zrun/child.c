@@ -1,0 +1,258 @@
+#define _GNU_SOURCE
+#include "child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel.h"
+#include "zrun/netlink.h"
+
+int child_detail(struct child *c, int error, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(c->detail, sizeof(c->detail), fmt, args);
+	va_end(args);
+	return error;
+}
+
+static void send_message(int sock, uint32_t what, const struct child *c, int op,
+			 int error)
+{
+	struct child_message message = { .what = what, .op = op,
+					 .error = error };
+
+	memcpy(message.detail, c->detail, sizeof(message.detail));
+	if (sock >= 0)
+		(void)send(sock, &message, sizeof(message), MSG_NOSIGNAL);
+}
+
+/* Tells the parent and waits for its one-byte answer; a parent that went away
+ * ends the child. */
+static void ask_parent(const struct child *c, uint32_t what)
+{
+	char answer;
+	ssize_t n;
+
+	send_message(c->channel, what, c, 0, 0);
+	do
+		n = recv(c->channel, &answer, 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n != 1)
+		_exit(1);
+}
+
+/* Serves the socket that `zrun start` connects to. Whoever connects and goes
+ * away without the byte 's' (`zrun state` does) changes nothing. The
+ * connection stays open, so that the failure of execve can be told; its
+ * success closes it. */
+static void wait_start(struct child *c)
+{
+	for (;;) {
+		int peer = accept4(c->start_listener, NULL, NULL, SOCK_CLOEXEC);
+		char byte = 0;
+
+		if (peer < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (peer < 0)
+			_exit(1);
+		if (recv(peer, &byte, 1, 0) == 1 && byte == 's') {
+			c->start_peer = peer;
+			return;
+		}
+		close(peer);
+	}
+}
+
+static int set_id_maps(struct child *c)
+{
+	ask_parent(c, CHILD_NEEDS_MAPS);
+	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return child_detail(c, -errno, "become root of the user "
+				    "namespace");
+	/* Changing ids cleared it, and /proc/self must stay ours. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	return 0;
+}
+
+static int write_proc(struct child *c, const char *path, const char *text)
+{
+	autoclose int fd = openat(c->host_proc, path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fd_write(fd, text, strlen(text));
+}
+
+static int set_oom_score(struct child *c, int64_t score)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)score);
+	return write_proc(c, "self/oom_score_adj", text);
+}
+
+static int set_sysctl(struct child *c, const char *key, const char *value)
+{
+	char path[256] = "sys/";
+
+	for (size_t i = 0; key[i] && i < sizeof(path) - 5; i++)
+		path[4 + i] = key[i] == '.' ? '/' : key[i];
+	return write_proc(c, path, value);
+}
+
+static int set_rlimit(struct child *c, const struct runtime_rlimit *limit)
+{
+	struct rlimit want = { .rlim_cur = limit->soft,
+			       .rlim_max = limit->hard };
+
+	if (setrlimit((int)limit->resource, &want) == 0)
+		return 0;
+	return child_detail(c, -errno, "limit %llu above what zrun may set",
+			    (unsigned long long)limit->hard);
+}
+
+static int root_readonly(struct child *c)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	return kernel_mount_setattr(c->root, 0, &attr);
+}
+
+static int result(int r)
+{
+	return r < 0 ? -errno : 0;
+}
+
+static int run_op(struct child *c, const struct op *op)
+{
+	switch (op->code) {
+	case OP_JOIN:
+		return result(setns(op->fd, (int)op->number));
+	case OP_ID_MAPS:
+		return set_id_maps(c);
+	case OP_CGROUP_NAMESPACE:
+		return result(unshare(CLONE_NEWCGROUP));
+	case OP_OOM_SCORE:
+		return set_oom_score(c, (int64_t)op->number);
+	case OP_SYSCTL:
+		return set_sysctl(c, op->path, op->text);
+	case OP_NETWORK:
+		return network_prepare(c->host_proc, (uint32_t)op->number);
+	case OP_PROPAGATION:
+	case OP_ROOT_PROPAGATION:
+		return child_propagation(op->number);
+	case OP_ROOT_BIND:
+		return child_root_bind(c, op->path);
+	case OP_ROOT_OVERLAY:
+		return child_root_overlay(c, op->object);
+	case OP_MOUNT:
+		return child_mount(c, op->object);
+	case OP_DEVICE:
+		return child_device(c, op->object);
+	case OP_DEVICE_BIND:
+		return child_device_bind(c, op->object);
+	case OP_SYMLINK:
+		return child_symlink(c, op->path, op->text);
+	case OP_MASK:
+		return child_mask(c, op->path);
+	case OP_READONLY:
+		return child_readonly(c, op->path);
+	case OP_TERMINAL:
+		return child_terminal(c);
+	case OP_CWD_MAKE:
+		return child_make(c, op->path, true);
+	case OP_ROOT_READONLY:
+		return root_readonly(c);
+	case OP_PIVOT:
+		return child_pivot(c);
+	case OP_HOSTNAME:
+		return result(sethostname(op->text, strlen(op->text)));
+	case OP_DOMAINNAME:
+		return result(setdomainname(op->text, strlen(op->text)));
+	case OP_SESSION:
+		return child_session(c);
+	case OP_RLIMIT:
+		return set_rlimit(c, op->object);
+	case OP_CWD:
+		return child_cwd(c, op->path);
+	case OP_USER:
+		return child_user(c);
+	case OP_CAPABILITIES:
+		return child_capabilities(c);
+	case OP_NO_NEW_PRIVILEGES:
+		return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	case OP_LOOKUP:
+		return child_lookup(c);
+	case OP_READY:
+		ask_parent(c, CHILD_READY);
+		return 0;
+	case OP_WAIT_START:
+		wait_start(c);
+		return 0;
+	case OP_SECCOMP:
+		return child_seccomp(c);
+	case OP_EXEC:
+		return child_exec(c);
+	case OP_COUNT:
+		break;
+	}
+	return -EINVAL;
+}
+
+/* zrun blocks or handles signals for its own sake; a program starts with none
+ * of that. */
+static void reset_signals(void)
+{
+	struct sigaction standard = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		sigaction(i, &standard, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int take_stdio(const struct child *c)
+{
+	for (int i = 0; i < 3; i++) {
+		if (c->stdio[i] >= 0 && dup2(c->stdio[i], i) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+_Noreturn void child_run(struct child *c)
+{
+	const struct plan *plan = c->plan;
+
+	c->root = c->mask = c->start_peer = c->terminal = -1;
+	reset_signals();
+	int r = take_stdio(c);
+
+	for (size_t i = 0; i < plan->n; i++) {
+		if (r == 0) {
+			c->detail[0] = '\0';
+			r = run_op(c, &plan->op[i]);
+		}
+		if (r < 0) {
+			int to = c->start_peer >= 0 ? c->start_peer :
+						      c->channel;
+
+			send_message(to, CHILD_FAILED, c, (int)i, r);
+			_exit(1);
+		}
+	}
+	_exit(1);
+}

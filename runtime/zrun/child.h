@@ -1,0 +1,87 @@
+/* The executor: runs a plan in the child that becomes the container.
+ *
+ * Invariants:
+ * 1. Nothing is allocated and nothing is logged; a failure goes to the parent
+ *    as one struct child_message, and the child exits.
+ * 2. When the parent dies before the child was told to go on, the channel
+ *    closes and the child exits: nothing runs without somebody who knows.
+ * 3. Whatever a path in the config or a link in the image says, it is resolved
+ *    with the root file system as "/" (openat2, RESOLVE_IN_ROOT) to a
+ *    descriptor, and mounts are attached to descriptors.
+ * 4. No procfs or device of the container is used to do the host's work. */
+#ifndef ZRUN_CHILD_H
+#define ZRUN_CHILD_H
+
+#include "plan.h"
+
+enum child_what {
+	CHILD_NEEDS_MAPS = 1, /* parent: write the id maps, answer 'm' */
+	CHILD_READY,	      /* all is prepared; parent answers 'g' */
+	CHILD_FAILED,
+};
+
+struct child_message {
+	uint32_t what; /* enum child_what */
+	int32_t op;    /* CHILD_FAILED: index in the plan */
+	int32_t error; /* -errno */
+	char detail[108];
+};
+
+struct child {
+	const struct plan *plan;
+	const struct runtime_config *config;
+	const struct runtime_process *process;
+	int channel;	    /* to the parent; closes at exec */
+	int start_listener; /* -1 unless OP_WAIT_START */
+	int console_socket; /* -1: the terminal stays with the parent */
+	int stdio[3];	    /* what becomes 0, 1, 2; -1: as it is */
+	int host_proc;	    /* /proc of the host */
+	unsigned preserve_fds;
+	bool new_user_namespace;
+	struct sock_fprog filter;
+	unsigned filter_flags;
+	uint64_t grantable; /* capabilities that can be given */
+
+	/* private to the executor */
+	int root;      /* the root file system once it is mounted */
+	int mask;      /* an empty read-only tmpfs, attached once */
+	int start_peer; /* `zrun start` that waits for execve */
+	int terminal;  /* slave side */
+	char program[4096];
+	char detail[108];
+};
+
+/* Runs the plan; never returns. */
+_Noreturn void child_run(struct child *c);
+
+/* For the files child_*.c: notes which part of an operation failed. */
+__attribute__((format(printf, 3, 4)))
+int child_detail(struct child *c, int error, const char *fmt, ...);
+
+/* child_mount.c */
+int child_open(struct child *c, const char *path, int flags);
+int child_make(struct child *c, const char *path, bool directory);
+int child_root_bind(struct child *c, const char *path);
+int child_root_overlay(struct child *c, const struct overlay *overlay);
+int child_mount(struct child *c, const struct runtime_mount *m);
+int child_mask(struct child *c, const char *path);
+int child_readonly(struct child *c, const char *path);
+int child_pivot(struct child *c);
+int child_propagation(uint64_t flags);
+
+/* child_device.c */
+int child_device(struct child *c, const struct runtime_device *device);
+int child_device_bind(struct child *c, const struct runtime_device *device);
+int child_symlink(struct child *c, const char *path, const char *target);
+int child_terminal(struct child *c);
+int child_session(struct child *c);
+
+/* child_process.c */
+int child_user(struct child *c);
+int child_capabilities(struct child *c);
+int child_cwd(struct child *c, const char *path);
+int child_lookup(struct child *c);
+int child_seccomp(struct child *c);
+int child_exec(struct child *c);
+
+#endif

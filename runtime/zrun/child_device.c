@@ -1,0 +1,252 @@
+/* The child's device nodes, links and terminal. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "child.h"
+#include "kernel.h"
+
+#define DEVPTS_MAGIC 0x1cd1
+
+/* Opens the directory that holds path, made when missing; *name is the last
+ * component. */
+static int open_parent(struct child *c, const char *path, const char **name)
+{
+	char parent[4096];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	*name = slash ? slash + 1 : path;
+	if (!**name || n >= sizeof(parent) || strcmp(*name, ".") == 0 ||
+	    strcmp(*name, "..") == 0)
+		return -EINVAL;
+	memcpy(parent, path, n);
+	parent[n] = '\0';
+	if (n > 0) {
+		int r = child_make(c, parent, true);
+
+		if (r < 0)
+			return r;
+	}
+	return child_open(c, n ? parent : "/", O_PATH | O_DIRECTORY);
+}
+
+static mode_t type_bits(char type)
+{
+	return type == 'c' ? S_IFCHR : type == 'b' ? S_IFBLK : S_IFIFO;
+}
+
+/* A node of the image that is exactly the one wanted may stay; anything else
+ * of that name is not what the config describes. */
+static int check_node(struct child *c, int dir, const char *name,
+		      const struct runtime_device *device)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if ((st.st_mode & S_IFMT) != type_bits(device->type))
+		return child_detail(c, -EEXIST, "is another kind of file");
+	if (device->type != 'p' &&
+	    st.st_rdev != makedev(device->major, device->minor))
+		return child_detail(c, -EEXIST, "is another device");
+	return 0;
+}
+
+int child_device(struct child *c, const struct runtime_device *device)
+{
+	const char *name;
+	autoclose int dir = open_parent(c, device->path, &name);
+
+	if (dir < 0)
+		return dir;
+	mode_t mode = type_bits(device->type) | device->mode;
+
+	if (mknodat(dir, name, mode, makedev(device->major, device->minor))) {
+		if (errno != EEXIST)
+			return -errno;
+		int r = check_node(c, dir, name, device);
+
+		if (r < 0)
+			return r;
+	}
+	if (fchownat(dir, name, device->uid, device->gid,
+		     AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	/* Past the umask. The name was just seen to be a node, and nobody else
+	 * runs in this mount namespace; for a directory that is shared, a link
+	 * put there now would be followed, so open it without. */
+	autoclose int node = openat(dir, name,
+				    O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char self[40];
+
+	if (node < 0)
+		return -errno;
+	snprintf(self, sizeof(self), "self/fd/%d", node);
+	return fchmodat(c->host_proc, self, device->mode, 0) < 0 ? -errno : 0;
+}
+
+int child_device_bind(struct child *c, const struct runtime_device *device)
+{
+	struct stat st;
+	autoclose int tree = kernel_open_tree(AT_FDCWD, device->path,
+					      OPEN_TREE_CLONE);
+
+	if (tree < 0)
+		return tree;
+	if (fstat(tree, &st) < 0)
+		return -errno;
+	if ((st.st_mode & S_IFMT) != type_bits(device->type) ||
+	    st.st_rdev != makedev(device->major, device->minor))
+		return child_detail(c, -ENODEV, "the host's is another "
+				    "device");
+	int r = child_make(c, device->path, false);
+
+	if (r < 0)
+		return r;
+	autoclose int onto = child_open(c, device->path, O_PATH | O_NOFOLLOW);
+
+	return onto < 0 ? onto : kernel_attach(tree, onto);
+}
+
+int child_symlink(struct child *c, const char *path, const char *target)
+{
+	const char *name;
+	autoclose int dir = open_parent(c, path, &name);
+
+	if (dir < 0)
+		return dir;
+	/* What the image has there is the image's choice. */
+	if (symlinkat(target, dir, name) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int send_terminal(int sock, int master)
+{
+	char name[] = "/dev/ptmx";
+	struct iovec data = { .iov_base = name, .iov_len = sizeof(name) - 1 };
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .head = {
+			      .cmsg_len = CMSG_LEN(sizeof(int)),
+			      .cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+		      } };
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control.space) };
+
+	memcpy(CMSG_DATA(&control.head), &master, sizeof(int));
+	return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* The slave side appears as /dev/console, which the specification wants. */
+static int mount_console(struct child *c, int slave)
+{
+	const char *name;
+	autoclose int dev = open_parent(c, "/dev/console", &name);
+
+	if (dev < 0)
+		return dev;
+	autoclose int file = openat(dev, name, O_CREAT | O_NOFOLLOW | O_CLOEXEC |
+				    O_NONBLOCK | O_NOCTTY, 0600);
+
+	if (file < 0)
+		return -errno;
+	autoclose int onto = openat(dev, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (onto < 0)
+		return -errno;
+	autoclose int tree = kernel_open_tree(slave, "", OPEN_TREE_CLONE |
+							 AT_EMPTY_PATH);
+
+	return tree < 0 ? tree : kernel_attach(tree, onto);
+}
+
+/* Opens a pair in the container's own devpts. The image may have put anything
+ * at that path, so the file system is checked, and the slave is taken from the
+ * master (TIOCGPTPEER), never by its name. */
+static int open_terminal(struct child *c, int *slave)
+{
+	struct statfs fs;
+	int unlock = 0;
+	/* exec: the root has been joined, it is "/". */
+	int master = c->root >= 0 ?
+			     child_open(c, "/dev/pts/ptmx",
+					O_RDWR | O_NOCTTY) :
+			     open("/dev/pts/ptmx",
+				  O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (master == -1)
+		master = -errno;
+	if (master < 0)
+		return child_detail(c, master, "/dev/pts/ptmx");
+	if (fstatfs(master, &fs) < 0 || fs.f_type != DEVPTS_MAGIC) {
+		close(master);
+		return child_detail(c, -ENODEV, "/dev/pts is no devpts");
+	}
+	if (ioctl(master, TIOCSPTLCK, &unlock) < 0 ||
+	    (*slave = ioctl(master, TIOCGPTPEER,
+			    O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0) {
+		int r = -errno;
+
+		close(master);
+		return r;
+	}
+	return master;
+}
+
+int child_terminal(struct child *c)
+{
+	int slave = -1;
+	autoclose int master = open_terminal(c, &slave);
+
+	if (master < 0)
+		return master;
+	c->terminal = slave;
+	struct winsize size = {
+		.ws_row = (unsigned short)c->process->console_height,
+		.ws_col = (unsigned short)c->process->console_width,
+	};
+
+	if (size.ws_row || size.ws_col)
+		ioctl(slave, TIOCSWINSZ, &size);
+	if (fchown(slave, c->process->user.uid, (gid_t)-1) < 0)
+		return child_detail(c, -errno, "give the terminal to the "
+				    "user");
+	int r = c->root >= 0 ? mount_console(c, slave) : 0;
+
+	if (r < 0)
+		return child_detail(c, r, "/dev/console");
+	r = send_terminal(c->console_socket, master);
+	return r < 0 ? child_detail(c, r, "console socket") : 0;
+}
+
+int child_session(struct child *c)
+{
+	/* -EPERM: already its leader, as after a plain exec. */
+	if (setsid() < 0 && errno != EPERM)
+		return -errno;
+	if (c->terminal < 0)
+		return 0;
+	if (ioctl(c->terminal, TIOCSCTTY, 0) < 0)
+		return child_detail(c, -errno, "controlling terminal");
+	for (int i = 0; i < 3; i++) {
+		if (dup2(c->terminal, i) < 0)
+			return -errno;
+	}
+	return 0;
+}

@@ -1,0 +1,500 @@
+/* The child's mounts.
+ *
+ * Who chose the paths: destinations come from the config, but what they lead
+ * to is decided by the image and by other containers that share a volume and
+ * may swap a directory for a link at any moment. So a destination is resolved
+ * once, with the root file system as "/", to a descriptor; the mount is made
+ * detached and attached to that descriptor. No path is ever used twice. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysmacros.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "child.h"
+#include "kernel.h"
+
+int child_open(struct child *c, const char *path, int flags)
+{
+	while (*path == '/')
+		path++;
+	return path_open_in_root(c->root, *path ? path : ".", flags, 0);
+}
+
+int child_propagation(uint64_t flags)
+{
+	return kernel_mount(NULL, "/", NULL, flags, NULL);
+}
+
+/* Makes one missing component: parent is path up to `end`, of which the last
+ * name begins at `name`. */
+static int make_one(struct child *c, char *path, char *name, bool directory)
+{
+	autoclose int dir = -1;
+
+	if (name == path) {
+		dir = child_open(c, "/", O_PATH | O_DIRECTORY);
+	} else {
+		name[-1] = '\0';
+		dir = child_open(c, path, O_PATH | O_DIRECTORY);
+		name[-1] = '/';
+	}
+	if (dir < 0)
+		return dir;
+	if (directory)
+		return mkdirat(dir, name, 0755) < 0 && errno != EEXIST ?
+			       -errno : 0;
+	autoclose int fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW |
+				  O_NONBLOCK | O_CLOEXEC, 0644);
+
+	return fd < 0 ? -errno : 0;
+}
+
+int child_make(struct child *c, const char *path, bool directory)
+{
+	autoclose int there = child_open(c, path, O_PATH);
+	char copy[4096];
+
+	if (there >= 0)
+		return 0;
+	if (there != -ENOENT)
+		return there;
+	while (*path == '/')
+		path++;
+	int n = snprintf(copy, sizeof(copy), "%s", path);
+
+	while (n > 0 && copy[n - 1] == '/')
+		copy[--n] = '\0';
+	if (n <= 0 || (size_t)n >= sizeof(copy))
+		return -ENAMETOOLONG;
+	for (char *name = copy;;) {
+		char *slash = strchr(name, '/');
+
+		if (slash)
+			*slash = '\0';
+		autoclose int fd = child_open(c, copy, O_PATH);
+		int r = fd == -ENOENT ?
+				make_one(c, copy, name, directory || slash) :
+				fd;
+
+		if (r < 0)
+			return r;
+		if (!slash)
+			return 0;
+		*slash = '/';
+		name = slash + 1;
+		while (*name == '/')
+			name++;
+	}
+}
+
+/* Opens the place to mount on, made when missing. */
+static int open_target(struct child *c, const char *path, bool directory)
+{
+	int r = child_make(c, path, directory);
+
+	if (r < 0)
+		return child_detail(c, r, "make %.80s in the root", path);
+	int fd = child_open(c, path, O_PATH);
+
+	if (fd < 0)
+		return child_detail(c, fd, "open %.80s in the root", path);
+	return fd;
+}
+
+static int attach(struct child *c, int mount, int onto)
+{
+	int r = kernel_attach(mount, onto);
+
+	return r < 0 ? child_detail(c, r, "attach the mount") : r;
+}
+
+/* The tree becomes a mount of its own where it already lies: pivot_root wants
+ * a mount point. */
+int child_root_bind(struct child *c, const char *path)
+{
+	struct mount_attr attr = { .propagation = MS_PRIVATE };
+
+	autoclose int tree = kernel_open_tree(AT_FDCWD, path,
+					      OPEN_TREE_CLONE | AT_RECURSIVE);
+	if (tree < 0)
+		return tree;
+	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
+
+	if (r < 0)
+		return r;
+	autoclose int onto = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (onto < 0)
+		return -errno;
+	r = attach(c, tree, onto);
+	if (r < 0)
+		return r;
+	c->root = fd_take(&tree);
+	return 0;
+}
+
+static int overlay_layers(int fs, const struct overlay *overlay)
+{
+	char list[4096];
+	size_t n = 0;
+
+	/* Top to bottom. A kernel with lowerdir+ takes them one by one, without
+	 * the limit of one page; ours has it, older hosts get the list. */
+	for (size_t i = overlay->n_layer; i-- > 0;) {
+		int r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+",
+					overlay->layer[i]);
+
+		if (r < 0 && i + 1 < overlay->n_layer)
+			return r;
+		if (r < 0)
+			goto one_list;
+	}
+	return 0;
+one_list:
+	for (size_t i = overlay->n_layer; i-- > 0;) {
+		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s",
+				      n ? ":" : "", overlay->layer[i]);
+		if (n >= sizeof(list))
+			return -E2BIG;
+	}
+	return kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", list);
+}
+
+static int overlay_configure(int fs, const struct overlay *overlay)
+{
+	int r = overlay_layers(fs, overlay);
+
+	if (r == 0)
+		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir",
+				    overlay->upper);
+	if (r == 0)
+		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "workdir",
+				    overlay->work);
+	if (r == 0 && overlay->is_volatile)
+		r = kernel_fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL);
+	if (r == 0)
+		r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+	return r;
+}
+
+int child_root_overlay(struct child *c, const struct overlay *overlay)
+{
+	autoclose int fs = kernel_fsopen("overlay");
+
+	if (fs < 0)
+		return fs;
+	int r = overlay_configure(fs, overlay);
+
+	if (r < 0)
+		return r;
+	autoclose int mount = kernel_fsmount(fs, 0);
+
+	if (mount < 0)
+		return mount;
+	autoclose int onto = open(overlay->mount_point,
+				  O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (onto < 0)
+		return child_detail(c, -errno, "%.90s", overlay->mount_point);
+	r = attach(c, mount, onto);
+	if (r < 0)
+		return r;
+	c->root = fd_take(&mount);
+	return 0;
+}
+
+/* Makes the file system describe its refusal in the kernel's own words. */
+static int fs_refused(struct child *c, int fs, int error)
+{
+	char line[sizeof(c->detail)];
+	ssize_t n = read(fs, line, sizeof(line) - 1);
+
+	if (n <= 0)
+		return error;
+	line[n] = '\0';
+	if (line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	return child_detail(c, error, "%s", line);
+}
+
+static int fs_option(struct child *c, int fs, const char *option)
+{
+	const char *equals = strchr(option, '=');
+	char key[64];
+
+	if (!equals) {
+		int r = kernel_fsconfig(fs, FSCONFIG_SET_FLAG, option, NULL);
+
+		return r < 0 ? child_detail(c, r, "option %.60s", option) : 0;
+	}
+	size_t n = (size_t)(equals - option);
+
+	if (n >= sizeof(key))
+		return child_detail(c, -EINVAL, "option %.60s", option);
+	memcpy(key, option, n);
+	key[n] = '\0';
+	int r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, key, equals + 1);
+
+	return r < 0 ? child_detail(c, r, "option %.60s", option) : 0;
+}
+
+/* File systems that have one instance, or none on a device: a superblock made
+ * read-only would be so for others too, or not at all. The mount is. */
+static bool is_pseudo(const char *type)
+{
+	static const char *const types[] = { "proc", "sysfs", "cgroup2",
+					     "mqueue", "devpts", "tmpfs" };
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		if (strcmp(type, types[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int fs_configure(struct child *c, int fs, const struct runtime_mount *m)
+{
+	static const struct {
+		uint32_t flag;
+		const char *key;
+	} flags[] = {
+		{ RUNTIME_SB_RDONLY, "ro" },	   { RUNTIME_SB_SYNC, "sync" },
+		{ RUNTIME_SB_DIRSYNC, "dirsync" }, { RUNTIME_SB_MAND, "mand" },
+		{ RUNTIME_SB_LAZYTIME, "lazytime" },
+		{ RUNTIME_SB_IVERSION, "iversion" },
+	};
+	int r = 0;
+
+	if (m->source && m->source[0])
+		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "source",
+				    m->source);
+	for (size_t i = 0; r == 0 && i < sizeof(flags) / sizeof(flags[0]);
+	     i++) {
+		if (!(m->sb_set & flags[i].flag))
+			continue;
+		if (flags[i].flag == RUNTIME_SB_RDONLY && is_pseudo(m->type))
+			continue;
+		r = kernel_fsconfig(fs, FSCONFIG_SET_FLAG, flags[i].key, NULL);
+	}
+	for (size_t i = 0; r == 0 && i < m->data.n; i++)
+		r = fs_option(c, fs, m->data.item[i]);
+	if (r == 0)
+		r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+	return r;
+}
+
+/* A new file system, not attached yet. */
+static int mount_new(struct child *c, const struct runtime_mount *m)
+{
+	autoclose int fs = kernel_fsopen(m->type);
+
+	if (fs < 0)
+		return child_detail(c, fs, "file system type %.40s", m->type);
+	int r = fs_configure(c, fs, m);
+
+	if (r < 0)
+		return fs_refused(c, fs, r);
+	r = kernel_fsmount(fs, (unsigned)m->attr_set);
+	return r < 0 ? fs_refused(c, fs, r) : r;
+}
+
+/* Attributes and propagation of a detached tree. Clearing an attribute that is
+ * not there would still be refused in a user namespace where it is locked. */
+static int mount_dress(int mount, const struct runtime_mount *m)
+{
+	uint64_t atime = (m->attr_set | m->attr_clear) & MOUNT_ATTR__ATIME;
+	struct mount_attr attr = { .attr_set = m->attr_set,
+				   .attr_clr = m->attr_clear,
+				   .propagation = m->propagation };
+	struct mount_attr tree = { .attr_set = m->tree_attr_set,
+				   .attr_clr = m->tree_attr_clear,
+				   .propagation = m->tree_propagation };
+	int r = 0;
+
+	if (!atime)
+		attr.attr_clr &= ~(uint64_t)MOUNT_ATTR__ATIME;
+	if (!tree.propagation && !attr.propagation)
+		tree.propagation = MS_PRIVATE;
+	if (tree.attr_set || tree.attr_clr || tree.propagation)
+		r = kernel_mount_setattr(mount, AT_RECURSIVE, &tree);
+	if (r == 0 && (attr.attr_set || attr.attr_clr || attr.propagation))
+		r = kernel_mount_setattr(mount, 0, &attr);
+	return r;
+}
+
+static int mount_bound(struct child *c, const struct runtime_mount *m,
+		       bool *directory)
+{
+	unsigned flags = OPEN_TREE_CLONE;
+	struct stat st;
+
+	if (m->recursive)
+		flags |= AT_RECURSIVE;
+	if (m->source_nofollow)
+		flags |= AT_SYMLINK_NOFOLLOW;
+	int tree = kernel_open_tree(AT_FDCWD, m->source, flags);
+
+	if (tree < 0)
+		return child_detail(c, tree, "source %.90s", m->source);
+	if (fstat(tree, &st) < 0) {
+		int r = -errno;
+
+		close(tree);
+		return r;
+	}
+	*directory = S_ISDIR(st.st_mode);
+	return tree;
+}
+
+static int remount(struct child *c, const struct runtime_mount *m)
+{
+	autoclose int at = child_open(c, m->destination, O_PATH);
+
+	return at < 0 ? at : mount_dress(at, m);
+}
+
+/* /proc and /sys reached by a link of the image would lie elsewhere than every
+ * program, and the list of masked paths, believe. */
+static int refuse_link(struct child *c, const struct runtime_mount *m)
+{
+	struct stat st;
+	const char *name = m->destination;
+
+	if (strcmp(m->type, "proc") != 0 && strcmp(m->type, "sysfs") != 0)
+		return 0;
+	while (*name == '/')
+		name++;
+	if (!*name || fstatat(c->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    S_ISDIR(st.st_mode))
+		return 0;
+	return child_detail(c, -ENOTDIR, "%s must be mounted on a directory",
+			    m->type);
+}
+
+int child_mount(struct child *c, const struct runtime_mount *m)
+{
+	bool directory = true;
+
+	if (m->remount)
+		return remount(c, m);
+	int r = refuse_link(c, m);
+
+	if (r < 0)
+		return r;
+	autoclose int mount = m->bind ? mount_bound(c, m, &directory) :
+					mount_new(c, m);
+
+	if (mount < 0)
+		return mount;
+	if (!m->bind && strcmp(m->type, "mqueue") == 0)
+		directory = true;
+	autoclose int onto = open_target(c, m->destination, directory);
+
+	if (onto < 0)
+		return onto;
+	r = mount_dress(mount, m);
+	if (r < 0)
+		return child_detail(c, r, "options");
+	return attach(c, mount, onto);
+}
+
+/* The host's /dev/null, and truly that: a container's own could be anything. */
+static int null_tree(struct child *c)
+{
+	struct stat st;
+	int tree = kernel_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
+
+	if (tree < 0)
+		return child_detail(c, tree, "/dev/null of the host");
+	if (fstat(tree, &st) == 0 && S_ISCHR(st.st_mode) &&
+	    st.st_rdev == makedev(1, 3))
+		return tree;
+	close(tree);
+	return child_detail(c, -ENODEV, "/dev/null of the host is no null "
+			    "device");
+}
+
+/* One empty read-only tmpfs masks all directories: attached to the first, it
+ * is cloned for the others. */
+static int empty_tree(struct child *c)
+{
+	static const struct runtime_mount empty = {
+		.type = "tmpfs",
+		.source = "tmpfs",
+		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+			    MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+	};
+
+	if (c->mask >= 0)
+		return kernel_open_tree(c->mask, "",
+					OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	return mount_new(c, &empty);
+}
+
+int child_mask(struct child *c, const char *path)
+{
+	struct stat st;
+
+	autoclose int onto = child_open(c, path, O_PATH);
+
+	if (onto == -ENOENT || onto == -ENOTDIR)
+		return 0;
+	if (onto < 0 || fstat(onto, &st) < 0)
+		return onto < 0 ? onto : -errno;
+	autoclose int mount = S_ISDIR(st.st_mode) ? empty_tree(c) :
+						    null_tree(c);
+
+	if (mount < 0)
+		return mount;
+	int r = attach(c, mount, onto);
+
+	if (r == 0 && S_ISDIR(st.st_mode) && c->mask < 0)
+		c->mask = fd_take(&mount);
+	return r;
+}
+
+int child_readonly(struct child *c, const char *path)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	autoclose int onto = child_open(c, path, O_PATH);
+
+	if (onto == -ENOENT || onto == -ENOTDIR)
+		return 0;
+	if (onto < 0)
+		return onto;
+	autoclose int tree = kernel_open_tree(onto, "",
+					      OPEN_TREE_CLONE | AT_RECURSIVE |
+						      AT_EMPTY_PATH);
+
+	if (tree < 0)
+		return tree;
+	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
+
+	return r < 0 ? r : attach(c, tree, onto);
+}
+
+/* With both arguments "." the old root is stacked over the new one and can be
+ * let go without a directory to put it in (pivot_root(2), NOTES). */
+int child_pivot(struct child *c)
+{
+	if (fchdir(c->root) < 0)
+		return -errno;
+	int r = kernel_pivot_root(".", ".");
+
+	if (r < 0)
+		return r;
+	/* Unmounting must not reach the host, should "/" be a slave. */
+	r = kernel_mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
+	if (r == 0)
+		r = kernel_umount(".", KERNEL_MNT_DETACH);
+	if (r == 0 && chdir("/") < 0)
+		r = -errno;
+	return r;
+}

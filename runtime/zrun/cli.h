@@ -1,0 +1,72 @@
+/* The one-shot command: what main.c parsed for all commands, and the table of
+ * commands, one file command_*.c for each group. */
+#ifndef ZRUN_CLI_H
+#define ZRUN_CLI_H
+
+#include <stdbool.h>
+
+#include "launch.h"
+#include "state.h"
+
+#define CLI_ROOT "/run/zrun"
+
+struct cli {
+	const char *root;	/* --root: directory of the states */
+	const char *log;	/* --log: file that gets the messages too */
+	bool log_json;
+	const char *command, *container; /* for messages */
+};
+
+extern struct cli cli;
+
+struct command {
+	const char *name, *arguments, *summary, *options;
+	int (*run)(int argc, char **argv);
+	bool enters; /* makes a process that goes into a container */
+};
+
+/* Writes "zrun: container ID: text" to standard error and the log. */
+void cli_error(const char *text);
+void cli_warning(const char *text);
+/* Prints the command's usage and returns 1, as runc does for misuse. */
+int cli_usage(const struct command *command);
+
+int command_create(int argc, char **argv);
+int command_run(int argc, char **argv);
+int command_start(int argc, char **argv);
+int command_exec(int argc, char **argv);
+int command_state(int argc, char **argv);
+int command_list(int argc, char **argv);
+int command_kill(int argc, char **argv);
+int command_delete(int argc, char **argv);
+int command_pause(int argc, char **argv);
+int command_resume(int argc, char **argv);
+int command_spec(int argc, char **argv);
+int command_features(int argc, char **argv);
+int command_serve(int argc, char **argv);
+
+/* A container opened by its id. */
+struct container {
+	int root, dir;
+	struct state state;
+	struct cgroup cgroup; /* dir -1 when it has none */
+};
+
+/* 0 or -errno, reported. state.pid is 0 when the container is half made. */
+int container_open(struct container *c, const char *id);
+void container_close(struct container *c);
+/* Kills what is left of it and removes all that zrun made for it. */
+int container_destroy(struct container *c, const char *id,
+		      struct fault *fault);
+
+/* Writes pid to a file by temp + rename. */
+int pid_file_write(const char *path, pid_t pid, struct fault *fault);
+
+/* SIGTERM of "TERM", "SIGTERM", "15"; -1. */
+int signal_number(const char *name);
+
+/* Makes sure that no container can write to this program through /proc
+ * (CVE-2019-5736); may execute it anew. 0 or -errno with fault set. */
+int exe_guard(char **argv, struct fault *fault);
+
+#endif

@@ -1,0 +1,228 @@
+/* zrun create, start, run */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "create.h"
+#include "terminal.h"
+
+enum { OPTION_PID_FILE = 256, OPTION_CONSOLE, OPTION_PRESERVE, OPTION_KEEP,
+       OPTION_NO_PIVOT, OPTION_IGNORED };
+
+static const struct option options[] = {
+	{ "bundle", required_argument, NULL, 'b' },
+	{ "detach", no_argument, NULL, 'd' },
+	{ "pid-file", required_argument, NULL, OPTION_PID_FILE },
+	{ "console-socket", required_argument, NULL, OPTION_CONSOLE },
+	{ "preserve-fds", required_argument, NULL, OPTION_PRESERVE },
+	{ "keep", no_argument, NULL, OPTION_KEEP },
+	{ "no-pivot", no_argument, NULL, OPTION_NO_PIVOT },
+	{ "no-new-keyring", no_argument, NULL, OPTION_IGNORED },
+	{ "no-subreaper", no_argument, NULL, OPTION_IGNORED },
+	{ NULL, 0, NULL, 0 },
+};
+
+struct flags {
+	bool detach, keep;
+};
+
+static int read_options(int argc, char **argv, struct create *c,
+			struct flags *flags)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "b:d", options, NULL)) >= 0) {
+		switch (option) {
+		case 'b':
+			c->bundle = optarg;
+			break;
+		case 'd':
+			flags->detach = true;
+			break;
+		case OPTION_PID_FILE:
+			c->pid_file = optarg;
+			break;
+		case OPTION_CONSOLE:
+			c->console_socket = optarg;
+			break;
+		case OPTION_PRESERVE:
+			c->preserve_fds = (unsigned)atoi(optarg);
+			break;
+		case OPTION_KEEP:
+			flags->keep = true;
+			break;
+		case OPTION_NO_PIVOT:
+			cli_error("--no-pivot is not supported");
+			return -EINVAL;
+		case OPTION_IGNORED: /* what zrun never does anyway */
+			break;
+		default:
+			return -EINVAL;
+		}
+	}
+	if (optind != argc - 1) {
+		cli_error("want one container id; see --help");
+		return -EINVAL;
+	}
+	c->id = cli.container = argv[optind];
+	return 0;
+}
+
+/* Paths on the command line are relative to where we are now; reading the
+ * bundle changes that. */
+static int absolute(const char **path, char *out, size_t size)
+{
+	char here[2048];
+
+	if (!*path || (*path)[0] == '/')
+		return 0;
+	if (!getcwd(here, sizeof(here)) ||
+	    (size_t)snprintf(out, size, "%s/%s", here, *path) >= size)
+		return -ENAMETOOLONG;
+	*path = out;
+	return 0;
+}
+
+static int absolute_paths(struct create *c)
+{
+	static char pid_file[4096], console[4096], root[4096], log[4096];
+	int r = absolute(&c->pid_file, pid_file, sizeof(pid_file));
+
+	if (r == 0)
+		r = absolute(&c->console_socket, console, sizeof(console));
+	if (r == 0)
+		r = absolute(&cli.root, root, sizeof(root));
+	return r < 0 ? r : absolute(&cli.log, log, sizeof(log));
+}
+
+static int begin(int argc, char **argv, struct create *c, struct flags *flags)
+{
+	struct fault fault;
+	int r = read_options(argc, argv, c, flags);
+
+	if (r < 0)
+		return r;
+	r = absolute_paths(c);
+	if (r < 0)
+		return r;
+	c->foreground = !c->wait_start && !flags->detach;
+	if (c->foreground)
+		foreground_block();
+	r = create_container(c, &fault);
+	if (r < 0)
+		cli_error(fault.text);
+	return r;
+}
+
+int command_create(int argc, char **argv)
+{
+	struct create c = { .wait_start = true };
+	struct flags flags = { 0 };
+
+	if (begin(argc, argv, &c, &flags) < 0)
+		return 1;
+	int r = launch_go(&c.launch);
+
+	if (r < 0) {
+		cli_error("the first process was killed");
+		create_undo(&c);
+	}
+	create_close(&c);
+	return r < 0;
+}
+
+/* The socket answers with the failure of execve, or closes. */
+static int start(struct container *c, struct fault *fault)
+{
+	struct child_message message;
+
+	autoclose int sock = start_connect(c->dir);
+
+	if (sock < 0) {
+		enum status status = state_status(-1, &c->state);
+
+		return fault_set(fault, 0, "cannot start a container that is "
+				 "%s", status_name(status));
+	}
+	if (send(sock, "s", 1, MSG_NOSIGNAL) != 1)
+		return fault_set(fault, -errno, "start");
+	ssize_t n = recv(sock, &message, sizeof(message), 0);
+
+	if (n == (ssize_t)sizeof(message)) {
+		struct plan none = { 0 };
+
+		message.detail[sizeof(message.detail) - 1] = '\0';
+		return launch_fault(&none, &message, fault);
+	}
+	unlinkat(c->dir, STATE_START_SOCKET, 0);
+	return 0;
+}
+
+int command_start(int argc, char **argv)
+{
+	struct container c;
+	struct fault fault;
+
+	if (argc != 2) {
+		cli_error("want one container id; see --help");
+		return 1;
+	}
+	if (container_open(&c, argv[1]) < 0)
+		return 1;
+	int r = start(&c, &fault);
+
+	container_close(&c);
+	if (r < 0)
+		cli_error(fault.text);
+	return r < 0;
+}
+
+/* From ready to the program; returns the exit code. */
+static int run(struct create *c, const struct flags *flags)
+{
+	struct fault fault = { "" };
+	autoclose int master = -1;
+	int r = 0;
+
+	if (c->terminal >= 0)
+		r = master = terminal_receive(c->terminal, &fault);
+	if (r >= 0)
+		r = launch_go(&c->launch);
+	if (r == 0)
+		r = launch_receive(&c->launch, &fault);
+	if (r != 0) {
+		cli_error(fault.text[0] ? fault.text :
+			  "the first process was killed");
+		create_undo(c);
+		return 1;
+	}
+	if (flags->detach)
+		return 0;
+	int status = foreground_wait(c->launch.pid, c->launch.pidfd, master);
+
+	if (!flags->keep &&
+	    container_destroy(&c->container, c->id, &fault) < 0)
+		cli_warning(fault.text);
+	return status;
+}
+
+int command_run(int argc, char **argv)
+{
+	struct create c = { 0 };
+	struct flags flags = { 0 };
+
+	if (begin(argc, argv, &c, &flags) < 0)
+		return 1;
+	int status = run(&c, &flags);
+
+	create_close(&c);
+	return status;
+}

@@ -1,0 +1,364 @@
+/* zrun exec: a further process in a container. It joins what the container's
+ * first process has, and nothing else of the host follows it in. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "create.h"
+#include "join.h"
+#include "seccomp_filter.h"
+#include "terminal.h"
+
+#define ERROR_EXIT 255 /* as runc: the program's own codes stay apart */
+
+struct exec {
+	const char *id, *process_file, *pid_file, *console_socket, *cwd;
+	const char *user;
+	const char **env, **caps;
+	uint32_t *gids;
+	size_t n_env, n_caps, n_gids;
+	char **args;
+	size_t n_args;
+	unsigned preserve_fds;
+	bool detach, tty, no_new_privs;
+
+	struct container container;
+	struct runtime_config config;	/* the container's */
+	struct runtime_config process;	/* of --process */
+	struct launch launch;
+	struct join join;
+	int terminal;
+};
+
+enum { OPTION_CWD = 256, OPTION_NNP, OPTION_PID_FILE, OPTION_CONSOLE,
+       OPTION_PRESERVE, OPTION_IGNORED };
+
+static const struct option options[] = {
+	{ "process", required_argument, NULL, 'p' },
+	{ "detach", no_argument, NULL, 'd' },
+	{ "tty", no_argument, NULL, 't' },
+	{ "env", required_argument, NULL, 'e' },
+	{ "user", required_argument, NULL, 'u' },
+	{ "additional-gids", required_argument, NULL, 'g' },
+	{ "cap", required_argument, NULL, 'c' },
+	{ "cwd", required_argument, NULL, OPTION_CWD },
+	{ "no-new-privs", no_argument, NULL, OPTION_NNP },
+	{ "pid-file", required_argument, NULL, OPTION_PID_FILE },
+	{ "console-socket", required_argument, NULL, OPTION_CONSOLE },
+	{ "preserve-fds", required_argument, NULL, OPTION_PRESERVE },
+	{ "no-subreaper", no_argument, NULL, OPTION_IGNORED },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int read_option(struct exec *e, int option)
+{
+	switch (option) {
+	case 'p':
+		e->process_file = optarg;
+		return 0;
+	case 'd':
+		e->detach = true;
+		return 0;
+	case 't':
+		e->tty = true;
+		return 0;
+	case 'e':
+		e->env[e->n_env++] = optarg;
+		return 0;
+	case 'u':
+		e->user = optarg;
+		return 0;
+	case 'g':
+		e->gids[e->n_gids++] = (uint32_t)strtoul(optarg, NULL, 10);
+		return 0;
+	case 'c':
+		e->caps[e->n_caps++] = optarg;
+		return 0;
+	case OPTION_CWD:
+		e->cwd = optarg;
+		return 0;
+	case OPTION_NNP:
+		e->no_new_privs = true;
+		return 0;
+	case OPTION_PID_FILE:
+		e->pid_file = optarg;
+		return 0;
+	case OPTION_CONSOLE:
+		e->console_socket = optarg;
+		return 0;
+	case OPTION_PRESERVE:
+		e->preserve_fds = (unsigned)atoi(optarg);
+		return 0;
+	case OPTION_IGNORED:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int read_options(int argc, char **argv, struct exec *e)
+{
+	int option;
+
+	/* No option is given more often than there are words. */
+	e->env = calloc((size_t)argc + 1, sizeof(*e->env));
+	e->caps = calloc((size_t)argc + 1, sizeof(*e->caps));
+	e->gids = calloc((size_t)argc + 1, sizeof(*e->gids));
+	if (!e->env || !e->caps || !e->gids)
+		return -ENOMEM;
+	while ((option = getopt_long(argc, argv, "+p:dte:u:g:c:", options,
+				     NULL)) >= 0) {
+		if (read_option(e, option) < 0)
+			return -EINVAL;
+	}
+	if (optind == argc || (optind + 1 == argc && !e->process_file)) {
+		cli_error("want a container id and a command; see --help");
+		return -EINVAL;
+	}
+	e->id = cli.container = argv[optind];
+	e->args = argv + optind + 1;
+	e->n_args = (size_t)(argc - optind - 1);
+	return 0;
+}
+
+static int parse_file(int dir, const char *name, struct runtime_config *config,
+		      int (*parse)(struct runtime_config *, const void *,
+				   size_t, char *),
+		      struct fault *fault)
+{
+	autofree char *text = NULL;
+	char error[RUNTIME_ERROR_SIZE];
+	size_t size;
+	int r = file_read(dir, name, RUNTIME_CONFIG_SIZE_MAX, &text, &size);
+
+	if (r < 0)
+		return fault_set(fault, r, "%.200s", name);
+	r = parse(config, text, size, error);
+	return r < 0 ? fault_set(fault, 0, "%.100s: %s", name, error) : 0;
+}
+
+static int set_user(struct exec *e, struct runtime_process *process,
+		    struct fault *fault)
+{
+	char *end;
+
+	process->user.uid = (uint32_t)strtoul(e->user, &end, 10);
+	if (*end == ':')
+		process->user.gid = (uint32_t)strtoul(end + 1, &end, 10);
+	if (*end || end == e->user)
+		return fault_set(fault, 0, "--user %.60s: want UID or UID:GID",
+				 e->user);
+	return 0;
+}
+
+/* The environment given on the command line comes after the container's, so
+ * that it wins. */
+static int set_environment(struct exec *e, struct runtime_process *process)
+{
+	size_t n = process->env.n + e->n_env;
+	const char **env = arena_take(&e->config.arena,
+				      (n + 1) * sizeof(*env));
+
+	if (!env)
+		return -ENOMEM;
+	if (process->env.n)
+		memcpy(env, process->env.item,
+		       process->env.n * sizeof(*env));
+	memcpy(env + process->env.n, e->env, e->n_env * sizeof(*env));
+	process->env.item = env;
+	process->env.n = n;
+	return 0;
+}
+
+static int set_capabilities(struct exec *e, struct runtime_process *process,
+			    struct fault *fault)
+{
+	for (size_t i = 0; i < e->n_caps; i++) {
+		int number = capability_number(e->caps[i]);
+
+		if (number < 0)
+			return fault_set(fault, 0, "--cap %.40s: not known",
+					 e->caps[i]);
+		uint64_t bit = UINT64_C(1) << number;
+
+		process->has_capabilities = true;
+		process->capability[RUNTIME_CAP_BOUNDING] |= bit;
+		process->capability[RUNTIME_CAP_EFFECTIVE] |= bit;
+		process->capability[RUNTIME_CAP_PERMITTED] |= bit;
+	}
+	return 0;
+}
+
+/* Without --process: the container's own process, changed by the options. */
+static int change_process(struct exec *e, struct fault *fault)
+{
+	struct runtime_process *process = &e->config.process;
+	int r = 0;
+
+	process->args.item = (const char **)e->args;
+	process->args.n = e->n_args;
+	process->terminal = e->tty;
+	process->oom_score_adj.set = false;
+	if (e->cwd)
+		process->cwd = e->cwd;
+	if (e->no_new_privs)
+		process->no_new_privileges = true;
+	if (e->n_gids) {
+		process->user.additional_gids.item = e->gids;
+		process->user.additional_gids.n = e->n_gids;
+	}
+	if (process->cwd[0] != '/')
+		return fault_set(fault, 0, "--cwd: not absolute");
+	for (size_t i = 0; i < e->n_env; i++) {
+		if (!strchr(e->env[i], '='))
+			return fault_set(fault, 0, "--env %.60s: want "
+					 "NAME=VALUE", e->env[i]);
+	}
+	if (e->user)
+		r = set_user(e, process, fault);
+	if (r == 0)
+		r = set_capabilities(e, process, fault);
+	if (r == 0 && set_environment(e, process) < 0)
+		r = fault_set(fault, -ENOMEM, "environment");
+	return r;
+}
+
+static int read_process(struct exec *e, struct fault *fault)
+{
+	int r = parse_file(e->container.dir, "config.json", &e->config,
+			   runtime_config_parse, fault);
+
+	if (r < 0)
+		return r;
+	if (!e->process_file)
+		return change_process(e, fault);
+	r = parse_file(AT_FDCWD, e->process_file, &e->process,
+		       runtime_process_parse, fault);
+	if (r < 0)
+		return r;
+	if (e->tty)
+		e->process.process.terminal = true;
+	e->config.process = e->process.process;
+	return 0;
+}
+
+static int open_console(struct exec *e, struct plan_setting *setting,
+			struct fault *fault)
+{
+	int pair[2];
+
+	if (!e->config.process.terminal)
+		return 0;
+	setting->has_console = true;
+	if (e->console_socket) {
+		int fd = console_connect(e->console_socket, fault);
+
+		e->launch.child.console_socket = fd;
+		return fd < 0 ? fd : 0;
+	}
+	if (e->detach)
+		return fault_set(fault, 0, "a detached terminal needs "
+				 "--console-socket");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fault_set(fault, -errno, "socketpair");
+	e->terminal = pair[0];
+	e->launch.child.console_socket = pair[1];
+	return 0;
+}
+
+static int check_status(const struct container *c, struct fault *fault)
+{
+	enum status status = state_status(c->dir, &c->state);
+
+	if (status == STATUS_RUNNING || status == STATUS_CREATED)
+		return 0;
+	return fault_set(fault, 0, "cannot exec in a container that is %s",
+			 status_name(status));
+}
+
+static int launch(struct exec *e, struct fault *fault)
+{
+	struct plan_setting setting = { .seccomp = e->config.seccomp.set };
+	struct launch *l = &e->launch;
+	int r = check_status(&e->container, fault);
+
+	if (r == 0)
+		r = read_process(e, fault);
+	if (r == 0)
+		r = join_open(&e->join, e->container.state.pid, fault);
+	if (r < 0)
+		return r;
+	join_setting(&e->join, &setting, l);
+	l->exec = true;
+	l->cgroup_dir = e->container.cgroup.dir;
+	l->child.preserve_fds = e->preserve_fds;
+	l->child.filter_flags = e->config.seccomp.flags;
+	l->child.grantable = launch_grantable(setting.join_fd[RUNTIME_NS_USER] >=
+					      0);
+	create_warnings(e->process_file ? &e->process : &e->config,
+			l->child.grantable);
+	if (setting.seccomp)
+		r = seccomp_compile(&e->config.seccomp, &l->child.filter,
+				    fault);
+	if (r == 0)
+		r = open_console(e, &setting, fault);
+	if (r == 0)
+		r = plan_exec(&l->plan, &e->config, &setting, fault);
+	if (r == 0)
+		r = launch_clone(l, fault);
+	if (r == 0)
+		r = launch_receive(l, fault);
+	if (r == 0)
+		r = fault_set(fault, -ECHILD, "the process was killed");
+	return r;
+}
+
+static int exec(struct exec *e, struct fault *fault)
+{
+	autoclose int master = -1;
+	int r = launch(e, fault);
+
+	if (r >= 0 && e->terminal >= 0)
+		r = master = terminal_receive(e->terminal, fault);
+	if (r >= 0 && e->pid_file)
+		r = pid_file_write(e->pid_file, e->launch.pid, fault);
+	if (r >= 0) {
+		launch_go(&e->launch);
+		r = launch_receive(&e->launch, fault);
+	}
+	if (r < 0) {
+		launch_kill(&e->launch);
+		return r;
+	}
+	if (e->detach)
+		return 0;
+	return foreground_wait(e->launch.pid, e->launch.pidfd, master);
+}
+
+int command_exec(int argc, char **argv)
+{
+	struct exec e = { .terminal = -1 };
+	struct fault fault;
+
+	launch_init(&e.launch, NULL, &e.config);
+	join_init(&e.join);
+	if (read_options(argc, argv, &e) < 0 ||
+	    container_open(&e.container, e.id) < 0)
+		return ERROR_EXIT;
+	if (!e.detach)
+		foreground_block();
+	int r = exec(&e, &fault);
+
+	if (r < 0)
+		cli_error(fault.text);
+	/* The process ends; the kernel frees all else. */
+	return r < 0 ? ERROR_EXIT : r;
+}

@@ -1,0 +1,334 @@
+/* zrun state, list, features, spec: what is printed as JSON. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "cli.h"
+
+#define OCI_VERSION "1.2.0"
+#define CREATED_SIZE 32
+
+static void print_json(yyjson_mut_doc *doc)
+{
+	autofree char *text = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES |
+					       YYJSON_WRITE_NEWLINE_AT_END,
+					       NULL);
+
+	if (text)
+		fputs(text, stdout);
+	yyjson_mut_doc_free(doc);
+}
+
+static void created_text(const struct state *state, char out[CREATED_SIZE])
+{
+	time_t at = (time_t)state->created;
+	struct tm tm;
+
+	strftime(out, CREATED_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
+}
+
+/* Annotations are not kept twice: they come from the copy of the config. */
+static void add_annotations(yyjson_mut_doc *doc, yyjson_mut_val *top, int dir)
+{
+	autofree char *text = NULL;
+	char error[RUNTIME_ERROR_SIZE];
+	struct runtime_config config;
+	size_t size;
+
+	if (file_read(dir, "config.json", RUNTIME_CONFIG_SIZE_MAX, &text,
+		      &size) < 0 ||
+	    runtime_config_parse(&config, text, size, error) < 0)
+		return;
+	yyjson_mut_val *map = yyjson_mut_obj(doc);
+
+	for (size_t i = 0; i < config.annotations.n; i++) {
+		const struct text_pair *pair = &config.annotations.item[i];
+
+		yyjson_mut_obj_add(map, yyjson_mut_strcpy(doc, pair->key),
+				   yyjson_mut_strcpy(doc, pair->value));
+	}
+	if (config.annotations.n)
+		yyjson_mut_obj_add_val(doc, top, "annotations", map);
+	runtime_config_free(&config);
+}
+
+static yyjson_mut_val *state_json(yyjson_mut_doc *doc, int dir,
+				  const struct state *state, const char *id)
+{
+	yyjson_mut_val *top = yyjson_mut_obj(doc);
+	enum status status = state_status(dir, state);
+	char created[CREATED_SIZE];
+
+	created_text(state, created);
+	yyjson_mut_obj_add_str(doc, top, "ociVersion", OCI_VERSION);
+	yyjson_mut_obj_add_strcpy(doc, top, "id", id);
+	yyjson_mut_obj_add_int(doc, top, "pid",
+			       status == STATUS_STOPPED ? 0 : state->pid);
+	yyjson_mut_obj_add_str(doc, top, "status", status_name(status));
+	yyjson_mut_obj_add_strcpy(doc, top, "bundle", state->bundle);
+	yyjson_mut_obj_add_strcpy(doc, top, "rootfs", state->rootfs);
+	yyjson_mut_obj_add_strcpy(doc, top, "created", created);
+	yyjson_mut_obj_add_str(doc, top, "owner", "");
+	add_annotations(doc, top, dir);
+	return top;
+}
+
+int command_state(int argc, char **argv)
+{
+	struct container c;
+
+	if (argc != 2) {
+		cli_error("want one container id; see --help");
+		return 1;
+	}
+	if (container_open(&c, argv[1]) < 0)
+		return 1;
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+
+	yyjson_mut_doc_set_root(doc, state_json(doc, c.dir, &c.state, argv[1]));
+	print_json(doc);
+	container_close(&c);
+	return 0;
+}
+
+enum list_form { LIST_TABLE, LIST_JSON, LIST_QUIET };
+
+static void list_row(int dir, const struct state *state, const char *id)
+{
+	enum status status = state_status(dir, state);
+	char created[CREATED_SIZE];
+	struct stat st = { 0 };
+	char owner[32];
+
+	created_text(state, created);
+	fstat(dir, &st);
+	/* No look-up of names: it would drag in all of the C library's. */
+	if (st.st_uid == 0)
+		snprintf(owner, sizeof(owner), "root");
+	else
+		snprintf(owner, sizeof(owner), "#%u", st.st_uid);
+	printf("%-15s %-11d %-11s %-20s %-20s %s\n", id,
+	       status == STATUS_STOPPED ? 0 : state->pid, status_name(status),
+	       state->bundle, created, owner);
+}
+
+static int list_all(int root, enum list_form form)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *array = yyjson_mut_arr(doc);
+	DIR *list = fdopendir(fcntl(root, F_DUPFD_CLOEXEC, 3));
+	struct fault fault;
+
+	if (form == LIST_TABLE)
+		printf("%-15s %-11s %-11s %-20s %-20s %s\n", "ID", "PID",
+		       "STATUS", "BUNDLE", "CREATED", "OWNER");
+	for (struct dirent *e; list && (e = readdir(list));) {
+		struct state state;
+
+		if (!state_id_valid(e->d_name))
+			continue;
+		autoclose int dir = state_open(root, e->d_name, &fault);
+
+		if (dir < 0)
+			continue;
+		/* One that is half made is listed too, so that somebody can
+		 * delete it. */
+		if (state_read(dir, &state, &fault) < 0)
+			memset(&state, 0, sizeof(state));
+		if (form == LIST_QUIET)
+			puts(e->d_name);
+		else if (form == LIST_TABLE)
+			list_row(dir, &state, e->d_name);
+		else
+			yyjson_mut_arr_append(array, state_json(doc, dir,
+								&state,
+								e->d_name));
+	}
+	if (list)
+		closedir(list);
+	yyjson_mut_doc_set_root(doc, array);
+	if (form == LIST_JSON)
+		print_json(doc);
+	else
+		yyjson_mut_doc_free(doc);
+	return 0;
+}
+
+int command_list(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "format", required_argument, NULL, 'f' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ NULL, 0, NULL, 0 },
+	};
+	enum list_form form = LIST_TABLE;
+	struct fault fault;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "f:q", options, NULL)) >= 0) {
+		if (option == 'q')
+			form = LIST_QUIET;
+		else if (option == 'f' && strcmp(optarg, "json") == 0)
+			form = LIST_JSON;
+		else if (option != 'f' || strcmp(optarg, "table") != 0)
+			return 1;
+	}
+	autoclose int root = state_root(cli.root, true, &fault);
+
+	if (root < 0) {
+		cli_error(fault.text);
+		return 1;
+	}
+	return list_all(root, form);
+}
+
+static yyjson_mut_val *texts(yyjson_mut_doc *doc, const char *const *names)
+{
+	yyjson_mut_val *array = yyjson_mut_arr(doc);
+
+	for (; *names; names++)
+		yyjson_mut_arr_add_str(doc, array, *names);
+	return array;
+}
+
+static yyjson_mut_val *enabled(yyjson_mut_doc *doc, bool on)
+{
+	yyjson_mut_val *object = yyjson_mut_obj(doc);
+
+	yyjson_mut_obj_add_bool(doc, object, "enabled", on);
+	return object;
+}
+
+static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
+{
+	static const char *const actions[] = {
+		"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
+		"SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
+		"SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP", NULL,
+	};
+	static const char *const operators[] = {
+		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
+		"SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL,
+	};
+	static const char *const arches[] = {
+		"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS",
+		"SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL",
+		"SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC",
+		"SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64",
+		"SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_X32",
+		"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", NULL,
+	};
+	static const char *const flags[] = {
+		"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+		"SECCOMP_FILTER_FLAG_TSYNC", NULL,
+	};
+	yyjson_mut_val *object = enabled(doc, true);
+
+	yyjson_mut_obj_add_val(doc, object, "actions", texts(doc, actions));
+	yyjson_mut_obj_add_val(doc, object, "operators",
+			       texts(doc, operators));
+	yyjson_mut_obj_add_val(doc, object, "archs", texts(doc, arches));
+	yyjson_mut_obj_add_val(doc, object, "knownFlags", texts(doc, flags));
+	yyjson_mut_obj_add_val(doc, object, "supportedFlags",
+			       texts(doc, flags));
+	return object;
+}
+
+static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
+{
+	yyjson_mut_val *object = yyjson_mut_obj(doc);
+	yyjson_mut_val *spaces = yyjson_mut_arr(doc);
+	yyjson_mut_val *caps = yyjson_mut_arr(doc);
+	yyjson_mut_val *cgroup = yyjson_mut_obj(doc);
+	yyjson_mut_val *mounts = yyjson_mut_obj(doc);
+
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		yyjson_mut_arr_add_str(doc, spaces,
+				       runtime_namespace_name(
+					       (enum runtime_namespace)i));
+	for (unsigned i = 0; capability_name(i); i++) {
+		char name[40];
+
+		snprintf(name, sizeof(name), "CAP_%s", capability_name(i));
+		yyjson_mut_arr_add_strcpy(doc, caps, name);
+	}
+	yyjson_mut_obj_add_bool(doc, cgroup, "v1", false);
+	yyjson_mut_obj_add_bool(doc, cgroup, "v2", true);
+	yyjson_mut_obj_add_bool(doc, cgroup, "systemd", false);
+	yyjson_mut_obj_add_bool(doc, cgroup, "systemdUser", false);
+	yyjson_mut_obj_add_bool(doc, cgroup, "rdma", false);
+	yyjson_mut_obj_add_val(doc, mounts, "idmap", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, object, "namespaces", spaces);
+	yyjson_mut_obj_add_val(doc, object, "capabilities", caps);
+	yyjson_mut_obj_add_val(doc, object, "cgroup", cgroup);
+	yyjson_mut_obj_add_val(doc, object, "seccomp", seccomp_features(doc));
+	yyjson_mut_obj_add_val(doc, object, "apparmor", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, object, "selinux", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, object, "intelRdt", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, object, "mountExtensions", mounts);
+	return object;
+}
+
+int command_features(int argc, char **argv)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *top = yyjson_mut_obj(doc);
+	yyjson_mut_val *words = yyjson_mut_arr(doc);
+
+	(void)argc;
+	(void)argv;
+	for (size_t i = 0; runtime_mount_word(i); i++)
+		yyjson_mut_arr_add_str(doc, words, runtime_mount_word(i));
+	yyjson_mut_obj_add_str(doc, top, "ociVersionMin", "1.0.0");
+	yyjson_mut_obj_add_str(doc, top, "ociVersionMax", OCI_VERSION);
+	yyjson_mut_obj_add_val(doc, top, "hooks", yyjson_mut_arr(doc));
+	yyjson_mut_obj_add_val(doc, top, "mountOptions", words);
+	yyjson_mut_obj_add_val(doc, top, "linux", linux_features(doc));
+	yyjson_mut_doc_set_root(doc, top);
+	print_json(doc);
+	return 0;
+}
+
+static const char spec_text[] =
+#include "spec_json.inc"
+	;
+
+int command_spec(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "bundle", required_argument, NULL, 'b' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *bundle = ".";
+	struct fault fault;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "b:", options, NULL)) >= 0) {
+		if (option != 'b')
+			return 1;
+		bundle = optarg;
+	}
+	autoclose int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int fd = dir < 0 ? dir :
+				     openat(dir, "config.json", O_WRONLY |
+					    O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	int r = fd < 0 ? -errno :
+			 fd_write(fd, spec_text, sizeof(spec_text) - 1);
+
+	if (r < 0) {
+		fault_set(&fault, r, "config.json in %.200s", bundle);
+		cli_error(fault.text);
+	}
+	return r < 0;
+}

@@ -1,0 +1,184 @@
+/* zrun kill, delete, pause, resume */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "cli.h"
+#include "kernel.h"
+
+#define KILL_WAIT_MS 10000
+
+static int not_possible(const char *verb, enum status status)
+{
+	char text[100];
+
+	snprintf(text, sizeof(text), "cannot %s a container that is %s", verb,
+		 status_name(status));
+	cli_error(text);
+	return -EINVAL;
+}
+
+static int report(const char *what, int error)
+{
+	struct fault fault;
+
+	fault_set(&fault, error, "%s", what);
+	cli_error(fault.text);
+	return error;
+}
+
+static int kill_container(struct container *c, int signal, bool all)
+{
+	enum status status = state_status(c->dir, &c->state);
+
+	if (all) {
+		int r = cgroup_signal(&c->cgroup, signal);
+
+		return r < 0 ? report("kill --all", r) : 0;
+	}
+	if (status == STATUS_STOPPED || status == STATUS_CREATING)
+		return not_possible("kill", status);
+	autoclose int pidfd = state_pidfd(&c->state);
+	int r = pidfd < 0 ? pidfd : kernel_pidfd_signal(pidfd, signal);
+
+	return r < 0 ? report("kill", r) : 0;
+}
+
+int command_kill(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "all", no_argument, NULL, 'a' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct container c;
+	bool all = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "a", options, NULL)) >= 0) {
+		if (option != 'a')
+			return 1;
+		all = true;
+	}
+	if (argc - optind < 1 || argc - optind > 2) {
+		cli_error("want a container id and a signal; see --help");
+		return 1;
+	}
+	const char *name = argc - optind == 2 ? argv[optind + 1] : "TERM";
+	int signal = signal_number(name);
+
+	cli.container = argv[optind];
+	if (signal < 0) {
+		cli_error("no such signal");
+		return 1;
+	}
+	if (container_open(&c, argv[optind]) < 0)
+		return 1;
+	int r = kill_container(&c, signal, all);
+
+	container_close(&c);
+	return r < 0;
+}
+
+static void kill_first(const struct container *c)
+{
+	autoclose int pidfd = state_pidfd(&c->state);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd < 0)
+		return;
+	kernel_pidfd_signal(pidfd, SIGKILL);
+	/* A frozen process dies only when it may run. */
+	cgroup_freeze(&c->cgroup, false);
+	poll(&p, 1, KILL_WAIT_MS);
+}
+
+static int delete_container(struct container *c, const char *id, bool force)
+{
+	enum status status = state_status(c->dir, &c->state);
+	struct fault fault;
+
+	/* Only what is stopped may be deleted (runtime specification), created
+	 * ones included. */
+	if (status != STATUS_STOPPED && !force)
+		return not_possible("delete", status);
+	kill_first(c);
+	int r = container_destroy(c, id, &fault);
+
+	if (r < 0)
+		cli_error(fault.text);
+	return r;
+}
+
+int command_delete(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "force", no_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct container c;
+	struct fault fault;
+	bool force = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
+		if (option != 'f')
+			return 1;
+		force = true;
+	}
+	if (argc - optind != 1) {
+		cli_error("want one container id; see --help");
+		return 1;
+	}
+	/* Forcing away what is not there succeeds, as with rm -f. */
+	if (force) {
+		autoclose int root = state_root(cli.root, false, &fault);
+		autoclose int dir = root < 0 ? root :
+					       state_open(root, argv[optind],
+							  &fault);
+
+		if (dir == -ENOENT)
+			return 0;
+	}
+	if (container_open(&c, argv[optind]) < 0)
+		return 1;
+	int r = delete_container(&c, argv[optind], force);
+
+	container_close(&c);
+	return r < 0;
+}
+
+static int freeze(int argc, char **argv, bool frozen)
+{
+	enum status want = frozen ? STATUS_RUNNING : STATUS_PAUSED;
+	struct container c;
+
+	if (argc != 2) {
+		cli_error("want one container id; see --help");
+		return 1;
+	}
+	if (container_open(&c, argv[1]) < 0)
+		return 1;
+	enum status status = state_status(c.dir, &c.state);
+	int r = status == want ? cgroup_freeze(&c.cgroup, frozen) :
+				 not_possible(argv[0], status);
+
+	if (status == want && r < 0)
+		report(argv[0], r);
+	container_close(&c);
+	return r < 0;
+}
+
+int command_pause(int argc, char **argv)
+{
+	return freeze(argc, argv, true);
+}
+
+int command_resume(int argc, char **argv)
+{
+	return freeze(argc, argv, false);
+}

@@ -1,0 +1,109 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "cli.h"
+
+int container_open(struct container *c, const char *id)
+{
+	struct fault fault;
+
+	*c = (struct container){ .root = -1, .dir = -1,
+				 .cgroup = CGROUP_NONE };
+	cli.container = id;
+	c->root = state_root(cli.root, false, &fault);
+	if (c->root < 0) {
+		cli_error("container does not exist");
+		return c->root;
+	}
+	c->dir = state_open(c->root, id, &fault);
+	int r = c->dir < 0 ? c->dir : state_read(c->dir, &c->state, &fault);
+
+	if (r == -ENOENT && c->dir >= 0)
+		r = 0; /* half made: an empty state tells */
+	if (r == 0 && c->state.cgroup[0] && cgroup_find(&c->cgroup, &fault) == 0)
+		cgroup_open(&c->cgroup, c->state.cgroup);
+	if (r < 0) {
+		cli_error(fault.text);
+		container_close(c);
+	}
+	return r;
+}
+
+void container_close(struct container *c)
+{
+	fd_close(&c->dir);
+	fd_close(&c->root);
+	cgroup_close(&c->cgroup);
+}
+
+int container_destroy(struct container *c, const char *id,
+		      struct fault *fault)
+{
+	int r = cgroup_remove(&c->cgroup);
+
+	if (r < 0)
+		return fault_set(fault, r, "remove its cgroup");
+	r = state_remove(c->root, id);
+	return r < 0 ? fault_set(fault, r, "remove its state") : 0;
+}
+
+int pid_file_write(const char *path, pid_t pid, struct fault *fault)
+{
+	char text[16], directory[4096];
+	int n = snprintf(text, sizeof(text), "%d", (int)pid);
+	const char *slash = strrchr(path, '/');
+
+	snprintf(directory, sizeof(directory), "%.*s",
+		 slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	autoclose int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = dir < 0 ? -errno :
+			  file_replace(dir, slash ? slash + 1 : path, 0644,
+				       text, (size_t)n);
+
+	return r < 0 ? fault_set(fault, r, "--pid-file %.200s", path) : 0;
+}
+
+static const struct {
+	const char *name;
+	int number;
+} signals[] = {
+	{ "HUP", SIGHUP },     { "INT", SIGINT },	{ "QUIT", SIGQUIT },
+	{ "ILL", SIGILL },     { "TRAP", SIGTRAP },	{ "ABRT", SIGABRT },
+	{ "IOT", SIGABRT },    { "BUS", SIGBUS },	{ "FPE", SIGFPE },
+	{ "KILL", SIGKILL },   { "USR1", SIGUSR1 },	{ "SEGV", SIGSEGV },
+	{ "USR2", SIGUSR2 },   { "PIPE", SIGPIPE },	{ "ALRM", SIGALRM },
+	{ "TERM", SIGTERM },   { "STKFLT", 16 },	{ "CHLD", SIGCHLD },
+	{ "CONT", SIGCONT },   { "STOP", SIGSTOP },	{ "TSTP", SIGTSTP },
+	{ "TTIN", SIGTTIN },   { "TTOU", SIGTTOU },	{ "URG", SIGURG },
+	{ "XCPU", SIGXCPU },   { "XFSZ", SIGXFSZ },	{ "VTALRM", SIGVTALRM },
+	{ "PROF", SIGPROF },   { "WINCH", SIGWINCH },	{ "IO", SIGIO },
+	{ "POLL", SIGIO },     { "PWR", SIGPWR },	{ "SYS", SIGSYS },
+};
+
+int signal_number(const char *name)
+{
+	char *end;
+	long number = strtol(name, &end, 10);
+
+	if (*name && !*end)
+		return number >= 0 && number <= 64 ? (int)number : -1;
+	if (strncasecmp(name, "SIG", 3) == 0)
+		name += 3;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		if (strcasecmp(name, signals[i].name) == 0)
+			return signals[i].number;
+	}
+	if (strncasecmp(name, "RTMIN", 5) != 0)
+		return -1;
+	/* The kernel's 34 on: the C library keeps 32 and 33 to itself. */
+	number = name[5] == '+' ? strtol(name + 6, &end, 10) : 0;
+	return number >= 0 && number <= 30 ? 34 + (int)number : -1;
+}

@@ -1,0 +1,340 @@
+#define _GNU_SOURCE
+#include "create.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/span.h"
+#include "kernel.h"
+#include "seccomp_filter.h"
+
+static int read_config(struct create *c, struct fault *fault)
+{
+	struct state *state = &c->container.state;
+	autofree char *text = NULL;
+	char error[RUNTIME_ERROR_SIZE];
+	size_t size;
+
+	autofree char *bundle = realpath(c->bundle ? c->bundle : ".", NULL);
+
+	if (!bundle)
+		return fault_set(fault, -errno, "bundle %s", c->bundle);
+	if (text_copy(state->bundle, sizeof(state->bundle), bundle) >=
+	    sizeof(state->bundle))
+		return fault_set(fault, -ENAMETOOLONG, "bundle");
+	/* Relative sources of mounts start from the bundle. */
+	if (chdir(bundle) < 0)
+		return fault_set(fault, -errno, "bundle %s", bundle);
+	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+			  &text, &size);
+
+	if (r < 0)
+		return fault_set(fault, r, "config.json in %.200s", bundle);
+	r = runtime_config_parse(&c->config, text, size, error);
+	if (r < 0)
+		return fault_set(fault, 0, "config.json: %s", error);
+	if (!c->config.has_process)
+		return fault_set(fault, 0, "config.json: process: missing");
+	return 0;
+}
+
+static int find_root(struct create *c, struct fault *fault)
+{
+	struct state *state = &c->container.state;
+
+	autofree char *root = realpath(c->config.root_path, NULL);
+
+	if (!root)
+		return fault_set(fault, -errno, "root.path (%.200s)",
+				 c->config.root_path);
+	if (strcmp(root, "/") == 0)
+		return fault_set(fault, 0, "root.path: is the host's own root");
+	if (text_copy(state->rootfs, sizeof(state->rootfs), root) >=
+	    sizeof(state->rootfs))
+		return fault_set(fault, -ENAMETOOLONG, "root.path");
+	return 0;
+}
+
+static int make_state(struct create *c, struct fault *fault)
+{
+	struct container *container = &c->container;
+	struct state *state = &container->state;
+	autofree char *text = NULL;
+	size_t size;
+
+	text_copy(state->id, sizeof(state->id), c->id);
+	state->created = (uint64_t)time(NULL);
+	container->dir = state_make(container->root, c->id, fault);
+	if (container->dir < 0)
+		return container->dir;
+	/* exec needs it, and the bundle may change. */
+	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+			  &text, &size);
+
+	if (r == 0)
+		r = file_replace(container->dir, "config.json", 0600, text,
+				 size);
+	if (r == 0)
+		r = state_write(container->dir, state);
+	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
+}
+
+static bool wants_limits(const struct runtime_resources *r)
+{
+	return r->memory.limit.set || r->pids_limit.set || r->cpu.shares.set ||
+	       r->cpu.quota.set || r->cpu.cpus || r->unified.n ||
+	       r->n_hugepage || r->block_io.weight.set;
+}
+
+/* Somebody without privilege may have no cgroup to make one in: that is only
+ * an error when limits were asked for. */
+static int make_cgroup(struct create *c, struct fault *fault)
+{
+	struct container *container = &c->container;
+	const struct runtime_config *config = &c->config;
+	struct cgroup *cg = &container->cgroup;
+	char standard[STATE_ID_SIZE + 8];
+	const char *path = config->cgroups_path;
+
+	snprintf(standard, sizeof(standard), "zrun/%s", c->id);
+	if (!path || !path[0])
+		path = standard;
+	if (strchr(path, ':') && !strchr(path, '/'))
+		return fault_set(fault, 0, "linux.cgroupsPath (%.80s): the "
+				 "form slice:prefix:name needs systemd", path);
+	int r = cgroup_find(cg, fault);
+
+	if (r == 0)
+		r = cgroup_make(cg, path, fault);
+	if (r < 0 && r != -EBUSY && geteuid() != 0 &&
+	    !wants_limits(&config->resources)) {
+		fd_close(&cg->dir);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	text_copy(container->state.cgroup, sizeof(container->state.cgroup),
+		  cg->path);
+	r = state_write(container->dir, &container->state);
+	if (r < 0)
+		return fault_set(fault, r, "keep its state");
+	r = cgroup_limit(cg, &config->resources, fault);
+	if (r == 0)
+		r = cgroup_devices(cg, &config->resources, fault);
+	if (r == -EPERM && geteuid() != 0)
+		r = 0; /* no right to load BPF: no device to open either */
+	return r;
+}
+
+static int open_namespaces(struct create *c, struct plan_setting *setting,
+			   struct fault *fault)
+{
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		const struct runtime_namespace_use *ns =
+			&c->config.namespace[i];
+
+		setting->join_fd[i] = -1;
+		if (!ns->set || !ns->path)
+			continue;
+		int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			return fault_set(fault, -errno,
+					 "linux.namespaces: %s (%.200s)",
+					 runtime_namespace_name(
+						 (enum runtime_namespace)i),
+					 ns->path);
+		setting->join_fd[i] = fd;
+		if (i == RUNTIME_NS_PID)
+			c->launch.join_pid = fd;
+	}
+	return 0;
+}
+
+int console_connect(const char *path, struct fault *fault)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (text_copy(address.sun_path, sizeof(address.sun_path), path) >=
+	    sizeof(address.sun_path))
+		return fault_set(fault, -ENAMETOOLONG, "--console-socket %.80s",
+				 path);
+	autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (sock < 0 || connect(sock, (struct sockaddr *)&address,
+				sizeof(address)) < 0)
+		return fault_set(fault, -errno, "--console-socket %s", path);
+	return fd_take(&sock);
+}
+
+static int open_console(struct create *c, struct plan_setting *setting,
+			struct fault *fault)
+{
+	int pair[2];
+
+	if (!c->config.process.terminal) {
+		if (c->console_socket)
+			return fault_set(fault, 0, "--console-socket: "
+					 "process.terminal is false");
+		return 0;
+	}
+	setting->has_console = true;
+	if (c->console_socket) {
+		int fd = console_connect(c->console_socket, fault);
+
+		c->launch.child.console_socket = fd;
+		return fd < 0 ? fd : 0;
+	}
+	if (!c->foreground)
+		return fault_set(fault, 0, "process.terminal: needs "
+				 "--console-socket");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fault_set(fault, -errno, "socketpair");
+	c->terminal = pair[0];
+	c->launch.child.console_socket = pair[1];
+	return 0;
+}
+
+void create_warnings(const struct runtime_config *config, uint64_t grantable)
+{
+	uint64_t missing = 0;
+	char line[120];
+
+	for (size_t i = 0; i < config->n_warning; i++)
+		cli_warning(config->warning[i]);
+	for (int i = 0; i < RUNTIME_CAP_SET_COUNT; i++)
+		missing |= config->process.capability[i] & ~grantable;
+	for (unsigned i = 0; i < 64; i++) {
+		if (!(missing >> i & 1))
+			continue;
+		snprintf(line, sizeof(line), "process.capabilities: CAP_%s "
+			 "cannot be granted here; left out",
+			 capability_name(i));
+		cli_warning(line);
+	}
+}
+
+static int prepare(struct create *c, struct fault *fault)
+{
+	struct plan_setting setting = {
+		.root_path = c->container.state.rootfs,
+		.wait_start = c->wait_start,
+		.seccomp = c->config.seccomp.set,
+	};
+	struct launch *l = &c->launch;
+	char cgroup_path[1200];
+	bool new_user = c->config.namespace[RUNTIME_NS_USER].set &&
+			!c->config.namespace[RUNTIME_NS_USER].path;
+
+	if (c->container.cgroup.mount[0] && c->container.cgroup.dir >= 0) {
+		snprintf(cgroup_path, sizeof(cgroup_path), "%s/%s",
+			 c->container.cgroup.mount, c->container.cgroup.path);
+		setting.cgroup_path = cgroup_path;
+	}
+	l->cgroup_dir = c->container.cgroup.dir;
+	l->child.preserve_fds = c->preserve_fds;
+	l->child.new_user_namespace = new_user;
+	l->child.grantable = launch_grantable(new_user);
+	create_warnings(&c->config, l->child.grantable);
+	int r = open_namespaces(c, &setting, fault);
+
+	if (r == 0 && setting.seccomp)
+		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
+				    fault);
+	l->child.filter_flags = c->config.seccomp.flags;
+	if (r == 0)
+		r = open_console(c, &setting, fault);
+	if (r == 0 && c->wait_start) {
+		r = start_listen(c->container.dir);
+		l->child.start_listener = r;
+		if (r < 0)
+			return fault_set(fault, r, "socket for start");
+	}
+	if (r >= 0)
+		r = plan_container(&l->plan, &c->config, &setting, fault);
+	/* The list points at cgroup_path, so the child is made here. */
+	if (r == 0)
+		r = launch_clone(l, fault);
+	return r;
+}
+
+static int wait_ready(struct create *c, struct fault *fault)
+{
+	struct state *state = &c->container.state;
+	int r = launch_receive(&c->launch, fault);
+
+	if (r == 0)
+		return fault_set(fault, -ECHILD, "the first process was "
+				 "killed");
+	if (r < 0)
+		return r;
+	state->pid = c->launch.pid;
+	state->start_time = process_start_time(state->pid);
+	r = state_write(c->container.dir, state);
+	if (r < 0)
+		return fault_set(fault, r, "keep its state");
+	return c->pid_file ? pid_file_write(c->pid_file, state->pid, fault) : 0;
+}
+
+int create_container(struct create *c, struct fault *fault)
+{
+	struct container *container = &c->container;
+
+	container->root = container->dir = -1;
+	container->cgroup = (struct cgroup)CGROUP_NONE;
+	c->terminal = -1;
+	launch_init(&c->launch, c->id, &c->config);
+	/* The caller may name files from its own directory. */
+	container->root = state_root(cli.root, true, fault);
+	int r = container->root < 0 ? container->root : read_config(c, fault);
+
+	if (r == 0)
+		r = find_root(c, fault);
+	if (r == 0)
+		r = make_state(c, fault);
+	if (r < 0) {
+		if (container->dir >= 0)
+			state_remove(container->root, c->id);
+		create_close(c);
+		return r;
+	}
+	r = make_cgroup(c, fault);
+	if (r == 0)
+		r = prepare(c, fault);
+	if (r == 0)
+		r = wait_ready(c, fault);
+	if (r < 0) {
+		create_undo(c);
+		create_close(c);
+	}
+	return r;
+}
+
+void create_undo(struct create *c)
+{
+	launch_kill(&c->launch);
+	if (c->container.cgroup.dir >= 0)
+		cgroup_remove(&c->container.cgroup);
+	if (c->container.dir >= 0)
+		state_remove(c->container.root, c->id);
+}
+
+void create_close(struct create *c)
+{
+	launch_close(&c->launch);
+	free(c->launch.child.filter.filter);
+	fd_close(&c->launch.child.console_socket);
+	fd_close(&c->terminal);
+	container_close(&c->container);
+	runtime_config_free(&c->config);
+}

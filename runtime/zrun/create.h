@@ -1,0 +1,35 @@
+/* Creating a container from a bundle, up to the point where its program can
+ * be started. */
+#ifndef ZRUN_CREATE_H
+#define ZRUN_CREATE_H
+
+#include "cli.h"
+
+struct create {
+	/* from the command line */
+	const char *id, *bundle, *pid_file, *console_socket;
+	unsigned preserve_fds;
+	bool wait_start; /* create: the program waits for `zrun start` */
+	bool foreground; /* a terminal without --console-socket is ours */
+
+	/* results, for as long as the command lives */
+	struct container container;
+	struct runtime_config config;
+	struct launch launch;
+	int terminal; /* receives the master side; -1 */
+};
+
+/* 0 or -errno with fault set; nothing is left then. After 0 the child waits
+ * for launch_go(). */
+int create_container(struct create *c, struct fault *fault);
+/* Releases what the struct holds; the container stays. */
+void create_close(struct create *c);
+/* Kills the child and removes all that was made. */
+void create_undo(struct create *c);
+
+/* Connects to the engine's socket that receives the terminal. */
+int console_connect(const char *path, struct fault *fault);
+/* Tells what the config asked for and does not get. */
+void create_warnings(const struct runtime_config *config, uint64_t grantable);
+
+#endif

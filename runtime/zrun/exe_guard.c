@@ -1,0 +1,87 @@
+/* A container's first program may be a link to /proc/self/exe: then this
+ * program runs inside the container, and the container can open it for writing
+ * through /proc as soon as it ends (CVE-2019-5736). On a node the file lies on
+ * a read-only file system. Elsewhere this program executes itself anew through
+ * a read-only mount of its own file that nobody else can reach; where mounting
+ * is not allowed, from a sealed copy in memory. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "cli.h"
+#include "kernel.h"
+
+#define SELF "/proc/self/exe"
+#define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
+
+extern char **environ;
+
+static int is_guarded(void)
+{
+	struct statvfs fs;
+
+	autoclose int self = open(SELF, O_RDONLY | O_CLOEXEC);
+
+	if (self < 0 || fstatvfs(self, &fs) < 0)
+		return -errno;
+	if (fs.f_flag & ST_RDONLY)
+		return 1;
+	return fcntl(self, F_GET_SEALS) >= 0 &&
+	       (fcntl(self, F_GET_SEALS) & F_SEAL_WRITE);
+}
+
+static int readonly_mount(void)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	autoclose int tree = kernel_open_tree(AT_FDCWD, SELF, OPEN_TREE_CLONE);
+
+	if (tree < 0)
+		return tree;
+	int r = kernel_mount_setattr(tree, 0, &attr);
+
+	return r < 0 ? r : fd_take(&tree);
+}
+
+static int sealed_copy(void)
+{
+	struct stat st;
+
+	autoclose int self = open(SELF, O_RDONLY | O_CLOEXEC);
+	autoclose int copy = memfd_create("zrun", MFD_CLOEXEC |
+					  MFD_ALLOW_SEALING);
+
+	if (self < 0 || copy < 0 || fstat(self, &st) < 0)
+		return -errno;
+	for (off_t at = 0; at < st.st_size;) {
+		if (sendfile(copy, self, &at, (size_t)(st.st_size - at)) <= 0)
+			return errno ? -errno : -EIO;
+	}
+	if (fcntl(copy, F_ADD_SEALS, SEALS) < 0)
+		return -errno;
+	return fd_take(&copy);
+}
+
+int exe_guard(char **argv, struct fault *fault)
+{
+	int r = is_guarded();
+
+	if (r < 0)
+		return fault_set(fault, r, SELF);
+	if (r > 0)
+		return 0;
+	autoclose int exe = readonly_mount();
+
+	if (exe < 0)
+		exe = sealed_copy();
+	if (exe >= 0)
+		syscall(SYS_execveat, exe, "", argv, environ, AT_EMPTY_PATH);
+	r = exe < 0 ? exe : -errno;
+	return fault_set(fault, r, "execute from a read-only copy");
+}

@@ -1,0 +1,71 @@
+#define _GNU_SOURCE
+#include "join.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static const char *const files[] = {
+	[RUNTIME_NS_USER] = "user", [RUNTIME_NS_PID] = "pid",
+	[RUNTIME_NS_NETWORK] = "net", [RUNTIME_NS_IPC] = "ipc",
+	[RUNTIME_NS_UTS] = "uts", [RUNTIME_NS_CGROUP] = "cgroup",
+	[RUNTIME_NS_TIME] = "time", [RUNTIME_NS_MOUNT] = "mnt",
+};
+
+_Static_assert(sizeof(files) / sizeof(files[0]) == RUNTIME_NS_COUNT,
+	       "a file for each");
+
+void join_init(struct join *join)
+{
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		join->fd[i] = -1;
+}
+
+static bool is_ours(int fd, const char *file)
+{
+	struct stat theirs, ours;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", file);
+	return fstat(fd, &theirs) == 0 && stat(path, &ours) == 0 &&
+	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+int join_open(struct join *join, pid_t pid, struct fault *fault)
+{
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		char path[40];
+
+		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid,
+			 files[i]);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0 && errno == ENOENT && i == RUNTIME_NS_TIME)
+			continue; /* a kernel without */
+		if (fd < 0)
+			return fault_set(fault, -errno, "%s", path);
+		if (is_ours(fd, files[i]))
+			close(fd);
+		else
+			join->fd[i] = fd;
+	}
+	return 0;
+}
+
+void join_setting(const struct join *join, struct plan_setting *setting,
+		  struct launch *launch)
+{
+	memcpy(setting->join_fd, join->fd, sizeof(setting->join_fd));
+	launch->join_pid = join->fd[RUNTIME_NS_PID];
+}
+
+void join_close(struct join *join)
+{
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		fd_close(&join->fd[i]);
+}

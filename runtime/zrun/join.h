@@ -1,0 +1,20 @@
+/* The namespaces of a process that runs, to be joined by another. */
+#ifndef ZRUN_JOIN_H
+#define ZRUN_JOIN_H
+
+#include "launch.h"
+
+struct join {
+	int fd[RUNTIME_NS_COUNT]; /* -1: it is in ours */
+};
+
+void join_init(struct join *join);
+/* Opens those namespaces of pid that differ from ours. 0 or -errno with fault
+ * set; join_close() either way. */
+int join_open(struct join *join, pid_t pid, struct fault *fault);
+/* Puts them where plan_exec() and launch_clone() look. */
+void join_setting(const struct join *join, struct plan_setting *setting,
+		  struct launch *launch);
+void join_close(struct join *join);
+
+#endif

@@ -1,0 +1,268 @@
+#define _GNU_SOURCE
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel.h"
+
+#define KEEP_MAX (16 + RUNTIME_NS_COUNT)
+
+void launch_init(struct launch *l, const char *id,
+		 struct runtime_config *config)
+{
+	memset(l, 0, sizeof(*l));
+	l->id = id;
+	l->config = config;
+	l->join_pid = l->cgroup_dir = l->pidfd = l->channel = -1;
+	l->child.config = config;
+	l->child.process = &config->process;
+	l->child.plan = &l->plan;
+	l->child.channel = l->child.start_listener = -1;
+	l->child.console_socket = l->child.host_proc = -1;
+	for (int i = 0; i < 3; i++)
+		l->child.stdio[i] = -1;
+}
+
+uint64_t launch_grantable(bool new_user)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2] = { 0 };
+	uint64_t all = 0;
+
+	for (int i = 0; i < 64 && prctl(PR_CAPBSET_READ, i, 0, 0, 0) >= 0; i++)
+		all |= UINT64_C(1) << i;
+	if (new_user || syscall(SYS_capget, &head, data) < 0)
+		return all;
+	return all & ((uint64_t)data[1].permitted << 32 | data[0].permitted);
+}
+
+/* Closes all that the child has no part in: in `zrun serve` that would be the
+ * channels of other children, which must close when serve dies. */
+static void close_others(const struct launch *l)
+{
+	int keep[KEEP_MAX], n = 0;
+
+	for (int i = 0; i < 3; i++)
+		keep[n++] = l->child.stdio[i];
+	keep[n++] = l->child.channel;
+	keep[n++] = l->child.start_listener;
+	keep[n++] = l->child.console_socket;
+	keep[n++] = l->child.host_proc;
+	for (size_t i = 0; i < l->plan.n && n < KEEP_MAX; i++) {
+		if (l->plan.op[i].code == OP_JOIN)
+			keep[n++] = l->plan.op[i].fd;
+	}
+	unsigned next = 3 + l->child.preserve_fds;
+
+	for (;;) {
+		int lowest = -1;
+
+		for (int i = 0; i < n; i++) {
+			if (keep[i] >= (int)next &&
+			    (lowest < 0 || keep[i] < lowest))
+				lowest = keep[i];
+		}
+		if (lowest < 0)
+			break;
+		if ((unsigned)lowest > next)
+			kernel_close_range(next, (unsigned)lowest - 1, 0);
+		next = (unsigned)lowest + 1;
+	}
+	kernel_close_range(next, ~0u, 0);
+}
+
+static uint64_t clone_flags(const struct launch *l)
+{
+	uint64_t flags = CLONE_PIDFD;
+
+	if (l->parent_is_init)
+		flags |= CLONE_PARENT;
+	if (l->cgroup_dir >= 0)
+		flags |= CLONE_INTO_CGROUP;
+	for (size_t i = 0; !l->exec && i < RUNTIME_NS_COUNT; i++) {
+		const struct runtime_namespace_use *ns =
+			&l->config->namespace[i];
+
+		/* The child makes that of the cgroup itself, once inside it:
+		 * clone would take the maker's cgroup for its root. */
+		if (ns->set && !ns->path && i != RUNTIME_NS_CGROUP)
+			flags |= namespace_flag((enum runtime_namespace)i);
+	}
+	return flags;
+}
+
+static int clone_child(struct launch *l)
+{
+	struct clone_args args = {
+		.flags = clone_flags(l),
+		.pidfd = (uint64_t)(uintptr_t)&l->pidfd,
+		.exit_signal = l->parent_is_init ? 0 : SIGCHLD,
+		.cgroup = l->cgroup_dir >= 0 ? (uint64_t)l->cgroup_dir : 0,
+	};
+
+	return kernel_clone3(&args);
+}
+
+/* Joining a pid namespace holds for children only, and is undone after the
+ * clone, since serve goes on in its own. */
+static int clone_joined(struct launch *l)
+{
+	autoclose int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+	if (own < 0 || setns(l->join_pid, CLONE_NEWPID) < 0)
+		return -errno;
+	int pid = clone_child(l);
+
+	if (pid != 0 && setns(own, CLONE_NEWPID) < 0)
+		return -errno;
+	return pid;
+}
+
+int launch_clone(struct launch *l, struct fault *fault)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fault_set(fault, -errno, "socketpair");
+	l->channel = pair[0];
+	l->child.channel = pair[1];
+	l->child.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (l->child.host_proc < 0)
+		return fault_set(fault, -errno, "/proc");
+	int pid = l->join_pid >= 0 ? clone_joined(l) : clone_child(l);
+
+	if (pid == 0) {
+		close_others(l);
+		child_run(&l->child);
+	}
+	fd_close(&l->child.channel);
+	if (pid < 0)
+		return fault_set(fault, pid, "clone");
+	l->pid = pid;
+	return 0;
+}
+
+static int write_map(pid_t pid, const char *file,
+		     const struct runtime_id_maps *maps)
+{
+	char path[40], text[16384];
+	size_t n = 0;
+
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct runtime_id_map *m = &maps->item[i];
+
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u %u %u\n",
+				      m->container_id, m->host_id, m->size);
+		if (n >= sizeof(text))
+			return -E2BIG;
+	}
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
+	/* The kernel takes the map in one write. */
+	ssize_t written = fd < 0 ? -1 : write(fd, text, n);
+
+	return written == (ssize_t)n ? 0 : -errno;
+}
+
+static int deny_setgroups(pid_t pid)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/%d/setgroups", (int)pid);
+	autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write(fd, "deny", 4);
+}
+
+static int answer_maps(struct launch *l, struct fault *fault)
+{
+	const struct runtime_config *config = l->config;
+	int r = write_map(l->pid, "uid_map", &config->uid_maps);
+
+	if (r == 0)
+		r = write_map(l->pid, "gid_map", &config->gid_maps);
+	if (r == -EPERM && deny_setgroups(l->pid) == 0)
+		r = write_map(l->pid, "gid_map", &config->gid_maps);
+	if (r < 0)
+		return fault_set(fault, r, "linux.uidMappings");
+	return send(l->channel, "m", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+int launch_fault(const struct plan *plan, const struct child_message *message,
+		 struct fault *fault)
+{
+	int error = message->error < 0 ? message->error : -EIO;
+	char name[200] = "start";
+
+	if (message->op >= 0 && (size_t)message->op < plan->n)
+		op_name(&plan->op[message->op], name, sizeof(name));
+	if (message->detail[0])
+		return fault_set(fault, error, "%s: %.107s", name,
+				 message->detail);
+	return fault_set(fault, error, "%s", name);
+}
+
+int launch_receive(struct launch *l, struct fault *fault)
+{
+	struct child_message message;
+	ssize_t n;
+
+	for (;;) {
+		do
+			n = recv(l->channel, &message, sizeof(message), 0);
+		while (n < 0 && errno == EINTR);
+		if (n == 0)
+			return 0;
+		if (n != (ssize_t)sizeof(message))
+			return fault_set(fault, n < 0 ? -errno : -EBADMSG,
+					 "message of the child");
+		if (message.what == CHILD_READY)
+			return CHILD_READY;
+		message.detail[sizeof(message.detail) - 1] = '\0';
+		if (message.what != CHILD_NEEDS_MAPS)
+			return launch_fault(&l->plan, &message, fault);
+		int r = answer_maps(l, fault);
+
+		if (r < 0)
+			return r;
+	}
+}
+
+int launch_go(struct launch *l)
+{
+	return send(l->channel, "g", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+void launch_kill(struct launch *l)
+{
+	if (l->pidfd < 0)
+		return;
+	kernel_pidfd_signal(l->pidfd, SIGKILL);
+	if (!l->parent_is_init)
+		waitpid(l->pid, NULL, 0);
+}
+
+void launch_close(struct launch *l)
+{
+	fd_close(&l->channel);
+	fd_close(&l->child.channel);
+	fd_close(&l->pidfd);
+	fd_close(&l->child.host_proc);
+	fd_close(&l->child.start_listener);
+	free(l->plan.op);
+	l->plan.op = NULL;
+}

@@ -1,0 +1,50 @@
+/* Making the process that becomes a container, or joins one.
+ *
+ * launch_clone() makes the child, which runs its plan; messages from it are
+ * read with launch_receive(), blocking or when the channel is readable. After
+ * CHILD_READY the caller notes whatever must survive it and says
+ * launch_go(); the channel's end then means that execve was reached. */
+#ifndef ZRUN_LAUNCH_H
+#define ZRUN_LAUNCH_H
+
+#include "cgroup.h"
+#include "child.h"
+
+struct launch {
+	const char *id;
+	struct runtime_config *config;
+	struct plan plan;
+	struct child child;
+	int join_pid;	     /* pid namespace to join; -1 */
+	int cgroup_dir;	     /* the child is born in it; -1 */
+	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */
+	bool exec;	     /* no new namespaces */
+
+	pid_t pid;
+	int pidfd;
+	int channel;
+};
+
+/* Descriptors at -1, child fields at their defaults. */
+void launch_init(struct launch *l, const char *id,
+		 struct runtime_config *config);
+/* 0 or -errno with fault set. */
+int launch_clone(struct launch *l, struct fault *fault);
+/* Reads one message. Returns CHILD_READY; 0 when the channel ended (after
+ * launch_go: execve was reached); -errno with fault set when the child failed.
+ * Answers CHILD_NEEDS_MAPS by itself. */
+int launch_receive(struct launch *l, struct fault *fault);
+int launch_go(struct launch *l);
+/* Turns the child's failure message into the fault; returns its error. */
+int launch_fault(const struct plan *plan, const struct child_message *message,
+		 struct fault *fault);
+/* Kills and, when it is our child, reaps it. */
+void launch_kill(struct launch *l);
+/* Closes and frees all, the config excepted. */
+void launch_close(struct launch *l);
+
+/* Capabilities that this process can hand on; new_user: into a user namespace
+ * of the child's own. */
+uint64_t launch_grantable(bool new_user);
+
+#endif

@@ -1,0 +1,264 @@
+/* zrun: OCI runtime for Linux containers; the command line. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli.h"
+
+#ifndef ZRUN_VERSION
+#define ZRUN_VERSION "0.1"
+#endif
+
+struct cli cli = { .root = CLI_ROOT };
+
+static const struct command commands[] = {
+	{ "create", "ID", "make a container; its program waits for start",
+	  "  -b, --bundle DIR           directory with config.json (.)\n"
+	  "      --pid-file FILE        write the first process's id there\n"
+	  "      --console-socket SOCK  send the terminal's master there\n"
+	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
+	  command_create, true },
+	{ "start", "ID", "start the program of a created container", "",
+	  command_start, false },
+	{ "run", "ID", "create and start; wait for the end",
+	  "  -b, --bundle DIR           directory with config.json (.)\n"
+	  "  -d, --detach               do not wait\n"
+	  "      --keep                 do not delete at the end\n"
+	  "      --pid-file FILE        write the first process's id there\n"
+	  "      --console-socket SOCK  send the terminal's master there\n"
+	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
+	  command_run, true },
+	{ "exec", "ID COMMAND [ARGS]", "run a further process in a container",
+	  "  -p, --process FILE         OCI process object to run\n"
+	  "  -d, --detach               do not wait\n"
+	  "  -t, --tty                  with a terminal\n"
+	  "  -e, --env NAME=VALUE       add to the environment\n"
+	  "  -u, --user UID[:GID]       run as\n"
+	  "  -g, --additional-gids GID  a further group\n"
+	  "      --cwd DIR              in this directory\n"
+	  "  -c, --cap CAP              with a further capability\n"
+	  "      --no-new-privs         set no_new_privs\n"
+	  "      --pid-file FILE        write its process id there\n"
+	  "      --console-socket SOCK  send the terminal's master there\n"
+	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
+	  command_exec, true },
+	{ "state", "ID", "print a container's state as JSON", "",
+	  command_state, false },
+	{ "list", "", "list the containers",
+	  "  -f, --format table|json\n"
+	  "  -q, --quiet                ids only\n",
+	  command_list, false },
+	{ "kill", "ID [SIGNAL]", "send a signal (TERM)",
+	  "  -a, --all                  to every process of it\n",
+	  command_kill, false },
+	{ "delete", "ID", "remove a container that has ended",
+	  "  -f, --force                kill it first\n", command_delete, false },
+	{ "pause", "ID", "freeze all processes", "", command_pause, false },
+	{ "resume", "ID", "let them go on", "", command_resume, false },
+	{ "spec", "", "write a config.json to begin with",
+	  "  -b, --bundle DIR           into this directory (.)\n",
+	  command_spec, false },
+	{ "features", "", "print what this runtime can do as JSON", "",
+	  command_features, false },
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void log_json_line(int fd, const char *level, const char *text)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *top = yyjson_mut_obj(doc);
+	time_t now = time(NULL);
+	char stamp[40];
+	struct tm tm;
+
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ",
+		 gmtime_r(&now, &tm));
+	yyjson_mut_doc_set_root(doc, top);
+	yyjson_mut_obj_add_str(doc, top, "level", level);
+	yyjson_mut_obj_add_str(doc, top, "msg", text);
+	yyjson_mut_obj_add_str(doc, top, "time", stamp);
+	autofree char *line = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END,
+					       NULL);
+
+	if (line)
+		fd_write(fd, line, strlen(line));
+	yyjson_mut_doc_free(doc);
+}
+
+/* Engines read the last line of the file that --log names. */
+static void log_to_file(const char *level, const char *text)
+{
+	if (!cli.log)
+		return;
+	autoclose int fd = open(cli.log, O_WRONLY | O_CREAT | O_APPEND |
+				O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return;
+	if (cli.log_json)
+		log_json_line(fd, level, text);
+	else
+		dprintf(fd, "level=%s msg=\"%s\"\n", level, text);
+}
+
+static void message(const char *level, const char *text)
+{
+	char line[600];
+
+	if (cli.container)
+		snprintf(line, sizeof(line), "container %s: %s", cli.container,
+			 text);
+	else
+		snprintf(line, sizeof(line), "%s", text);
+	log_to_file(level, line);
+	if (strcmp(level, "error") == 0)
+		log_error(NULL, "%s", line);
+	else
+		log_warning(NULL, "%s", line);
+}
+
+void cli_error(const char *text)
+{
+	message("error", text);
+}
+
+void cli_warning(const char *text)
+{
+	message("warning", text);
+}
+
+int cli_usage(const struct command *command)
+{
+	printf("usage: zrun %s %s%s\n\n%s.\n", command->name,
+	       *command->options ? "[OPTIONS] " : "", command->arguments,
+	       command->summary);
+	if (*command->options)
+		printf("\n%s", command->options);
+	return 1;
+}
+
+static int usage(void)
+{
+	printf("usage: zrun [--root DIR] [--log FILE] [--log-format text|json] "
+	       "COMMAND ...\n\nOCI runtime for Linux containers. Commands:\n\n");
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		printf("  %-9s %-18s %s\n", commands[i].name,
+		       commands[i].arguments, commands[i].summary);
+	printf("\n`zrun COMMAND --help` tells the options; see zrun(8).\n");
+	return 0;
+}
+
+enum { OPTION_ROOT = 256, OPTION_LOG, OPTION_FORMAT, OPTION_SYSTEMD,
+       OPTION_IGNORED, OPTION_DEBUG };
+
+static const struct option options[] = {
+	{ "root", required_argument, NULL, OPTION_ROOT },
+	{ "log", required_argument, NULL, OPTION_LOG },
+	{ "log-format", required_argument, NULL, OPTION_FORMAT },
+	{ "systemd-cgroup", no_argument, NULL, OPTION_SYSTEMD },
+	{ "rootless", required_argument, NULL, OPTION_IGNORED },
+	{ "criu", required_argument, NULL, OPTION_IGNORED },
+	{ "debug", no_argument, NULL, OPTION_DEBUG },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'v' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Returns the index of the command in argv, or -1 - exit code. */
+static int read_options(int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt_long(argc, argv, "+hv", options, NULL)) >= 0) {
+		switch (option) {
+		case OPTION_ROOT:
+			cli.root = optarg;
+			break;
+		case OPTION_LOG:
+			cli.log = optarg;
+			break;
+		case OPTION_FORMAT:
+			cli.log_json = strcmp(optarg, "json") == 0;
+			break;
+		case OPTION_SYSTEMD:
+			cli_error("--systemd-cgroup is not supported: cgroups "
+				  "are made in the file system");
+			return -2;
+		case OPTION_IGNORED: /* says nothing to this runtime */
+		case OPTION_DEBUG:
+			break;
+		case 'h':
+			usage();
+			return -1;
+		case 'v':
+			printf("zrun version " ZRUN_VERSION "\nspec: 1.2.0\n");
+			return -1;
+		default:
+			return -2;
+		}
+	}
+	return optind;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+	/* Past the first operand the words belong to somebody else. */
+	for (int i = 1; i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "--help") == 0 ||
+		    strcmp(argv[i], "-h") == 0)
+			return true;
+	}
+	return false;
+}
+
+static int command_enter(const struct command *command, int argc, char **argv,
+			 int at)
+{
+	struct fault fault;
+
+	cli.command = command->name;
+	if (command->enters && exe_guard(argv, &fault) < 0) {
+		cli_error(fault.text);
+		return 1;
+	}
+	optind = 0; /* start over on the command's own words */
+	return command->run(argc - at, argv + at);
+}
+
+int main(int argc, char **argv)
+{
+	log_open("zrun");
+	int at = read_options(argc, argv);
+
+	if (at < 0)
+		return -1 - at;
+	if (at == argc) {
+		usage();
+		return 1;
+	}
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(argv[at], commands[i].name) != 0)
+			continue;
+		if (wants_help(argc - at, argv + at)) {
+			cli_usage(&commands[i]);
+			return 0;
+		}
+		return command_enter(&commands[i], argc, argv, at);
+	}
+	char text[120];
+
+	snprintf(text, sizeof(text), "no command \"%.60s\"; see zrun --help",
+		 argv[at]);
+	cli_error(text);
+	return 1;
+}

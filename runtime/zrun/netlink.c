@@ -1,0 +1,193 @@
+/* A container's network namespace has no link to the outside: what comes in is
+ * spliced to sockets that znet binds, inside the namespace, to the client's own
+ * address (IP_TRANSPARENT). Such a connection is local on both ends, but the
+ * reply to a foreign address would leave by a route that does not exist. So
+ * the sockets carry a mark, the server's side inherits it
+ * (tcp_fwmark_accept), and marked packets find every address to be local:
+ *
+ *	ip rule add fwmark 1 lookup 100
+ *	ip route add local default dev lo table 100
+ */
+#define _GNU_SOURCE
+#include "netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+#define LO_INDEX 1 /* the first link of every namespace */
+
+struct request {
+	struct nlmsghdr head;
+	char body[256];
+};
+
+static void *request_start(struct request *q, uint16_t type, uint16_t flags,
+			   size_t size)
+{
+	memset(q, 0, sizeof(*q));
+	q->head.nlmsg_len = (uint32_t)NLMSG_LENGTH(size);
+	q->head.nlmsg_type = type;
+	q->head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+	return NLMSG_DATA(&q->head);
+}
+
+static void request_attr(struct request *q, uint16_t type, const void *data,
+			 size_t size)
+{
+	struct rtattr *attr = (struct rtattr *)((char *)q +
+						NLMSG_ALIGN(q->head.nlmsg_len));
+
+	attr->rta_type = type;
+	attr->rta_len = (uint16_t)RTA_LENGTH(size);
+	memcpy(RTA_DATA(attr), data, size);
+	q->head.nlmsg_len = NLMSG_ALIGN(q->head.nlmsg_len) +
+			    (uint32_t)RTA_ALIGN(attr->rta_len);
+}
+
+/* Sends q and reads the kernel's verdict. */
+static int request_do(int sock, const struct request *q)
+{
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr error;
+		char more[512];
+	} answer;
+
+	if (send(sock, q, q->head.nlmsg_len, 0) < 0)
+		return -errno;
+	ssize_t n = recv(sock, &answer, sizeof(answer), 0);
+
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(answer.head) + sizeof(answer.error.error) ||
+	    answer.head.nlmsg_type != NLMSG_ERROR)
+		return -EBADMSG;
+	return answer.error.error;
+}
+
+static int lo_up(int sock)
+{
+	struct request q;
+	struct ifinfomsg *link = request_start(&q, RTM_NEWLINK, 0,
+					       sizeof(*link));
+
+	link->ifi_family = AF_UNSPEC;
+	link->ifi_index = LO_INDEX;
+	link->ifi_flags = link->ifi_change = IFF_UP;
+	return request_do(sock, &q);
+}
+
+static int lo_address(int sock, uint32_t address)
+{
+	struct request q;
+	struct ifaddrmsg *a = request_start(&q, RTM_NEWADDR,
+					    NLM_F_CREATE | NLM_F_EXCL,
+					    sizeof(*a));
+	uint32_t wire = htonl(address);
+
+	a->ifa_family = AF_INET;
+	a->ifa_prefixlen = 32;
+	a->ifa_index = LO_INDEX;
+	a->ifa_scope = RT_SCOPE_UNIVERSE;
+	request_attr(&q, IFA_LOCAL, &wire, sizeof(wire));
+	request_attr(&q, IFA_ADDRESS, &wire, sizeof(wire));
+	return request_do(sock, &q);
+}
+
+static int mark_rule(int sock, uint8_t family)
+{
+	struct request q;
+	struct fib_rule_hdr *rule = request_start(&q, RTM_NEWRULE,
+						  NLM_F_CREATE | NLM_F_EXCL,
+						  sizeof(*rule));
+	uint32_t mark = NETWORK_MARK;
+
+	rule->family = family;
+	rule->table = NETWORK_TABLE;
+	rule->action = FR_ACT_TO_TBL;
+	request_attr(&q, FRA_FWMARK, &mark, sizeof(mark));
+	return request_do(sock, &q);
+}
+
+static int mark_route(int sock, uint8_t family)
+{
+	struct request q;
+	struct rtmsg *route = request_start(&q, RTM_NEWROUTE,
+					    NLM_F_CREATE | NLM_F_EXCL,
+					    sizeof(*route));
+	uint32_t link = LO_INDEX;
+
+	route->rtm_family = family;
+	route->rtm_table = NETWORK_TABLE;
+	route->rtm_protocol = RTPROT_STATIC;
+	route->rtm_scope = RT_SCOPE_HOST;
+	route->rtm_type = RTN_LOCAL;
+	request_attr(&q, RTA_OIF, &link, sizeof(link));
+	return request_do(sock, &q);
+}
+
+static int set(int host_proc, const char *path, const char *value)
+{
+	autoclose int fd = openat(host_proc, path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write(fd, value, strlen(value));
+}
+
+/* /proc/sys/net shows the namespace of whoever opens it. */
+static int set_sysctls(int host_proc)
+{
+	static const struct {
+		const char *path, *value;
+	} all[] = {
+		{ "sys/net/ipv4/tcp_fwmark_accept", "1" },
+		{ "sys/net/ipv4/conf/all/rp_filter", "0" },
+		{ "sys/net/ipv4/conf/default/rp_filter", "0" },
+		{ "sys/net/ipv4/conf/lo/rp_filter", "0" },
+		/* The namespace belongs to the node, not to the container's
+		 * root: grant what every container may do in its own. */
+		{ "sys/net/ipv4/ip_unprivileged_port_start", "0" },
+		{ "sys/net/ipv4/ping_group_range", "0 2147483647" },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		int r = set(host_proc, all[i].path, all[i].value);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int network_prepare(int host_proc, uint32_t address)
+{
+	static const uint8_t families[] = { AF_INET, AF_INET6 };
+
+	autoclose int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
+				    NETLINK_ROUTE);
+
+	if (sock < 0)
+		return -errno;
+	int r = lo_up(sock);
+
+	if (r < 0 || !address)
+		return r;
+	r = lo_address(sock, address);
+	for (size_t i = 0; r == 0 && i < sizeof(families); i++) {
+		r = mark_rule(sock, families[i]);
+		if (r == 0)
+			r = mark_route(sock, families[i]);
+		/* A kernel without IPv6 has nothing to lead. */
+		if (r == -EAFNOSUPPORT || r == -EOPNOTSUPP)
+			r = 0;
+	}
+	return r < 0 ? r : set_sysctls(host_proc);
+}

@@ -1,0 +1,18 @@
+/* The network namespace of a container, through rtnetlink. */
+#ifndef ZRUN_NETLINK_H
+#define ZRUN_NETLINK_H
+
+#include <stdint.h>
+
+/* Prepares the network namespace that the caller is in: lo up; with address
+ * (IPv4, host byte order; 0: no more than that) also the address on lo, the
+ * rules that lead replies of marked connections back to local sockets, and
+ * the sysctls of a container's namespace, written below host_proc. 0 or
+ * -errno. */
+int network_prepare(int host_proc, uint32_t address);
+
+/* The mark that sockets of ZRUN_SOCKETS carry; see network_prepare(). */
+#define NETWORK_MARK 1
+#define NETWORK_TABLE 100
+
+#endif

@@ -1,0 +1,100 @@
+/* A container's start as a flat list of operations.
+ *
+ * The parent turns the checked config into the list; one executor in the child
+ * (child.h) runs it from the first to the last and reports the one that
+ * failed. So all decisions are made, and all memory is taken, before the child
+ * exists, and what the child does can be read from top to bottom. */
+#ifndef ZRUN_PLAN_H
+#define ZRUN_PLAN_H
+
+#include <linux/filter.h>
+
+#include "fault.h"
+#include "oci/runtime_config.h"
+
+enum op_code {
+	OP_JOIN,	     /* setns to fd; number: CLONE_NEW... */
+	OP_ID_MAPS,	     /* wait until the parent wrote them; become root */
+	OP_CGROUP_NAMESPACE, /* new, once inside the cgroup */
+	OP_OOM_SCORE,	     /* number */
+	OP_SYSCTL,	     /* path below /proc/sys, text */
+	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
+	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
+	OP_ROOT_BIND,	     /* path: of the root file system */
+	OP_ROOT_OVERLAY,     /* object: struct overlay */
+	OP_MOUNT,	     /* object: struct runtime_mount */
+	OP_DEVICE,	     /* object: struct runtime_device */
+	OP_DEVICE_BIND,	     /* the same from the host's, in a user namespace */
+	OP_SYMLINK,	     /* path in /dev, text: target */
+	OP_MASK,	     /* path */
+	OP_READONLY,	     /* path */
+	OP_TERMINAL,	     /* open it, send it to the console socket */
+	OP_CWD_MAKE,	     /* path, made when missing */
+	OP_ROOT_READONLY,
+	OP_PIVOT,
+	OP_ROOT_PROPAGATION, /* number: MS_* */
+	OP_HOSTNAME,	     /* text */
+	OP_DOMAINNAME,	     /* text */
+	OP_SESSION,	     /* setsid, controlling terminal */
+	OP_RLIMIT,	     /* object: struct runtime_rlimit */
+	OP_CWD,		     /* path */
+	OP_USER,
+	OP_CAPABILITIES,
+	OP_NO_NEW_PRIVILEGES,
+	OP_LOOKUP,     /* find the program */
+	OP_READY,      /* tell the parent, wait for its go */
+	OP_WAIT_START, /* wait for `zrun start` */
+	OP_SECCOMP,
+	OP_EXEC,
+	OP_COUNT,
+};
+
+struct overlay {
+	const char *const *layer; /* directories, bottom to top */
+	size_t n_layer;
+	const char *upper, *work, *mount_point;
+	bool is_volatile;
+};
+
+struct op {
+	enum op_code code;
+	int fd;
+	int index; /* in the array of the config it comes from; -1 */
+	uint64_t number;
+	const char *path, *text;
+	const void *object;
+};
+
+struct plan {
+	struct op *op;
+	size_t n, room;
+};
+
+/* What the config does not say. */
+struct plan_setting {
+	const char *root_path;	       /* absolute; NULL with an overlay */
+	const struct overlay *overlay; /* or NULL */
+	uint32_t address;	       /* IPv4 for a new network namespace; 0 */
+	int join_fd[RUNTIME_NS_COUNT]; /* open namespaces to join; -1 */
+	const char *cgroup_path;       /* of the container on the host */
+	bool has_console;	       /* a terminal is to be made */
+	bool wait_start;	       /* two steps: create, start */
+	bool seccomp;
+};
+
+/* Makes the list for a container's first process. The list points into config
+ * and setting. 0 or -errno with fault set. plan->op is the caller's to free. */
+int plan_container(struct plan *plan, struct runtime_config *config,
+		   const struct plan_setting *setting, struct fault *fault);
+
+/* The list for a further process in a container that runs. */
+int plan_exec(struct plan *plan, const struct runtime_config *config,
+	      const struct plan_setting *setting, struct fault *fault);
+
+/* "mounts[3] (/proc)": the place in the config that op comes from. */
+void op_name(const struct op *op, char *out, size_t size);
+
+/* CLONE_NEW... flag of a namespace. */
+uint64_t namespace_flag(enum runtime_namespace ns);
+
+#endif

@@ -1,0 +1,19 @@
+/* Filters for system calls: compiled from a config's linux.seccomp, or the
+ * default one that was compiled at build time. */
+#ifndef ZRUN_SECCOMP_FILTER_H
+#define ZRUN_SECCOMP_FILTER_H
+
+#include <linux/filter.h>
+
+#include "fault.h"
+#include "oci/runtime_config.h"
+
+/* Compiles with libseccomp. filter->filter is the caller's to free. 0 or
+ * -errno with fault set. Names that this machine does not have are skipped. */
+int seccomp_compile(const struct runtime_seccomp *seccomp,
+		    struct sock_fprog *filter, struct fault *fault);
+
+/* The profile of every container of a node (seccomp_default_gen.c). */
+struct sock_fprog seccomp_default(void);
+
+#endif

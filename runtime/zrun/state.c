@@ -1,0 +1,278 @@
+#define _GNU_SOURCE
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/span.h"
+#include "cgroup.h"
+#include "kernel.h"
+
+#define STATE_SIZE_MAX (64 << 10)
+
+static const char *const status_names[] = {
+	[STATUS_CREATING] = "creating", [STATUS_CREATED] = "created",
+	[STATUS_RUNNING] = "running",	[STATUS_PAUSED] = "paused",
+	[STATUS_STOPPED] = "stopped",
+};
+
+_Static_assert(sizeof(status_names) / sizeof(status_names[0]) == STATUS_COUNT,
+	       "a name for each");
+
+const char *status_name(enum status status)
+{
+	return status_names[status];
+}
+
+bool state_id_valid(const char *id)
+{
+	size_t n = strlen(id);
+
+	if (n == 0 || n >= STATE_ID_SIZE || strcmp(id, ".") == 0 ||
+	    strcmp(id, "..") == 0)
+		return false;
+	return id[strspn(id, "abcdefghijklmnopqrstuvwxyz"
+			     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")] ==
+	       '\0';
+}
+
+int state_root(const char *path, bool make, struct fault *fault)
+{
+	int r = make ? path_mkdirs(AT_FDCWD, path, 0700) : 0;
+	int fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd == -1)
+		fd = -errno;
+	return fd < 0 ? fault_set(fault, fd, "--root %s", path) : fd;
+}
+
+int state_make(int root, const char *id, struct fault *fault)
+{
+	if (!state_id_valid(id))
+		return fault_set(fault, 0, "invalid id (want letters, digits, "
+				 "_, +, - and .)");
+	if (mkdirat(root, id, 0700) < 0) {
+		if (errno == EEXIST) {
+			fault_set(fault, 0, "container with that id already "
+				  "exists");
+			return -EEXIST;
+		}
+		return fault_set(fault, -errno, "make its state directory");
+	}
+	return state_open(root, id, fault);
+}
+
+int state_open(int root, const char *id, struct fault *fault)
+{
+	int fd = state_id_valid(id) ?
+			 openat(root, id, O_RDONLY | O_DIRECTORY |
+				O_NOFOLLOW | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		return fd;
+	fault_set(fault, 0, "container does not exist");
+	return -ENOENT;
+}
+
+int state_remove(int root, const char *id)
+{
+	return path_remove_tree(root, id);
+}
+
+static void put_text(yyjson_mut_doc *doc, const char *key, const char *value)
+{
+	yyjson_mut_obj_add_str(doc, yyjson_mut_doc_get_root(doc), key, value);
+}
+
+static void put_number(yyjson_mut_doc *doc, const char *key, uint64_t value)
+{
+	yyjson_mut_obj_add_uint(doc, yyjson_mut_doc_get_root(doc), key, value);
+}
+
+int state_write(int dir, const struct state *state)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	size_t size = 0;
+
+	if (!doc)
+		return -ENOMEM;
+	yyjson_mut_doc_set_root(doc, yyjson_mut_obj(doc));
+	put_text(doc, "id", state->id);
+	put_number(doc, "pid", (uint64_t)state->pid);
+	put_number(doc, "startTime", state->start_time);
+	put_number(doc, "created", state->created);
+	put_text(doc, "bundle", state->bundle);
+	put_text(doc, "rootfs", state->rootfs);
+	put_text(doc, "cgroup", state->cgroup);
+	put_number(doc, "address", state->address);
+	put_text(doc, "digest", state->digest);
+	autofree char *text = yyjson_mut_write(doc, 0, &size);
+
+	yyjson_mut_doc_free(doc);
+	if (!text)
+		return -ENOMEM;
+	return file_replace(dir, "state.json", 0600, text, size);
+}
+
+static int get_text(yyjson_val *top, const char *key, char *out, size_t size)
+{
+	yyjson_val *val = yyjson_obj_get(top, key);
+	const char *text = yyjson_get_str(val);
+
+	if (!text)
+		return -EBADMSG;
+	return span_copy(out, size, (struct span){ text, yyjson_get_len(val) });
+}
+
+static uint64_t get_number(yyjson_val *top, const char *key)
+{
+	return yyjson_get_uint(yyjson_obj_get(top, key));
+}
+
+static int state_parse(char *text, size_t size, struct state *state)
+{
+	yyjson_doc *doc = yyjson_read(text, size, 0);
+	yyjson_val *top = yyjson_doc_get_root(doc);
+	uint64_t pid = get_number(top, "pid");
+	int r = get_text(top, "id", state->id, sizeof(state->id));
+
+	if (r == 0)
+		r = get_text(top, "bundle", state->bundle,
+			     sizeof(state->bundle));
+	if (r == 0)
+		r = get_text(top, "rootfs", state->rootfs,
+			     sizeof(state->rootfs));
+	if (r == 0)
+		r = get_text(top, "cgroup", state->cgroup,
+			     sizeof(state->cgroup));
+	if (r == 0)
+		r = get_text(top, "digest", state->digest,
+			     sizeof(state->digest));
+	if (r == 0 && pid > INT32_MAX)
+		r = -EBADMSG;
+	state->pid = (pid_t)pid;
+	state->start_time = get_number(top, "startTime");
+	state->created = get_number(top, "created");
+	state->address = (uint32_t)get_number(top, "address");
+	yyjson_doc_free(doc);
+	return r;
+}
+
+int state_read(int dir, struct state *state, struct fault *fault)
+{
+	autofree char *text = NULL;
+	size_t size;
+
+	memset(state, 0, sizeof(*state));
+	int r = file_read(dir, "state.json", STATE_SIZE_MAX, &text, &size);
+
+	if (r == 0)
+		r = state_parse(text, size, state);
+	return r < 0 ? fault_set(fault, r, "state.json") : 0;
+}
+
+uint64_t process_start_time(pid_t pid)
+{
+	char path[32], text[1024];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : fd_read(fd, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	/* The name, field 2, may hold anything: count from its last ")". */
+	char *p = strrchr(text, ')');
+
+	if (!p || !p[1] || p[2] == 'Z' || p[2] == 'X')
+		return 0;
+	for (int field = 2; field < 22 && p; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+int state_pidfd(const struct state *state)
+{
+	int fd = state->pid > 0 ? kernel_pidfd_open(state->pid) : -ESRCH;
+
+	if (fd >= 0 && process_start_time(state->pid) != state->start_time) {
+		close(fd); /* the number is another process's by now */
+		return -ESRCH;
+	}
+	return fd;
+}
+
+static bool is_frozen(const struct state *state)
+{
+	struct cgroup cg = CGROUP_NONE;
+	struct fault ignored;
+	bool frozen = state->cgroup[0] && cgroup_find(&cg, &ignored) == 0 &&
+		      cgroup_open(&cg, state->cgroup) == 0 &&
+		      cgroup_is_frozen(&cg);
+
+	cgroup_close(&cg);
+	return frozen;
+}
+
+/* The listener goes away with execve, so whether it answers tells created from
+ * running, with nothing to be written at the right moment. */
+enum status state_status(int dir, const struct state *state)
+{
+	if (state->pid <= 0)
+		return STATUS_CREATING;
+	if (process_start_time(state->pid) != state->start_time)
+		return STATUS_STOPPED;
+	autoclose int peer = dir < 0 ? -ENOENT : start_connect(dir);
+
+	if (peer >= 0)
+		return STATUS_CREATED;
+	return is_frozen(state) ? STATUS_PAUSED : STATUS_RUNNING;
+}
+
+/* The path may be longer than a socket address: go through the descriptor. */
+static socklen_t start_address(int dir, struct sockaddr_un *address)
+{
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	snprintf(address->sun_path, sizeof(address->sun_path),
+		 "/proc/self/fd/%d/" STATE_START_SOCKET, dir);
+	return sizeof(*address);
+}
+
+int start_listen(int dir)
+{
+	struct sockaddr_un address;
+	socklen_t size = start_address(dir, &address);
+
+	autoclose int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (sock < 0 || bind(sock, (struct sockaddr *)&address, size) < 0 ||
+	    listen(sock, 8) < 0)
+		return -errno;
+	return fd_take(&sock);
+}
+
+int start_connect(int dir)
+{
+	struct sockaddr_un address;
+	socklen_t size = start_address(dir, &address);
+
+	autoclose int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (sock < 0 || connect(sock, (struct sockaddr *)&address, size) < 0)
+		return -errno;
+	return fd_take(&sock);
+}

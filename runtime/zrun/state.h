@@ -1,0 +1,71 @@
+/* What zrun keeps of a container: one directory ROOT/ID, mode 0700, with
+ *
+ *	state.json	the struct below, replaced by temp + rename
+ *	config.json	a copy of the config it was made from
+ *	start.sock	where its first process waits for `zrun start`
+ *
+ * A directory without state.json is a start that was cut short: it can be
+ * deleted with --force, and `list` shows it. */
+#ifndef ZRUN_STATE_H
+#define ZRUN_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fault.h"
+
+#define STATE_ID_SIZE 256
+#define STATE_START_SOCKET "start.sock"
+
+enum status {
+	STATUS_CREATING,
+	STATUS_CREATED,
+	STATUS_RUNNING,
+	STATUS_PAUSED,
+	STATUS_STOPPED,
+	STATUS_COUNT,
+};
+
+struct state {
+	char id[STATE_ID_SIZE];
+	pid_t pid;	     /* of the first process; 0: not made yet */
+	uint64_t start_time; /* field 22 of its /proc/PID/stat */
+	uint64_t created;    /* seconds since 1970 */
+	char bundle[4096];
+	char rootfs[4096];
+	char cgroup[1024]; /* below the v2 tree; "" when it has none */
+	/* of zrun serve only */
+	uint32_t address; /* IPv4, host order; 0: none */
+	char digest[80];
+};
+
+const char *status_name(enum status status);
+
+/* Opens (and makes, when `make`) the directory of all containers. */
+int state_root(const char *path, bool make, struct fault *fault);
+/* Makes the directory of a new container. -EEXIST. */
+int state_make(int root, const char *id, struct fault *fault);
+/* Opens that of an existing one. -ENOENT. */
+int state_open(int root, const char *id, struct fault *fault);
+int state_remove(int root, const char *id);
+/* Letters, digits and "_+-.", not "." nor "..", at most 255. */
+bool state_id_valid(const char *id);
+
+int state_write(int dir, const struct state *state);
+/* -ENOENT when the container is only half made. */
+int state_read(int dir, struct state *state, struct fault *fault);
+
+/* Looks at the process. dir may be -1. */
+enum status state_status(int dir, const struct state *state);
+/* Field 22 of /proc/PID/stat; 0 when there is no such process or it is a
+ * zombie. */
+uint64_t process_start_time(pid_t pid);
+/* A pidfd of the container's first process, or -ESRCH. */
+int state_pidfd(const struct state *state);
+
+/* The listener that the first process takes along; and the way to it. */
+int start_listen(int dir);
+int start_connect(int dir);
+
+#endif

@@ -1,0 +1,155 @@
+#define _GNU_SOURCE
+#include "terminal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "kernel.h"
+
+int terminal_receive(int sock, struct fault *fault)
+{
+	char byte[64];
+	struct iovec data = { .iov_base = byte, .iov_len = sizeof(byte) };
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control) };
+	int fd;
+
+	if (recvmsg(sock, &message, MSG_CMSG_CLOEXEC) <= 0 ||
+	    message.msg_controllen < sizeof(struct cmsghdr) ||
+	    control.head.cmsg_type != SCM_RIGHTS)
+		return fault_set(fault, -EBADMSG, "process.terminal");
+	memcpy(&fd, CMSG_DATA(&control.head), sizeof(fd));
+	return fd;
+}
+
+/* All that may be passed on, and the child's end. */
+void foreground_block(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGABRT);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+static void size_copy(int master)
+{
+	struct winsize size;
+
+	if (ioctl(0, TIOCGWINSZ, &size) == 0)
+		ioctl(master, TIOCSWINSZ, &size);
+}
+
+static bool terminal_raw(struct termios *saved)
+{
+	struct termios raw;
+
+	if (tcgetattr(0, saved) < 0)
+		return false;
+	raw = *saved;
+	cfmakeraw(&raw);
+	return tcsetattr(0, TCSANOW, &raw) == 0;
+}
+
+/* One read and its write; false at the end of `from`. */
+static bool pass(int from, int to)
+{
+	char buf[8192];
+	ssize_t n = read(from, buf, sizeof(buf));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return true;
+	return n > 0 && fd_write(to, buf, (size_t)n) == 0;
+}
+
+/* True when the process has ended and *status is set. */
+static bool take_signals(int signals, int pid, int pidfd, int master,
+			 int *status)
+{
+	struct signalfd_siginfo info;
+
+	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
+		switch (info.ssi_signo) {
+		case SIGCHLD:
+			if (waitpid(pid, status, WNOHANG) == pid)
+				return true;
+			break;
+		case SIGWINCH:
+			if (master >= 0)
+				size_copy(master);
+			break;
+		case SIGPIPE:
+		case SIGURG:
+			break;
+		default:
+			kernel_pidfd_signal(pidfd, (int)info.ssi_signo);
+		}
+	}
+	return false;
+}
+
+static int wait_loop(int pid, int pidfd, int master, int signals)
+{
+	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
+			      { .fd = master, .events = POLLIN },
+			      { .fd = master >= 0 ? 0 : -1,
+				.events = POLLIN } };
+	int status = 0;
+
+	for (;;) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[1].revents && !pass(master, 1))
+			p[1].fd = -1;
+		if (p[2].revents && !pass(0, master))
+			p[2].fd = -1;
+		if ((p[0].revents & POLLIN) &&
+		    take_signals(signals, pid, pidfd, master, &status))
+			break;
+	}
+	/* What it wrote last may still be in the terminal. */
+	while (p[1].fd >= 0 && poll(&p[1], 1, 0) > 0 && pass(master, 1))
+		;
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
+				     WEXITSTATUS(status);
+}
+
+int foreground_wait(int pid, int pidfd, int master)
+{
+	struct termios saved;
+	bool raw = false;
+	sigset_t all;
+
+	sigfillset(&all);
+	autoclose int signals = signalfd(-1, &all,
+					 SFD_CLOEXEC | SFD_NONBLOCK);
+
+	if (signals < 0)
+		return 1;
+	if (master >= 0) {
+		size_copy(master);
+		raw = terminal_raw(&saved);
+	}
+	int status = wait_loop(pid, pidfd, master, signals);
+
+	if (raw)
+		tcsetattr(0, TCSANOW, &saved);
+	return status < 0 ? 1 : status;
+}
