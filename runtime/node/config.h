@@ -1,0 +1,28 @@
+/* The OCI runtime config of an application: the image's defaults, overridden
+ * by what node.json says, with default privileges always - node.json is
+ * unsigned and grants nothing. */
+#ifndef NODE_CONFIG_H
+#define NODE_CONFIG_H
+
+#include "base/node_json.h"
+#include "oci/image_config.h"
+
+enum { NODE_CONFIG_ERROR_SIZE = 256 };
+
+struct node_config {
+	const struct node_app *app;
+	const struct image_config *image;
+	const char *id;	     /* of the container */
+	const char *address; /* "10.64.0.2" */
+};
+
+/* Writes the config into a new string that the caller frees. 0; -EINVAL when
+ * neither says what to run; -ENOMEM; `error` then holds one line. */
+int node_config_write(const struct node_config *config, char **text,
+		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE]);
+
+/* The number of signal name "SIGTERM", "TERM" or "15"; SIGTERM for "" and for
+ * what is no signal. */
+int node_signal(const char *name);
+
+#endif

@@ -1,0 +1,68 @@
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/service.h"
+
+#include "client.h"
+#include "node.h"
+#include "server.h"
+
+static void ready(void)
+{
+	service_ready(&node.loop);
+}
+
+static void signal_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	loop_stop(&node.loop, 0);
+}
+
+static int daemon_open(void)
+{
+	static const int signals[] = { SIGTERM, SIGINT, 0 };
+	static struct watch watch = { .ready = signal_ready };
+	int r = loop_init(&node.loop), fd;
+
+	if (r)
+		return r;
+	fd = signal_fd(signals);
+	if (fd < 0)
+		return fd;
+	r = watch_add(&node.loop, &watch, fd, EPOLLIN);
+	if (r)
+		return r;
+	fd = service_open("znode", 0666);
+	if (fd < 0)
+		return fd;
+	return server_open(fd);
+}
+
+/* Containers need no znode to go on, so it ends without touching any. */
+static int daemon_main(void)
+{
+	int r = daemon_open();
+
+	if (r) {
+		log_error(NULL, "cannot start: %s", strerror(-r));
+		return 1;
+	}
+	node.host.changed = server_app_changed;
+	node_load();
+	if (node_open(ready))
+		return 1;
+	r = loop_run(&node.loop);
+	return r < 0 ? 1 : r;
+}
+
+int main(int argc, char **argv)
+{
+	log_open("znode");
+	return argc < 2 ? daemon_main() : client_main(argc - 1, argv + 1);
+}

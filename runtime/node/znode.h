@@ -1,0 +1,83 @@
+/* The messages that znode answers on /run/zooid/znode.sock (seqpacket), for a
+ * person on the node: what runs here, and a hand on it. One connection carries
+ * requests and replies in order. */
+#ifndef NODE_ZNODE_H
+#define NODE_ZNODE_H
+
+#include <stdint.h>
+
+#include "base/ipc.h"
+
+#define ZNODE_NAME_SIZE 64
+#define ZNODE_TEXT_SIZE 256
+#define ZNODE_PORTS_MAX 8
+
+/* Who may ask: rows are for every uid, the rest for root and znode's own. */
+enum znode_verb {
+	/* Application number `arg`, as struct znode_app. -ENOENT past the
+	 * end. */
+	ZNODE_APP = 1,
+	/* Makes application `name` stop and stay so (until ZNODE_START or the
+	 * next boot), start, or do one after the other. Replies once it got
+	 * there, or with -ETIMEDOUT ... and text when it did not. */
+	ZNODE_STOP,
+	ZNODE_START,
+	ZNODE_RESTART,
+	/* The OCI config of `name` that would be used now, in a memfd sent
+	 * along with the reply. */
+	ZNODE_INSPECT,
+};
+
+/* The states of DESIGN §6. */
+enum znode_state {
+	ZNODE_ABSENT,  /* its image is not here */
+	ZNODE_PULLING, /* being copied and unpacked */
+	ZNODE_IMAGE,   /* image only */
+	ZNODE_STARTING,
+	ZNODE_RUNNING,
+	ZNODE_FROZEN,
+	ZNODE_ASLEEP,
+	ZNODE_STOPPING,
+	ZNODE_FAILED,
+	ZNODE_STATE_COUNT,
+};
+
+struct znode_port {
+	uint16_t host, container;
+	uint32_t bound; /* 0 or 1 */
+};
+
+struct znode_app {
+	char name[ZNODE_NAME_SIZE];
+	char container[ZNODE_NAME_SIZE]; /* id of the instance, or "" */
+	char image[272];		 /* as node.json names it */
+	char digest[72];		 /* of its manifest, "" if unknown */
+	char reason[ZNODE_TEXT_SIZE];	 /* of the last failure or end, or "" */
+	uint32_t state;			 /* enum znode_state */
+	uint32_t stopped;		 /* 1: by ZNODE_STOP */
+	uint32_t pid;
+	uint32_t restarts;
+	uint32_t n_ports;
+	uint32_t retry_ms;   /* until the next attempt, 0 if none */
+	uint64_t since_ms;   /* CLOCK_BOOTTIME of the last change of state */
+	uint64_t started_ms; /* CLOCK_BOOTTIME, 0 while it does not run */
+	uint64_t memory_bytes;
+	struct znode_port port[ZNODE_PORTS_MAX];
+};
+
+struct znode_request {
+	struct ipc_head head; /* verb: enum znode_verb */
+	uint32_t arg;
+	uint32_t reserved;
+	char name[ZNODE_NAME_SIZE];
+};
+
+struct znode_reply {
+	struct ipc_head head; /* verb: that of the request */
+	int32_t error;	      /* 0 or -errno */
+	uint32_t reserved;
+	char text[ZNODE_TEXT_SIZE]; /* one line when error is set */
+	struct znode_app app;
+};
+
+#endif
