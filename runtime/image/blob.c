@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -226,7 +229,8 @@ int temporary_rename(int dir, const char *from, char name[BLOB_PATH_SIZE])
 {
 	for (unsigned n = 0; n < TEMPORARY_MAX; n++) {
 		temporary_name(name, n);
-		if (renameat2(dir, from, dir, name, RENAME_NOREPLACE) == 0)
+		if (syscall(SYS_renameat2, dir, from, dir, name,
+			    RENAME_NOREPLACE) == 0)
 			return 0;
 		if (errno != EEXIST)
 			return -errno;
