@@ -222,8 +222,9 @@ static int verb_orphans(char **word)
 	return 0;
 }
 
-/* Sends word[3] messages of garbage to the seqpacket (or stream) socket
- * word[1], of sizes up to 64 KB drawn from seed word[2], some with a
+/* Sends word[3] messages of garbage to the seqpacket socket word[1] as uid
+ * word[4] (root could rightly switch the node off), of sizes up to 64 KB
+ * drawn from seed word[2], every other one of size word[5], some with a
  * descriptor, on fresh connections now and then. Being refused is fine. */
 static int verb_garbage(char **word)
 {
@@ -233,6 +234,8 @@ static int verb_garbage(char **word)
 
 	strncpy(to.sun_path, word[1], sizeof(to.sun_path) - 1);
 	srandom((unsigned)atoi(word[2]));
+	if (setuid((uid_t)atoi(word[4])) < 0)
+		return fail("setuid");
 	for (int i = atoi(word[3]); i > 0; i--) {
 		if (sock < 0 || random() % 8 == 0) {
 			if (sock >= 0)
@@ -242,7 +245,8 @@ static int verb_garbage(char **word)
 			if (connect(sock, (void *)&to, sizeof(to)) < 0)
 				return fail(word[1]);
 		}
-		size_t size = random() % 4 ? (size_t)random() % 600
+		size_t size = random() % 2 ? (size_t)atoi(word[5])
+			    : random() % 2 ? (size_t)random() % 600
 					   : (size_t)random() % sizeof(data);
 		uint32_t head[2] = { (uint32_t)size, (uint32_t)random() % 16 };
 		union {
@@ -291,7 +295,7 @@ static const struct verb {
 	{ "mend", 2, verb_mend },	/* PROGRAM */
 	{ "exec", 2, verb_exec },	/* PROGRAM ARGUMENT... */
 	{ "orphans", 2, verb_orphans }, /* COUNT */
-	{ "garbage", 4, verb_garbage }, /* SOCKET SEED COUNT */
+	{ "garbage", 6, verb_garbage }, /* SOCKET SEED COUNT UID SIZE */
 };
 
 /* Enters what PID 1 sees; the child of a request only. */

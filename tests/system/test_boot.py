@@ -1,5 +1,7 @@
 """A node starts, whatever it finds; and ends as it was told to."""
 
+import re
+
 import pytest
 
 from zooid import ARCHES, Disk, medium, web
@@ -13,7 +15,9 @@ BUILD_TIME_LEAST = 1767225600  # 2026: no image of Zooid is older
 def test_boots_to_ready(boot, arch, dev):
     node = boot(arch=arch, dev=dev)
     node.wait_ready()
-    assert "init" in node.console("status") or "zlog" in node.console("status")
+    status = node.console("status")
+    for service in ("zlog", "zrun", "znode", "znet"):
+        assert re.search(r"^%s +ready +\d+ +1 " % service, status, re.M), status
 
 
 def test_boots_with_an_empty_medium(boot, scratch):
@@ -36,7 +40,7 @@ def test_no_network_card(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     node = boot(disks=[disk], network=False)
     node.wait_ready()
-    node.wait_for(r"app web: running")
+    node.wait_console("ps", r"web.* running")
 
 
 def test_no_link_at_boot_and_then_one(boot, scratch, httpd):

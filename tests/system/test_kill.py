@@ -43,14 +43,17 @@ def service_pid(node, name):
     return node.agent.pids_of("service/" + name)[0]
 
 
+def wait_again(node, name, old):
+    """Until init has started `name` anew and it is ready."""
+    ready = node.wait_console(
+        "status", r"^%s +ready +(?!%d )(\d+) +[2-9] " % (name, old))
+    assert service_pid(node, name) == int(ready[1])
+
+
 def kill_service(node, name):
-    """SIGKILL; returns once init has started it anew and it is ready."""
-    mark = node.log.mark()
     old = service_pid(node, name)
     node.agent.kill(old, signal.SIGKILL)
-    node.wait_for(r"init: %s: .*(killed|signal 9|SIGKILL).*" % name, mark=mark)
-    node.wait_for(r"init: %s: ready" % name, mark=mark)
-    assert service_pid(node, name) != old
+    wait_again(node, name, old)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -82,10 +85,10 @@ def test_connects_while_znet_is_dead(node):
 
 def test_all_at_once(node):
     started = web.fetch(node.url(PORT, "/cgi-bin/started"))
-    mark = node.log.mark()
-    for pid in [service_pid(node, name) for name in SERVICES]:
+    pids = {name: service_pid(node, name) for name in SERVICES}
+    for pid in pids.values():
         node.agent.kill(pid)
-    for name in SERVICES:
-        node.wait_for(r"init: %s: ready" % name, mark=mark)
+    for name, pid in pids.items():
+        wait_again(node, name, pid)
     assert web.fetch(node.url(PORT)) == web.PAGE
     assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started

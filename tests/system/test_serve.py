@@ -1,5 +1,6 @@
 """The thinnest path: from node.json to a served request."""
 
+import re
 import threading
 
 import pytest
@@ -22,7 +23,7 @@ def test_page_and_the_clients_address(node):
     assert web.fetch(node.url(PORT)) == web.PAGE
     seen = web.fetch(node.url(PORT, "/cgi-bin/client"))
     assert seen in (CLIENT, "::ffff:" + CLIENT, "[::ffff:%s]" % CLIENT)
-    assert "web" in node.console("ps")
+    assert re.search(r"^web.* running +\d+$", node.console("ps"), re.M)
 
 
 def test_large_answer_and_many_clients(node):
@@ -71,8 +72,8 @@ def test_restart_policy(boot, scratch, httpd, restart, again):
                       command=["sh", "-c", "echo I was started; exit 3"])
     node = boot(disks=[disk])
     node.wait_ready()
-    first = node.wait_for(r"app web: .*(exit|ended).*")
-    if again:
-        node.wait_for(r"app web: .*(exit|ended).*", mark=first.end())
-    else:
-        assert "failed" in node.console("ps")
+    times = 3 if again else 1
+    node.wait_console("log web", r"(?s)(I was started.*){%d}" % times)
+    if not again:
+        node.wait_console("log znode", r"web.*(exit|ended).*\b3\b")
+        assert node.console("log web").count("I was started") == 1

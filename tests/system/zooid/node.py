@@ -4,6 +4,7 @@ import contextlib
 import re
 import shlex
 import subprocess
+import time
 
 from . import agent as agents
 from . import process
@@ -13,6 +14,8 @@ from .qmp import Qmp
 
 PROMPT = r"^zooid> "
 READY = r"zooid: ready in (\d+) ms"
+# Warnings and notices of the node too; the image's own is `quiet`.
+VERBOSE = "loglevel=6"
 # TCG on a busy two-core machine; a quiet one needs a tenth.
 READY_S = 60
 
@@ -20,6 +23,8 @@ MACHINE = {
     "x86_64": ["qemu-system-x86_64", "-M", "q35", "-cpu", "max"],
     "aarch64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"],
 }
+# What the board gives on its command line, where QEMU's replaces it.
+CMDLINE = {"x86_64": "", "aarch64": "quiet gpt cgroup_no_v1=all "}
 KERNEL = {"x86_64": ["zooid.efi"], "aarch64": ["Image"]}
 
 
@@ -33,14 +38,15 @@ class Node:
     network     False: no network card at all
     dev         boot build/<arch>/dev.cpio by -initrd when it is there
     agent       hands inside, node.agent: see ../README.md
-    append      words for the kernel's command line
+    append      words for the kernel's command line; the default lets the
+                serial line show more than errors
     paused      do not run before resume()
     extra       more words for QEMU
     deadline_s  for what it is waited for, unless said otherwise
     """
 
     def __init__(self, name, arch="x86_64", memory_mb=256, disks=(),
-                 ports=(), network=True, dev=True, agent=False, append="",
+                 ports=(), network=True, dev=True, agent=False, append=VERBOSE,
                  kernel=None, initrd=None, directory=None,
                  paused=False, extra=(), deadline_s=READY_S):
         self.name, self.arch = name, arch
@@ -93,7 +99,7 @@ class Node:
         if self.initrd:
             words += ["-initrd", self.initrd]
         if self.append:
-            words += ["-append", self.append]
+            words += ["-append", CMDLINE[self.arch] + self.append]
         for i, disk in enumerate(self.disks):
             # A plain file need not survive a cut of the host's own power.
             where = ("driver=nbd,server.type=unix,server.path=%s" % disk.nbd
@@ -204,6 +210,19 @@ class Node:
         """An orderly end, asked for at the console."""
         self.log.send("\rpoweroff\r")
         self.wait_end(deadline_s)
+
+    def wait_console(self, line, pattern, deadline_s=None):
+        """Asks the console until its answer has `pattern`: for what the node
+        keeps to itself until asked. The match."""
+        end = time.monotonic() + (deadline_s or self.deadline_s)
+        while True:
+            answer = self.console(line)
+            match = re.search(pattern, answer, re.MULTILINE)
+            if match:
+                return match
+            if time.monotonic() > end:
+                raise Late("%s: no /%s/ in the answer to %r:\n%s" % (
+                    self.name, pattern, line, answer))
 
     def resume(self):
         self.qmp.command("cont")
