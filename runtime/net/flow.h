@@ -1,0 +1,35 @@
+/* The connections through znet. See flow.c for how they work. */
+#ifndef NET_FLOW_H
+#define NET_FLOW_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#include "base/loop.h"
+#include "listener.h"
+
+/* A client's address as accept4 gives it. */
+union flow_address {
+	struct sockaddr any;
+	struct sockaddr_storage room;
+};
+
+/* fds: descriptors that flows may use. */
+void flow_init(struct loop *loop, unsigned int fds);
+
+/* Whether there is room for one more. */
+bool flow_room(void);
+
+/* Leads `client` (which becomes the flow's) to l's container. */
+void flow_begin(struct listener *l, int client,
+		const union flow_address *from);
+
+/* l's route or stock changed: connections that wait for it try again. */
+void flow_retry(struct listener *l);
+
+/* l is gone: connections that wait for it end; open ones stay. */
+void flow_forget(struct listener *l);
+
+void flow_counts(struct znet_counts *out);
+
+#endif

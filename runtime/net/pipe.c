@@ -1,0 +1,105 @@
+#define _GNU_SOURCE
+#include "pipe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* #syscalls: pipe2 */
+
+static struct pipe pipes[PIPE_MAX];
+static struct pipe *kept;   /* open and empty */
+static struct pipe *closed; /* slots given back without descriptors */
+static unsigned int n_kept, n_fresh, n_used, n_max = PIPE_MAX;
+
+
+/* A slot without descriptors; those never used come last, so that memory is
+ * only touched when it is needed. */
+static struct pipe *slot_take(void)
+{
+	struct pipe *p = closed;
+
+	if (p)
+		closed = p->next;
+	else if (n_fresh < n_max)
+		p = &pipes[n_fresh++];
+	return p;
+}
+
+static void slot_put(struct pipe *p)
+{
+	p->next = closed;
+	closed = p;
+}
+
+static struct pipe *pipe_open(void)
+{
+	struct pipe *p = slot_take();
+
+	if (!p)
+		return NULL;
+	if (pipe2(p->fd, O_NONBLOCK | O_CLOEXEC) < 0) {
+		slot_put(p);
+		return NULL;
+	}
+	/* An unprivileged user who has many gets smaller ones. */
+	if (fcntl(p->fd[1], F_GETPIPE_SZ) < PIPE_SIZE_MIN) {
+		fd_close(&p->fd[0]);
+		fd_close(&p->fd[1]);
+		slot_put(p);
+		return NULL;
+	}
+	return p;
+}
+
+struct pipe *pipe_take(void)
+{
+	struct pipe *p = kept;
+
+	if (p) {
+		kept = p->next;
+		n_kept--;
+	} else {
+		p = pipe_open();
+	}
+	n_used += p != NULL;
+	return p;
+}
+
+void pipe_put(struct pipe *p, size_t left)
+{
+	n_used--;
+	if (left == 0 && n_kept < PIPE_KEEP) {
+		p->next = kept;
+		kept = p;
+		n_kept++;
+		return;
+	}
+	fd_close(&p->fd[0]);
+	fd_close(&p->fd[1]);
+	slot_put(p);
+}
+
+int pipe_init(unsigned int n)
+{
+	struct pipe *first;
+
+	n_max = n < PIPE_MAX ? n : PIPE_MAX;
+	first = pipe_take();
+	if (!first)
+		return -EMFILE;
+	pipe_put(first, 0);
+	return 0;
+}
+
+unsigned int pipe_used(void)
+{
+	return n_used;
+}
+
+unsigned int pipe_max(void)
+{
+	return n_max;
+}

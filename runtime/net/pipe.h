@@ -1,0 +1,34 @@
+/* A stock of pipes for the data in flight. A direction of a flow owns a pipe
+ * only from the moment that bytes are in it until they have left. */
+#ifndef NET_PIPE_H
+#define NET_PIPE_H
+
+#include <stddef.h>
+
+enum {
+	PIPE_MAX = 512,
+	PIPE_KEEP = 64,		   /* empty ones kept open */
+	PIPE_SIZE_MIN = 16 * 1024, /* what every pipe takes at once */
+};
+
+struct pipe {
+	int fd[2];
+	struct pipe *next;
+};
+
+/* At most n of them at a time (and PIPE_MAX). One is opened now and kept, so
+ * that whenever pipe_take() has none, somebody will give one back. 0 or
+ * -errno. */
+int pipe_init(unsigned int n);
+
+/* An empty, non-blocking pipe; NULL when all are in use. */
+struct pipe *pipe_take(void);
+
+/* Gives back p, which holds `left` bytes that nobody wants any more. */
+void pipe_put(struct pipe *p, size_t left);
+
+/* How many are in use, and how many may be. */
+unsigned int pipe_used(void);
+unsigned int pipe_max(void);
+
+#endif

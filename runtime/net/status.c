@@ -1,0 +1,143 @@
+#define _GNU_SOURCE
+#include "status.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "flow.h"
+#include "listener.h"
+#include "znet.h"
+
+/* One of anybody more than these is closed at once: to ask is cheap, and to
+ * ask again too. */
+enum { CLIENT_MAX = 8, ANSWER_MS = 5000 };
+
+struct client {
+	int fd;
+	struct watch watch;
+};
+
+static struct loop *loop;
+static struct watch listen_watch;
+static struct client clients[CLIENT_MAX];
+
+static void client_close(struct client *c)
+{
+	watch_del(loop, &c->watch);
+	fd_close(&c->fd);
+}
+
+static void client_ready(struct watch *w, uint32_t events)
+{
+	struct client *c = container_of(w, struct client, watch);
+	struct znet_reply reply = { .head = { sizeof(reply), ZNET_STATUS } };
+	struct znet_request request;
+	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
+
+	(void)events;
+	if (n == -EAGAIN)
+		return;
+	if (n != 1 || request.head.verb != ZNET_STATUS) {
+		client_close(c);
+		return;
+	}
+	flow_counts(&reply.counts);
+	listener_describe(request.row, &reply.listener);
+	if (ipc_send(c->fd, &reply, sizeof(reply), NULL, 0) < 0)
+		client_close(c);
+}
+
+static void listen_ready(struct watch *w, uint32_t events)
+{
+	uid_t uid;
+	pid_t pid;
+	int fd = ipc_accept(w->fd, &uid, &pid);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
+		if (c->fd >= 0)
+			continue;
+		c->fd = fd;
+		c->watch.ready = client_ready;
+		if (watch_add(loop, &c->watch, fd, EPOLLIN) < 0)
+			fd_close(&c->fd);
+		return;
+	}
+	fd_close(&fd);
+}
+
+int status_init(struct loop *on, int listen_fd)
+{
+	loop = on;
+	for (int i = 0; i < CLIENT_MAX; i++)
+		clients[i] = (struct client){ .fd = -1, .watch.fd = -1 };
+	listen_watch.ready = listen_ready;
+	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
+}
+
+static int ask(int sock, uint32_t row, struct znet_reply *reply)
+{
+	struct znet_request request = {
+		.head = { sizeof(request), ZNET_STATUS },
+		.row = row,
+	};
+
+	return ipc_call(sock, &request, sizeof(request), NULL, 0, reply,
+			sizeof(*reply), NULL, ANSWER_MS);
+}
+
+static void counts_print(const struct znet_counts *c)
+{
+	printf("connections %" PRIu32 " of %" PRIu32 ", accepted %" PRIu64
+	       ", refused %" PRIu64 ", reset %" PRIu64 "\n"
+	       "bytes in %" PRIu64 ", out %" PRIu64 ", pipes in use %" PRIu32
+	       " of %" PRIu32 "\n",
+	       c->open, c->open_max, c->accepted, c->refused, c->reset,
+	       c->bytes_in, c->bytes_out, c->pipes, c->pipes_max);
+}
+
+static void listener_print(const struct znet_listener *l)
+{
+	char text[INET6_ADDRSTRLEN] = "-";
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+	if (l->state == NET_ROUTE_HOLD) {
+		printf("%5" PRIu32 "  %-20s held, %" PRIu32 " open\n", l->port,
+		       l->app, l->open);
+		return;
+	}
+	if (!memcmp(l->target, mapped, sizeof(mapped)))
+		inet_ntop(AF_INET, l->target + 12, text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, l->target, text, sizeof(text));
+	printf("%5" PRIu32 "  %-20s to %s port %" PRIu32 " of %s, %" PRIu32
+	       " open, %" PRIu32 " in stock\n", l->port, l->app, text,
+	       l->target_port, l->container, l->open, l->stock);
+}
+
+int status_print(void)
+{
+	autoclose int sock = ipc_connect("znet");
+	struct znet_reply reply;
+	int error = sock < 0 ? sock : ask(sock, 0, &reply);
+
+	if (error == 0)
+		counts_print(&reply.counts);
+	for (uint32_t row = 0; error == 0 && reply.listener.error == 0;) {
+		listener_print(&reply.listener);
+		error = ask(sock, ++row, &reply);
+	}
+	if (error < 0)
+		log_error("znet.sock", "%s; is znet running?",
+			  strerror(-error));
+	return error < 0;
+}

@@ -1,0 +1,48 @@
+/* Sockets made inside the network namespaces of containers, kept ready.
+ *
+ * Only `zrun serve` can make them (ZRUN_SOCKETS); asking takes a round trip,
+ * so znet keeps a few for each container and asks for more, without waiting,
+ * when they run low. A stock that ran empty doubles what it aims at.
+ *
+ * Rule of use: stock_get() for each listener that leads to the container,
+ * stock_put() when it no longer does; with the last one its sockets are closed,
+ * for each of them keeps the namespace of a dead container alive. */
+#ifndef NET_STOCK_H
+#define NET_STOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+
+enum {
+	STOCK_COUNT_MAX = 128,	/* containers */
+	STOCK_TARGET_FIRST = 4, /* sockets aimed at */
+	STOCK_TARGET_MAX = 32,
+};
+
+struct stock {
+	char container[64];
+	bool v6;
+	unsigned int users;
+	bool asked;	   /* a request is on its way */
+	uint64_t after_ms; /* not to be asked for before, after a failure */
+	unsigned int n, target;
+	int fd[STOCK_TARGET_MAX];
+};
+
+/* At most n sockets in all stocks together. */
+void stock_limit(unsigned int n);
+
+/* `filled` is called when a stock that was empty has sockets again. */
+void stock_init(struct loop *loop, void (*filled)(struct stock *));
+
+/* The stock of a container; asks for sockets when it is new. NULL when the
+ * table is full. */
+struct stock *stock_get(const char *container, bool v6);
+void stock_put(struct stock *s);
+
+/* A socket, which becomes the caller's, or -1; asks for more when low. */
+int stock_take(struct stock *s);
+
+#endif

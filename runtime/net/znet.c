@@ -1,0 +1,100 @@
+/* znet: leads connections to published ports into containers.
+ *
+ * What it holds: listeners and their routes from init's store, sockets of
+ * containers from zrun serve. What it is allowed: descriptors, sockets, no
+ * file, no capability. When it dies the connections through it break; the
+ * listeners, with the clients that wait in them, live on in init. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/confine.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/service.h"
+#include "flow.h"
+#include "listener.h"
+#include "pipe.h"
+#include "status.h"
+#include "znet.h"
+#include "znet_filter.h"
+
+/* Descriptors that are neither of flows, pipes nor stock: listeners, status
+ * clients, the loop. Above FDS_MAX the tables are full first. */
+enum { FDS_OTHER = 128, FDS_MAX = 65536 };
+
+static int usage(FILE *out)
+{
+	fputs("usage: znet            serve, as init starts it\n"
+	      "       znet status     print connections and listeners\n"
+	      "       znet --help\n", out);
+	return out == stdout ? 0 : 2;
+}
+
+/* The soft limit becomes the hard one. */
+static unsigned int fds_max(void)
+{
+	struct rlimit limit = { 1024, 1024 };
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	return limit.rlim_cur < FDS_MAX ? (unsigned int)limit.rlim_cur
+					: FDS_MAX;
+}
+
+static int serve(void)
+{
+	static struct loop loop;
+	int listen_fd, error;
+
+	listen_fd = service_open("znet", 0666);
+	if (listen_fd < 0) {
+		log_error("znet.sock", "cannot listen: %s",
+			  strerror(-listen_fd));
+		return 1;
+	}
+	error = loop_init(&loop);
+	if (error == 0) {
+		unsigned int fds = fds_max();
+
+		/* An eighth for pipes, a quarter for the stock. */
+		flow_init(&loop, fds - fds / 8 - fds / 4 - FDS_OTHER);
+		stock_limit(fds / 4);
+		error = pipe_init(fds / 16);
+	}
+	if (error == 0)
+		error = confine_files(NULL, 0);
+	if (error == 0)
+		error = confine(seccomp_filter, sizeof(seccomp_filter) /
+						sizeof(seccomp_filter[0]));
+	if (error == 0)
+		error = status_init(&loop, listen_fd);
+	if (error == 0)
+		error = listener_init(&loop);
+	if (error < 0) {
+		log_error(NULL, "cannot start: %s", strerror(-error));
+		return 1;
+	}
+	service_ready(&loop);
+	return loop_run(&loop) == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	log_open("znet");
+	if (argc == 1)
+		return serve();
+	if (argc == 2 && !strcmp(argv[1], "status"))
+		return status_print();
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		return usage(stdout);
+	return usage(stderr);
+}
