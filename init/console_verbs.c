@@ -72,21 +72,6 @@ static void verb_version(int argc, char **argv)
 	       u.release, u.machine);
 }
 
-static void verb_status(int argc, char **argv)
-{
-	char line[160];
-	int err;
-
-	verb_version(argc, argv);
-	line_of(path_run(), "data", line, sizeof(line));
-	printf("up %" PRIu64 " s, /data: %s\n", clock_boot_ms() / 1000,
-	       line[0] ? line : "not there yet");
-	memory_print();
-	err = client_services_print(stdout);
-	if (err < 0)
-		printf("init: %s\n", strerror(-err));
-}
-
 static void verb_ps(int argc, char **argv)
 {
 	struct zrun_request request = {
@@ -162,13 +147,11 @@ static const char *address_text(const struct sockaddr *a, char *text,
 	return bytes ? inet_ntop(a->sa_family, bytes, text, size) : NULL;
 }
 
-static void verb_net(int argc, char **argv)
+static void addresses_print(void)
 {
 	struct ifaddrs *all = NULL;
-	char text[INET6_ADDRSTRLEN], dns[128];
+	char text[INET6_ADDRSTRLEN];
 
-	(void)argc;
-	(void)argv;
 	if (getifaddrs(&all) < 0) {
 		printf("addresses: %s\n", strerror(errno));
 		return;
@@ -185,8 +168,33 @@ static void verb_net(int argc, char **argv)
 			       address);
 	}
 	freeifaddrs(all);
+}
+
+static void verb_net(int argc, char **argv)
+{
+	char dns[128];
+
+	(void)argc;
+	(void)argv;
+	addresses_print();
 	line_of(path_run(), "resolv.conf", dns, sizeof(dns));
 	printf("%s\n", dns[0] ? dns : "no name server");
+}
+
+static void verb_status(int argc, char **argv)
+{
+	char line[160];
+	int err;
+
+	verb_version(argc, argv);
+	line_of(path_run(), "data", line, sizeof(line));
+	printf("up %" PRIu64 " s, /data: %s\n", clock_boot_ms() / 1000,
+	       line[0] ? line : "not there yet");
+	memory_print();
+	addresses_print();
+	err = client_services_print(stdout);
+	if (err < 0)
+		printf("init: %s\n", strerror(-err));
 }
 
 static void ask_end(enum init_verb how, const char *what)

@@ -151,6 +151,13 @@ static void faults_catch(void)
 		signal(ignored[i], SIG_IGN);
 }
 
+/* A part that fails is missed, but the others may still do their work. */
+static void report(const char *part, int err)
+{
+	if (err < 0)
+		log_error(part, "%s", strerror(-err));
+}
+
 static void parts_start(void)
 {
 	struct boot_cgroups cgroups = boot_cgroups_make();
@@ -172,16 +179,15 @@ static void parts_start(void)
 		.stopped = power_services_down,
 	};
 
-	loop_init(&loop);
+	report("event loop", loop_init(&loop));
 	store_init(server_changed);
-	spawn_init();
-	reaper_init(&loop);
-	server_init(&loop, power_end);
-	power_init(&power);
+	report("/dev/null", spawn_init());
+	report("reaper", reaper_init(&loop));
+	report("init.sock", server_init(&loop, power_end));
+	report("signals", power_init(&power));
 	power_buttons(&loop);
 	watchdog_init(&loop);
-	if (svc_init(&services) < 0)
-		log_error("services", "the table does not fit");
+	report("services", svc_init(&services));
 }
 
 void node_run(uint64_t since_ms)

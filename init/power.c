@@ -89,7 +89,7 @@ static void disks_begin(void)
 		enter(STEP_FINISH);
 		return;
 	}
-	pid = spawn_call(setup.last_child, NULL, -1);
+	pid = spawn_call(setup.last_child, NULL);
 	if (pid < 0) {
 		log_error("/data", "cannot unmount: %s", strerror(-(int)pid));
 		enter(STEP_FINISH);

@@ -1,9 +1,11 @@
 /* init blocks signals and holds its descriptors with CLOEXEC; a child must
- * inherit neither. The child is made by clone3() so that it is born inside its
- * cgroup: there is no moment at which it could fork out of it.
+ * inherit neither.
  *
- * Raw clone3 without CLONE_VM is a plain fork; the C library is not told, which
- * is fine because init has one thread and the child execs at once. */
+ * The child moves itself into its cgroup before it runs anything that could
+ * fork out of it. To be born there (CLONE_INTO_CGROUP) is not an option: the
+ * kernel compares the count of cgroup.kill of the maker's cgroup with that of
+ * the new one, so into a cgroup that was ever killed every child is born dead.
+ */
 #define _GNU_SOURCE
 #include "spawn.h"
 
@@ -17,10 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/sched.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -63,17 +62,6 @@ int spawn_init(void)
 	return null_fd < 0 ? -errno : 0;
 }
 
-static pid_t child_make(int cgroup)
-{
-	struct clone_args args = { .exit_signal = SIGCHLD };
-
-	if (cgroup >= 0) {
-		args.flags = CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)cgroup;
-	}
-	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
-}
-
 static void signals_reset(void)
 {
 	sigset_t none;
@@ -89,7 +77,8 @@ static void must(int result, const char *name, const char *what)
 {
 	if (result >= 0)
 		return;
-	log_error(name, "%s: %s", what, strerror(errno));
+	log_error(name, "%s: %s", what,
+		  strerror(result == -1 ? errno : -result));
 	_exit(EXIT_CANNOT_RUN);
 }
 
@@ -169,15 +158,22 @@ __attribute__((noreturn)) static void exec_service(const struct spawn *s)
 	_exit(EXIT_CANNOT_RUN);
 }
 
+static void cgroup_enter(const struct spawn *s)
+{
+	if (s->cgroup_procs >= 0)
+		must(fd_write(s->cgroup_procs, "0", 1), s->name, "cgroup");
+}
+
 pid_t spawn_start(const struct spawn *s)
 {
-	pid_t pid = child_make(s->cgroup);
+	pid_t pid = fork();
 
 	if (pid < 0)
 		return -errno;
 	if (pid > 0)
 		return pid;
 	signals_reset();
+	cgroup_enter(s);
 	setsid();
 	umask(022);
 	must(chdir("/"), s->name, "/");
@@ -189,9 +185,9 @@ pid_t spawn_start(const struct spawn *s)
 	exec_service(s);
 }
 
-pid_t spawn_call(int (*fn)(void *), void *arg, int cgroup)
+pid_t spawn_call(int (*fn)(void *), void *arg)
 {
-	pid_t pid = child_make(cgroup);
+	pid_t pid = fork();
 
 	if (pid < 0)
 		return -errno;

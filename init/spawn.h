@@ -1,6 +1,6 @@
 /* Starting a service's process.
  *
- * Rule of use: everything the child needs is made before; between clone and
+ * Rule of use: everything the child needs is made before; between fork and
  * exec it only moves descriptors and gives up rights. */
 #ifndef INIT_SPAWN_H
 #define INIT_SPAWN_H
@@ -14,7 +14,7 @@ struct spawn {
 	uid_t uid;
 	int listen_fd, status_fd; /* become 3 and 4; -1: /dev/null */
 	int output_fd;		  /* becomes 1 and 2 */
-	int cgroup;		  /* directory, or -1 */
+	int cgroup_procs;	  /* cgroup.procs of its cgroup, or -1 */
 	int oom_score_adj;
 	uint32_t open_files;
 };
@@ -27,6 +27,6 @@ int spawn_init(void);
 pid_t spawn_start(const struct spawn *s);
 
 /* Runs fn in a child of its own; its result becomes the exit status. */
-pid_t spawn_call(int (*fn)(void *), void *arg, int cgroup);
+pid_t spawn_call(int (*fn)(void *), void *arg);
 
 #endif

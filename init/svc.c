@@ -37,7 +37,7 @@ struct svc {
 	const struct svc_row *row;
 	enum init_service_state state;
 	pid_t pid; /* and session; 0: not running */
-	int cgroup, kill_fd; /* of the cgroup; -1: none */
+	int procs_fd, kill_fd; /* of its cgroup; -1: none */
 	int socket;
 	int output; /* write end, the same for every start */
 	struct watch status;
@@ -234,7 +234,7 @@ static void svc_start(struct svc *s)
 		.uid = geteuid() == 0 ? row->uid : geteuid(),
 		.listen_fd = s->socket,
 		.output_fd = s->output,
-		.cgroup = s->cgroup,
+		.cgroup_procs = s->procs_fd,
 		.oom_score_adj = row->oom_score_adj,
 		.open_files = row->open_files ? row->open_files : 1024,
 	};
@@ -284,6 +284,8 @@ static void act(struct svc *s, enum svc_action action)
 	case SVC_SETTLE:
 		if (s->row->flags & SVC_SILENT || is_down(s))
 			timer_cancel(&s->timer);
+		if (!is_down(s) && !(s->row->flags & SVC_SILENT))
+			log_info(s->row->name, "ready");
 		others_look();
 		break;
 	case SVC_DELAY:
@@ -393,31 +395,35 @@ bool svc_reaped(pid_t pid, int32_t code, int32_t status)
 	return true;
 }
 
+static void memory_limit(int cgroup, uint32_t megabytes)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "%uM", megabytes);
+	autoclose int fd = openat(cgroup, "memory.max", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		fd_write(fd, text, (size_t)n);
+}
+
 static void cgroup_make(struct svc *s)
 {
 	const char *name = s->row->name;
-	char text[32];
+	autoclose int dir = -1;
 
-	s->cgroup = s->kill_fd = -1;
+	s->procs_fd = s->kill_fd = -1;
 	if (setup.cgroup < 0)
 		return;
 	if (mkdirat(setup.cgroup, name, 0755) < 0 && errno != EEXIST) {
 		log_error(name, "cgroup: %s", strerror(errno));
 		return;
 	}
-	s->cgroup = openat(setup.cgroup, name,
-			   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->cgroup < 0)
+	dir = openat(setup.cgroup, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
 		return;
-	s->kill_fd = openat(s->cgroup, "cgroup.kill", O_WRONLY | O_CLOEXEC);
-	if (s->row->memory_mb) {
-		int n = snprintf(text, sizeof(text), "%uM", s->row->memory_mb);
-		autoclose int fd = openat(s->cgroup, "memory.max",
-					  O_WRONLY | O_CLOEXEC);
-
-		if (fd >= 0)
-			fd_write(fd, text, (size_t)n);
-	}
+	s->procs_fd = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	s->kill_fd = openat(dir, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+	if (s->row->memory_mb)
+		memory_limit(dir, s->row->memory_mb);
 }
 
 static void socket_make(struct svc *s)
@@ -459,6 +465,17 @@ static int output_make(struct svc *s)
 	return err;
 }
 
+/* An image under development may lack a program; the node runs without. */
+static void program_check(struct svc *s)
+{
+	if (access(s->row->argv[0], X_OK) == 0)
+		return;
+	snprintf(s->reason, sizeof(s->reason), "%s: %s", s->row->argv[0],
+		 strerror(errno));
+	log_error(s->row->name, "%s; left out", s->reason);
+	s->state = S(DONE);
+}
+
 int svc_init(const struct svc_setup *given)
 {
 	setup = *given;
@@ -473,6 +490,7 @@ int svc_init(const struct svc_setup *given)
 		s->status = (struct watch){ .fd = -1, .ready = status_ready };
 		s->timer.fire = time_up;
 		s->since_ms = clock_boot_ms();
+		program_check(s);
 		cgroup_make(s);
 		socket_make(s);
 		err = output_make(s);
@@ -509,10 +527,11 @@ void svc_stop_all(void)
 
 int svc_describe(uint32_t i, struct init_service *out)
 {
-	const struct svc *s = &table[i];
+	const struct svc *s;
 
 	if (i >= (uint32_t)setup.n)
 		return -ENOENT;
+	s = &table[i];
 	*out = (struct init_service){
 		.state = (uint32_t)s->state,
 		.pid = (uint32_t)s->pid,
