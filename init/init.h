@@ -40,7 +40,7 @@ enum init_verb {
 	/* Makes a listening TCP socket from `bind` and keeps it under key
 	 * (kind LISTEN). znode. -EADDRINUSE, -EEXIST ... */
 	INIT_BIND,
-	/* Replaces the note of an entry. owner. -ENOENT */
+	/* Replaces the note of an entry. owner or znode. -ENOENT */
 	INIT_NOTE,
 	/* Returns the descriptor and note of key. root, or the uid that may
 	 * watch the kind. -ENOENT */

@@ -98,6 +98,12 @@ static bool owns(uid_t uid, const struct store_entry *e)
 	return uid == 0 || uid == geteuid() || uid == e->owner;
 }
 
+/* What zrun puts is znode's to note and to drop. */
+static bool may_change(uid_t uid, const struct store_entry *e)
+{
+	return !e->builtin && (owns(uid, e) || uid == UID_ZNODE);
+}
+
 /* ---------------------------------------------------------- connections */
 
 static void trim(uint32_t kind)
@@ -305,7 +311,7 @@ static int verb_note(struct call *call)
 
 	if (!e)
 		return -ENOENT;
-	if (!owns(call->conn->uid, e) || e->builtin)
+	if (!may_change(call->conn->uid, e))
 		return -EPERM;
 	store_note_set(e, call->request->note);
 	return 0;
@@ -330,8 +336,7 @@ static int verb_drop(struct call *call)
 
 	if (!e)
 		return -ENOENT;
-	if (e->builtin ||
-	    (!owns(call->conn->uid, e) && call->conn->uid != UID_ZNODE))
+	if (!may_change(call->conn->uid, e))
 		return -EPERM;
 	if (e->key.kind == INIT_KIND_PIDFD && e->state == STORE_HELD)
 		return -EBUSY;

@@ -385,6 +385,7 @@ static void app_start(struct app *app)
 		 app->instance);
 	app->started_ms = app->ended_ms = 0;
 	app->note.magic = APP_NOTE_MAGIC;
+	app->note.stopped = 0;
 	app->note.image = app->image->manifest;
 	memfd = app_config(app);
 	if (memfd < 0) {
@@ -541,9 +542,34 @@ void app_process(struct app *app, const struct init_event *event)
 		memset(&app->note, 0, sizeof(app->note));
 }
 
+void app_adopt(struct app *app)
+{
+	app->stopped = app->note.stopped;
+	if (app->record)
+		app_ended(app);
+}
+
+/* A wish to stop must outlive this znode, so it is noted where the instance
+ * is. */
+static void stopped_set(struct app *app, bool stopped)
+{
+	struct init_key key = { .kind = INIT_KIND_PIDFD };
+	int r;
+
+	app->stopped = stopped;
+	if (app->note.stopped == stopped || !(app->alive || app->record))
+		return;
+	app->note.stopped = stopped;
+	text_copy(key.container, sizeof(key.container), app->id);
+	r = link_call(&app->host->link, INIT_NOTE, &key, &app->note,
+		      sizeof(app->note));
+	if (r)
+		log_warning(app->name, "note of %s: %s", app->id, strerror(-r));
+}
+
 void app_wish(struct app *app, enum znode_verb verb)
 {
-	app->stopped = verb == ZNODE_STOP;
+	stopped_set(app, verb == ZNODE_STOP);
 	app->restart = verb == ZNODE_RESTART && app->alive;
 	if (!app->stopped && !app->alive) {
 		app->final = false;

@@ -28,6 +28,7 @@ struct app_note {
 	uint32_t magic;
 	uint32_t restarts;
 	uint32_t backoff_ms; /* that was waited before this start */
+	uint32_t stopped;    /* 1: by a person, not to be started */
 	struct digest image;
 };
 
@@ -91,6 +92,8 @@ void app_init(struct app *app, struct app_host *host,
 
 /* Facts from init about the current instance. */
 void app_process(struct app *app, const struct init_event *event);
+/* Judges what was found in init's store when znode started. */
+void app_adopt(struct app *app);
 /* A listener that was there before this znode. */
 void app_listener(struct app *app, const struct init_event *event);
 

@@ -1,16 +1,30 @@
+/* znode: desired applications of this node, and what becomes of them.
+ *
+ * It needs no privilege and no directory but the ZOOID partition: init holds
+ * listeners and processes, zrun does what takes a hand. Beside what base needs
+ * it makes these system calls:
+ *
+ * #syscalls: socket connect openat openat2 fstat newfstatat lseek pread64
+ * #syscalls: memfd_create ftruncate getrandom mprotect
+ */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/confine.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "base/service.h"
 
 #include "client.h"
 #include "node.h"
 #include "server.h"
+#include "znode_filter.h"
 
 static void ready(void)
 {
@@ -44,11 +58,27 @@ static int daemon_open(void)
 	return server_open(fd);
 }
 
+/* From here on foreign bytes may be read. */
+static int daemon_confine(void)
+{
+	int boot = open(path_boot(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+
+	node.host.boot = boot;
+	if (boot < 0)
+		log_error(path_boot(), "%s: no application is started",
+			  strerror(errno));
+	r = confine_files(&boot, boot < 0 ? 0 : 1);
+	return r ? r : confine(seccomp_filter, sizeof(seccomp_filter) /
+						       sizeof(*seccomp_filter));
+}
+
 /* Containers need no znode to go on, so it ends without touching any. */
 static int daemon_main(void)
 {
 	int r = daemon_open();
 
+	if (!r)
+		r = daemon_confine();
 	if (r) {
 		log_error(NULL, "cannot start: %s", strerror(-r));
 		return 1;

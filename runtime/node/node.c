@@ -2,13 +2,11 @@
 #include "node.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/path.h"
 
 /* Leaves room for "-" and the number of an instance in an id. */
 enum { NAME_MAX_LENGTH = 52 };
@@ -54,12 +52,8 @@ void node_load(void)
 	size_t size;
 	int r;
 
-	node.host.boot = open(path_boot(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (node.host.boot < 0) {
-		log_error(path_boot(), "%s; no application is started",
-			  strerror(errno));
+	if (node.host.boot < 0)
 		return;
-	}
 	r = file_read(node.host.boot, "node.json", NODE_JSON_SIZE_MAX, &text,
 		      &size);
 	if (r == -ENOENT) {
@@ -171,8 +165,11 @@ static void synced(struct link *link)
 
 	(void)link;
 	on_ready = NULL;
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < NODE_SLOTS; i++) {
+		if (node.app[i].in_use)
+			app_adopt(&node.app[i]);
 		app_step(&node.app[i]);
+	}
 	ready();
 }
 

@@ -17,7 +17,7 @@ struct node {
 
 extern struct node node;
 
-/* Reads node.json of the ZOOID partition and makes its applications. Never
+/* Reads node.json in directory node.host.boot and makes its applications. Never
  * fails: a node without a good file runs none, and says why. */
 void node_load(void);
 
