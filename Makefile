@@ -63,6 +63,7 @@ PACKAGES := $(patsubst rootfs/packages/%.mk,%,$(wildcard rootfs/packages/*.mk))
 # What a part of flavour $(FLAVOUR) needs to be compiled against musl.
 musl_of = $(if $(filter host,$(FLAVOUR)),,musl/$(FLAVOUR))
 include $(PACKAGES:%=rootfs/packages/%.mk)
+include $(ARCHES:%=board/%/board.mk)
 
 # $(call package_list,NAME,FLAVOUR,VARIABLE)
 package_list = $(foreach FLAVOUR,$2,$($1_$3))
@@ -134,6 +135,48 @@ build/include/ok: Makefile
 			ln -s ../../../../$h build/include/$m/$(notdir $(patsubst %/,%,$(dir $h)));))
 	$(Q)touch $@
 
+# ---- seccomp filters, from the lists beside the code ----
+
+FILTERS := unpack zlog znode znet
+FILTER_unpack := runtime/image/worker.c
+FILTER_zlog := $(zlog_SRC)
+FILTER_znode := $(node_SRC)
+FILTER_znet := $(net_SRC)
+# What the run time of the sanitizers calls beside.
+SANITIZER_CALLS := mprotect sigaltstack readlink openat pread64 lseek fstat \
+	newfstatat ioctl sched_yield sched_getaffinity prlimit64 uname \
+	getrandom clone clone3 wait4 prctl set_robust_list rseq gettid
+
+build/host/gen/mkfilter: init/base/mkfilter.c build/host/pkg/libseccomp.ok
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -O1 $(WARN) -Ibuild/host/pkg/libseccomp/include -o $@ $< \
+		build/host/pkg/libseccomp/lib/libseccomp.a
+
+# The default profile of containers.
+build/host/gen/mkseccomp: runtime/zrun/mkseccomp.c build/host/pkg/libseccomp.ok
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -std=gnu11 -O1 $(WARN) -Ibuild/host/pkg/libseccomp/include -o $@ $< \
+		build/host/pkg/libseccomp/lib/libseccomp.a
+
+define profile_rule # FLAVOUR ARCH
+build/$1/gen/seccomp_default.h: build/host/gen/mkseccomp
+	$(Q)mkdir -p $$(@D)
+	$(Q)build/host/gen/mkseccomp $2 >$$@.new && mv $$@.new $$@
+endef
+$(foreach f,x86_64 aarch64,$(eval $(call profile_rule,$f,$f)))
+$(foreach f,host fuzz,$(eval $(call profile_rule,$f,$(shell uname -m))))
+
+define filter_rule # FLAVOUR FILTER ARCH FLAGS
+build/$1/gen/$2_filter.h: init/base/confine.h $(FILTER_$2) build/host/gen/mkfilter
+	$(Q)mkdir -p $$(@D)
+	$(Q)build/host/gen/mkfilter -a $3 $4 -o $$@ init/base/confine.h $(FILTER_$2)
+endef
+$(foreach f,$(FILTERS),\
+	$(eval $(call filter_rule,x86_64,$f,x86_64))\
+	$(eval $(call filter_rule,aarch64,$f,aarch64))\
+	$(foreach h,host fuzz,$(eval $(call filter_rule,$h,$f,\
+		$(shell uname -m),-x "$(SANITIZER_CALLS)"))))
+
 # ---- compiling ----
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes \
@@ -181,17 +224,19 @@ USES_tests := yyjson
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
 build/$1/obj/$2/%.o: $2/%.c build/include/ok \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
-		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) | build/deps
+		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
+		| build/deps $(FILTERS:%=build/$1/gen/%_filter.h) \
+		build/$1/gen/seccomp_default.h
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen \
 		$(foreach p,$(USES_$2),-isystem $(call pkg,$1)/$p/include) \
 		-MMD -MP -c -o $$@ $$<
 endef
 DIRS := $(sort $(dir $(foreach m,$(MODULES),$($m_SRC))))
-module_of = $(or $(foreach m,$(filter-out init,$(MODULES)),\
-	$(if $(filter $(DIR_$m)/%,$1/),$m)),init)
+module_of = $(or $(strip $(foreach m,$(filter-out init,$(MODULES)),\
+	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
-	$(eval $(call compile_rule,$f,$d,$(strip $(call module_of,$d)),\
+	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
 		$(if $(filter host fuzz,$f),,$(if $(filter zrun,$(call module_of,$d)),-fno-pie,-fPIE))))))
 
 objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
@@ -249,6 +294,60 @@ EXISTING := $(foreach p,$(PROGRAMS),$(if $(shell grep -ls '^int main' \
 	$($(MODULE_$p)_SRC) /dev/null),$p))
 programs: $(foreach f,$(ARCHES),$(EXISTING:%=build/$f/bin/%))
 
+# ---- the image ----
+#
+# root.erofs holds what rootfs/files lists. The initramfs is /init and
+# root.erofs; linked into the kernel it makes the one file that boots. A
+# development boot passes it by -initrd instead, over the built-in one.
+
+SOURCE_TIME := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),$(shell stat -c %Y Makefile))
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+# Deterministic, and the same name for every build.
+EROFS_UUID := 7a6f6f69-6400-4000-8000-000000000001
+
+build/gen/build-time build/gen/version: build/gen/%: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(if $(filter version,$*),$(VERSION),$(SOURCE_TIME))' >$@.new
+	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+define image_rule # ARCH
+build/$1/root.erofs: rootfs/files rootfs/pack \
+		$(filter-out build/$1/pkg/%,$(shell rootfs/pack rootfs/files build/$1 --sources)) \
+		build/$1/pkg/btrfs-progs.ok build/$1/pkg/busybox.ok build/host/pkg/erofs-utils.ok
+	$(Q)rootfs/pack rootfs/files build/$1 build/$1/root.tar
+	$(Q)build/host/pkg/erofs-utils/bin/mkfs.erofs --quiet -zlz4hc,12 -C65536 \
+		-Efragments,ztailpacking -T$(SOURCE_TIME) -U$(EROFS_UUID) --tar=f \
+		$$@.new build/$1/root.tar >build/$1/erofs.log
+	$(Q)mv $$@.new $$@
+build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/$1/pkg/linux.ok
+	$(Q)printf '%s\n' 'dir /dev 0755 0 0' 'nod /dev/console 0600 0 0 c 5 1' \
+		'file /init build/$1/bin/init 0755 0 0' \
+		'file /root.erofs build/$1/root.erofs 0644 0 0' >build/$1/initramfs
+	$(Q)build/$1/pkg/linux/obj/usr/gen_init_cpio -t $(SOURCE_TIME) \
+		build/$1/initramfs >$$@
+build/$1/linux/ok: build/$1/pkg/linux.ok
+	$(Q)rm -rf build/$1/linux
+	$(Q)cp -a --reflink=auto build/$1/pkg/linux/obj/. build/$1/linux
+	$(Q)touch $$@
+build/$1/kernel.ok: build/$1/linux/ok build/$1/dev.cpio
+	$(Q)cp build/$1/dev.cpio build/$1/linux/zooid.cpio
+	+$(Q)start=$$$$(date +%s); $$(MAKE) -C "$$$$(cat build/$1/pkg/linux/source)" \
+		O=$(CURDIR)/build/$1/linux $$$$(cat build/$1/pkg/linux/kbuild) $($1_KERNEL) \
+		>build/$1/linux.log 2>&1 || { tail -n 20 build/$1/linux.log; exit 1; }; \
+		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi; \
+		$(if $($1_IMAGE),cp build/$1/linux/$($1_IMAGE) build/$1/Image;) \
+		printf '  %-14s %-8s linked %6d s  %d bytes\n' zooid.efi $1 \
+			$$$$(($$$$(date +%s) - start)) $$$$(stat -c %s build/$1/zooid.efi)
+	$(Q)touch $$@
+dev-$1: build/$1/dev.cpio $(if $(wildcard build/$1/zooid.efi),,build/$1/kernel.ok)
+image-$1: build/$1/kernel.ok
+.PHONY: dev-$1 image-$1
+endef
+$(foreach f,$(ARCHES),$(eval $(call image_rule,$f)))
+
+dev: dev-$(ARCH)
+image: image-$(ARCH)
+
 # ---- tests ----
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*_test.c))
@@ -272,9 +371,20 @@ build/$1/$2/$3: build/$1/obj/tests/$2/$3.o \
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_rule,host,unit,$t)))
 $(foreach t,$(FUZZERS),$(eval $(call test_rule,fuzz,fuzz,$t,-fsanitize=fuzzer)))
+
+# What the system tests put into a node.
+define guest_rule # FLAVOUR NAME
+build/$1/tests/$2: tests/system/$2.c build/$1/pkg/musl.ok build/$1/pkg/linux-headers.ok
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $(CFLAGS) $(TARGET_CFLAGS) -static -no-pie -s -o $$@ $$<
+endef
+GUESTS := $(patsubst tests/system/%.c,%,$(wildcard tests/system/*.c))
+$(foreach a,$(ARCHES),$(foreach g,$(GUESTS),$(eval $(call guest_rule,$a,$g))))
+guests: $(foreach a,$(ARCHES),$(GUESTS:%=build/$a/tests/%))
+
 unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
-.PHONY: unit fuzzers
+.PHONY: unit fuzzers guests
 
 # ---- the rest of the dependencies ----
 

@@ -6,18 +6,23 @@ btrfs-progs_VERSIONS := \
 	6.2-1+deb12u2:5fa59b9304bec59a8f0cb505f60c95d8c46b2948389033ad9d3cd72928bfd144
 btrfs-progs_LICENCE := GPL-2.0-only
 btrfs-progs_FLAVOURS := x86_64 aarch64
-btrfs-progs_DEPENDS = $(musl_of) util-linux/$(FLAVOUR)
+btrfs-progs_DEPENDS = $(musl_of) util-linux/$(FLAVOUR) zlib/$(FLAVOUR)
 define btrfs-progs_BUILD
 cp -R "$SRC/." .
-export PKG_CONFIG_LIBDIR=$DEP_UTIL_LINUX/lib/pkgconfig
-export PKG_CONFIG_SYSROOT_DIR=$DEP_UTIL_LINUX
+mkdir pc
+for dep in "$DEP_UTIL_LINUX" "$DEP_ZLIB"; do
+	for pc in "$dep"/lib/pkgconfig/*.pc; do
+		sed "/^[a-z_]*=/s|=//*|=$dep/|" "$pc" >"pc/${pc##*/}"
+	done
+done
+export PKG_CONFIG_LIBDIR=$PWD/pc
 [ -x configure ] || ./autogen.sh
 ac_cv_func_reallocarray=yes ./configure --host=$HOST --prefix=/ \
 	--disable-documentation --disable-convert --disable-python \
 	--disable-zoned --disable-lzo --disable-zstd --disable-libudev \
 	--disable-shared --disable-backtrace --with-crypto=builtin \
 	CC=$CC CFLAGS="$CFLAGS -Os"
-make btrfs.box.static LDFLAGS="-static -Wl,--gc-sections -L$DEP_UTIL_LINUX/lib"
+make btrfs.box.static LDFLAGS="-static -Wl,--gc-sections -L$DEP_UTIL_LINUX/lib -L$DEP_ZLIB/lib"
 mkdir "$OUT/bin"
 cp btrfs.box.static "$OUT/bin/btrfs.box"
 ${CROSS}strip "$OUT/bin/btrfs.box"
