@@ -50,8 +50,8 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-	/* Our lines must not be dropped because there were ten before. */
-	{ "kernel/printk_devkmsg", "on" },
+	/* No line is dropped because there were ten before. */
+	{ "kernel/printk_devkmsg", "on\n" }, /* not without the newline */
 	/* And must be seen: the console is where a node says what it does. */
 	{ "kernel/printk", "7" },
 	{ "kernel/pid_max", "4194304" },

@@ -11,6 +11,7 @@
 #include "net.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,25 @@ static bool is_hardware(const struct rtnl_link *link)
 	return link->ethernet && access(path, F_OK) == 0;
 }
 
+__attribute__((noreturn)) static void client_exec(const char *const *argv)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	sigset_t none;
+
+	/* It tells of every packet; what matters, its script says. */
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	/* link_event() may send this before the client catches it. */
+	signal(SIGUSR1, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(argv[0], (char *const *)argv);
+	dup2(log_fd, STDERR_FILENO);
+	log_error(argv[0], "%s", strerror(errno));
+	_exit(127);
+}
+
 static void client_start(struct interface *i)
 {
 	char host[80];
@@ -93,13 +113,7 @@ static void client_start(struct interface *i)
 	snprintf(host, sizeof(host), "hostname:%s", config.name);
 	pid = fork();
 	if (pid == 0) {
-		sigset_t none;
-
-		sigemptyset(&none);
-		sigprocmask(SIG_SETMASK, &none, NULL);
-		execv(argv[0], (char *const *)argv);
-		log_error(argv[0], "%s", strerror(errno));
-		_exit(127);
+		client_exec(argv);
 	}
 	if (pid > 0)
 		i->client = pid;

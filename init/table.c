@@ -64,13 +64,15 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.name = "net",
 		.argv = { SELF, "net" },
 		.needs = NEEDS(ZOOID),
+		.flags = SVC_KMSG,
 		.oom_score_adj = -700,
 	},
 	[ROW_KEEP] = {
 		.name = "keep",
 		.argv = { SELF, "keep" },
 		.needs = NEEDS(DATA),
-		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_UNCOUNTED,
+		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG |
+			 SVC_UNCOUNTED,
 		.start_ms = 30000,
 	},
 #define CONSOLE(n) {						\
