@@ -386,6 +386,17 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit build/host/bin/init \
+	$(if $(shell command -v clang),fuzzers)
+run: image-$(ARCH)
+	@ARCH=$(ARCH) tests/system/run.py
+test: $(TESTED)
+	@tests/run
+test-all: $(TESTED)
+	@ZOOID_TEST_FULL=1 tests/run
+bench: $(ARCHES:%=image-%) dev
+	@tests/bench/run.py
+
 # ---- the rest of the dependencies ----
 
 -include $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),\
