@@ -337,7 +337,7 @@ static int unpack_entry(struct run *run, struct archive_entry *entry)
 	int r;
 
 	if (!path)
-		return fail(run, -EBADMSG, "a path that is not UTF-8");
+		return fail(run, -EBADMSG, "a path that is missing or not UTF-8");
 	if (++run->n_entries > UNPACK_ENTRIES_MAX)
 		return fail(run, -E2BIG, "more than %d entries",
 			    UNPACK_ENTRIES_MAX);
