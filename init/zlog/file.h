@@ -1,0 +1,49 @@
+/* The two files of one source: NAME.log, and NAME.log.1 which it becomes when
+ * it is full. Nothing is ever synced: what matters is durable elsewhere, and
+ * flash wears out. */
+#ifndef ZLOG_FILE_H
+#define ZLOG_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+enum {
+	FILE_SIZE_MAX = 512 * 1024, /* each of the two */
+	FILE_ENDED_MAX = 32, /* sources that ended and whose files are kept */
+	FILE_NAME_SIZE = 80,
+};
+
+struct file {
+	int fd; /* -1: not open */
+	size_t size;
+};
+
+/* Opens, and makes if it can, the directory of the files. Its descriptor, or
+ * -errno after one log line. */
+int file_dir_open(void);
+
+/* Appends; opens and rotates as needed. 0 or -errno (-ENOSPC ...), with the
+ * file left so that the same text can be tried again. */
+int file_append(struct file *f, int dir, const char *name, struct span text);
+
+void file_close(struct file *f);
+
+/* Reads the last `size` bytes, or fewer, of what was kept of `name`. Returns
+ * the bytes read; 0 when there is no file. */
+size_t file_tail(int dir, const char *name, char *buf, size_t size);
+
+/* Removes the oldest files of sources that are not live, but for the newest
+ * FILE_ENDED_MAX of them. */
+void file_prune(int dir, bool (*is_live)(const char *name));
+
+/* The name of the newest file of a container of application `app`, that is
+ * APP-number. False when there is none. */
+bool file_newest(int dir, const char *app, char name[FILE_NAME_SIZE]);
+
+/* Whether `name` is `app`, a dash and a number. */
+bool name_is_of_app(const char *name, const char *app);
+
+#endif

@@ -1,0 +1,113 @@
+#define _GNU_SOURCE
+#include "line.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static size_t part_add(struct line_part *part, struct span more)
+{
+	size_t room = sizeof(part->data) - part->size;
+	size_t n = more.size < room ? more.size : room;
+
+	memcpy(part->data + part->size, more.data, n);
+	part->size += n;
+	return n;
+}
+
+static void cut_front(struct span *s, size_t n)
+{
+	s->data += n;
+	s->size -= n;
+}
+
+/* The whole of part as a line; its bytes stay until part is added to. */
+static bool part_take(struct line_part *part, struct span *line)
+{
+	*line = (struct span){ part->data, part->size };
+	part->size = 0;
+	return true;
+}
+
+bool line_cut(struct line_part *part, struct span *input, struct span *line)
+{
+	const char *end;
+	size_t n;
+
+	if (input->size == 0)
+		return false;
+	end = memchr(input->data, '\n', input->size);
+	n = end ? (size_t)(end - input->data) : input->size;
+	if (end && part->size == 0 && n <= LINE_MAX_SIZE) {
+		*line = (struct span){ input->data, n };
+		cut_front(input, n + 1);
+		return true;
+	}
+	cut_front(input, part_add(part, (struct span){ input->data, n }));
+	if (end && input->data == end) {
+		cut_front(input, 1);
+		return part_take(part, line);
+	}
+	return part->size == sizeof(part->data) && part_take(part, line);
+}
+
+bool line_rest(struct line_part *part, struct span *line)
+{
+	return part->size > 0 && part_take(part, line);
+}
+
+enum log_level line_level(struct span *line, enum log_level otherwise)
+{
+	enum log_level level;
+
+	if (line->size < 3 || line->data[0] != '<' || line->data[1] < '0' ||
+	    line->data[1] > '7' || line->data[2] != '>')
+		return otherwise;
+	level = (enum log_level)(line->data[1] - '0');
+	cut_front(line, 3);
+	return level;
+}
+
+static const char *level_name(enum log_level level)
+{
+	if (level <= LOG_LEVEL_ERROR)
+		return "error";
+	if (level == LOG_LEVEL_WARNING)
+		return "warning";
+	return level == LOG_LEVEL_NOTICE ? "notice" : "info";
+}
+
+static size_t head_format(char out[LINE_TEXT_SIZE], uint64_t ms,
+			  enum log_level level)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+	int n;
+
+	gmtime_r(&seconds, &tm);
+	/* Four digits of year: the widths below bound it for the compiler. */
+	n = snprintf(out, LINE_HEAD_SIZE,
+		     "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s ",
+		     (tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100,
+		     tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100,
+		     tm.tm_sec % 100, (unsigned int)(ms % 1000),
+		     level_name(level));
+	return n < LINE_HEAD_SIZE ? (size_t)n : LINE_HEAD_SIZE - 1;
+}
+
+size_t line_format(char out[LINE_TEXT_SIZE], uint64_t ms, enum log_level level,
+		   struct span line)
+{
+	size_t n = head_format(out, ms, level);
+	size_t size = line.size < LINE_MAX_SIZE ? line.size : LINE_MAX_SIZE;
+
+	for (size_t i = 0; i < size; i++) {
+		unsigned char c = (unsigned char)line.data[i];
+
+		out[n++] = (c < ' ' && c != '\t') || c == 0x7f ? '?' : (char)c;
+	}
+	/* The end of a line that a program for DOS wrote. */
+	if (size && out[n - 1] == '?' && line.data[size - 1] == '\r')
+		n--;
+	out[n++] = '\n';
+	return n;
+}

@@ -1,0 +1,95 @@
+/* zlog: the output of services and containers, into bounded files.
+ *
+ * The pipes are init's, so that nothing is lost while zlog is replaced. What
+ * is read from them was written by any program at all: it is cut, stamped,
+ * bounded and kept, nothing else. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/confine.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/service.h"
+#include "output.h"
+#include "source.h"
+#include "tail.h"
+#include "zlog_filter.h"
+
+static struct loop loop;
+
+static void stop_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	loop_stop(&loop, 0);
+}
+
+static int usage(FILE *out)
+{
+	fputs("usage: zlog                            serve, as init starts "
+	      "it\n"
+	      "       zlog tail [-n LINES] [-f] NAME  the last lines of a "
+	      "service,\n"
+	      "                                       container or "
+	      "application\n"
+	      "       zlog --help\n", out);
+	return out == stdout ? 0 : 2;
+}
+
+static int confine_to(int dir)
+{
+	int error = confine_files(&dir, dir >= 0);
+
+	if (error < 0)
+		return error;
+	return confine(seccomp_filter,
+		       sizeof(seccomp_filter) / sizeof(seccomp_filter[0]));
+}
+
+static int serve(void)
+{
+	static const int stop[] = { SIGTERM, SIGINT, 0 };
+	static struct watch stop_watch = { .ready = stop_ready };
+	int listen_fd = service_open("zlog", 0600);
+	int signals = signal_fd(stop), error = loop_init(&loop);
+	struct source_setup setup = { .loop = &loop, .grown = tail_grown };
+
+	if (listen_fd < 0 || signals < 0 || error < 0) {
+		log_error("zlog.sock", "cannot serve: %s",
+			  strerror(listen_fd < 0 ? -listen_fd : -error));
+		return 1;
+	}
+	setup.dir = file_dir_open();
+	error = confine_to(setup.dir);
+	if (error == 0)
+		error = watch_add(&loop, &stop_watch, signals, EPOLLIN);
+	if (error == 0)
+		error = tail_init(&loop, listen_fd);
+	source_init(&setup);
+	if (error == 0)
+		error = output_init(&loop);
+	if (error < 0) {
+		log_error(NULL, "cannot start: %s", strerror(-error));
+		return 1;
+	}
+	service_ready(&loop);
+	error = loop_run(&loop);
+	source_flush();
+	return error != 0;
+}
+
+int main(int argc, char **argv)
+{
+	log_open("zlog");
+	if (argc == 1)
+		return serve();
+	if (!strcmp(argv[1], "tail"))
+		return tail_print(argc - 1, argv + 1);
+	if (argc == 2 && !strcmp(argv[1], "--help"))
+		return usage(stdout);
+	return usage(stderr);
+}

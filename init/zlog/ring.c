@@ -1,0 +1,60 @@
+#include "ring.h"
+
+static char at(const struct ring *r, uint64_t place)
+{
+	return r->data[place % RING_SIZE];
+}
+
+uint64_t ring_oldest(const struct ring *r)
+{
+	return r->end > RING_SIZE ? r->end - RING_SIZE : 0;
+}
+
+void ring_put(struct ring *r, struct span text)
+{
+	size_t start = r->end % RING_SIZE;
+	size_t first = RING_SIZE - start;
+
+	if (first > text.size)
+		first = text.size;
+	memcpy(r->data + start, text.data, first);
+	memcpy(r->data, text.data + first, text.size - first);
+	r->end += text.size;
+	if (r->written < ring_oldest(r)) {
+		r->lost += ring_oldest(r) - r->written;
+		r->written = ring_oldest(r);
+	}
+}
+
+struct span ring_at(const struct ring *r, uint64_t *place)
+{
+	size_t start, size;
+
+	if (*place < ring_oldest(r)) {
+		*place = ring_oldest(r);
+		while (*place < r->end && at(r, (*place)++) != '\n')
+			;
+	}
+	start = *place % RING_SIZE;
+	size = (size_t)(r->end - *place);
+	if (size > RING_SIZE - start)
+		size = RING_SIZE - start;
+	return (struct span){ r->data + start, size };
+}
+
+uint64_t ring_last_lines(const struct ring *r, unsigned int n)
+{
+	uint64_t place = r->end, oldest = ring_oldest(r);
+
+	while (place > oldest) {
+		if (at(r, place - 1) == '\n' && place != r->end && --n == 0)
+			return place;
+		if (n == 0)
+			return r->end;
+		place--;
+	}
+	/* The oldest line is whole only when nothing was overwritten. */
+	while (oldest && place < r->end && at(r, place++) != '\n')
+		;
+	return place;
+}

@@ -1,0 +1,37 @@
+/* The latest lines of one source, in memory.
+ *
+ * Places are counted from the first byte ever put in, so a place stays valid
+ * as a number when its byte is overwritten: [oldest, end) are still here. The
+ * file gets what lies between `written` and `end`; a reader keeps a place of
+ * its own. No I/O. */
+#ifndef ZLOG_RING_H
+#define ZLOG_RING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/span.h"
+
+enum { RING_SIZE = 64 * 1024 };
+
+struct ring {
+	uint64_t end;
+	uint64_t written; /* up to here the file has it */
+	uint64_t lost;	  /* bytes overwritten before they were written */
+	char data[RING_SIZE];
+};
+
+/* Appends at most RING_SIZE bytes. */
+void ring_put(struct ring *r, struct span text);
+
+uint64_t ring_oldest(const struct ring *r);
+
+/* The bytes from *place on, as far as they lie in one piece. *place moves up
+ * to the start of the oldest whole line when it fell behind. Empty at the
+ * end. */
+struct span ring_at(const struct ring *r, uint64_t *place);
+
+/* Where the last n lines begin. */
+uint64_t ring_last_lines(const struct ring *r, unsigned int n);
+
+#endif

@@ -1,0 +1,238 @@
+/* A client has a place in the ring of its source. Whenever its socket takes
+ * more, it gets what lies between the place and the end; when the ring has
+ * overtaken it, what is missing is told in a line. Nothing is queued here. */
+#define _GNU_SOURCE
+#include "tail.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/service.h"
+
+enum { CLIENT_MAX = 16, CHUNKS = 8 };
+
+struct client {
+	int fd;
+	bool follow, asked, ended;
+	struct watch watch;
+	struct source *source;
+	uint64_t place;
+};
+
+static struct loop *loop;
+static struct watch listen_watch;
+static struct client clients[CLIENT_MAX];
+
+static void client_close(struct client *c)
+{
+	watch_del(loop, &c->watch);
+	fd_close(&c->fd);
+	if (c->source)
+		c->source->tails--;
+	c->source = NULL;
+}
+
+static int reply_send(const struct client *c, struct zlog_reply *r)
+{
+	r->head = (struct ipc_head){ sizeof(*r), ZLOG_TAIL };
+	return ipc_send(c->fd, r, sizeof(*r), NULL, 0);
+}
+
+/* The next piece of text in *r; empty at the end. Returns the place after. */
+static uint64_t chunk_make(const struct client *c, struct zlog_reply *r)
+{
+	uint64_t oldest = ring_oldest(c->source->ring), place = c->place;
+	int used = 0;
+	struct span text;
+
+	if (place < oldest)
+		used = snprintf(r->text, sizeof(r->text),
+				"zlog: about %" PRIu64 " bytes missed here\n",
+				oldest - place);
+	text = ring_at(c->source->ring, &place);
+	if (text.size > sizeof(r->text) - (size_t)used)
+		text.size = sizeof(r->text) - (size_t)used;
+	memcpy(r->text + used, text.data, text.size);
+	r->size = (uint32_t)((size_t)used + text.size);
+	return place + text.size;
+}
+
+/* Sends what there is, a few pieces at most, and watches for what is left to
+ * do. */
+static void client_send(struct client *c)
+{
+	struct zlog_reply r = { .error = 0 };
+	int error = 0;
+
+	for (int i = 0; i < CHUNKS && !c->ended && error == 0; i++) {
+		uint64_t next = chunk_make(c, &r);
+
+		if (r.size == 0 && c->follow)
+			break;
+		error = reply_send(c, &r);
+		if (error < 0)
+			break;
+		c->place = next;
+		c->ended = r.size == 0;
+	}
+	if (error < 0 && error != -EAGAIN)
+		client_close(c);
+	else if (c->ended || c->place == c->source->ring->end)
+		watch_events(loop, &c->watch, EPOLLIN);
+	else
+		watch_events(loop, &c->watch, EPOLLIN | EPOLLOUT);
+}
+
+static void request_take(struct client *c, struct zlog_request *request)
+{
+	struct zlog_reply r = { .error = -ENOENT };
+
+	request->name[sizeof(request->name) - 1] = '\0';
+	c->source = id_valid(span_of(request->name))
+			    ? source_find(request->name) : NULL;
+	if (!c->source) {
+		reply_send(c, &r);
+		client_close(c);
+		return;
+	}
+	c->source->tails++;
+	c->follow = request->flags & ZLOG_FOLLOW;
+	c->place = ring_last_lines(c->source->ring, request->lines);
+	client_send(c);
+}
+
+static void client_ready(struct watch *w, uint32_t events)
+{
+	struct client *c = container_of(w, struct client, watch);
+	struct zlog_request request;
+	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
+
+	(void)events;
+	if (n == -EAGAIN) {
+		if (c->source)
+			client_send(c);
+	} else if (n != 1 || c->asked || request.head.verb != ZLOG_TAIL) {
+		client_close(c);
+	} else {
+		c->asked = true;
+		request_take(c, &request);
+	}
+}
+
+void tail_grown(struct source *s)
+{
+	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
+		if (c->source == s && !c->ended)
+			watch_events(loop, &c->watch, EPOLLIN | EPOLLOUT);
+	}
+}
+
+static bool may_read(uid_t uid)
+{
+	return uid == 0 || uid == UID_ZNODE || uid == geteuid();
+}
+
+static void listen_ready(struct watch *w, uint32_t events)
+{
+	uid_t uid;
+	pid_t pid;
+	int fd = ipc_accept(w->fd, &uid, &pid);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
+		if (c->fd >= 0 || !may_read(uid))
+			continue;
+		*c = (struct client){ .fd = fd, .watch.ready = client_ready };
+		if (watch_add(loop, &c->watch, fd, EPOLLIN) < 0)
+			fd_close(&c->fd);
+		return;
+	}
+	fd_close(&fd);
+}
+
+/* #syscalls: geteuid */
+
+int tail_init(struct loop *on, int listen_fd)
+{
+	loop = on;
+	for (int i = 0; i < CLIENT_MAX; i++)
+		clients[i] = (struct client){ .fd = -1, .watch.fd = -1 };
+	listen_watch.ready = listen_ready;
+	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
+}
+
+static bool arguments_take(int argc, char **argv, struct zlog_request *request)
+{
+	uint64_t lines;
+	int option;
+
+	while ((option = getopt(argc, argv, "n:f")) != -1) {
+		if (option == 'f') {
+			request->flags |= ZLOG_FOLLOW;
+		} else if (option == 'n' &&
+			   span_u64(span_of(optarg), 100000, &lines) == 0) {
+			request->lines = (uint32_t)lines;
+		} else {
+			return false;
+		}
+	}
+	return optind == argc - 1 &&
+	       span_copy(request->name, sizeof(request->name),
+			 span_of(argv[optind])) == 0;
+}
+
+/* 0 at the end, or -errno. */
+static int replies_print(int sock)
+{
+	static struct zlog_reply r;
+
+	for (;;) {
+		int n = ipc_recv(sock, &r, sizeof(r), NULL);
+
+		if (n < 0)
+			return n;
+		if (n == 0)
+			return -ECONNRESET;
+		if (r.error < 0 || r.size == 0)
+			return r.error;
+		if (r.size > sizeof(r.text))
+			return -EBADMSG;
+		if (fd_write(STDOUT_FILENO, r.text, r.size) < 0)
+			return 0; /* whoever read it went away */
+	}
+}
+
+int tail_print(int argc, char **argv)
+{
+	struct zlog_request request = {
+		.head = { sizeof(request), ZLOG_TAIL },
+		.lines = 20,
+	};
+	autoclose int sock = -1;
+	int error;
+
+	if (!arguments_take(argc, argv, &request)) {
+		fputs("usage: zlog tail [-n LINES] [-f] NAME\n", stderr);
+		return 2;
+	}
+	sock = ipc_connect("zlog");
+	error = sock < 0 ? sock : ipc_send(sock, &request, sizeof(request),
+					   NULL, 0);
+	if (error == 0)
+		error = replies_print(sock);
+	if (error == -ENOENT)
+		log_error(request.name, "no such service, container or "
+			  "application has a log");
+	else if (error < 0)
+		log_error("zlog.sock", "%s; is zlog running, and are you "
+			  "root?", strerror(-error));
+	return error < 0;
+}

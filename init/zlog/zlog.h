@@ -1,0 +1,37 @@
+/* The messages that zlog answers on /run/zooid/zlog.sock (seqpacket). */
+#ifndef ZLOG_ZLOG_H
+#define ZLOG_ZLOG_H
+
+#include <stdint.h>
+
+#include "base/ipc.h"
+
+enum { ZLOG_NAME_SIZE = 64, ZLOG_TEXT_SIZE = 4096 };
+
+enum zlog_verb {
+	/* The last `lines` lines of source `name` (a service, a container, or
+	 * an application: then the newest container NAME-number), in as many
+	 * replies as they need, the last of them with size 0. With ZLOG_FOLLOW
+	 * no last one: lines are sent as they come. Who falls behind misses
+	 * the oldest and is told so in the text.
+	 * -ENOENT: no such source. root, znode. */
+	ZLOG_TAIL = 1,
+};
+
+enum { ZLOG_FOLLOW = 1 };
+
+struct zlog_request {
+	struct ipc_head head; /* verb: enum zlog_verb */
+	uint32_t lines;
+	uint32_t flags;
+	char name[ZLOG_NAME_SIZE];
+};
+
+struct zlog_reply {
+	struct ipc_head head; /* verb: that of the request */
+	int32_t error;	      /* 0 or -errno, then nothing follows */
+	uint32_t size;	      /* of text */
+	char text[ZLOG_TEXT_SIZE];
+};
+
+#endif
