@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
@@ -24,7 +25,7 @@
 #include "client.h"
 #include "zrun/serve.h"
 
-enum { ANSWER_MS = 5000, LOG_TAIL = 16 << 10 };
+enum { ANSWER_MS = 5000 };
 
 /* The one line of a small file, or "" without it. */
 static void line_of(const char *dir_path, const char *name, char *line,
@@ -100,38 +101,24 @@ static void verb_ps(int argc, char **argv)
 	}
 }
 
-static void text_print(const char *text, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		putchar(c == '\n' || c == '\t' || (c >= ' ' && c != 0x7f) ? c
-									  : '?');
-	}
-}
-
+/* zlog has the latest lines in memory; its client prints them. */
 static void verb_log(int argc, char **argv)
 {
-	char path[256], *text = malloc(LOG_TAIL);
-	autoclose int fd = -1;
-	ssize_t n;
+	char *const tail[] = { "zlog", "tail", "-n", "40", argv[1], NULL };
+	pid_t pid;
 
-	if (argc != 2 || !id_valid(span_of(argv[1])) || !text) {
-		printf("usage: log NAME, a service or a container\n");
+	if (argc != 2 || !id_valid(span_of(argv[1]))) {
+		printf("usage: log NAME, a service, container or app\n");
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/logs/%s", path_data(), argv[1]);
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0) {
-		printf("%s: no log: %s\n", argv[1], strerror(errno));
-		return;
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		execv("/bin/zlog", tail);
+		_exit(127);
 	}
-	if (lseek(fd, -LOG_TAIL, SEEK_END) < 0)
-		lseek(fd, 0, SEEK_SET);
-	n = fd_read(fd, text, LOG_TAIL);
-	if (n > 0)
-		text_print(text, (size_t)n);
-	free(text);
+	if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+		printf("zlog: %s\n", strerror(errno));
 }
 
 static const char *address_text(const struct sockaddr *a, char *text,
