@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,46 +88,105 @@ int path_mkdirs(int dir, const char *path, mode_t mode)
 	return 0;
 }
 
-static int remove_children(int fd);
+/* A container can nest directories deeper than any stack or limit of open
+ * descriptors allows. So below a depth a directory is not entered but moved to
+ * the top of the tree, where the next round finds it. */
+struct removal {
+	int top;
+	unsigned n_moved;
+	bool again;
+};
 
-static int remove_entry(int dir, const char *name)
+enum { REMOVE_DEPTH = 32 };
+
+static int remove_children(struct removal *removal, int fd, unsigned depth);
+
+static int move_up(struct removal *removal, int dir, const char *name)
 {
-	autoclose int fd = -1;
-	int err;
+	char free_name[32];
 
+	removal->again = true;
+	for (;;) {
+		snprintf(free_name, sizeof(free_name), ".removed.%u",
+			 removal->n_moved++);
+		if (syscall(SYS_renameat2, dir, name, removal->top, free_name,
+			    RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+}
+
+/* What is left of an entry of `dir`: nothing (0), a directory (1), -errno. */
+static int remove_file(int dir, const char *name)
+{
 	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
 		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	fd = openat(dir, name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return errno == EISDIR || errno == EPERM ? 1 : -errno;
+}
+
+static int open_directory(int dir, const char *name)
+{
+	int fd = openat(dir, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int remove_entry(struct removal *removal, int dir, const char *name,
+			unsigned depth)
+{
+	autoclose int fd = -1;
+	int err = remove_file(dir, name);
+
+	if (err <= 0)
+		return err;
+	if (depth == REMOVE_DEPTH)
+		return move_up(removal, dir, name);
+	fd = open_directory(dir, name);
 	if (fd < 0)
-		return -errno;
-	err = remove_children(fd);
+		return fd;
+	err = remove_children(removal, fd, depth);
 	if (err < 0)
 		return err;
 	/* A mount point answers EBUSY: what is mounted there stays. */
 	return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
-/* Recursion is as deep as the tree; one descriptor a level is open, so a tree
- * deeper than RLIMIT_NOFILE ends with EMFILE rather than a full stack. */
-static int remove_children(int fd)
+static int remove_children(struct removal *removal, int fd, unsigned depth)
 {
-	int err = 0;
-	DIR *entries = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+	int err = 0, copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *e;
 
-	if (!entries)
-		return -errno;
+	if (!entries) {
+		err = -errno;
+		fd_close(&copy);
+		return err;
+	}
 	while (err == 0 && (e = readdir(entries)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
-			err = remove_entry(fd, e->d_name);
+			err = remove_entry(removal, fd, e->d_name, depth + 1);
 	closedir(entries);
 	return err;
 }
 
 int path_remove_tree(int dir, const char *name)
 {
-	return remove_entry(dir, name);
+	struct removal removal = { .top = -1 };
+	autoclose int top = -1;
+	int err = remove_file(dir, name);
+
+	if (err <= 0)
+		return err;
+	top = removal.top = open_directory(dir, name);
+	if (top < 0)
+		return top;
+	do {
+		removal.again = false;
+		err = remove_children(&removal, top, 0);
+	} while (err == 0 && removal.again);
+	if (err < 0)
+		return err;
+	return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }

@@ -149,6 +149,29 @@ static bool opens(int dir, const char *path, int want)
 	return err == want;
 }
 
+/* A directory "deep" of as many levels, each with a file and, in the way of
+ * what removal does, a second directory. */
+static int nest(int dir, int levels)
+{
+	autoclose int fd = fcntl(dir, F_DUPFD_CLOEXEC, 0);
+
+	for (int i = 0; i < levels; i++) {
+		const char *name = i ? "level" : "deep";
+		int next;
+
+		if (mkdirat(fd, name, 0700) < 0 ||
+		    mknodat(fd, i ? "file" : "deep.file", S_IFREG, 0) < 0 ||
+		    (i && mkdirat(fd, ".removed.0", 0700) < 0))
+			return -errno;
+		next = openat(fd, name, O_RDONLY | O_DIRECTORY);
+		if (next < 0)
+			return -errno;
+		fd_close(&fd);
+		fd = next;
+	}
+	return 0;
+}
+
 static void paths_test(int dir)
 {
 	ok(path_mkdirs(dir, "a/b/c", 0755) == 0 &&
@@ -167,6 +190,9 @@ static void paths_test(int dir)
 	ok(path_remove_tree(dir, "a") == 0, "absent tree is removed");
 	ok(path_remove_tree(dir, "abs") == 0 && access("/etc", F_OK) == 0,
 	   "a link is removed, not followed");
+	ok(nest(dir, 1100) == 0 && path_remove_tree(dir, "deep") == 0 &&
+		   faccessat(dir, "deep", F_OK, 0) < 0,
+	   "a tree deeper than descriptors reach is removed");
 }
 
 struct pair {
