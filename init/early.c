@@ -22,7 +22,6 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/loop.h"
 
 #define IMAGE "/root.erofs"
 #define ROOT "/root"
@@ -76,7 +75,7 @@ static int root_switch(void)
 	    mount("sysfs", ROOT "/sys", "sysfs",
 		  MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return -errno;
-	/* The mount keeps the image; its name and this program may go. */
+	/* The mount keeps the image, and we this program: no second exec. */
 	unlink(IMAGE);
 	unlink("/init");
 	if (chdir(ROOT) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 ||
@@ -87,14 +86,10 @@ static int root_switch(void)
 
 int early_boot(void)
 {
-	char since[40];
-	char *argv[] = { "/sbin/init", since, NULL };
-	char *envp[] = { "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "HOME=/",
-			 "TERM=linux", NULL };
 	int err;
 
-	snprintf(since, sizeof(since), "--root=%llu",
-		 (unsigned long long)clock_boot_ms());
+	if (access(IMAGE, F_OK) < 0)
+		return 0;
 	mkdir("/dev", 0755);
 	if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC,
 		  "mode=0755") < 0 && errno != EBUSY)
@@ -107,10 +102,5 @@ int early_boot(void)
 			dup2(fd, i);
 	}
 	err = image_mount();
-	if (err == 0)
-		err = root_switch();
-	if (err < 0)
-		return err;
-	execve(argv[0], argv, envp);
-	return -errno;
+	return err < 0 ? err : root_switch();
 }

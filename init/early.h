@@ -3,8 +3,8 @@
 #define INIT_EARLY_H
 
 /* Mounts /root.erofs as a true root (one that pivot_root can leave), frees the
- * initramfs and executes /sbin/init there with --root=MS, MS being the time
- * since the kernel started. Returns only on failure: -errno. */
+ * initramfs and goes on there. Without such a file the root is taken as it is
+ * (a container, a test). 0 or -errno. */
 int early_boot(void);
 
 #endif

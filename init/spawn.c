@@ -19,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -134,12 +135,8 @@ static void rights_drop(const struct spawn *s)
 	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), s->name, "no_new_privs");
 }
 
-/* A name that execve() does not find is reported where init's own lines go:
- * the service's output may well be the pipe that nobody reads yet. */
-__attribute__((noreturn)) static void exec_service(const struct spawn *s)
+static void fds_place(const struct spawn *s)
 {
-	static char service[64];
-	int log_fd = fd_high(STDERR_FILENO, s->name);
 	int fds[5] = {
 		fd_high(-1, s->name),
 		fd_high(s->output_fd, s->name),
@@ -150,12 +147,36 @@ __attribute__((noreturn)) static void exec_service(const struct spawn *s)
 
 	for (int i = 0; i < 5; i++)
 		must(dup2(fds[i], i), s->name, "dup2");
+}
+
+/* A name that execve() does not find is reported where init's own lines go:
+ * the service's output may well be the pipe that nobody reads yet. */
+__attribute__((noreturn)) static void exec_program(const struct spawn *s)
+{
+	static char service[64];
+	int log_fd = fd_high(STDERR_FILENO, s->name);
+
+	fds_place(s);
 	snprintf(service, sizeof(service), "ZOOID_SERVICE=%s", s->name);
 	env_service[0] = service;
 	execve(s->argv[0], (char *const *)s->argv, env);
 	dup2(log_fd, STDERR_FILENO);
 	must(-1, s->name, s->argv[0]);
 	_exit(EXIT_CANNOT_RUN);
+}
+
+/* No exec closes what init holds, the watchdog among it. */
+__attribute__((noreturn)) static void run_here(const struct spawn *s)
+{
+	int argc = 0;
+
+	fds_place(s);
+	must((int)syscall(SYS_close_range, 5, ~0u, 0), s->name, "close_range");
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_NAME, s->name);
+	while (s->argv[argc])
+		argc++;
+	exit(s->run(argc, (char **)s->argv));
 }
 
 static void cgroup_enter(const struct spawn *s)
@@ -182,7 +203,9 @@ pid_t spawn_start(const struct spawn *s)
 	data_limit_lift();
 	oom_score_set(s->oom_score_adj);
 	rights_drop(s);
-	exec_service(s);
+	if (s->run)
+		run_here(s);
+	exec_program(s);
 }
 
 pid_t spawn_call(int (*fn)(void *), void *arg)

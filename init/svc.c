@@ -231,6 +231,7 @@ static void svc_start(struct svc *s)
 	struct spawn spawn = {
 		.name = row->name,
 		.argv = row->argv,
+		.run = row->run,
 		.uid = geteuid() == 0 ? row->uid : geteuid(),
 		.listen_fd = s->socket,
 		.output_fd = s->output,
@@ -468,7 +469,7 @@ static int output_make(struct svc *s)
 /* An image under development may lack a program; the node runs without. */
 static void program_check(struct svc *s)
 {
-	if (access(s->row->argv[0], X_OK) == 0)
+	if (s->row->run || access(s->row->argv[0], X_OK) == 0)
 		return;
 	snprintf(s->reason, sizeof(s->reason), "%s: %s", s->row->argv[0],
 		 strerror(errno));

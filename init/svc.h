@@ -35,6 +35,7 @@ enum svc_flags {
 struct svc_row {
 	const char *name;
 	const char *argv[SVC_ARGS_MAX];
+	int (*run)(int argc, char **argv); /* part of init: no program */
 	uint32_t needs;	    /* bit i: row i must be ready or done first */
 	uint32_t flags;	    /* enum svc_flags */
 	uid_t uid;	    /* gid is the same number */

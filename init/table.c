@@ -2,22 +2,28 @@
 
 #include "base/service.h"
 #include "boot.h"
+#include "config.h"
+#include "console.h"
+#include "data.h"
+#include "keep.h"
+#include "net.h"
 
 #define NEEDS(row) (1u << ROW_##row)
-#define SELF "/sbin/init"
 
 /* The outer time-outs of the jobs are above the sum of those of their steps:
  * they only matter when a job itself is stuck in the kernel. */
 const struct svc_row table_rows[ROW_COUNT] = {
 	[ROW_ZOOID] = {
 		.name = "zooid",
-		.argv = { SELF, "mount-zooid" },
+		.argv = { "mount-zooid" },
+		.run = zooid_main,
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
 		.start_ms = 20000,
 	},
 	[ROW_DATA] = {
 		.name = "data",
-		.argv = { SELF, "mount-data" },
+		.argv = { "mount-data" },
+		.run = data_main,
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
 		.start_ms = 240000,
 		.gave_up = boot_data_in_memory,
@@ -62,14 +68,16 @@ const struct svc_row table_rows[ROW_COUNT] = {
 	},
 	[ROW_NET] = {
 		.name = "net",
-		.argv = { SELF, "net" },
+		.argv = { "net" },
+		.run = net_main,
 		.needs = NEEDS(ZOOID),
 		.flags = SVC_KMSG,
 		.oom_score_adj = -700,
 	},
 	[ROW_KEEP] = {
 		.name = "keep",
-		.argv = { SELF, "keep" },
+		.argv = { "keep" },
+		.run = keep_main,
 		.needs = NEEDS(DATA),
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG |
 			 SVC_UNCOUNTED,
@@ -77,7 +85,8 @@ const struct svc_row table_rows[ROW_COUNT] = {
 	},
 #define CONSOLE(n) {						\
 		.name = "console-" #n,				\
-		.argv = { SELF, "console", #n },		\
+		.argv = { "console", #n },			\
+		.run = console_main,				\
 		.needs = NEEDS(ZOOID),				\
 		.flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED,	\
 		.oom_score_adj = -500,				\
