@@ -61,6 +61,7 @@ struct runtime_rlimit {
 
 struct runtime_user {
 	uint32_t uid, gid;
+	const char *name; /* "username"; only zrun serve reads it (serve.h) */
 	struct maybe_u32 umask;
 	struct u32_list additional_gids;
 };

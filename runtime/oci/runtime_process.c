@@ -158,11 +158,10 @@ static int at_rlimits(struct json_read *in, const struct at *at, void *out)
 
 static int at_user(struct json_read *in, const struct at *at, void *out)
 {
-	/* "username" is for other platforms: ignored, as the specification
-	 * says. */
 	static const struct field fields[] = {
 		{ "uid", at_u32, offsetof(struct runtime_user, uid) },
 		{ "gid", at_u32, offsetof(struct runtime_user, gid) },
+		{ "username", at_text, offsetof(struct runtime_user, name) },
 		{ "umask", at_maybe_u32, offsetof(struct runtime_user, umask) },
 		{ "additionalGids", at_u32_list,
 		  offsetof(struct runtime_user, additional_gids) },

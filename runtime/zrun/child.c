@@ -158,7 +158,7 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_ROOT_OVERLAY:
 		return child_root_overlay(c, op->object);
 	case OP_MOUNT:
-		return child_mount(c, op->object);
+		return child_mount(c, op->object, op->fd);
 	case OP_DEVICE:
 		return child_device(c, op->object);
 	case OP_DEVICE_BIND:
@@ -187,6 +187,8 @@ static int run_op(struct child *c, const struct op *op)
 		return set_rlimit(c, op->object);
 	case OP_CWD:
 		return child_cwd(c, op->path);
+	case OP_USER_NAME:
+		return child_user_name(c, op->text);
 	case OP_USER:
 		return child_user(c);
 	case OP_CAPABILITIES:

@@ -12,6 +12,7 @@
 #ifndef ZRUN_CHILD_H
 #define ZRUN_CHILD_H
 
+#include "identity.h"
 #include "plan.h"
 
 enum child_what {
@@ -47,6 +48,8 @@ struct child {
 	int mask;      /* an empty read-only tmpfs, attached once */
 	int start_peer; /* `zrun start` that waits for execve */
 	int terminal;  /* slave side */
+	bool has_identity;
+	struct identity identity; /* in place of the config's user */
 	char program[4096];
 	char detail[108];
 };
@@ -63,7 +66,7 @@ int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
 int child_root_bind(struct child *c, const char *path);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
-int child_mount(struct child *c, const struct runtime_mount *m);
+int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
@@ -77,6 +80,7 @@ int child_terminal(struct child *c);
 int child_session(struct child *c);
 
 /* child_process.c */
+int child_user_name(struct child *c, const char *name);
 int child_user(struct child *c);
 int child_capabilities(struct child *c);
 int child_cwd(struct child *c, const char *path);

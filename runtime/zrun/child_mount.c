@@ -328,17 +328,28 @@ static int mount_dress(int mount, const struct runtime_mount *m)
 	return r;
 }
 
-static int mount_bound(struct child *c, const struct runtime_mount *m,
-		       bool *directory)
+/* The tree to bind: given by the parent (already detached), or cloned here. */
+static int bind_source(const struct runtime_mount *m, int fd)
 {
 	unsigned flags = OPEN_TREE_CLONE;
-	struct stat st;
 
+	if (fd >= 0) {
+		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+		return copy < 0 ? -errno : copy;
+	}
 	if (m->recursive)
 		flags |= AT_RECURSIVE;
 	if (m->source_nofollow)
 		flags |= AT_SYMLINK_NOFOLLOW;
-	int tree = kernel_open_tree(AT_FDCWD, m->source, flags);
+	return kernel_open_tree(AT_FDCWD, m->source, flags);
+}
+
+static int mount_bound(struct child *c, const struct runtime_mount *m,
+		       int source, bool *directory)
+{
+	struct stat st;
+	int tree = bind_source(m, source);
 
 	if (tree < 0)
 		return child_detail(c, tree, "source %.90s", m->source);
@@ -377,7 +388,7 @@ static int refuse_link(struct child *c, const struct runtime_mount *m)
 			    m->type);
 }
 
-int child_mount(struct child *c, const struct runtime_mount *m)
+int child_mount(struct child *c, const struct runtime_mount *m, int source)
 {
 	bool directory = true;
 
@@ -387,13 +398,12 @@ int child_mount(struct child *c, const struct runtime_mount *m)
 
 	if (r < 0)
 		return r;
-	autoclose int mount = m->bind ? mount_bound(c, m, &directory) :
+	autoclose int mount = m->bind ? mount_bound(c, m, source,
+							&directory) :
 					mount_new(c, m);
 
 	if (mount < 0)
 		return mount;
-	if (!m->bind && strcmp(m->type, "mqueue") == 0)
-		directory = true;
 	autoclose int onto = open_target(c, m->destination, directory);
 
 	if (onto < 0)

@@ -51,27 +51,48 @@ static int drop_bounding(uint64_t keep)
 	return 0;
 }
 
+int child_user_name(struct child *c, const char *name)
+{
+	const char *what = "";
+	int r = identity_resolve(name, &c->identity, &what);
+
+	if (r < 0)
+		return child_detail(c, r, "%.60s: %s", name, what);
+	c->has_identity = true;
+	return 0;
+}
+
+static int set_groups(const struct child *c, size_t n, const uint32_t *gids)
+{
+	if (setgroups(n, gids) == 0)
+		return 0;
+	/* In a user namespace made without privilege there are none to drop,
+	 * and none may be set. */
+	return errno == EPERM && c->new_user_namespace && n == 0 ? 0 : -errno;
+}
+
 int child_user(struct child *c)
 {
 	const struct runtime_user *user = &c->process->user;
+	const struct identity *found = c->has_identity ? &c->identity : NULL;
 	uint64_t bounding = c->process->capability[RUNTIME_CAP_BOUNDING];
+	uint32_t uid = found ? found->uid : user->uid;
+	uint32_t gid = found ? found->gid : user->gid;
 	int r = drop_bounding(bounding & c->grantable);
 
 	if (r < 0)
 		return child_detail(c, r, "capability bounding set");
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return -errno;
-	if (setgroups(user->additional_gids.n, user->additional_gids.item) < 0) {
-		/* In a user namespace made without privilege there are none to
-		 * drop, and none may be set. */
-		if (!(errno == EPERM && c->new_user_namespace &&
-		      user->additional_gids.n == 0))
-			return child_detail(c, -errno, "additionalGids");
-	}
-	if (setresgid(user->gid, user->gid, user->gid) < 0)
-		return child_detail(c, -errno, "gid %u", user->gid);
-	if (setresuid(user->uid, user->uid, user->uid) < 0)
-		return child_detail(c, -errno, "uid %u", user->uid);
+	r = found ? set_groups(c, found->n_groups, found->group) :
+		    set_groups(c, user->additional_gids.n,
+			       user->additional_gids.item);
+	if (r < 0)
+		return child_detail(c, r, "additionalGids");
+	if (setresgid(gid, gid, gid) < 0)
+		return child_detail(c, -errno, "gid %u", gid);
+	if (setresuid(uid, uid, uid) < 0)
+		return child_detail(c, -errno, "uid %u", uid);
 	umask(user->umask.set ? (mode_t)user->umask.value : 0022);
 	return 0;
 }

@@ -17,8 +17,6 @@
 #include "base/fd.h"
 #include "kernel.h"
 
-#define KEEP_MAX (16 + RUNTIME_NS_COUNT)
-
 void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config)
 {
@@ -50,37 +48,41 @@ uint64_t launch_grantable(bool new_user)
 	return all & ((uint64_t)data[1].permitted << 32 | data[0].permitted);
 }
 
+static void take_lower(int fd, unsigned least, int *lowest)
+{
+	if (fd >= (int)least && (*lowest < 0 || fd < *lowest))
+		*lowest = fd;
+}
+
+/* The lowest descriptor from `least` on that the child needs; -1. */
+static int next_kept(const struct launch *l, unsigned least)
+{
+	int lowest = -1;
+
+	for (int i = 0; i < 3; i++)
+		take_lower(l->child.stdio[i], least, &lowest);
+	take_lower(l->child.channel, least, &lowest);
+	take_lower(l->child.start_listener, least, &lowest);
+	take_lower(l->child.console_socket, least, &lowest);
+	take_lower(l->child.host_proc, least, &lowest);
+	for (size_t i = 0; i < l->plan.n; i++) {
+		if (l->plan.op[i].code == OP_JOIN ||
+		    l->plan.op[i].code == OP_MOUNT)
+			take_lower(l->plan.op[i].fd, least, &lowest);
+	}
+	return lowest;
+}
+
 /* Closes all that the child has no part in: in `zrun serve` that would be the
  * channels of other children, which must close when serve dies. */
 static void close_others(const struct launch *l)
 {
-	int keep[KEEP_MAX], n = 0;
-
-	for (int i = 0; i < 3; i++)
-		keep[n++] = l->child.stdio[i];
-	keep[n++] = l->child.channel;
-	keep[n++] = l->child.start_listener;
-	keep[n++] = l->child.console_socket;
-	keep[n++] = l->child.host_proc;
-	for (size_t i = 0; i < l->plan.n && n < KEEP_MAX; i++) {
-		if (l->plan.op[i].code == OP_JOIN)
-			keep[n++] = l->plan.op[i].fd;
-	}
 	unsigned next = 3 + l->child.preserve_fds;
 
-	for (;;) {
-		int lowest = -1;
-
-		for (int i = 0; i < n; i++) {
-			if (keep[i] >= (int)next &&
-			    (lowest < 0 || keep[i] < lowest))
-				lowest = keep[i];
-		}
-		if (lowest < 0)
-			break;
-		if ((unsigned)lowest > next)
-			kernel_close_range(next, (unsigned)lowest - 1, 0);
-		next = (unsigned)lowest + 1;
+	for (int kept; (kept = next_kept(l, next)) >= 0;
+	     next = (unsigned)kept + 1) {
+		if ((unsigned)kept > next)
+			kernel_close_range(next, (unsigned)kept - 1, 0);
 	}
 	kernel_close_range(next, ~0u, 0);
 }

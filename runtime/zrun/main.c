@@ -69,6 +69,8 @@ static const struct command commands[] = {
 	  command_spec, false },
 	{ "features", "", "print what this runtime can do as JSON", "",
 	  command_features, false },
+	{ "serve", "", "be the resident runtime of a node", "",
+	  command_serve, true },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

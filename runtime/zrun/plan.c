@@ -70,6 +70,7 @@ static const char *const op_names[] = {
 	[OP_SESSION] = "session",
 	[OP_RLIMIT] = "process.rlimits",
 	[OP_CWD] = "process.cwd",
+	[OP_USER_NAME] = "process.user.username",
 	[OP_USER] = "process.user",
 	[OP_CAPABILITIES] = "process.capabilities",
 	[OP_NO_NEW_PRIVILEGES] = "process.noNewPrivileges",
@@ -99,7 +100,7 @@ static void add(struct plan *plan, struct op op)
 
 static void add_code(struct plan *plan, enum op_code code)
 {
-	add(plan, (struct op){ .code = code, .index = -1 });
+	add(plan, (struct op){ .code = code, .index = -1, .fd = -1 });
 }
 
 static void add_number(struct plan *plan, enum op_code code, uint64_t number)
@@ -121,8 +122,8 @@ static void add_path(struct plan *plan, enum op_code code, int index,
 static void add_object(struct plan *plan, enum op_code code, int index,
 		       const char *path, const void *object)
 {
-	add(plan, (struct op){ .code = code, .index = index, .path = path,
-			       .object = object });
+	add(plan, (struct op){ .code = code, .index = index, .fd = -1,
+			       .path = path, .object = object });
 }
 
 static int plan_room(struct plan *plan, const struct runtime_config *config,
@@ -267,7 +268,11 @@ static int plan_mounts(struct plan *plan, struct runtime_config *config,
 				cgroup_mount_bind(m, setting->cgroup_path);
 			}
 		}
-		add_object(plan, OP_MOUNT, (int)i, m->destination, m);
+		add(plan, (struct op){
+				  .code = OP_MOUNT, .index = (int)i,
+				  .fd = setting->mount_fd ?
+						setting->mount_fd[i] : -1,
+				  .path = m->destination, .object = m });
 	}
 	return 0;
 }
@@ -327,6 +332,8 @@ static void plan_process(struct plan *plan,
 	for (size_t i = 0; i < process->n_rlimit; i++)
 		add_object(plan, OP_RLIMIT, (int)i, NULL, &process->rlimit[i]);
 	add_path(plan, OP_CWD, -1, process->cwd);
+	if (setting->user_name && process->user.name)
+		add_text(plan, OP_USER_NAME, process->user.name);
 	add_code(plan, OP_USER);
 	if (last) {
 		add_code(plan, OP_CAPABILITIES);

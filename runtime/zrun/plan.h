@@ -22,7 +22,7 @@ enum op_code {
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
 	OP_ROOT_BIND,	     /* path: of the root file system */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
-	OP_MOUNT,	     /* object: struct runtime_mount */
+	OP_MOUNT,	     /* object: struct runtime_mount; fd: source or -1 */
 	OP_DEVICE,	     /* object: struct runtime_device */
 	OP_DEVICE_BIND,	     /* the same from the host's, in a user namespace */
 	OP_SYMLINK,	     /* path in /dev, text: target */
@@ -38,6 +38,7 @@ enum op_code {
 	OP_SESSION,	     /* setsid, controlling terminal */
 	OP_RLIMIT,	     /* object: struct runtime_rlimit */
 	OP_CWD,		     /* path */
+	OP_USER_NAME,	     /* text: look it up in the root */
 	OP_USER,
 	OP_CAPABILITIES,
 	OP_NO_NEW_PRIVILEGES,
@@ -80,6 +81,9 @@ struct plan_setting {
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
 	bool seccomp;
+	bool user_name;	     /* process.user.username counts */
+	const int *mount_fd; /* for each mount: its source, opened by the parent;
+			      * -1: by its path. NULL: all -1 */
 };
 
 /* Makes the list for a container's first process. The list points into config

@@ -1,0 +1,123 @@
+/* The resident form, `zrun serve`: what its files share.
+ *
+ * Invariants:
+ * 1. A container has state.json with a pid only after init holds its pidfd,
+ *    and its program runs only after that was written. So whatever has no pid
+ *    when serve starts is half made, and is removed.
+ * 2. The loop never waits for a container, a disk full of files to delete or a
+ *    worker: such work is done in a child, watched by a descriptor.
+ * 3. A connection has at most one request in hand; its next one is read after
+ *    the reply. Who wants two things at once connects twice. */
+#ifndef ZRUN_RESIDENT_H
+#define ZRUN_RESIDENT_H
+
+#include "image/store.h"
+#include "launch.h"
+#include "serve.h"
+#include "state.h"
+
+#include "base/ipc.h"
+#include "base/loop.h"
+
+enum {
+	RESIDENT_CONTAINERS_MAX = 256,
+	RESIDENT_CLIENTS_MAX = 64,
+};
+
+struct resident;
+
+struct client {
+	struct watch watch;
+	int fd; /* -1: the row is free */
+	uid_t uid;
+	uint64_t serial; /* tells a row from its next user */
+	bool busy;	 /* a job answers later */
+};
+
+/* Who waits for the end of a job; the client may be gone by then. */
+struct asker {
+	struct client *client;
+	uint64_t serial;
+	uint32_t verb;
+};
+
+enum phase { PHASE_FREE, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED,
+	     PHASE_DELETING };
+
+struct resident_container {
+	enum phase phase;
+	char id[ZRUN_ID_SIZE];
+	pid_t pid;
+	int pidfd;
+	uint32_t address;
+	char digest[ZRUN_DIGEST_SIZE];
+	struct watch exit; /* pidfd */
+	struct start *start; /* while PHASE_STARTING */
+};
+
+/* A child that does slow work and reports once. */
+struct job {
+	struct watch report;
+	int fd; /* -1: the row is free */
+	struct asker asker;
+	struct resident_container *container; /* of a DELETE */
+};
+
+struct resident {
+	struct loop loop;
+	struct watch accept;
+	int listener;
+	int state;	/* directory of the states */
+	int containers; /* of the writable layers, /data/containers */
+	int volumes;	/* /data/volumes; -1 when there are none */
+	int own_netns;
+	bool is_btrfs;
+	struct store store;
+	struct cgroup cgroups; /* only root is used */
+	uint64_t serial;
+	struct client client[RESIDENT_CLIENTS_MAX];
+	struct resident_container container[RESIDENT_CONTAINERS_MAX];
+	struct job job[RESIDENT_CLIENTS_MAX];
+};
+
+extern struct resident resident;
+
+/* A request with what came along. */
+struct asked {
+	struct asker asker;
+	const struct zrun_request *request;
+	struct ipc_fds *fds;
+};
+
+/* Each answers at once, or keeps asked->asker and answers later; then it
+ * returns SERVE_LATER. Else 0 or -errno, text in reply. */
+enum { SERVE_LATER = 1 };
+int serve_start(const struct asked *asked, struct zrun_reply *reply);
+int serve_exec(const struct asked *asked, struct zrun_reply *reply,
+	       struct ipc_fds *fds);
+int serve_kill(const struct asked *asked, struct zrun_reply *reply);
+int serve_delete(const struct asked *asked, struct zrun_reply *reply);
+int serve_unpack(const struct asked *asked, struct zrun_reply *reply);
+int serve_forget(const struct asked *asked, struct zrun_reply *reply);
+int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
+		  struct ipc_fds *fds);
+int serve_list(const struct asked *asked, struct zrun_reply *reply);
+
+/* Sends the late answer and lets the client's next request be read. */
+void serve_answer(const struct asker *asker, struct zrun_reply *reply);
+
+/* resident_container.c */
+struct resident_container *container_find(const char *id);
+struct resident_container *container_new(const char *id);
+/* Watches the pidfd, which becomes the container's. */
+int container_watch(struct resident_container *c, int pidfd);
+void container_free(struct resident_container *c);
+/* Removes all that was made for an id: processes, cgroup, writable layer,
+ * state. Blocks; for workers and the start of serve. */
+int container_sweep(const char *id, char text[ZRUN_TEXT_SIZE]);
+/* Finds again what an earlier serve left. */
+void container_recover_all(void);
+/* Makes the directories of the writable layer. */
+int container_layer_make(const char *id);
+
+#endif

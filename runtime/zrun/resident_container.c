@@ -1,0 +1,241 @@
+/* The containers of zrun serve: the table, their directories, and what is
+ * found again after serve was killed. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "kernel.h"
+#include "resident.h"
+#include "store_link.h"
+
+struct resident_container *container_find(const char *id)
+{
+	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+		struct resident_container *c = &resident.container[i];
+
+		if (c->phase != PHASE_FREE && strcmp(c->id, id) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+struct resident_container *container_new(const char *id)
+{
+	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+		struct resident_container *c = &resident.container[i];
+
+		if (c->phase != PHASE_FREE)
+			continue;
+		memset(c, 0, sizeof(*c));
+		c->phase = PHASE_STARTING;
+		c->pidfd = c->exit.fd = -1;
+		text_copy(c->id, sizeof(c->id), id);
+		return c;
+	}
+	return NULL;
+}
+
+void container_free(struct resident_container *c)
+{
+	watch_del(&resident.loop, &c->exit);
+	fd_close(&c->pidfd);
+	c->phase = PHASE_FREE;
+}
+
+static void exit_ready(struct watch *w, uint32_t events)
+{
+	struct resident_container *c =
+		container_of(w, struct resident_container, exit);
+
+	(void)events;
+	watch_del(&resident.loop, w);
+	/* While it starts, its channel tells more. */
+	if (c->phase == PHASE_RUNNING)
+		c->phase = PHASE_ENDED;
+}
+
+int container_watch(struct resident_container *c, int pidfd)
+{
+	c->pidfd = pidfd;
+	c->exit.ready = exit_ready;
+	return watch_add(&resident.loop, &c->exit, pidfd, EPOLLIN);
+}
+
+static int subvolume_ioctl(unsigned long verb, const char *id)
+{
+	struct btrfs_ioctl_vol_args args = { 0 };
+
+	text_copy(args.name, sizeof(args.name), id);
+	return ioctl(resident.containers, verb, &args) < 0 ? -errno : 0;
+}
+
+int container_layer_make(const char *id)
+{
+	static const char *const parts[] = { "upper", "work", "root" };
+	int r = resident.is_btrfs ?
+			subvolume_ioctl(BTRFS_IOC_SUBVOL_CREATE, id) :
+			kernel_result(mkdirat(resident.containers, id, 0700));
+
+	if (r < 0)
+		return r;
+	autoclose int dir = openat(resident.containers, id, O_RDONLY |
+				   O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (mkdirat(dir, parts[i], 0755) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int layer_remove(const char *id)
+{
+	if (resident.is_btrfs &&
+	    subvolume_ioctl(BTRFS_IOC_SNAP_DESTROY, id) == 0)
+		return 0;
+	return path_remove_tree(resident.containers, id);
+}
+
+static int cgroup_sweep(const char *id)
+{
+	struct cgroup cg = CGROUP_NONE;
+	char path[100];
+
+	snprintf(path, sizeof(path), "zooid/%s", id);
+	cg.root = resident.cgroups.root;
+	int r = cgroup_open(&cg, path);
+
+	r = r == -ENOENT ? 0 : r < 0 ? r : cgroup_remove(&cg);
+	fd_close(&cg.dir);
+	return r;
+}
+
+int container_sweep(const char *id, char text[ZRUN_TEXT_SIZE])
+{
+	const char *what = "its cgroup";
+	int r = cgroup_sweep(id);
+
+	if (r == 0) {
+		what = "its writable layer";
+		r = layer_remove(id);
+	}
+	/* The state goes last: while anything is left, something says so. */
+	if (r == 0) {
+		what = "its state";
+		r = state_remove(resident.state, id);
+	}
+	if (r < 0)
+		snprintf(text, ZRUN_TEXT_SIZE, "container %s: remove %s: %s",
+			 id, what, strerror(-r));
+	return r;
+}
+
+/* Half made: nobody was told that it exists. */
+static void recover_half(const char *id)
+{
+	char text[ZRUN_TEXT_SIZE];
+
+	/* init may have its descriptors already. */
+	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
+
+	if (pidfd >= 0) {
+		struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+		kernel_pidfd_signal(pidfd, SIGKILL);
+		poll(&p, 1, 5000);
+	}
+	init_drop(INIT_KIND_PIDFD, id, 0);
+	init_drop(INIT_KIND_OUTPUT, id, 1);
+	init_drop(INIT_KIND_OUTPUT, id, 2);
+	if (container_sweep(id, text) < 0)
+		log_error(NULL, "%s", text);
+	else
+		log_notice(id, "removed a start that was cut short");
+}
+
+static void recover(const char *id)
+{
+	struct state state;
+	struct fault fault;
+
+	autoclose int dir = state_open(resident.state, id, &fault);
+
+	if (dir < 0 || state_read(dir, &state, &fault) < 0 || state.pid == 0) {
+		recover_half(id);
+		return;
+	}
+	struct resident_container *c = container_new(id);
+
+	if (!c) {
+		log_error(id, "the table of containers is full");
+		return;
+	}
+	c->pid = state.pid;
+	c->address = state.address;
+	text_copy(c->digest, sizeof(c->digest), state.digest);
+	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
+
+	if (pidfd < 0)
+		pidfd = state_pidfd(&state);
+	c->phase = PHASE_ENDED;
+	if (pidfd >= 0) {
+		c->phase = PHASE_RUNNING;
+		container_watch(c, fd_take(&pidfd));
+	}
+}
+
+static DIR *list_open(int dir)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!list && fd >= 0)
+		close(fd);
+	return list;
+}
+
+/* Writable layers whose state did not survive a reboot: their containers are
+ * gone, and so is what they wrote. */
+static void remove_strays(void)
+{
+	DIR *list = list_open(resident.containers);
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (e->d_name[0] == '.' || container_find(e->d_name))
+			continue;
+		int r = layer_remove(e->d_name);
+
+		if (r < 0)
+			log_error(e->d_name, "remove its writable layer: %s",
+				  strerror(-r));
+	}
+	if (list)
+		closedir(list);
+}
+
+void container_recover_all(void)
+{
+	DIR *list = list_open(resident.state);
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (state_id_valid(e->d_name) && e->d_name[0] != '.')
+			recover(e->d_name);
+	}
+	if (list)
+		closedir(list);
+	remove_strays();
+}
