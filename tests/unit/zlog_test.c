@@ -1,0 +1,178 @@
+/* zlog: lines cut and stamped, the ring of the latest ones. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap.h"
+#include "zlog/file.h"
+#include "zlog/line.h"
+#include "zlog/ring.h"
+
+static struct line_part part;
+
+/* Feeds `input` in pieces of `step` bytes; the lines come joined by '|'. */
+static const char *cut(const char *input, size_t step, bool end)
+{
+	static char out[1024];
+	size_t size = strlen(input), used = 0;
+	struct span line;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < size; i += step) {
+		struct span piece = { input + i,
+				      size - i < step ? size - i : step };
+
+		while (line_cut(&part, &piece, &line))
+			used += (size_t)snprintf(out + used,
+						 sizeof(out) - used, "%.*s|",
+						 (int)line.size, line.data);
+	}
+	if (end && line_rest(&part, &line))
+		snprintf(out + used, sizeof(out) - used, "%.*s$",
+			 (int)line.size, line.data);
+	return out;
+}
+
+static void test_cut(void)
+{
+	static const struct {
+		const char *input, *lines;
+	} cases[] = {
+		{ "", "" },
+		{ "a\n", "a|" },
+		{ "a\nbc\n\nd\n", "a|bc||d|" },
+		{ "a\nrest", "a|rest$" },
+		{ "\n\n", "||" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (size_t step = 1; step < 6; step++) {
+			const char *got = cut(cases[i].input, step, true);
+
+			ok(!strcmp(got, cases[i].lines), "case %zu in pieces "
+			   "of %zu: %s", i, step, got);
+		}
+	}
+}
+
+static void test_long_line(void)
+{
+	static char text[3 * LINE_MAX_SIZE];
+	struct span input = { text, sizeof(text) }, line;
+	size_t sizes[8] = { 0 }, n = 0;
+
+	memset(text, 'x', sizeof(text));
+	text[2 * LINE_MAX_SIZE + 9] = '\n';
+	while (n < 8 && line_cut(&part, &input, &line))
+		sizes[n++] = line.size;
+	ok(n == 3 && sizes[0] == LINE_MAX_SIZE && sizes[1] == LINE_MAX_SIZE &&
+		   sizes[2] == 9,
+	   "a long line in pieces");
+	ok(line_rest(&part, &line) && line.size == LINE_MAX_SIZE - 10 &&
+		   !line_rest(&part, &line),
+	   "the rest of it, once");
+}
+
+static void test_format(void)
+{
+	static const struct {
+		const char *line, *out;
+	} cases[] = {
+		{ "<4>znode: app web", "2026-11-23T05:08:03.007Z warning "
+				       "znode: app web\n" },
+		{ "<0>x", "2026-11-23T05:08:03.007Z error x\n" },
+		{ "<7>x", "2026-11-23T05:08:03.007Z info x\n" },
+		{ "<8>x", "2026-11-23T05:08:03.007Z info <8>x\n" },
+		{ "<3", "2026-11-23T05:08:03.007Z info <3\n" },
+		{ "", "2026-11-23T05:08:03.007Z info \n" },
+		{ "dos\r", "2026-11-23T05:08:03.007Z info dos\n" },
+		{ "a\033[31mb\tc\x7f\r.", "2026-11-23T05:08:03.007Z info "
+					  "a?[31mb\tc??.\n" },
+		{ "gr\xc3\xbc\xc3\x9f", "2026-11-23T05:08:03.007Z info "
+					"gr\xc3\xbc\xc3\x9f\n" },
+	};
+	char out[LINE_TEXT_SIZE + 1];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct span line = span_of(cases[i].line);
+		enum log_level level = line_level(&line, LOG_LEVEL_INFO);
+		/* date -u -d 2026-11-23T05:08:03 +%s */
+		size_t n = line_format(out, UINT64_C(1795410483007), level,
+				       line);
+
+		out[n] = '\0';
+		if (!ok(!strcmp(out, cases[i].out), "format %zu", i))
+			printf("# %s", out);
+	}
+}
+
+/* The text from `place` on. */
+static const char *rest_of(const struct ring *r, uint64_t place)
+{
+	static char out[RING_SIZE + 1];
+	size_t used = 0;
+	struct span s;
+
+	while ((s = ring_at(r, &place)).size) {
+		memcpy(out + used, s.data, s.size);
+		used += s.size;
+		place += s.size;
+	}
+	out[used] = '\0';
+	return out;
+}
+
+static void test_ring(void)
+{
+	struct ring *r = calloc(1, sizeof(*r));
+	char line[32];
+
+	ok(ring_last_lines(r, 3) == 0 && !*rest_of(r, 0), "empty ring");
+	ring_put(r, span_of("one\ntwo\nthree\n"));
+	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)), "two\nthree\n"),
+	   "the last two lines");
+	ok(!strcmp(rest_of(r, ring_last_lines(r, 9)), "one\ntwo\nthree\n"),
+	   "no more than there are");
+	ok(!*rest_of(r, ring_last_lines(r, 0)), "the last none");
+	r->written = r->end;
+	for (int i = 0; i < 10000; i++) {
+		snprintf(line, sizeof(line), "line %04d\n", i);
+		ring_put(r, span_of(line));
+	}
+	/* 14 bytes, then 10,000 lines of 10. */
+	ok(r->end == 100014 && ring_oldest(r) == 100014 - RING_SIZE,
+	   "places go on counting");
+	ok(r->written == ring_oldest(r) &&
+		   r->lost == 100014 - RING_SIZE - 14,
+	   "what was overwritten before it was written is counted");
+	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)),
+		   "line 9998\nline 9999\n"), "the last two after wrapping");
+	/* The oldest byte is in the middle of line 3446: (34478 - 14) / 10. */
+	ok(!strncmp(rest_of(r, 0), "line 3447\nline 3448\n", 20) &&
+		   !strncmp(rest_of(r, ring_last_lines(r, 20000)),
+			    "line 3447\nline 3448\n", 20),
+	   "whoever fell behind goes on with a whole line");
+	free(r);
+}
+
+static void test_names(void)
+{
+	ok(name_is_of_app("web-12", "web"), "container of an app");
+	ok(!name_is_of_app("web", "web") && !name_is_of_app("web-", "web") &&
+		   !name_is_of_app("web-a1", "web") &&
+		   !name_is_of_app("webs-1", "web"),
+	   "none of its containers");
+	ok(name_is_of_app("web-1-2", "web-1") && !name_is_of_app("web-1-2",
+								 "web"),
+	   "an app whose name ends in a number");
+}
+
+int main(void)
+{
+	test_cut();
+	test_long_line();
+	test_format();
+	test_ring();
+	test_names();
+	return tap_done();
+}
