@@ -18,6 +18,9 @@ host=; [ $FLAVOUR = host ] || host=--host=$HOST
 	CC=$CC CFLAGS="$CFLAGS -fPIE" \
 	CPPFLAGS="-I$DEP_ZLIB/include -I$DEP_ZSTD/include" \
 	LDFLAGS="-L$DEP_ZLIB/lib -L$DEP_ZSTD/lib"
+# Without them it would start gzip and zstd as programs.
+grep -q '^#define HAVE_ZLIB_H 1' config.h
+grep -q '^#define HAVE_ZSTD_H 1' config.h
 make libarchive.la
 make install-libLTLIBRARIES install-includeHEADERS DESTDIR="$OUT"
 rm -f "$OUT"/lib/*.la

@@ -12,6 +12,6 @@ cp -R "$SRC/." .
 CC=$CC AR=${CROSS}ar RANLIB=${CROSS}ranlib CFLAGS="$CFLAGS -fPIE" \
 	sh ./configure --static --prefix=/
 make libz.a
-make install-libs DESTDIR="$OUT" || make install DESTDIR="$OUT"
+make install DESTDIR="$OUT"
 rm -rf "$OUT/share"
 endef
