@@ -45,7 +45,7 @@ help:
 # ---- what must be installed ----
 
 DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
-	cpio patch libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
+	cpio patch tcl libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2
@@ -99,7 +99,8 @@ image_SRC := $(wildcard runtime/image/*.c runtime/image/*/*.c)
 zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
 node_SRC := $(wildcard runtime/node/*.c)
 net_SRC := $(wildcard runtime/net/*.c)
-MODULES := base init zlog oci image zrun node net
+hub_SRC := $(wildcard sync/hub/*.c)
+MODULES := base init zlog oci image zrun node net hub
 
 DIR_base := init/base
 DIR_init := init
@@ -109,6 +110,8 @@ DIR_image := runtime/image
 DIR_zrun := runtime/zrun
 DIR_node := runtime/node
 DIR_net := runtime/net
+DIR_wire := sync/wire
+DIR_hub := sync/hub
 
 # Whole layers.
 SEES_base := base
@@ -119,7 +122,8 @@ SEES_image := base oci image
 SEES_zrun := base oci image zrun
 SEES_node := base oci
 SEES_net := base oci
-SEES_test := base oci image zrun node net init zlog
+SEES_hub := base oci wire hub
+SEES_test := base oci image zrun node net init zlog wire hub
 # Messages.
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h
 SPEAKS_zlog := init/init.h
@@ -219,7 +223,9 @@ USES_runtime/oci/digest := mbedtls
 USES_runtime/image := yyjson libarchive zlib zstd
 USES_runtime/zrun := yyjson libseccomp
 USES_runtime/node := yyjson
+USES_sync/hub := yyjson sqlite3
 USES_tests := yyjson
+USES_tests/unit := sqlite3
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
 build/$1/obj/$2/%.o: $2/%.c build/include/ok \
@@ -266,6 +272,7 @@ LIBS_base := yyjson/libyyjson
 LIBS_oci := mbedtls/libmbedcrypto
 LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
 LIBS_zrun := libseccomp/libseccomp
+LIBS_hub := sqlite3/libsqlite3
 
 # $(call foreign,FLAVOUR,MODULES): their archives, in link order.
 foreign = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
@@ -356,6 +363,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # when another program has a function of the same name.
 TEST_MODULES := init zlog node net zrun image oci base
 TEST_LIBS := base oci image zrun
+MODULES_store_test := hub base
+MODULES_blob_test := hub oci base
 
 $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/unit,test)))
 $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/fuzz,test)))
@@ -363,11 +372,11 @@ $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/fuzz,test)))
 define test_rule # FLAVOUR DIRECTORY NAME LDFLAGS
 build/$1/$2/$3: build/$1/obj/tests/$2/$3.o \
 		$(foreach m,$(or $(MODULES_$3),$(TEST_MODULES)),build/$1/lib/lib$m.a) \
-		$(call foreign_ok,$1,$(TEST_LIBS))
+		$(call foreign_ok,$1,$(or $(MODULES_$3),$(TEST_LIBS)))
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $4 -o $$@ $$(filter %.o,$$^) \
 		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
-		$(call foreign,$1,$(TEST_LIBS))
+		$(call foreign,$1,$(or $(MODULES_$3),$(TEST_LIBS)))
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_rule,host,unit,$t)))
 $(foreach t,$(FUZZERS),$(eval $(call test_rule,fuzz,fuzz,$t,-fsanitize=fuzzer)))
