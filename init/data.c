@@ -42,11 +42,11 @@
 #include "gpt.h"
 #include "job.h"
 #include "mounted.h"
+#include "super.h"
 
 #define PART_ZOOID "ZOOID"
 #define PART_DATA "ZOOID-DATA"
 #define MKFS "/sbin/mkfs.btrfs"
-#define BTRFS "/sbin/btrfs"
 #define MIB (UINT64_C(1) << 20)
 
 /* The second superblock lies at 64 MiB and must fit. */
@@ -253,15 +253,16 @@ static int step_mount(void *arg)
 				    MOUNT_ATTR_NODEV);
 }
 
-static int superblock_recover(const struct data *d)
+static int step_recover(void *arg)
 {
-	char device[80];
-	const char *argv[] = { BTRFS, "rescue", "super-recover", "-y", device,
-			       NULL };
+	const struct data *d = arg;
+	autoclose int fd = disk_open(d->part.name, O_RDWR);
+	int n = fd < 0 ? fd : super_recover(fd);
 
-	device_path(d, device, sizeof(device));
-	log_warning(device, "does not mount; trying the other superblocks");
-	return job_exec(argv, 60000);
+	if (n == 1)
+		log_warning(d->part.name, "first superblock was torn; made "
+			    "anew from its copy");
+	return n < 0 ? n : 0;
 }
 
 static int dirs_make(void)
@@ -321,9 +322,15 @@ static int mount_or_recover(struct data *d)
 {
 	int err = job_step("mount of /data", step_mount, d, 30000);
 
-	if (err == 0 || err == -ETIMEDOUT || superblock_recover(d) < 0)
+	if (err == 0 || err == -ETIMEDOUT)
 		return err;
-	return job_step("mount of /data", step_mount, d, 30000);
+	job_step("superblock of /data", step_recover, d, 10000);
+	err = job_step("mount of /data", step_mount, d, 30000);
+	if (err < 0)
+		log_error(d->part.name, "does not mount (%s) and is left as it "
+			  "is: see `btrfs check`, or delete the partition to "
+			  "start anew", strerror(-err));
+	return err;
 }
 
 /* 0 with /data mounted and filled; or -errno and nothing mounted. */
