@@ -37,7 +37,10 @@
 #include "table.h"
 #include "watchdog.h"
 
+enum { KEEP_MS = 24 * 3600 * 1000 }; /* flash wears out */
+
 static struct loop loop;
+static struct timer keep_again;
 static uint64_t started_ms;
 static int console = -1;
 
@@ -64,6 +67,12 @@ static void output_open(void)
 	/* Non-blocking: a terminal that is stopped must not stop us. */
 	console = open("/dev/console",
 		       O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+}
+
+static void keep_again_fire(struct timer *t)
+{
+	svc_again(ROW_KEEP);
+	timer_set(&loop, t, KEEP_MS);
 }
 
 static void node_ready(void)
@@ -205,6 +214,8 @@ void node_run(uint64_t since_ms)
 	faults_catch();
 	memory_seal();
 	/* From here on dying is forbidden. */
+	keep_again.fire = keep_again_fire;
+	timer_set(&loop, &keep_again, KEEP_MS);
 	svc_begin();
 	for (;;)
 		loop_forever();

@@ -84,7 +84,9 @@ static const struct svc_move moves[S(STATE_COUNT)][SVC_EVENT_COUNT] = {
 		[SVC_FAILED] = { S(DONE), SVC_SETTLE },
 		[SVC_TIME_UP] = { S(STOPPING), SVC_KILL },
 	},
-	[S(DONE)] = { { 0 } },
+	[S(DONE)] = {
+		[SVC_AGAIN] = { S(WAITING), SVC_RECHECK },
+	},
 };
 
 static void step(struct svc *s, enum svc_event event);
@@ -504,6 +506,12 @@ int svc_init(const struct svc_setup *given)
 void svc_begin(void)
 {
 	others_look();
+}
+
+void svc_again(int row)
+{
+	if (!ending && table[row].starts > 0)
+		step(&table[row], SVC_AGAIN);
 }
 
 bool svc_stop_first(void)

@@ -56,6 +56,7 @@ enum svc_event {
 	SVC_FAILED,  /* a SVC_GIVE_UP row that did not end well */
 	SVC_TIME_UP, /* no ping; back-off over; grace over */
 	SVC_STOP,
+	SVC_AGAIN, /* a job that was done */
 	SVC_EVENT_COUNT,
 };
 
@@ -95,6 +96,9 @@ struct svc_setup {
 int svc_init(const struct svc_setup *setup);
 /* Starts what needs nothing. */
 void svc_begin(void);
+
+/* Does a job that is done once more. */
+void svc_again(int row);
 
 /* A child ended. False when it is none of ours. */
 bool svc_reaped(pid_t pid, int32_t code, int32_t status);

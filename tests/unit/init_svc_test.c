@@ -45,6 +45,7 @@ static const struct {
 	{ S(STOPPING), SVC_ENDED, S(BACKOFF), SVC_DELAY },
 	{ S(STOPPING), SVC_FAILED, S(DONE), SVC_SETTLE },
 	{ S(STOPPING), SVC_TIME_UP, S(STOPPING), SVC_KILL },
+	{ S(DONE), SVC_AGAIN, S(WAITING), SVC_RECHECK },
 };
 
 static void transitions_test(void)
@@ -154,6 +155,9 @@ static void life_test(void)
 		   !strcmp(look("hangs").reason, "not done in time"),
 	   "one that hangs is given up");
 	ok(n_gave_up == 2, "and both are told");
+	svc_again(JOB);
+	ok(starts_reach("job", 2, 5000) && reaches("job", S(DONE), 5000),
+	   "a job can be done again");
 	ok(reaches("user", S(READY), 5000) && all_settled,
 	   "all is ready then");
 	pid = (pid_t)look("daemon").pid;
