@@ -1,7 +1,8 @@
 /* The steps, each entered once and left by its event or its time-out:
  *
  *	FIRST       znode is down, so nobody starts containers again
- *	CONTAINERS  SIGTERM to each; the last one ended, or cgroup.kill
+ *	CONTAINERS  SIGTERM to each (SIGKILL to those that cannot hear it); the
+ *		    last one ended, or cgroup.kill
  *	SERVICES    in reverse order of need, zlog among the last
  *	DISKS       a child syncs and unmounts
  *	FINISH      reboot(2)
@@ -12,7 +13,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -56,14 +59,37 @@ static struct watch signals, buttons[BUTTONS_MAX];
 
 static void enter(enum power_step next);
 
-static void process_term(struct store_entry *e)
+/* The kernel keeps a signal from the first process of a pid namespace unless
+ * it has a handler, and most programs have none for SIGTERM. */
+static bool catches_term(uint32_t pid)
 {
-	syscall(SYS_pidfd_send_signal, e->fd, SIGTERM, NULL, 0);
+	char path[32], text[2048];
+	const char *caught;
+	ssize_t n;
+	autoclose int fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : fd_read(fd, text, sizeof(text) - 1);
+	if (n < 0)
+		return true;
+	text[n] = '\0';
+	caught = strstr(text, "\nSigCgt:");
+	return !caught || strtoull(caught + sizeof("\nSigCgt:") - 1, NULL, 16) &
+				  1u << (SIGTERM - 1);
 }
 
 static void process_kill(struct store_entry *e)
 {
 	syscall(SYS_pidfd_send_signal, e->fd, SIGKILL, NULL, 0);
+}
+
+static void process_term(struct store_entry *e)
+{
+	if (catches_term(e->pid))
+		syscall(SYS_pidfd_send_signal, e->fd, SIGTERM, NULL, 0);
+	else
+		process_kill(e);
 }
 
 static void containers_kill(void)
