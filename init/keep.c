@@ -26,8 +26,9 @@
 
 enum { SEED_SIZE = 64 };
 
+/* As struct rand_pool_info of random(4), whose bytes have no length. */
 struct seed {
-	struct rand_pool_info head;
+	int entropy_bits, size_bytes;
 	unsigned char bytes[SEED_SIZE];
 };
 
@@ -51,8 +52,7 @@ static int seed_new(int dir)
 
 static int seed_renew(int dir)
 {
-	struct seed seed = { .head = { .entropy_count = SEED_SIZE * 8,
-				       .buf_size = SEED_SIZE } };
+	struct seed seed = { SEED_SIZE * 8, SEED_SIZE, { 0 } };
 	autofree char *old = NULL;
 	size_t size;
 	autoclose int random = open("/dev/urandom", O_RDWR | O_CLOEXEC);
