@@ -99,8 +99,11 @@ image_SRC := $(wildcard runtime/image/*.c runtime/image/*/*.c)
 zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
 node_SRC := $(wildcard runtime/node/*.c)
 net_SRC := $(wildcard runtime/net/*.c)
+wire_SRC := $(wildcard sync/wire/*.c)
 hub_SRC := $(wildcard sync/hub/*.c)
-MODULES := base init zlog oci image zrun node net hub
+agent_SRC := $(wildcard sync/agent/*.c)
+ctl_SRC := $(wildcard sync/ctl/*.c)
+MODULES := base init zlog oci image zrun node net wire hub agent ctl
 
 DIR_base := init/base
 DIR_init := init
@@ -112,6 +115,8 @@ DIR_node := runtime/node
 DIR_net := runtime/net
 DIR_wire := sync/wire
 DIR_hub := sync/hub
+DIR_agent := sync/agent
+DIR_ctl := sync/ctl
 
 # Whole layers.
 SEES_base := base
@@ -122,14 +127,18 @@ SEES_image := base oci image
 SEES_zrun := base oci image zrun
 SEES_node := base oci
 SEES_net := base oci
+SEES_wire := base oci
 SEES_hub := base oci wire hub
-SEES_test := base oci image zrun node net init zlog wire hub
+SEES_agent := base oci wire
+SEES_ctl := base oci wire
+SEES_test := base oci image zrun node net init zlog wire hub agent ctl
 # Messages.
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h
 SPEAKS_zlog := init/init.h
 SPEAKS_zrun := init/init.h
 SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
+SPEAKS_agent := init/init.h runtime/node/znode.h
 
 build/include/ok: Makefile
 	$(Q)rm -rf build/include
@@ -223,7 +232,10 @@ USES_runtime/oci/digest := mbedtls
 USES_runtime/image := yyjson libarchive zlib zstd
 USES_runtime/zrun := yyjson libseccomp
 USES_runtime/node := yyjson
+USES_sync/wire := mbedtls nghttp2 http-parser
 USES_sync/hub := yyjson sqlite3
+USES_sync/agent := yyjson
+USES_sync/ctl := yyjson
 USES_tests := yyjson
 USES_tests/unit := sqlite3
 
@@ -257,21 +269,28 @@ $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m)
 
 # ---- programs ----
 
-PROGRAMS := init zlog zrun znode znet
+PROGRAMS := init zlog zrun znode znet zhub zagent zctl
 MODULE_init := init
 MODULE_zlog := zlog
 MODULE_zrun := zrun
 MODULE_znode := node
 MODULE_znet := net
+MODULE_zhub := hub
+MODULE_zagent := agent
+MODULE_zctl := ctl
 NEEDS_init := base
 NEEDS_zlog := base
 NEEDS_zrun := image oci base
 NEEDS_znode := oci base
 NEEDS_znet := base
+NEEDS_zhub := wire oci base
+NEEDS_zagent := wire oci base
+NEEDS_zctl := wire oci base
 LIBS_base := yyjson/libyyjson
-LIBS_oci := mbedtls/libmbedcrypto
+LIBS_oci := mbedtls/libmbedx509 mbedtls/libmbedcrypto
 LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
 LIBS_zrun := libseccomp/libseccomp
+LIBS_wire := mbedtls/libmbedtls nghttp2/libnghttp2 http-parser/libhttp_parser
 LIBS_hub := sqlite3/libsqlite3
 
 # $(call foreign,FLAVOUR,MODULES): their archives, in link order.
@@ -363,6 +382,8 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # when another program has a function of the same name.
 TEST_MODULES := init zlog node net zrun image oci base
 TEST_LIBS := base oci image zrun
+$(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
+	$(eval MODULES_$t := wire oci base))
 MODULES_store_test := hub base
 MODULES_blob_test := hub oci base
 
