@@ -80,7 +80,28 @@ int chain_check(const struct chain *chain, const struct chain_trust *trust,
 int chain_verify(const struct chain *chain, const struct span *parts, size_t n,
 		 struct span signature);
 
-/* For sync/wire alone, which links the same library. */
-struct mbedtls_x509_crt *chain_crt(struct chain *chain);
+/* ---- for sync/wire alone, which links the same library ---- */
+
+struct mbedtls_x509_crt;
+struct mbedtls_x509_crt_profile;
+
+/* One walk down a chain, from its top to its leaf, as the library's
+ * verification calls chain_step() (its f_vrfy) for each certificate. */
+struct chain_walk {
+	const uint8_t *pin; /* of a root that nobody else vouches for */
+	int64_t now;
+	uint8_t use;
+	/* Found on the way. */
+	bool expired, rejected;
+	char constraint[CHAIN_URI_SIZE]; /* URI of the CA above */
+	struct chain_facts leaf;
+	char why[CHAIN_ERROR_SIZE];
+};
+
+int chain_step(void *walk, struct mbedtls_x509_crt *crt, int depth,
+	       uint32_t *flags);
+/* P-256 and SHA-256, nothing else. */
+extern const struct mbedtls_x509_crt_profile chain_profile;
+struct mbedtls_x509_crt *chain_crt(const struct chain *chain);
 
 #endif
