@@ -14,8 +14,6 @@
 #define PATH_DEFAULT \
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-enum { PIDS_DEFAULT = 4096 };
-
 /* What other engines give by default. */
 static const char *const capabilities[] = {
 	"CAP_CHOWN",		"CAP_DAC_OVERRIDE", "CAP_FOWNER",
@@ -166,13 +164,12 @@ static void add_mounts(doc d, val root)
 	}
 }
 
-static void add_resources(doc d, val linux_object, const struct node_app *app)
+/* The limit of processes is zrun's to set where none is asked for. */
+static void add_resources(doc d, val parent, const struct node_app *app)
 {
-	val resources = yyjson_mut_obj_add_obj(d, linux_object, "resources");
-	val pids = yyjson_mut_obj_add_obj(d, resources, "pids");
+	val resources = yyjson_mut_obj_add_obj(d, parent, "resources");
 	val memory;
 
-	yyjson_mut_obj_add_uint(d, pids, "limit", PIDS_DEFAULT);
 	if (!app->memory_bytes)
 		return;
 	memory = yyjson_mut_obj_add_obj(d, resources, "memory");

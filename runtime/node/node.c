@@ -19,7 +19,7 @@ static void (*on_ready)(void);
 
 static int parse(char *text, size_t size)
 {
-	size_t scratch_size = 16 * size + 4096;
+	size_t scratch_size = NODE_SCRATCH_SIZE(size);
 	autofree void *scratch = malloc(scratch_size);
 	char error[NODE_ERROR_SIZE];
 	int r;
