@@ -134,7 +134,7 @@ int runtime_config_parse(struct runtime_config *config, const void *text,
 	struct at top;
 
 	memset(config, 0, sizeof(*config));
-	int r = json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
+	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
 
 	if (r < 0)
 		return r;
@@ -157,7 +157,7 @@ int runtime_process_parse(struct runtime_config *config, const void *text,
 	struct at top;
 
 	memset(config, 0, sizeof(*config));
-	int r = json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
+	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
 
 	if (r < 0)
 		return r;

@@ -55,7 +55,7 @@ static unsigned line_of(const char *text, size_t pos)
 	return line;
 }
 
-int json_open(struct json_read *in, const void *text, size_t size,
+int runtime_json_open(struct json_read *in, const void *text, size_t size,
 	      size_t max_bytes, struct at *top)
 {
 	yyjson_read_flag flags = YYJSON_READ_INSITU;

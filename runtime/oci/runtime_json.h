@@ -85,7 +85,7 @@ struct field {
 /* Parses size bytes of text and sets *top. On success the caller owns
  * in->arena (arena_free). -EINVAL with a line in `error`, -EFBIG above
  * max_bytes, -ENOMEM; nothing is left to free then. */
-int json_open(struct json_read *in, const void *text, size_t size,
+int runtime_json_open(struct json_read *in, const void *text, size_t size,
 	      size_t max_bytes, struct at *top);
 /* Zeroed memory, aligned for any type; NULL when the arena is used up, which
  * only a document made for that purpose achieves. */

@@ -70,6 +70,20 @@ int cgroup_find(struct cgroup *cg, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, "no cgroup v2 tree") : 0;
 }
 
+bool cgroup_has_controllers(const struct cgroup *cg)
+{
+	char text[256];
+
+	autoclose int fd = openat(cg->root, "cgroup.controllers",
+				  O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? fd : fd_read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return false;
+	text[n] = '\0';
+	return strstr(text, "memory") && strstr(text, "pids");
+}
+
 static int write_file(int dir, const char *name, const char *text)
 {
 	autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "cgroup.h"
 
 struct limit {
@@ -31,6 +32,12 @@ static int put(const struct limit *to, const char *file, const char *path,
 		return fault_set(to->fault, -E2BIG, "linux.resources.%s", path);
 	autoclose int fd = openat(to->cg->dir, file, O_WRONLY | O_CLOEXEC);
 
+	if (fd < 0 && errno == ENOENT && to->cg->skip_absent) {
+		log_warning(to->cg->path, "linux.resources.%s is not carried "
+			    "out: this host's cgroup v2 tree has no %s", path,
+			    file);
+		return 0;
+	}
 	if (fd < 0 && errno == ENOENT)
 		return fault_set(to->fault, 0, "linux.resources.%s: the cgroup "
 				 "v2 tree has no %s here (is its controller "

@@ -168,8 +168,10 @@ one_list:
 
 static int overlay_configure(int fs, const struct overlay *overlay)
 {
-	int r = overlay_layers(fs, overlay);
+	int r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay");
 
+	if (r == 0)
+		r = overlay_layers(fs, overlay);
 	if (r == 0)
 		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir",
 				    overlay->upper);

@@ -218,6 +218,8 @@ static int open_all(void)
 	r = cgroup_find(&resident.cgroups, &fault);
 	if (r < 0)
 		log_error(NULL, "%s", fault.text);
+	/* Never on a node; on an ordinary host serve can still be tried. */
+	resident.cgroups.skip_absent = !cgroup_has_controllers(&resident.cgroups);
 	return r;
 }
 

@@ -295,6 +295,8 @@ int policy_complete(struct runtime_config *config)
 			   N_OF(readonly_always));
 	if (!pids->set || pids->value <= 0)
 		*pids = (struct maybe_i64){ true, PIDS_DEFAULT };
+	/* serve's own, far below 0, would be inherited. */
+	config->process.oom_score_adj.set = true;
 	for (size_t i = 0; i < config->n_mount; i++) {
 		struct runtime_mount *m = &config->mount[i];
 

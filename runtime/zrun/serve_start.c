@@ -148,6 +148,7 @@ static int make_cgroup(struct start *s)
 	s->cgroup.root = fcntl(resident.cgroups.root, F_DUPFD_CLOEXEC, 3);
 	if (s->cgroup.root < 0)
 		return fault_set(&s->fault, -errno, "cgroup");
+	s->cgroup.skip_absent = resident.cgroups.skip_absent;
 	r = cgroup_make(&s->cgroup, s->state.cgroup, &s->fault);
 	if (r == 0)
 		r = cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
