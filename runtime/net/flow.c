@@ -143,20 +143,22 @@ static struct flow *flow_take(void)
 
 /* The end */
 
-static void side_close(struct flow *f, int s)
+/* With a lingering time of 0, closing sends a reset. Sockets have that from
+ * the start, so that peers learn that something broke when this program is
+ * killed; the end of a stream would make half an answer look like a whole. */
+static void side_reset(struct flow *f, int s)
 {
 	watch_del(loop, &f->watch[s]);
 	fd_close(&f->fd[s]);
 }
 
-/* Closing with a lingering time of 0 sends a reset. */
-static void side_reset(struct flow *f, int s)
+/* Both streams have ended well: what was sent is still delivered. */
+static void side_end(struct flow *f, int s)
 {
-	const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+	const struct linger none = { 0 };
 
-	if (f->fd[s] >= 0)
-		setsockopt(f->fd[s], SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	side_close(f, s);
+	setsockopt(f->fd[s], SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	side_reset(f, s);
 }
 
 static void half_pipe_put(struct half *h)
@@ -333,7 +335,7 @@ static int side_watch(struct flow *f, int s)
 {
 	uint32_t events = side_interest(f, s);
 
-	if (f->fd[s] < 0 || (f->watch[s].fd < 0 && !events))
+	if (f->watch[s].fd < 0 && !events)
 		return 0;
 	if (f->watch[s].fd < 0)
 		return watch_add(loop, &f->watch[s], f->fd[s], events);
@@ -344,8 +346,10 @@ static int side_watch(struct flow *f, int s)
 static void flow_settle(struct flow *f)
 {
 	for (int s = 0; s < SIDES; s++) {
+		if (f->fd[s] < 0)
+			continue;
 		if (f->half[s].eof && f->half[!s].shut)
-			side_close(f, s);
+			side_end(f, s);
 		else if (side_watch(f, s) < 0)
 			flow_reset(f);
 		if (f->state == FLOW_FREE)
@@ -478,7 +482,7 @@ static void flow_wait(struct flow *f, int error)
 	uint64_t now = clock_ms();
 	unsigned int delay_ms = RETRY_FIRST_MS << f->tries;
 
-	side_close(f, INSIDE);
+	side_reset(f, INSIDE);
 	if (!f->refused_ms && error != -EAGAIN)
 		f->refused_ms = now;
 	if (error != -EAGAIN && !may_wait(f, now)) {

@@ -69,6 +69,26 @@ static void pause_over(struct timer *t)
 	listeners_update();
 }
 
+/* For the lingering see flow.c. */
+static void options_set(int fd)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+	static const struct {
+		int level, name, value;
+	} option[] = {
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_STEP_S },
+		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT },
+	};
+
+	for (size_t i = 0; i < sizeof(option) / sizeof(option[0]); i++)
+		setsockopt(fd, option[i].level, option[i].name,
+			   &option[i].value, sizeof(option[i].value));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
 /* The connection is gone again (the client did not wait), or for later. */
 static bool accept_again(int error)
 {
@@ -87,12 +107,15 @@ static void accept_ready(struct watch *w, uint32_t events)
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0) {
+			if (!l->inherits)
+				options_set(fd);
 			if (l->proof == LISTENER_UNTRIED)
 				l->proof = LISTENER_TRYING;
 			l->open++;
 			flow_begin(l, fd, &from);
 			listener_update(l);
 		} else if (errno == EAGAIN) {
+			l->inherits = true;
 			return;
 		} else if (!accept_again(errno)) {
 			log_warning(l->key.container, "accept on port %u: %m",
@@ -128,25 +151,6 @@ static void stock_filled(struct stock *s)
 			listener_update(l);
 		}
 	}
-}
-
-/* Accepted sockets inherit these. */
-static void options_set(int fd)
-{
-	static const struct {
-		int level, name, value;
-	} option[] = {
-		{ IPPROTO_TCP, TCP_NODELAY, 1 },
-		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S },
-		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_STEP_S },
-		{ IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT },
-	};
-
-	for (size_t i = 0; i < sizeof(option) / sizeof(option[0]); i++)
-		setsockopt(fd, option[i].level, option[i].name,
-			   &option[i].value, sizeof(option[i].value));
-	fcntl(fd, F_SETFL, O_NONBLOCK);
 }
 
 static struct listener *listener_find(const struct init_key *key)
@@ -187,7 +191,10 @@ static void listener_fd_set(struct listener *l, int fd)
 	l->fd = fd;
 	if (fd < 0)
 		return;
+	/* Connections inherit them, but for those that were there before. */
 	options_set(fd);
+	l->inherits = false;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
 	error = watch_add(loop, &l->watch, fd, 0);
 	if (error < 0) {
 		log_error(l->key.container, "cannot watch port %u: %s",

@@ -31,7 +31,8 @@ struct listener {
 	bool used;
 	bool stale; /* not seen since the connection to init was made anew */
 	enum listener_proof proof;
-	int fd; /* -1: none, when only the note came */
+	bool inherits; /* accepted sockets have our options already */
+	int fd;	       /* -1: none, when only the note came */
 	unsigned int open; /* flows */
 	uint64_t opened_ms; /* when the route was last opened */
 	struct stock *stock;

@@ -138,13 +138,16 @@ static void ask_next(void)
 	failed_before = false;
 }
 
-/* TCP_NODELAY: what comes in pieces was sent in pieces. */
+/* What comes in pieces was sent in pieces: no waiting for more. A port that
+ * was left a moment ago may be taken. For the lingering see flow.c. */
 static void socket_add(struct stock *s, int fd)
 {
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	const int on = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	s->fd[s->n++] = fd;
 	n_total++;

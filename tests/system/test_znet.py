@@ -1,0 +1,375 @@
+"""znet under `init --supervise` on this machine, with the sanitizers in it:
+connections into a namespace set up as a container's."""
+
+import hashlib
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+from zooid import BUILD, FULL, messages, process
+from zooid.messages import route, route_held
+from zooid.namespace import Namespace, SocketMaker
+
+BIN = BUILD / "host/bin"
+UID_ZNET = 103
+TRANSFER_BYTES = (50 if FULL else 4) << 20
+DEADLINE_S = 30
+RESET = struct.pack("ii", 1, 0)  # linger 0: close sends a reset
+
+
+def free_port():
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::", 0))
+        return sock.getsockname()[1]
+
+
+def read_line(sock):
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = sock.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line.decode().strip()
+
+
+def read_all(sock):
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def echo(connection, address):
+    """Says who it sees, then repeats what comes."""
+    connection.sendall(("%s %d\n" % address[:2]).encode())
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+class Host:
+    """init --supervise with znet, and one container's namespace."""
+
+    def __init__(self, directory):
+        self.run = directory / "run"
+        self.run.mkdir(parents=True)
+        self.run.chmod(0o755)
+        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
+                    "ASAN_OPTIONS": "detect_leaks=0"}
+        table = directory / "services"
+        table.write_text("znet kmsg uid=%d mode=0666 : %s\n" %
+                         (UID_ZNET, BIN / "znet"))
+        self.inside = Namespace()
+        self.maker = SocketMaker(self.run, {"web-1": self.inside})
+        self.errors = directory / "stderr"
+        with open(self.errors, "wb") as errors:
+            self.process = process.start(
+                [BIN / "init", "--supervise", "--services", table],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
+                stderr=errors)
+        self.wait(lambda: "init: ready" in self.said())
+        self.init = messages.Init(self.run)
+
+    def said(self):
+        return self.errors.read_text(errors="replace")
+
+    def wait(self, ready):
+        end = time.monotonic() + DEADLINE_S
+        while not ready():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+
+    def publish(self, app, inside_port, address=Namespace.V4, **options):
+        port = free_port()
+        self.init.bind(app, port, route("web-1", address, inside_port),
+                       **options)
+        return port
+
+    def connect(self, port, address="127.0.0.1"):
+        sock = socket.create_connection((address, port), DEADLINE_S)
+        sock.settimeout(DEADLINE_S)
+        return sock
+
+    def status(self):
+        done = subprocess.run([BIN / "znet", "status"], env=self.env,
+                              text=True, capture_output=True, timeout=30)
+        assert done.returncode == 0, done.stderr + self.said()
+        return done.stdout
+
+    def count(self, name):
+        return int(re.search(r"%s (\d+)" % name, self.status())[1])
+
+    def pid(self):
+        """znet's; init starts nothing else."""
+        path = "/proc/%d/task/%d/children" % ((self.process.pid,) * 2)
+        with open(path) as file:
+            return int(file.read().split()[0])
+
+    def close(self):
+        process.end(self.process, term_s=20)
+        self.maker.close()
+        self.inside.close()
+        assert "Sanitizer" not in self.said(), self.said()
+        assert "runtime error" not in self.said(), self.said()
+
+
+@pytest.fixture
+def host():
+    # Not tmp_path, which znet's own user may not enter.
+    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
+        os.chmod(directory, 0o755)
+        host = Host(pathlib.Path(directory))
+        yield host
+        host.close()
+
+
+def test_the_application_sees_the_client(host):
+    host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    with host.connect(port) as client:
+        assert read_line(client) == "127.0.0.1 %d" % client.getsockname()[1]
+    # There is no such address inside: seen as the container's own.
+    with host.connect(port, "::1") as client:
+        assert read_line(client).startswith(Namespace.V4 + " ")
+
+
+def test_the_application_sees_an_ipv6_client(host):
+    host.inside.serve(80, echo, v6=True)
+    port = host.publish("web", 80, address=Namespace.V6)
+    with host.connect(port, "::1") as client:
+        assert read_line(client) == "::1 %d" % client.getsockname()[1]
+
+
+def test_one_port_of_a_client_to_two_published_ports(host):
+    """Inside, both would be the same connection: the second gets another
+    port."""
+    host.inside.serve(80, echo)
+    ports = host.publish("a", 80), host.publish("b", 80)
+    own = free_port()
+    clients = []
+    for port in ports:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.settimeout(DEADLINE_S)
+        client.bind(("127.0.0.1", own))
+        client.connect(("127.0.0.1", port))
+        clients.append(client)
+    assert read_line(clients[0]) == "127.0.0.1 %d" % own
+    seen = read_line(clients[1])
+    assert seen.startswith("127.0.0.1 ") and not seen.endswith(" %d" % own)
+
+
+def test_half_close(host):
+    host.inside.serve(80, echo)
+    with host.connect(host.publish("web", 80)) as client:
+        read_line(client)
+        client.sendall(b"last words")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"last words"
+    host.wait(lambda: host.count("connections") == 0)
+
+
+def transfer(host, port, seed, slow):
+    """Sends seeded bytes in pieces of all sizes; they come back the same."""
+    rng = random.Random(seed)
+    data = rng.randbytes(TRANSFER_BYTES)
+    with host.connect(port) as client:
+        read_line(client)
+
+        def send():
+            at = 0
+            while at < len(data):
+                size = rng.choice((1, 100, 16384, 16385, 70000, 1 << 20))
+                client.sendall(data[at:at + size])
+                at += size
+            client.shutdown(socket.SHUT_WR)
+        sender = threading.Thread(target=send)
+        sender.start()
+        got, total = hashlib.sha256(), 0
+        while piece := client.recv(1000 if slow else 65536):
+            got.update(piece)
+            total += len(piece)
+        sender.join()
+    return total, got.digest() == hashlib.sha256(data).digest()
+
+
+def test_bytes_stay_the_same(host, rng):
+    host.inside.serve(80, echo)
+    port, results = host.publish("web", 80), []
+    threads = [threading.Thread(target=lambda i=i, s=rng.random(): results
+                                .append(transfer(host, port, s, i % 2)))
+               for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(TRANSFER_BYTES, True)] * 6
+    host.wait(lambda: host.count("connections") == 0)
+    assert host.count("pipes in use") == 0
+
+
+def test_back_pressure(host):
+    """Of an endless answer that nobody reads, little is taken."""
+    sent = 0
+
+    def endless(connection, address):
+        nonlocal sent
+        while True:
+            sent += connection.send(bytes(65536))
+    host.inside.serve(80, endless)
+    with host.connect(host.publish("web", 80)) as client:
+        client.recv(1)
+        before = -1
+        host.wait(lambda: host.count("pipes in use") == 1)
+        while sent != before:
+            before = sent
+            host.status()
+        assert sent < 64 << 20
+    host.wait(lambda: host.count("connections") == 0)
+
+
+def test_reset_by_the_application(host):
+    def reset(connection, address):
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    host.inside.serve(80, reset)
+    with host.connect(host.publish("web", 80)) as client:
+        client.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_reset_by_the_client(host):
+    seen = []
+
+    def watch(connection, address):
+        connection.sendall(b"hello\n")
+        try:
+            seen.append(connection.recv(1))
+        except ConnectionResetError:
+            seen.append("reset")
+    host.inside.serve(80, watch)
+    with host.connect(host.publish("web", 80)) as client:
+        read_line(client)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    host.wait(lambda: seen)
+    assert seen == ["reset"]
+
+
+def test_application_that_listens_late(host):
+    port = host.publish("web", 80)
+    clients = [host.connect(port) for _ in range(5)]
+    host.wait(lambda: host.count("accepted") == 1)
+    host.inside.serve(80, echo)
+    for client in clients:
+        assert read_line(client).startswith("127.0.0.1 ")
+
+
+def test_held_route(host):
+    """Who is connected stays, who comes waits for the next container."""
+    host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    old = host.connect(port)
+    read_line(old)
+    host.init.note("web", port, route_held())
+    host.wait(lambda: "held" in host.status())
+    new = host.connect(port)
+    old.sendall(b"still here\n")
+    assert read_line(old) == "still here"
+    assert host.count("accepted") == 1
+    second = Namespace()
+    try:
+        host.maker.namespaces["web-2"] = second
+        second.serve(81, echo)
+        host.init.note("web", port, route("web-2", Namespace.V4, 81))
+        assert read_line(new).startswith("127.0.0.1 ")
+    finally:
+        second.close()
+
+
+def test_dropped_listener(host):
+    port = host.publish("web", 80)
+    waiting = host.connect(port)
+    host.wait(lambda: host.count("accepted") == 1)
+    host.init.drop("web", port)
+    with pytest.raises(ConnectionResetError):
+        waiting.recv(1)
+    with pytest.raises(ConnectionRefusedError):
+        host.connect(port)
+
+
+def test_refused(host):
+    """Long after its start a container that refuses is believed."""
+    listener = host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    with host.connect(port) as client:
+        read_line(client)
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    client = host.connect(port)
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    assert host.count("refused") == 1
+
+
+def test_killed_znet(host):
+    """Its connections break; who comes meanwhile is served by the next."""
+    host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    old = host.connect(port)
+    read_line(old)
+    pid = host.pid()
+    os.kill(pid, signal.SIGKILL)
+    with host.connect(port) as client:
+        assert read_line(client).startswith("127.0.0.1 ")
+    with pytest.raises(ConnectionResetError):
+        old.sendall(b"x")
+        old.recv(1)
+    assert host.pid() != pid
+
+
+def test_zrun_serve_replaced(host):
+    host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    for _ in range(3):
+        host.maker.disconnect()
+        for _ in range(20):
+            with host.connect(port) as client:
+                assert read_line(client).startswith("127.0.0.1 ")
+
+
+def test_full_table(host):
+    """1,024 descriptors are room for 256 connections; the next client waits
+    for one of them to end."""
+    host.inside.serve(80, echo)
+    port = host.publish("web", 80)
+    clients = [host.connect(port) for _ in range(256)]
+    for client in clients:
+        read_line(client)
+    assert re.search(r"connections 256 of 256\b", host.status())
+    late = [host.connect(port) for _ in range(8)]
+    assert host.count("accepted") == 256
+    fds = len(os.listdir("/proc/%d/fd" % host.pid()))
+    assert 512 <= fds < 512 + 64, "an idle connection is two descriptors"
+    for client in clients[:8]:
+        client.close()
+    for client in late:
+        assert read_line(client).startswith("127.0.0.1 ")
+
+
+def test_broken_note(host):
+    port = host.publish("web", 80)
+    host.init.note("web", port, bytes(92))
+    host.wait(lambda: "bad route in the note" in host.said())
+    host.init.note("web", port, b"\xff" * 192)
+    assert "held" in host.status()

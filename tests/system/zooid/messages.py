@@ -1,0 +1,63 @@
+"""Messages between our programs, as their headers declare them: init/init.h,
+runtime/zrun/serve.h, runtime/net/route.h."""
+
+import ipaddress
+import socket
+import struct
+
+INIT_BIND, INIT_NOTE, INIT_DROP = 2, 3, 5
+KIND_LISTEN = 2
+HOLD, OPEN = 0, 1
+ZRUN_SOCKETS = 7
+ZRUN_SOCKETS_V6 = 1
+
+INIT_REQUEST = struct.Struct("=IIII64s16sHH192s")
+INIT_REPLY = struct.Struct("=IIiI192s")
+ROUTE = struct.Struct("=II64s16sHH")
+ZRUN_REQUEST = struct.Struct("=IIII64s72s256s192s")
+ZRUN_REPLY = struct.Struct("=IIiI64s256s")
+
+NET_ROUTE_MAGIC = 0x7a6e3031
+
+
+def address_bytes(text):
+    """16 bytes; IPv4 is mapped."""
+    address = ipaddress.ip_address(text)
+    if address.version == 4:
+        return bytes(10) + b"\xff\xff" + address.packed
+    return address.packed
+
+
+def route(container, address, port):
+    return ROUTE.pack(NET_ROUTE_MAGIC, OPEN, container.encode(),
+                      address_bytes(address), port, 0)
+
+
+def route_held():
+    return ROUTE.pack(NET_ROUTE_MAGIC, HOLD, b"", bytes(16), 0, 0)
+
+
+class Init:
+    """A client of init.sock, for what znode does there with listeners."""
+
+    def __init__(self, run):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(30)
+        self.sock.connect(str(run / "init.sock"))
+
+    def call(self, verb, app, port, note=b"", address="::"):
+        self.sock.send(INIT_REQUEST.pack(
+            INIT_REQUEST.size, verb, KIND_LISTEN, port, app.encode(),
+            address_bytes(address), port, 1024, note))
+        error = INIT_REPLY.unpack(self.sock.recv(INIT_REPLY.size))[2]
+        if error:
+            raise OSError(-error, "init refused", "%s/%d" % (app, port))
+
+    def bind(self, app, port, note, address="::"):
+        self.call(INIT_BIND, app, port, note, address)
+
+    def note(self, app, port, note):
+        self.call(INIT_NOTE, app, port, note)
+
+    def drop(self, app, port):
+        self.call(INIT_DROP, app, port)
