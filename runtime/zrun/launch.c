@@ -93,8 +93,6 @@ static uint64_t clone_flags(const struct launch *l)
 
 	if (l->parent_is_init)
 		flags |= CLONE_PARENT;
-	if (l->cgroup_dir >= 0)
-		flags |= CLONE_INTO_CGROUP;
 	for (size_t i = 0; !l->exec && i < RUNTIME_NS_COUNT; i++) {
 		const struct runtime_namespace_use *ns =
 			&l->config->namespace[i];
@@ -113,7 +111,6 @@ static int clone_child(struct launch *l)
 		.flags = clone_flags(l),
 		.pidfd = (uint64_t)(uintptr_t)&l->pidfd,
 		.exit_signal = l->parent_is_init ? 0 : SIGCHLD,
-		.cgroup = l->cgroup_dir >= 0 ? (uint64_t)l->cgroup_dir : 0,
 	};
 
 	return kernel_clone3(&args);
@@ -134,6 +131,27 @@ static int clone_joined(struct launch *l)
 	return pid;
 }
 
+/* Not by CLONE_INTO_CGROUP: where a process was ever killed by cgroup.kill in
+ * the maker's own cgroup (init does so to services), the kernel takes the
+ * difference of the two kill counts for a kill, and the child is born dead. */
+static void enter_cgroup(const struct launch *l)
+{
+	struct child_message message = { .what = CHILD_FAILED, .op = -1,
+					 .detail = "cgroup.procs" };
+	autoclose int fd = -1;
+	int r;
+
+	if (l->cgroup_dir < 0)
+		return;
+	fd = openat(l->cgroup_dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : fd_write(fd, "0", 1);
+	if (r == 0)
+		return;
+	message.error = r;
+	(void)send(l->child.channel, &message, sizeof(message), MSG_NOSIGNAL);
+	_exit(1);
+}
+
 int launch_clone(struct launch *l, struct fault *fault)
 {
 	int pair[2];
@@ -148,6 +166,7 @@ int launch_clone(struct launch *l, struct fault *fault)
 	int pid = l->join_pid >= 0 ? clone_joined(l) : clone_child(l);
 
 	if (pid == 0) {
+		enter_cgroup(l);
 		close_others(l);
 		child_run(&l->child);
 	}

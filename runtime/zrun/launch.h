@@ -16,7 +16,7 @@ struct launch {
 	struct plan plan;
 	struct child child;
 	int join_pid;	     /* pid namespace to join; -1 */
-	int cgroup_dir;	     /* the child is born in it; -1 */
+	int cgroup_dir;	     /* the child enters it first; -1 */
 	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */
 	bool exec;	     /* no new namespaces */
 
