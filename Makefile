@@ -336,6 +336,11 @@ build/gen/build-time build/gen/version: build/gen/%: FORCE
 	$(Q)echo '$(if $(filter version,$*),$(VERSION),$(SOURCE_TIME))' >$@.new
 	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
+# Of the kernel's own tools, which builds it only for a list it reads itself.
+build/host/gen/gen_init_cpio: build/x86_64/pkg/linux.ok
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc -O1 -o $@ "$$(cat build/x86_64/pkg/linux/source)/usr/gen_init_cpio.c"
+
 define image_rule # ARCH
 build/$1/root.erofs: rootfs/files rootfs/pack \
 		$(filter-out build/$1/pkg/%,$(shell rootfs/pack rootfs/files build/$1 --sources)) \
@@ -345,11 +350,11 @@ build/$1/root.erofs: rootfs/files rootfs/pack \
 		-Efragments,ztailpacking -T$(SOURCE_TIME) -U$(EROFS_UUID) --tar=f \
 		$$@.new build/$1/root.tar >build/$1/erofs.log
 	$(Q)mv $$@.new $$@
-build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/$1/pkg/linux.ok
+build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/host/gen/gen_init_cpio
 	$(Q)printf '%s\n' 'dir /dev 0755 0 0' 'nod /dev/console 0600 0 0 c 5 1' \
 		'file /init build/$1/bin/init 0755 0 0' \
 		'file /root.erofs build/$1/root.erofs 0644 0 0' >build/$1/initramfs
-	$(Q)build/$1/pkg/linux/obj/usr/gen_init_cpio -t $(SOURCE_TIME) \
+	$(Q)build/host/gen/gen_init_cpio -t $(SOURCE_TIME) \
 		build/$1/initramfs >$$@
 build/$1/linux/ok: build/$1/pkg/linux.ok
 	$(Q)rm -rf build/$1/linux
