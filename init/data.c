@@ -79,8 +79,6 @@ static const struct data_dir dirs[] = {
 	{ "desired", UID_ZNODE, 0700 },
 };
 
-/* --------------------------------------------------------------- partition */
-
 static int disk_find_either(void *arg)
 {
 	struct data *d = arg;
@@ -219,8 +217,6 @@ static int step_mark(void *arg)
 	gpt_attribute_set(&d->gpt, d->part.number - 1, GPT_MADE);
 	return gpt_commit(fd, &d->gpt);
 }
-
-/* -------------------------------------------------------------- file system */
 
 static void device_path(const struct data *d, char *path, size_t size)
 {

@@ -121,8 +121,6 @@ static int read_at(int fd, void *buf, size_t size, uint64_t offset)
 	return (size_t)n == size ? 0 : -EIO;
 }
 
-/* ---------------------------------------------------------------- reading */
-
 static bool header_valid(const struct gpt *gpt, const uint8_t *h, uint64_t lba)
 {
 	uint8_t copy[GPT_SECTOR_MAX];
@@ -243,8 +241,6 @@ struct gpt_part gpt_part(const struct gpt *gpt, int index)
 				  get64(e + E_ATTRIBUTES) };
 }
 
-/* --------------------------------------------------------------- changing */
-
 /* The last sector that can be used now that the medium has its size: before
  * the backup's entries and header. */
 static uint64_t last_possible(const struct gpt *gpt)
@@ -336,8 +332,6 @@ bool gpt_needs_repair(const struct gpt *gpt)
 {
 	return !gpt->primary_ok || !gpt->backup_ok;
 }
-
-/* ---------------------------------------------------------------- writing */
 
 static void header_make(const struct gpt *gpt, uint8_t *h, uint64_t mine,
 			uint64_t entries)

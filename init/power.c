@@ -218,8 +218,6 @@ int power_init(const struct power_setup *given)
 	return watch_add(setup.loop, &signals, fd, EPOLLIN);
 }
 
-/* ---------------------------------------------------------------- button */
-
 static void button_ready(struct watch *w, uint32_t events)
 {
 	struct input_event input;

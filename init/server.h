@@ -6,6 +6,7 @@
 #ifndef INIT_SERVER_H
 #define INIT_SERVER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/loop.h"
@@ -23,7 +24,8 @@ int server_init(struct loop *loop, void (*end)(enum init_verb));
 /* What the store calls when an entry of `kind` changed. */
 void server_changed(uint32_t kind);
 
-/* What request may do is decided by this table alone; pure. */
-int server_allowed(uid_t uid, enum init_verb verb, uint32_t kind);
+/* Ends the streams whose readers hold tombstones back; true if there was one.
+ */
+bool server_laggards_end(void);
 
 #endif

@@ -85,8 +85,6 @@ static void rows_of_table(void)
 	}
 }
 
-/* ---------------------------------------------------- a file of services */
-
 static int word_flag(const char *word)
 {
 	static const struct {
@@ -192,8 +190,6 @@ static int rows_of_file(const char *name)
 	}
 	return err;
 }
-
-/* ----------------------------------------------------------------- running */
 
 static void supervise_finish(enum init_verb how)
 {

@@ -21,6 +21,7 @@
 #include "init/server.h"
 #include "init/store.h"
 #include "init/svc.h"
+#include "init/verbs.h"
 #include "tap.h"
 
 int __sanitizer_install_malloc_and_free_hooks(
@@ -380,7 +381,7 @@ static void permissions_test(void)
 	if (geteuid() != 0)
 		return;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		ok(server_allowed(rows[i].uid, rows[i].verb, rows[i].kind) ==
+		ok(verb_allowed(rows[i].uid, rows[i].verb, rows[i].kind) ==
 			   rows[i].err,
 		   "uid %u, verb %d, kind %u", rows[i].uid, rows[i].verb,
 		   rows[i].kind);
