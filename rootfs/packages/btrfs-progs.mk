@@ -21,7 +21,7 @@ ac_cv_func_reallocarray=yes ./configure --host=$HOST --prefix=/ \
 	--disable-documentation --disable-convert --disable-python \
 	--disable-zoned --disable-lzo --disable-zstd --disable-libudev \
 	--disable-shared --disable-backtrace --with-crypto=builtin \
-	CC=$CC CFLAGS="$CFLAGS -Os"
+	CC=$CC CFLAGS="$CFLAGS -Os -I$DEP_UTIL_LINUX/include -I$DEP_ZLIB/include"
 make btrfs.box.static LDFLAGS="-static -Wl,--gc-sections -L$DEP_UTIL_LINUX/lib -L$DEP_ZLIB/lib"
 mkdir "$OUT/bin"
 cp btrfs.box.static "$OUT/bin/btrfs.box"

@@ -11,8 +11,8 @@ cp -R "$SRC/." .
 ./configure --prefix=/ --disable-fuse --disable-lzma --without-zlib \
 	--without-libdeflate --without-uuid --without-selinux --without-xxhash \
 	--with-libzstd --disable-multithreading \
-	CC=$CC CFLAGS="$CFLAGS" CPPFLAGS="-I$DEP_LZ4/include" \
-	--with-lz4-incdir="$DEP_LZ4/include" --with-lz4-libdir="$DEP_LZ4/lib" \
+	CC=$CC CFLAGS="$CFLAGS" liblz4_CFLAGS="-I$DEP_LZ4/include" \
+	liblz4_LIBS="-L$DEP_LZ4/lib -llz4" \
 	libzstd_CFLAGS="-I$DEP_ZSTD/include" \
 	libzstd_LIBS="-L$DEP_ZSTD/lib -lzstd"
 make
