@@ -21,8 +21,6 @@
 #define LABEL "ZOOID"
 #define FILE_NAME "node.json"
 
-enum { SCRATCH_SIZE = 16 * NODE_JSON_SIZE_MAX + 4096 };
-
 static int find(void *arg)
 {
 	int err = disk_find(LABEL, arg);
@@ -54,20 +52,23 @@ static int node_read(struct node_json *node, char *error)
 	autoclose int dir = open(path_boot(),
 				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	autofree char *text = NULL;
-	autofree void *scratch = malloc(SCRATCH_SIZE);
-	size_t size;
+	autofree void *scratch = NULL;
+	size_t size = 0;
 	int err = dir < 0 ? -errno
 			  : file_read(dir, FILE_NAME, NODE_JSON_SIZE_MAX, &text,
 				      &size);
 
-	if (err == 0 && !scratch)
-		err = -ENOMEM;
+	if (err == 0) {
+		scratch = malloc(NODE_SCRATCH_SIZE(size));
+		err = scratch ? 0 : -ENOMEM;
+	}
 	if (err < 0) {
 		snprintf(error, NODE_ERROR_SIZE, FILE_NAME ": %s",
 			 strerror(-err));
 		return err;
 	}
-	return node_json_parse(text, size, scratch, SCRATCH_SIZE, node, error);
+	return node_json_parse(text, size, scratch, NODE_SCRATCH_SIZE(size),
+			       node, error);
 }
 
 static int step_read(void *arg)

@@ -147,6 +147,23 @@ static bool header_sane(const struct gpt *gpt, const uint8_t *h)
 	       entries >= 2 && entries < gpt->n_sectors;
 }
 
+static bool is_used(const struct gpt *gpt, int index);
+
+/* An entry that ends outside, or before it starts, makes all arithmetic on the
+ * free space worthless; the kernel ignores it, we take no risk. */
+static bool entries_sane(const struct gpt *gpt)
+{
+	for (int i = 0; i < (int)gpt->n_entries; i++) {
+		struct gpt_part part = gpt_part(gpt, i);
+
+		if (is_used(gpt, i) && (part.first < gpt->first_usable ||
+					part.last < part.first ||
+					part.last >= gpt->n_sectors))
+			return false;
+	}
+	return true;
+}
+
 static int copy_load(int fd, uint64_t lba, struct gpt *gpt)
 {
 	uint8_t h[GPT_SECTOR_MAX];
@@ -172,7 +189,7 @@ static int copy_load(int fd, uint64_t lba, struct gpt *gpt)
 	gpt->first_usable = get64(h + H_FIRST_USABLE);
 	gpt->last_usable = get64(h + H_LAST_USABLE);
 	memcpy(gpt->disk_guid, h + H_DISK_GUID, 16);
-	return 0;
+	return entries_sane(gpt) ? 0 : -ENOTSUP;
 }
 
 int gpt_load(int fd, uint32_t sector, uint64_t n_sectors, struct gpt *gpt)
