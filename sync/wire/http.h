@@ -6,7 +6,7 @@
  *
  * Memory is bounded by struct http_limits, whoever is at the other end:
  *	idle connection	about 15 KB with the kernel's part
- *	busy connection	+ 21 KB of TLS buffers while bytes move
+ *	busy connection	+ 26 KB of TLS buffers while bytes move
  *	request		header_bytes + window_bytes of body not yet consumed
  *			(if the handler keeps it) + 16 KB of reply in flight
  * A client that goes beyond a limit loses its stream or its connection, with

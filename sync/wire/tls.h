@@ -36,6 +36,7 @@ enum {
 	TLS_TICKET_KEYS_MAX = 3,  /* the first makes tickets, all open them */
 	TLS_TICKET_LIFE_S = 24 * 3600,
 	TLS_SESSION_MAX = 2048, /* bytes of a client's saved session */
+	TLS_RECORD_SIZE = 8192, /* that we send at most; 16384 are taken */
 };
 
 struct tls_server_config {
@@ -101,16 +102,20 @@ void tls_session_offer(struct tls_conn *conn, struct span session);
  */
 int tls_handshake(struct tls_conn *conn);
 
-/* Bytes moved; 0 from read: orderly end; -EAGAIN; -EPROTO; -ECONNRESET. A write
- * that returned -EAGAIN must be repeated with the same bytes. */
+/* Bytes read; 0: orderly end; -EAGAIN; -EPROTO; -ECONNRESET; -EACCES when the
+ * other side refused our certificate. */
 ssize_t tls_read(struct tls_conn *conn, void *buf, size_t size);
+/* Bytes taken: at most one record (TLS_RECORD_SIZE), encrypted, perhaps still
+ * on their way: see tls_flush(). -EAGAIN when earlier ones are, and so on. */
 ssize_t tls_write(struct tls_conn *conn, const void *buf, size_t size);
+/* 0 when all that was taken is with the kernel, or -EAGAIN. */
+int tls_flush(struct tls_conn *conn);
 /* What the last -EAGAIN waits for: EPOLLIN or EPOLLOUT. */
 uint32_t tls_events(const struct tls_conn *conn);
 /* Whether read has bytes without the descriptor being ready. */
 bool tls_pending(const struct tls_conn *conn);
 
-/* Frees the record buffers (20 KB) when nothing is in them; the next read or
+/* Frees the record buffers (26 KB) when nothing is in them; the next read or
  * write makes them again. Worth it before every wait. */
 void tls_idle(struct tls_conn *conn);
 /* Sends close_notify if that does not block; then tls_conn_free(). */
