@@ -227,8 +227,9 @@ static int make(struct data *d)
 {
 	char device[80];
 	const char *dup = d->size < DATA_DUP_MIN ? "single" : "dup";
-	const char *argv[] = { MKFS, "-q", "-f", "-L", PART_DATA, "-m", dup,
-			       device, NULL };
+	/* -K: to discard a whole memory card first can take minutes. */
+	const char *argv[] = { MKFS, "-q", "-f", "-K", "-L", PART_DATA, "-m",
+			       dup, device, NULL };
 
 	device_path(d, device, sizeof(device));
 	log_notice(device, "making the file system of /data");

@@ -74,23 +74,26 @@ static void part_fill(struct disk_part *part, const char *name)
 		text_copy(part->disk, sizeof(part->disk), slash + 1);
 }
 
-static int each_device(bool (*is_it)(const char *name, const char *want),
-		       const char *want, struct disk_part *part)
+/* Of several the first by name, whatever order the kernel lists them in. */
+static int first_device(bool (*is_it)(const char *name, const char *want),
+			const char *want, struct disk_part *part)
 {
+	char first[DISK_NAME_SIZE] = "";
 	DIR *dir = opendir(BLOCK);
 	struct dirent *d;
-	int err = -ENODEV;
 
 	while (dir && (d = readdir(dir))) {
 		if (d->d_name[0] == '.' || !is_it(d->d_name, want))
 			continue;
-		part_fill(part, d->d_name);
-		err = 0;
-		break;
+		if (!first[0] || strcmp(d->d_name, first) < 0)
+			text_copy(first, sizeof(first), d->d_name);
 	}
 	if (dir)
 		closedir(dir);
-	return err;
+	if (!first[0])
+		return -ENODEV;
+	part_fill(part, first);
+	return 0;
 }
 
 static bool has_part_name(const char *name, const char *want)
@@ -103,7 +106,7 @@ static bool has_part_name(const char *name, const char *want)
 
 int disk_find(const char *part_name, struct disk_part *part)
 {
-	return each_device(has_part_name, part_name, part);
+	return first_device(has_part_name, part_name, part);
 }
 
 /* The label lies at 43 (FAT12, FAT16) or 71 (FAT32), 11 bytes, padded. */
@@ -128,7 +131,7 @@ static bool has_fat_label(const char *name, const char *want)
 
 int disk_find_fat(const char *label, struct disk_part *part)
 {
-	return each_device(has_fat_label, label, part);
+	return first_device(has_fat_label, label, part);
 }
 
 static bool has_entries(const char *path)
