@@ -159,13 +159,19 @@ static void addresses_print(void)
 
 static void verb_net(int argc, char **argv)
 {
-	char dns[128];
+	autoclose int run = open(path_run(),
+				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofree char *names = NULL;
+	size_t size = 0;
 
 	(void)argc;
 	(void)argv;
 	addresses_print();
-	line_of(path_run(), "resolv.conf", dns, sizeof(dns));
-	printf("%s\n", dns[0] ? dns : "no name server");
+	if (run < 0 ||
+	    file_read(run, "resolv.conf", 4096, &names, &size) < 0 || !size)
+		printf("no name server\n");
+	else
+		fwrite(names, 1, size, stdout);
 }
 
 static void verb_status(int argc, char **argv)
