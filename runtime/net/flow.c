@@ -51,7 +51,6 @@
 enum {
 	FLOW_MAX = 8192,
 	SMALL_SIZE = PIPE_SIZE_MIN,
-	BULK_SIZE = 1 << 20,
 	ROUNDS = 4, /* reads for one event: others wait meanwhile */
 };
 
@@ -258,7 +257,7 @@ static ssize_t half_copy(struct flow *f, int s)
 static ssize_t half_splice(struct flow *f, int s)
 {
 	struct half *h = &f->half[s];
-	ssize_t n = splice(f->fd[s], NULL, h->pipe->fd[1], NULL, BULK_SIZE,
+	ssize_t n = splice(f->fd[s], NULL, h->pipe->fd[1], NULL, h->pipe->size,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	int error;
 

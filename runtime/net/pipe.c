@@ -11,8 +11,9 @@
 
 static struct pipe pipes[PIPE_MAX];
 static struct pipe *kept;   /* open and empty */
+static struct pipe *kept_large;
 static struct pipe *closed; /* slots given back without descriptors */
-static unsigned int n_kept, n_fresh, n_used, n_max = PIPE_MAX;
+static unsigned int n_kept, n_large, n_fresh, n_used, n_max = PIPE_MAX;
 
 
 /* A slot without descriptors; those never used come last, so that memory is
@@ -34,9 +35,18 @@ static void slot_put(struct pipe *p)
 	closed = p;
 }
 
+static void pipe_close(struct pipe *p)
+{
+	n_large -= p->size == PIPE_LARGE_SIZE;
+	fd_close(&p->fd[0]);
+	fd_close(&p->fd[1]);
+	slot_put(p);
+}
+
 static struct pipe *pipe_open(void)
 {
 	struct pipe *p = slot_take();
+	int size;
 
 	if (!p)
 		return NULL;
@@ -44,26 +54,44 @@ static struct pipe *pipe_open(void)
 		slot_put(p);
 		return NULL;
 	}
-	/* An unprivileged user who has many gets smaller ones. */
-	if (fcntl(p->fd[1], F_GETPIPE_SZ) < PIPE_SIZE_MIN) {
-		fd_close(&p->fd[0]);
-		fd_close(&p->fd[1]);
-		slot_put(p);
+	if (n_large < PIPE_LARGE_MAX)
+		fcntl(p->fd[1], F_SETPIPE_SZ, PIPE_LARGE_SIZE);
+	size = fcntl(p->fd[1], F_GETPIPE_SZ);
+	p->size = size < 0 ? 0 : (size_t)size;
+	n_large += p->size == PIPE_LARGE_SIZE;
+	if (p->size < PIPE_SIZE_MIN) {
+		pipe_close(p);
 		return NULL;
 	}
 	return p;
 }
 
-struct pipe *pipe_take(void)
+static struct pipe *kept_take(struct pipe **list)
 {
-	struct pipe *p = kept;
+	struct pipe *p = *list;
 
 	if (p) {
-		kept = p->next;
+		*list = p->next;
 		n_kept--;
-	} else {
-		p = pipe_open();
 	}
+	return p;
+}
+
+static void kept_put(struct pipe **list, struct pipe *p)
+{
+	p->next = *list;
+	*list = p;
+	n_kept++;
+}
+
+struct pipe *pipe_take(void)
+{
+	struct pipe *p = kept_take(&kept_large);
+
+	if (!p)
+		p = kept_take(&kept);
+	if (!p)
+		p = pipe_open();
 	n_used += p != NULL;
 	return p;
 }
@@ -71,15 +99,10 @@ struct pipe *pipe_take(void)
 void pipe_put(struct pipe *p, size_t left)
 {
 	n_used--;
-	if (left == 0 && n_kept < PIPE_KEEP) {
-		p->next = kept;
-		kept = p;
-		n_kept++;
-		return;
-	}
-	fd_close(&p->fd[0]);
-	fd_close(&p->fd[1]);
-	slot_put(p);
+	if (left || n_kept == PIPE_KEEP)
+		pipe_close(p);
+	else
+		kept_put(p->size == PIPE_LARGE_SIZE ? &kept_large : &kept, p);
 }
 
 int pipe_init(unsigned int n)

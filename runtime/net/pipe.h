@@ -9,10 +9,15 @@ enum {
 	PIPE_MAX = 512,
 	PIPE_KEEP = 64,		   /* empty ones kept open */
 	PIPE_SIZE_MIN = 16 * 1024, /* what every pipe takes at once */
+	/* Large ones halve the time that a byte costs, but the kernel counts
+	 * the pages a user has in pipes, and makes them tiny above 16,384. */
+	PIPE_LARGE_MAX = 16,
+	PIPE_LARGE_SIZE = 1 << 20,
 };
 
 struct pipe {
 	int fd[2];
+	size_t size; /* how much to put in at once */
 	struct pipe *next;
 };
 
