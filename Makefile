@@ -237,7 +237,7 @@ USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
 USES_sync/ctl := yyjson
 USES_tests := yyjson
-USES_tests/unit := sqlite3
+USES_tests/unit := sqlite3 yyjson zlib
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
 build/$1/obj/$2/%.o: $2/%.c build/include/ok \
@@ -377,7 +377,13 @@ endef
 $(foreach f,$(ARCHES),$(eval $(call image_rule,$f)))
 
 dev: dev-$(ARCH)
-image: image-$(ARCH)
+# ZOOID=FOLDER: what is put onto the ZOOID partition, node.json and images.
+image: build/$(ARCH)/zooid.img
+build/%/zooid.img: build/%/kernel.ok board/mkdisk FORCE
+	$(Q)board/mkdisk -b $($*_BOOT)=build/$*/zooid.efi $@ $(or $(ZOOID),rootfs/zooid)
+flash: image
+	@test -n "$(DEV)" || { echo 'usage: make flash DEV=/dev/...'; exit 2; }
+	@board/flash build/$(ARCH)/zooid.img "$(DEV)"
 
 # ---- tests ----
 
@@ -431,6 +437,21 @@ test-all: $(TESTED)
 	@ZOOID_TEST_FULL=1 tests/run
 bench: $(ARCHES:%=image-%) dev
 	@tests/bench/run.py
+
+# ---- lint ----
+
+SOURCES := $(foreach m,$(MODULES),$($m_SRC))
+FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/,$d*.c $d*.h))
+lint: build/deps-lint build/include/ok $(FILTERS:%=build/host/gen/%_filter.h) \
+		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \
+		--enable=warning,performance,portability \
+		--suppressions-list=.cppcheck $(SOURCES)
+	@status=0; $(foreach s,$(SOURCES),clang-tidy --quiet $s -- $(CFLAGS) \
+		-Ibuild/include/$(call module_of,$(patsubst %/,%,$(dir $s))) -Ibuild/host/gen \
+		$(foreach u,$(USES_$(patsubst %/,%,$(dir $s))),-isystem build/host/pkg/$u/include) \
+		2>/dev/null || status=1;) exit $$status
 
 # ---- the rest of the dependencies ----
 

@@ -1,0 +1,192 @@
+/* The OCI config that znode writes: what comes from the image, what from
+ * node.json, and that zrun's parser takes it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <yyjson.h>
+
+#include "node/config.h"
+#include "oci/runtime_config.h"
+#include "tap.h"
+
+static const char image_text[] =
+	"{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{"
+	"\"Entrypoint\":[\"/entry\",\"-e\"],\"Cmd\":[\"default\"],"
+	"\"Env\":[\"A=image\",\"B=image\"],\"User\":\"www:adm\","
+	"\"WorkingDir\":\"/work\"},\"rootfs\":{\"diff_ids\":[\"sha256:"
+	"1589b6a587fcf5c5f29c15ae4b7d76570c8b05115569167b8a02b9917ac61ea9\"]}}";
+
+static struct image_config image;
+static char error[512];
+
+static yyjson_doc *write_config(const struct node_app *app)
+{
+	const struct node_config config = { app, &image, "web-1",
+					    "10.64.0.2" };
+	char *text = NULL;
+	size_t size;
+	yyjson_doc *doc = NULL;
+
+	error[0] = '\0';
+	if (node_config_write(&config, &text, &size, error) == 0)
+		doc = yyjson_read(text, size, 0);
+	free(text);
+	return doc;
+}
+
+/* The value at a JSON pointer, as text without spaces. */
+static bool is_at(yyjson_doc *doc, const char *pointer, const char *want)
+{
+	yyjson_val *v = yyjson_doc_ptr_get(doc, pointer);
+	char *text = v ? yyjson_val_write(v, 0, NULL) : NULL;
+	bool same = want ? text && strcmp(text, want) == 0 : !v;
+
+	if (!same)
+		printf("# %s: %s\n", pointer, text ? text : "absent");
+	free(text);
+	return same;
+}
+
+static void test_defaults(void)
+{
+	const struct node_app app = { .name = "web" };
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/process/args", "[\"/entry\",\"-e\",\"default\"]"),
+	   "entrypoint and command of the image");
+	ok(is_at(doc, "/process/env",
+		 "[\"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:"
+		 "/sbin:/bin\",\"A=image\",\"B=image\"]"),
+	   "a PATH where the image has none");
+	ok(is_at(doc, "/process/user",
+		 "{\"uid\":0,\"gid\":0,\"username\":\"www:adm\"}"),
+	   "names of users are left to zrun");
+	ok(is_at(doc, "/process/cwd", "\"/work\"") &&
+		   is_at(doc, "/hostname", "\"web\"") &&
+		   is_at(doc, "/annotations",
+			 "{\"org.zooid.address\":\"10.64.0.2\"}"),
+	   "directory, host name, address");
+	ok(is_at(doc, "/process/noNewPrivileges", "true") &&
+		   is_at(doc, "/linux/resources/memory", NULL) &&
+		   is_at(doc, "/process/capabilities/ambient", NULL),
+	   "no new privileges, no limit of memory that nobody asked for");
+	yyjson_doc_free(doc);
+}
+
+static void test_overrides(void)
+{
+	const struct node_app app = {
+		.name = "web",
+		.command = { "own", "command" },
+		.n_command = 2,
+		.environment = { "B=own", "PATH=/bin" },
+		.n_environment = 2,
+		.memory_bytes = 64 << 20,
+	};
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/process/args", "[\"/entry\",\"-e\",\"own\","
+				       "\"command\"]"),
+	   "a command of node.json takes Cmd's place");
+	ok(is_at(doc, "/process/env", "[\"A=image\",\"B=own\",\"PATH=/bin\"]"),
+	   "a variable of node.json takes the image's place");
+	ok(is_at(doc, "/linux/resources/memory/limit", "67108864"),
+	   "a limit of memory");
+	yyjson_doc_free(doc);
+}
+
+static void test_users(void)
+{
+	static const struct {
+		const char *user, *json;
+	} users[] = {
+		{ "", "{\"uid\":0,\"gid\":0}" },
+		{ "1000:100", "{\"uid\":1000,\"gid\":100}" },
+		{ "1000", "{\"uid\":0,\"gid\":0,\"username\":\"1000\"}" },
+		{ "www", "{\"uid\":0,\"gid\":0,\"username\":\"www\"}" },
+		{ "4294967295:1",
+		  "{\"uid\":0,\"gid\":0,\"username\":\"4294967295:1\"}" },
+		{ "-1:-1", "{\"uid\":0,\"gid\":0,\"username\":\"-1:-1\"}" },
+	};
+	const struct node_app app = { .name = "web" };
+	const char *kept = image.user;
+
+	for (size_t i = 0; i < sizeof(users) / sizeof(*users); i++) {
+		yyjson_doc *doc;
+
+		image.user = users[i].user;
+		doc = write_config(&app);
+		ok(is_at(doc, "/process/user", users[i].json), "user \"%s\"",
+		   users[i].user);
+		yyjson_doc_free(doc);
+	}
+	image.user = kept;
+}
+
+static void test_no_command(void)
+{
+	const struct node_app app = { .name = "web" };
+	unsigned entrypoint = image.entrypoint.n, command = image.command.n;
+
+	image.entrypoint.n = image.command.n = 0;
+	ok(!write_config(&app) && strstr(error, "no command"),
+	   "nothing to run: %s", error);
+	image.entrypoint.n = entrypoint;
+	image.command.n = command;
+}
+
+static void test_taken_by_zrun(void)
+{
+	const struct node_app app = { .name = "web", .memory_bytes = 1 << 24 };
+	const struct node_config config = { &app, &image, "web-1",
+					    "10.64.0.2" };
+	struct runtime_config parsed;
+	char *text, why[RUNTIME_ERROR_SIZE] = "";
+	size_t size;
+	int r = node_config_write(&config, &text, &size, error);
+
+	if (r == 0)
+		r = runtime_config_parse(&parsed, text, size, why);
+	ok(r == 0 && parsed.process.args.n == 3 &&
+		   parsed.process.no_new_privileges,
+	   "zrun's parser takes it: %s", why);
+	runtime_config_free(&parsed);
+	free(text);
+}
+
+static void test_signals(void)
+{
+	const struct {
+		const char *name;
+		int number;
+	} signals[] = {
+		{ "", SIGTERM },	{ "SIGTERM", SIGTERM },
+		{ "SIGQUIT", SIGQUIT }, { "quit", SIGQUIT },
+		{ "9", SIGKILL },	{ "SIGRTMIN+3", SIGRTMIN + 3 },
+		{ "0", SIGTERM },	{ "65", SIGTERM },
+		{ "SIGNONE", SIGTERM },
+	};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		ok(node_signal(signals[i].name) == signals[i].number,
+		   "stop signal \"%s\"", signals[i].name);
+}
+
+int main(void)
+{
+	char why[IMAGE_ERROR_SIZE];
+
+	if (!ok(image_config_parse(span_of(image_text), &image, why) == 0,
+		"an image config"))
+		return tap_done();
+	test_defaults();
+	test_overrides();
+	test_users();
+	test_no_command();
+	test_taken_by_zrun();
+	test_signals();
+	image_config_free(&image);
+	return tap_done();
+}
