@@ -141,11 +141,10 @@ SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
 SPEAKS_agent := init/init.h runtime/node/znode.h
 
 build/include/ok: Makefile
-	$(Q)rm -rf build/include
 	$(Q)$(foreach m,$(MODULES) test,mkdir -p build/include/$m; \
-		$(foreach s,$(SEES_$m),ln -s ../../../$(DIR_$s) build/include/$m/$s;) \
+		$(foreach s,$(SEES_$m),ln -sfn ../../../$(DIR_$s) build/include/$m/$s;) \
 		$(foreach h,$(SPEAKS_$m),mkdir -p build/include/$m/$(notdir $(patsubst %/,%,$(dir $h))); \
-			ln -s ../../../../$h build/include/$m/$(notdir $(patsubst %/,%,$(dir $h)));))
+			ln -sfn ../../../../$h build/include/$m/$(notdir $(patsubst %/,%,$(dir $h)));))
 	$(Q)touch $@
 
 # ---- seccomp filters, from the lists beside the code ----
@@ -240,7 +239,7 @@ USES_tests := yyjson
 USES_tests/unit := sqlite3 yyjson zlib
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
-build/$1/obj/$2/%.o: $2/%.c build/include/ok \
+build/$1/obj/$2/%.o: $2/%.c \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
 		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
 		| build/deps $(FILTERS:%=build/$1/gen/%_filter.h) \
