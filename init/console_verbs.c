@@ -23,9 +23,6 @@
 #include "base/path.h"
 #include "base/span.h"
 #include "client.h"
-#include "zrun/serve.h"
-
-enum { ANSWER_MS = 5000 };
 
 /* The one line of a small file, or "" without it. */
 static void line_of(const char *dir_path, const char *name, char *line,
@@ -73,52 +70,50 @@ static void verb_version(int argc, char **argv)
 	       u.release, u.machine);
 }
 
-static void verb_ps(int argc, char **argv)
+/* Daemons answer through their own clients, whose output goes here. */
+static void client_run(const char *path, char *const argv[])
 {
-	struct zrun_request request = {
-		.head = { sizeof(request), ZRUN_LIST },
-	};
-	struct zrun_reply reply;
-	autoclose int sock = ipc_connect("zrun");
-
-	(void)argc;
-	(void)argv;
-	if (sock < 0) {
-		printf("zrun: %s\n", strerror(-sock));
-		return;
-	}
-	printf("%-40s %-10s %8s\n", "CONTAINER", "STATE", "PID");
-	for (;; request.arg++) {
-		int err = ipc_call(sock, &request, sizeof(request), NULL, 0,
-				   &reply, sizeof(reply), NULL, ANSWER_MS);
-
-		if (err < 0)
-			printf("zrun: %s\n", strerror(-err));
-		if (err < 0 || reply.error)
-			return;
-		printf("%-40.64s %-10.32s %8" PRIu32 "\n", reply.id,
-		       reply.text, reply.pid);
-	}
-}
-
-/* zlog has the latest lines in memory; its client prints them. */
-static void verb_log(int argc, char **argv)
-{
-	char *const tail[] = { "zlog", "tail", "-n", "40", argv[1], NULL };
 	pid_t pid;
 
-	if (argc != 2 || !id_valid(span_of(argv[1]))) {
-		printf("usage: log NAME, a service, container or app\n");
-		return;
-	}
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		execv("/bin/zlog", tail);
+		execv(path, argv);
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, NULL, 0) < 0)
-		printf("zlog: %s\n", strerror(errno));
+		printf("%s: %s\n", path, strerror(errno));
+}
+
+static void verb_ps(int argc, char **argv)
+{
+	char *const ps[] = { "znode", "ps", NULL };
+
+	(void)argc;
+	(void)argv;
+	client_run("/bin/znode", ps);
+}
+
+/* start, stop and restart, as znode(8) names them too */
+static void verb_app(int argc, char **argv)
+{
+	char *const verb[] = { "znode", argv[0], argv[1], NULL };
+
+	if (argc == 2)
+		client_run("/bin/znode", verb);
+	else
+		printf("usage: %s NAME, an application\n", argv[0]);
+}
+
+/* zlog has the latest lines in memory. */
+static void verb_log(int argc, char **argv)
+{
+	char *const tail[] = { "zlog", "tail", "-n", "40", argv[1], NULL };
+
+	if (argc == 2 && id_valid(span_of(argv[1])))
+		client_run("/bin/zlog", tail);
+	else
+		printf("usage: log NAME, a service, container or app\n");
 }
 
 static const char *address_text(const struct sockaddr *a, char *text,
@@ -218,7 +213,10 @@ static void verb_help(int argc, char **argv);
 
 static const struct console_verb verbs[] = {
 	{ "status", "services, memory, storage", verb_status },
-	{ "ps", "containers", verb_ps },
+	{ "ps", "applications and their state", verb_ps },
+	{ "start", "NAME: an application, whatever it failed on", verb_app },
+	{ "stop", "NAME: an application, until start or reboot", verb_app },
+	{ "restart", "NAME: stop and start an application", verb_app },
 	{ "log", "NAME: the last lines of a service or container", verb_log },
 	{ "net", "interfaces, addresses, name server", verb_net },
 	{ "version", "of the image and the kernel", verb_version },
