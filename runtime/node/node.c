@@ -165,12 +165,12 @@ static void synced(struct link *link)
 
 	(void)link;
 	on_ready = NULL;
+	ready();
 	for (int i = 0; i < NODE_SLOTS; i++) {
 		if (node.app[i].in_use)
 			app_adopt(&node.app[i]);
 		app_step(&node.app[i]);
 	}
-	ready();
 }
 
 int node_open(void (*ready)(void))
