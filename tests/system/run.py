@@ -7,8 +7,8 @@
     run.py console LINE...   one line of it
     ARCH=aarch64 run.py      the other architecture
 
-The node lives in build/run: disk.img (kept between runs, so /data is too;
-remove it for a first boot again), serial.log, console (a socket)."""
+The node lives in build/run: disk-ARCH.img (kept between runs, so /data is
+too; remove it for a first boot again), serial.log, console (a socket)."""
 
 import json
 import os
@@ -23,7 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from zooid import BUILD, Disk, Late, Node, image, web  # noqa: E402
 
-RUN = BUILD / "run"
+RUN = pathlib.Path(os.environ.get("ZOOID_RUN_DIR", BUILD / "run"))
 PORT = 8080
 NODE_JSON = {
     "name": "first",
@@ -46,7 +46,7 @@ def show(path):
 
 
 def disk_of_run(arch):
-    path = RUN / "disk.img"
+    path = RUN / ("disk-%s.img" % arch)
     layout = image.httpd(arch=arch)
     say("image: busybox httpd, %s" % show(layout))
     content = {"node.json": json.dumps(NODE_JSON, indent=1) + "\n",
