@@ -39,8 +39,8 @@ static const struct boot_mount mounts[] = {
 	{ "/dev/mqueue", "mqueue", NULL, QUIET, MAKE_DIR },
 	{ "/run", "tmpfs", "mode=0755,size=25%", MS_NOSUID | MS_NODEV, 0 },
 	{ "/tmp", "tmpfs", "mode=1777,size=25%", MS_NOSUID | MS_NODEV, 0 },
-	{ "/sys/fs/cgroup", "cgroup2", "nsdelegate,memory_recursiveprot",
-	  QUIET, 0 },
+	{ "/sys/fs/cgroup", "cgroup2", "nsdelegate,memory_recursiveprot", QUIET,
+	  0 },
 	{ "/sys/fs/bpf", "bpf", "mode=0700", QUIET, OPTIONAL },
 	{ "/sys/firmware/efi/efivars", "efivarfs", NULL, QUIET, OPTIONAL },
 };

@@ -39,7 +39,8 @@ static const char *state_name(uint32_t state)
 	};
 
 	_Static_assert(sizeof(names) / sizeof(*names) ==
-			       INIT_SERVICE_STATE_COUNT, "a name each");
+			       INIT_SERVICE_STATE_COUNT,
+		       "a name each");
 	return state < INIT_SERVICE_STATE_COUNT ? names[state] : "?";
 }
 
@@ -60,8 +61,8 @@ int client_services_print(FILE *out)
 	struct init_reply reply;
 	struct init_service service;
 
-	fprintf(out, "%-12s %-9s %7s %7s %10s  %s\n", "SERVICE", "STATE",
-		"PID", "STARTS", "FOR", "LAST END");
+	fprintf(out, "%-12s %-9s %7s %7s %10s  %s\n", "SERVICE", "STATE", "PID",
+		"STARTS", "FOR", "LAST END");
 	for (uint32_t n = 0;; n++) {
 		int err = client_ask(INIT_SERVICE, n, &reply);
 
@@ -82,8 +83,10 @@ static int exit_code(int err)
 		log_error("init", "this is not yours to ask");
 		return EXIT_REFUSED;
 	}
-	log_error("init", err == -ENOENT || err == -ECONNREFUSED
-			? "none runs here" : "does not answer: %s",
+	log_error("init",
+		  err == -ENOENT || err == -ECONNREFUSED
+			  ? "none runs here"
+			  : "does not answer: %s",
 		  strerror(-err));
 	return EXIT_FAILURE;
 }

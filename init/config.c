@@ -18,7 +18,7 @@
 #include "job.h"
 #include "mounted.h"
 
-#define LABEL "ZOOID"
+#define LABEL	  "ZOOID"
 #define FILE_NAME "node.json"
 
 static int find(void *arg)
@@ -74,7 +74,7 @@ static int node_read(struct node_json *node, char *error)
 static int step_read(void *arg)
 {
 	struct config *config = arg;
-	autofree struct node_json *node = calloc(1, sizeof(*node));
+	struct node_json *node = job_memory(sizeof(*node));
 	int err = node ? node_read(node, config->error) : -ENOMEM;
 
 	if (err < 0)
@@ -124,9 +124,11 @@ int zooid_main(int argc, char **argv)
 	text_copy(config->name, sizeof(config->name), "zooid");
 	err = job_step("mount of " LABEL, step_mount, NULL, 10000);
 	if (err < 0)
-		log_warning(path_boot(), err == -ENODEV
-				? "no partition " LABEL ": all defaults"
-				: "cannot mount: %s", strerror(-err));
+		log_warning(path_boot(),
+			    err == -ENODEV ? "no partition " LABEL
+					     ": all defaults"
+					   : "cannot mount: %s",
+			    strerror(-err));
 	else
 		err = job_step(FILE_NAME, step_read, config, 5000);
 	if (err == -ENOENT) {

@@ -8,8 +8,8 @@
 
 struct config {
 	char name[64];
-	char password[128];		/* crypt(3) hash, "" when open */
-	char error[NODE_ERROR_SIZE];	/* what is wrong with node.json */
+	char password[128];	     /* crypt(3) hash, "" when open */
+	char error[NODE_ERROR_SIZE]; /* what is wrong with node.json */
 	uint32_t n_interface;
 	struct node_interface interface[NODE_INTERFACES_MAX];
 };

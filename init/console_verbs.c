@@ -45,13 +45,12 @@ static void memory_print(void)
 	FILE *f = fopen("/proc/meminfo", "re");
 
 	for (int i = 0; f && i < 3 && fgets(line, sizeof(line), f); i++) {
-		uint64_t kb = strtoull(line + strcspn(line, "0123456789"),
-				       NULL, 10);
+		uint64_t kb = strtoull(line + strcspn(line, "0123456789"), NULL,
+				       10);
 
 		if (strncmp(line, "MemFree", 7) != 0)
-			printf("%.*s %" PRIu64 " MB%s",
-			       (int)strcspn(line, ":"), line, kb / 1024,
-			       i == 0 ? ", " : "\n");
+			printf("%.*s %" PRIu64 " MB%s", (int)strcspn(line, ":"),
+			       line, kb / 1024, i == 0 ? ", " : "\n");
 	}
 	if (f)
 		fclose(f);
@@ -66,8 +65,8 @@ static void verb_version(int argc, char **argv)
 	(void)argv;
 	line_of("/etc", "version", version, sizeof(version));
 	uname(&u);
-	printf("Zooid %s on %s: Linux %s %s\n", version, u.nodename,
-	       u.release, u.machine);
+	printf("Zooid %s on %s: Linux %s %s\n", version, u.nodename, u.release,
+	       u.machine);
 }
 
 /* Daemons answer through their own clients, whose output goes here. */
@@ -122,7 +121,8 @@ static const char *address_text(const struct sockaddr *a, char *text,
 	const void *bytes = NULL;
 
 	if (a->sa_family == AF_INET)
-		bytes = &((const struct sockaddr_in *)(const void *)a)->sin_addr;
+		bytes = &((const struct sockaddr_in *)(const void *)a)
+				 ->sin_addr;
 	else if (a->sa_family == AF_INET6)
 		bytes = &((const struct sockaddr_in6 *)(const void *)a)
 				 ->sin6_addr;
@@ -162,8 +162,8 @@ static void verb_net(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	addresses_print();
-	if (run < 0 ||
-	    file_read(run, "resolv.conf", 4096, &names, &size) < 0 || !size)
+	if (run < 0 || file_read(run, "resolv.conf", 4096, &names, &size) < 0 ||
+	    !size)
 		printf("no name server\n");
 	else
 		fwrite(names, 1, size, stdout);

@@ -45,9 +45,9 @@
 #include "super.h"
 
 #define PART_ZOOID "ZOOID"
-#define PART_DATA "ZOOID-DATA"
-#define MKFS "/sbin/mkfs.btrfs"
-#define MIB (UINT64_C(1) << 20)
+#define PART_DATA  "ZOOID-DATA"
+#define MKFS	   "/sbin/mkfs.btrfs"
+#define MIB	   (UINT64_C(1) << 20)
 
 /* The second superblock lies at 64 MiB and must fit. */
 #define DATA_MIN (72 * MIB)
@@ -108,12 +108,14 @@ static int kernel_tell(int fd, const struct gpt *gpt, int index, int op)
 	struct gpt_part part = gpt_part(gpt, index);
 	struct blkpg_partition p = {
 		.start = (long long)(part.first * gpt->sector),
-		.length = (long long)((part.last - part.first + 1) *
-				      gpt->sector),
+		.length =
+			(long long)((part.last - part.first + 1) * gpt->sector),
 		.pno = index + 1,
 	};
 	struct blkpg_ioctl_arg arg = {
-		.op = op, .datalen = sizeof(p), .data = &p,
+		.op = op,
+		.datalen = sizeof(p),
+		.data = &p,
 	};
 
 	return ioctl(fd, BLKPG, &arg) < 0 ? -errno : 0;
@@ -127,8 +129,9 @@ static int part_add(int fd, struct data *d)
 	getrandom(guid, sizeof(guid), GRND_INSECURE);
 	index = gpt_add(&d->gpt, PART_DATA, guid, DATA_MIN);
 	if (index < 0) {
-		log_error(d->zooid.disk, "less than %llu MB free behind "
-			  PART_ZOOID ": /data needs a larger medium",
+		log_error(d->zooid.disk,
+			  "less than %llu MB free behind " PART_ZOOID
+			  ": /data needs a larger medium",
 			  (unsigned long long)(DATA_MIN / MIB));
 		return index;
 	}
@@ -198,8 +201,7 @@ static int step_partition(void *arg)
 
 	if (err < 0)
 		return err;
-	return part_prepare(d, d->part.disk[0] ? d->part.disk
-					       : d->zooid.disk);
+	return part_prepare(d, d->part.disk[0] ? d->part.disk : d->zooid.disk);
 }
 
 static int step_mark(void *arg)
@@ -228,8 +230,8 @@ static int make(struct data *d)
 	char device[80];
 	const char *dup = d->size < DATA_DUP_MIN ? "single" : "dup";
 	/* -K: to discard a whole memory card first can take minutes. */
-	const char *argv[] = { MKFS, "-q", "-f", "-K", "-L", PART_DATA, "-m",
-			       dup, device, NULL };
+	const char *argv[] = { MKFS,	  "-q", "-f", "-K",   "-L",
+			       PART_DATA, "-m", dup,  device, NULL };
 
 	device_path(d, device, sizeof(device));
 	log_notice(device, "making the file system of /data");
@@ -258,7 +260,7 @@ static int step_recover(void *arg)
 
 	if (n == 1)
 		log_warning(d->part.name, "first superblock was torn; made "
-			    "anew from its copy");
+					  "anew from its copy");
 	return n < 0 ? n : 0;
 }
 
@@ -275,8 +277,8 @@ static int dirs_make(void)
 
 		if (mkdirat(root, dir->name, dir->mode) < 0 && errno != EEXIST)
 			return -errno;
-		fd = openat(root, dir->name, O_RDONLY | O_DIRECTORY |
-			    O_NOFOLLOW | O_CLOEXEC);
+		fd = openat(root, dir->name,
+			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0 || fchown(fd, dir->uid, dir->uid) < 0 ||
 		    fchmod(fd, dir->mode) < 0)
 			return -errno;
@@ -324,9 +326,11 @@ static int mount_or_recover(struct data *d)
 	job_step("superblock of /data", step_recover, d, 10000);
 	err = job_step("mount of /data", step_mount, d, 30000);
 	if (err < 0)
-		log_error(d->part.name, "does not mount (%s) and is left as it "
+		log_error(d->part.name,
+			  "does not mount (%s) and is left as it "
 			  "is: see `btrfs check`, or delete the partition to "
-			  "start anew", strerror(-err));
+			  "start anew",
+			  strerror(-err));
 	return err;
 }
 
@@ -376,7 +380,8 @@ int data_main(int argc, char **argv)
 			 (unsigned long long)(clock_ms() - since_ms));
 	} else {
 		snprintf(text, sizeof(text), "in memory only: %s",
-			 err == -ENODEV ? "no medium with a partition " PART_ZOOID
+			 err == -ENODEV
+				 ? "no medium with a partition " PART_ZOOID
 			 : err == -ENOSPC ? "the medium is too small"
 					  : strerror(-err));
 		log_warning(path_data(), "%s; nothing outlives this boot",

@@ -158,8 +158,9 @@ static int uevent_open(void)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK,
 				       .nl_groups = 1 };
-	autoclose int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC |
-				  SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+	autoclose int fd = socket(AF_NETLINK,
+				  SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				  NETLINK_KOBJECT_UEVENT);
 
 	if (fd < 0 ||
 	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)

@@ -24,7 +24,7 @@
 #include "base/log.h"
 
 #define IMAGE "/root.erofs"
-#define ROOT "/root"
+#define ROOT  "/root"
 
 static int loop_attach(const char *image, char *device, size_t size)
 {
@@ -92,7 +92,8 @@ int early_boot(void)
 		return 0;
 	mkdir("/dev", 0755);
 	if (mount("devtmpfs", "/dev", "devtmpfs", MS_NOSUID | MS_NOEXEC,
-		  "mode=0755") < 0 && errno != EBUSY)
+		  "mode=0755") < 0 &&
+	    errno != EBUSY)
 		return -errno;
 	/* The kernel gave us no descriptors if /dev/console was missing. */
 	if (fcntl(STDERR_FILENO, F_GETFD) < 0) {

@@ -156,9 +156,9 @@ static bool entries_sane(const struct gpt *gpt)
 	for (int i = 0; i < (int)gpt->n_entries; i++) {
 		struct gpt_part part = gpt_part(gpt, i);
 
-		if (is_used(gpt, i) && (part.first < gpt->first_usable ||
-					part.last < part.first ||
-					part.last >= gpt->n_sectors))
+		if (is_used(gpt, i) &&
+		    (part.first < gpt->first_usable || part.last < part.first ||
+		     part.last >= gpt->n_sectors))
 			return false;
 	}
 	return true;
@@ -322,7 +322,7 @@ int gpt_add(struct gpt *gpt, const char *name, const uint8_t guid[16],
 	e[E_GUID + 8] = (uint8_t)((e[E_GUID + 8] & 0x3f) | 0x80);
 	put64(e + E_FIRST, first);
 	put64(e + E_LAST, last);
-	for (size_t i = 0; name[i] && i < GPT_NAME_MAX; i++)
+	for (size_t i = 0; i < GPT_NAME_MAX && name[i]; i++)
 		e[E_NAME + 2 * i] = (uint8_t)name[i];
 	return index;
 }

@@ -24,7 +24,7 @@ enum init_kind {
 	INIT_KIND_PIDFD,  /* a container's process; put by zrun serve */
 	INIT_KIND_OUTPUT, /* read end of an output pipe; zlog may watch */
 	INIT_KIND_LISTEN, /* published listener, made by INIT_BIND; znet */
-	INIT_KIND_TUN,    /* znet */
+	INIT_KIND_TUN,	  /* znet */
 	INIT_KIND_NETNS,  /* zrun serve */
 	INIT_KIND_COUNT,
 };
@@ -84,7 +84,7 @@ struct init_request {
 struct init_reply {
 	struct ipc_head head; /* verb: that of the request */
 	int32_t error;	      /* 0 or -errno */
-	uint32_t pid;	      /* INIT_PUT, INIT_GET of a PIDFD: as init sees it */
+	uint32_t pid; /* INIT_PUT, INIT_GET of a PIDFD: as init sees it */
 	uint8_t note[INIT_NOTE_SIZE];
 };
 

@@ -25,8 +25,9 @@ static int options_set(int fs, const char *device,
 	int err = option_set(fs, FSCONFIG_SET_STRING, "source", device);
 
 	for (; err == 0 && options->key; options++)
-		err = option_set(fs, options->value ? FSCONFIG_SET_STRING
-						    : FSCONFIG_SET_FLAG,
+		err = option_set(fs,
+				 options->value ? FSCONFIG_SET_STRING
+						: FSCONFIG_SET_FLAG,
 				 options->key, options->value);
 	return err;
 }

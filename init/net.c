@@ -44,14 +44,12 @@ struct interface {
 static struct loop loop;
 static struct config config;
 static struct interface table[INTERFACES_MAX];
+static struct interface *const table_end = table + INTERFACES_MAX;
 static struct watch links, signals;
-
-#define for_each_interface(i) \
-	for (struct interface *i = table; i < table + INTERFACES_MAX; i++)
 
 static struct interface *interface_find(int index)
 {
-	for_each_interface(i)
+	for (struct interface *i = table; i < table_end; i++)
 		if (i->link.index == index)
 			return i;
 	return NULL;
@@ -105,9 +103,10 @@ __attribute__((noreturn)) static void client_exec(const char *const *argv)
 static void client_start(struct interface *i)
 {
 	char host[80];
-	const char *argv[] = { DHCP_CLIENT, "-f", "-i", i->link.name, "-s",
-			       DHCP_SCRIPT, "-t", "4", "-T", "2", "-A", "10",
-			       "-R", "-x", host, NULL };
+	const char *argv[] = { DHCP_CLIENT, "-f",	 "-i", i->link.name,
+			       "-s",	    DHCP_SCRIPT, "-t", "4",
+			       "-T",	    "2",	 "-A", "10",
+			       "-R",	    "-x",	 host, NULL };
 	pid_t pid;
 
 	snprintf(host, sizeof(host), "hostname:%s", config.name);
@@ -140,15 +139,15 @@ static void addresses_set(const struct interface *i)
 	uint8_t dns[NODE_ADDRESSES_MAX][16];
 
 	for (int n = 0; n < given->n_address; n++)
-		report(i, "address", rtnl_address_add(index,
-						      &given->address[n]));
+		report(i, "address",
+		       rtnl_address_add(index, &given->address[n]));
 	for (int n = 0; n < given->n_gateway; n++)
 		report(i, "gateway",
 		       rtnl_gateway_add(index, &given->gateway[n],
 					METRIC_BASE + (uint32_t)index));
 	for (int n = 0; n < given->n_dns; n++)
 		memcpy(dns[n], given->dns[n].bytes, 16);
-	names_set(i->link.name, "static", (const uint8_t (*)[16])dns,
+	names_set(i->link.name, "static", (const uint8_t(*)[16])dns,
 		  given->n_dns);
 }
 
@@ -162,7 +161,8 @@ static void interface_begin(const struct rtnl_link *link)
 			    INTERFACES_MAX);
 		return;
 	}
-	*i = (struct interface){ .link = *link, .given = given_find(link),
+	*i = (struct interface){ .link = *link,
+				 .given = given_find(link),
 				 .restart.fire = restart_fire };
 	err = rtnl_link_up(link->index, i->given ? i->given->mtu : 0);
 	if (err < 0)
@@ -227,7 +227,7 @@ static void clients_reap(void)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		for_each_interface(i)
+		for (struct interface *i = table; i < table_end; i++)
 			if (i->link.index && i->client == pid) {
 				i->client = 0;
 				timer_set(&loop, &i->restart, RESTART_MS);
@@ -270,7 +270,7 @@ int net_main(int argc, char **argv)
 	}
 	service_ready(&loop);
 	err = loop_run(&loop);
-	for_each_interface(i)
+	for (struct interface *i = table; i < table_end; i++)
 		if (i->link.index)
 			interface_end(i);
 	return err;

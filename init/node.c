@@ -145,9 +145,9 @@ static void fault(int sig, siginfo_t *info, void *context)
 
 static void faults_catch(void)
 {
-	static const int list[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT,
-				    SIGSYS, SIGTRAP };
-	static const int ignored[] = { SIGPIPE, SIGHUP, SIGQUIT, SIGUSR1,
+	static const int list[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE,
+				    SIGABRT, SIGSYS, SIGTRAP };
+	static const int ignored[] = { SIGPIPE, SIGHUP,	 SIGQUIT, SIGUSR1,
 				       SIGUSR2, SIGALRM, SIGXCPU, SIGXFSZ };
 	struct sigaction action = {
 		.sa_sigaction = fault,

@@ -168,7 +168,7 @@ static void look_fire(struct timer *t)
 static void time_out_fire(struct timer *t)
 {
 	static const char *const what[STEP_COUNT] = {
-		[STEP_FIRST] = "znode", [STEP_CONTAINERS] = "containers",
+		[STEP_FIRST] = "znode",	      [STEP_CONTAINERS] = "containers",
 		[STEP_SERVICES] = "services", [STEP_DISKS] = "disks",
 		[STEP_FINISH] = "the kernel",
 	};
@@ -233,8 +233,7 @@ static void button_ready(struct watch *w, uint32_t events)
 		fd_close(&fd);
 		return;
 	}
-	if (input.type == EV_KEY && input.code == KEY_POWER &&
-	    input.value == 1)
+	if (input.type == EV_KEY && input.code == KEY_POWER && input.value == 1)
 		power_end(INIT_POWEROFF);
 }
 

@@ -40,8 +40,7 @@ static void child_ended(const siginfo_t *info)
 
 	if (expected && pid == expected) {
 		expected = 0;
-		on_expected(info->si_code == CLD_EXITED ? info->si_status
-							: -1);
+		on_expected(info->si_code == CLD_EXITED ? info->si_status : -1);
 		return;
 	}
 	if (svc_reaped(pid, info->si_code, info->si_status))

@@ -98,8 +98,10 @@ int rtnl_link_up(int index, uint32_t mtu)
 	struct message m = {
 		.head = { .nlmsg_len = NLMSG_LENGTH(sizeof(m.body.link)),
 			  .nlmsg_type = RTM_NEWLINK },
-		.body.link = { .ifi_family = AF_UNSPEC, .ifi_index = index,
-			       .ifi_flags = IFF_UP, .ifi_change = IFF_UP },
+		.body.link = { .ifi_family = AF_UNSPEC,
+			       .ifi_index = index,
+			       .ifi_flags = IFF_UP,
+			       .ifi_change = IFF_UP },
 	};
 
 	if (mtu)
@@ -156,9 +158,8 @@ int rtnl_links_ask(int sock)
 
 int rtnl_open(void)
 {
-	autoclose int fd = netlink_open(RTMGRP_LINK |
-					1u << (RTNLGRP_ND_USEROPT - 1),
-					SOCK_NONBLOCK);
+	autoclose int fd = netlink_open(
+		RTMGRP_LINK | 1u << (RTNLGRP_ND_USEROPT - 1), SOCK_NONBLOCK);
 	int err = fd < 0 ? fd : rtnl_links_ask(fd);
 
 	return err < 0 ? err : fd_take(&fd);
@@ -209,7 +210,7 @@ static void option_received(const struct nlmsghdr *h,
 	if (n > DNS_MAX)
 		n = DNS_MAX;
 	memcpy(address, option + 8, (size_t)n * 16);
-	events->dns(m->nduseropt_ifindex, (const uint8_t (*)[16])address, n);
+	events->dns(m->nduseropt_ifindex, (const uint8_t(*)[16])address, n);
 }
 
 int rtnl_receive(int sock, const struct rtnl_events *events)
@@ -218,7 +219,7 @@ int rtnl_receive(int sock, const struct rtnl_events *events)
 		struct nlmsghdr head;
 		char bytes[32 << 10];
 	} buffer;
-	struct sockaddr_nl from;
+	struct sockaddr_nl from = { 0 };
 	socklen_t from_size = sizeof(from);
 	ssize_t got = recvfrom(sock, &buffer, sizeof(buffer), 0,
 			       (struct sockaddr *)&from, &from_size);

@@ -31,17 +31,15 @@ static struct watch listener;
 static struct timer pump; /* streams have something to tell */
 static uint32_t pump_kinds;
 static struct conn conns[SERVER_CONNECTIONS];
+static struct conn *const conns_end = conns + SERVER_CONNECTIONS;
 static void (*on_end)(enum init_verb);
 static uint64_t complained_ms;
-
-#define for_each_conn(c) \
-	for (struct conn *c = conns; c < conns + SERVER_CONNECTIONS; c++)
 
 static void trim(uint32_t kind)
 {
 	uint64_t passed = UINT64_MAX;
 
-	for_each_conn(c)
+	for (struct conn *c = conns; c < conns_end; c++)
 		if (c->watch.fd >= 0 && c->stream.on &&
 		    c->stream.kind == kind && c->stream.told < passed)
 			passed = c->stream.told;
@@ -67,8 +65,8 @@ static void conn_refuse(struct conn *c, const char *why)
 	/* Anyone can make this happen as fast as he likes. */
 	if (!complained_ms || now - complained_ms >= 1000) {
 		complained_ms = now;
-		log_warning("init.sock", "uid %u, pid %d: %s; closed",
-			    c->uid, c->pid, why);
+		log_warning("init.sock", "uid %u, pid %d: %s; closed", c->uid,
+			    c->pid, why);
 	}
 	conn_close(c);
 }
@@ -107,7 +105,7 @@ static void pump_fire(struct timer *t)
 	for (uint32_t kind = 0; kind < INIT_KIND_COUNT; kind++)
 		if (kinds & 1u << kind)
 			trim(kind);
-	for_each_conn(c)
+	for (struct conn *c = conns; c < conns_end; c++)
 		if (c->watch.fd >= 0 && c->stream.on &&
 		    kinds & 1u << c->stream.kind)
 			conn_pump(c);
@@ -117,7 +115,7 @@ bool server_laggards_end(void)
 {
 	bool any = false;
 
-	for_each_conn(c) {
+	for (struct conn *c = conns; c < conns_end; c++) {
 		if (c->watch.fd < 0 || !c->stream.on ||
 		    !store_next(c->stream.kind, c->stream.told))
 			continue;
@@ -133,8 +131,10 @@ static void request_serve(struct conn *c, const struct init_request *request,
 	struct init_reply reply = {
 		.head = { sizeof(reply), request->head.verb },
 	};
-	struct verb_call call = { .uid = c->uid, .request = request,
-				  .fds = fds, .reply = &reply,
+	struct verb_call call = { .uid = c->uid,
+				  .request = request,
+				  .fds = fds,
+				  .reply = &reply,
 				  .reply_fd = -1 };
 	uint32_t verb = request->head.verb;
 	int err;
@@ -152,8 +152,7 @@ static void request_serve(struct conn *c, const struct init_request *request,
 		       call.reply_fd >= 0);
 	if (err < 0)
 		conn_refuse(c, "does not read its replies");
-	if (reply.error == 0 &&
-	    (verb == INIT_POWEROFF || verb == INIT_REBOOT))
+	if (reply.error == 0 && (verb == INIT_POWEROFF || verb == INIT_REBOOT))
 		on_end(verb);
 }
 
@@ -188,7 +187,7 @@ static struct conn *conn_room(uid_t uid)
 	struct conn *room = NULL;
 	int n = 0;
 
-	for_each_conn(c) {
+	for (struct conn *c = conns; c < conns_end; c++) {
 		if (c->watch.fd < 0)
 			room = c;
 		else if (c->uid == uid)
@@ -228,7 +227,7 @@ int server_init(struct loop *l, void (*end)(enum init_verb))
 	loop = l;
 	on_end = end;
 	pump.fire = pump_fire;
-	for_each_conn(c)
+	for (struct conn *c = conns; c < conns_end; c++)
 		c->watch.fd = -1;
 	snprintf(path, sizeof(path), "%s/init.sock", path_run());
 	fd = ipc_listen(path, 0666, (uid_t)-1);

@@ -48,7 +48,9 @@ static int env_add(int n, const char *name, const char *value)
 int spawn_init(void)
 {
 	static const char *const passed[] = {
-		"ZOOID_RUN", "ZOOID_DATA", "ZOOID_BOOT",
+		"ZOOID_RUN",
+		"ZOOID_DATA",
+		"ZOOID_BOOT",
 	};
 	const char *path = getenv("PATH");
 	int n = 0;
@@ -138,10 +140,8 @@ static void rights_drop(const struct spawn *s)
 static void fds_place(const struct spawn *s)
 {
 	int fds[5] = {
-		fd_high(-1, s->name),
-		fd_high(s->output_fd, s->name),
-		fd_high(s->output_fd, s->name),
-		fd_high(s->listen_fd, s->name),
+		fd_high(-1, s->name),		fd_high(s->output_fd, s->name),
+		fd_high(s->output_fd, s->name), fd_high(s->listen_fd, s->name),
 		fd_high(s->status_fd, s->name),
 	};
 

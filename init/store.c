@@ -12,11 +12,9 @@
 #include "base/fd.h"
 
 static struct store_entry entries[STORE_ENTRIES];
+static struct store_entry *const entries_end = entries + STORE_ENTRIES;
 static uint64_t sequence;
 static void (*on_change)(uint32_t kind);
-
-#define for_each_entry(e) \
-	for (struct store_entry *e = entries; e < entries + STORE_ENTRIES; e++)
 
 static bool is_live(const struct store_entry *e)
 {
@@ -27,7 +25,7 @@ void store_init(void (*changed)(uint32_t kind))
 {
 	on_change = changed;
 	sequence = 0;
-	for_each_entry(e) {
+	for (struct store_entry *e = entries; e < entries_end; e++) {
 		if (e->state == STORE_HELD)
 			fd_close(&e->fd);
 		*e = (struct store_entry){ .fd = -1, .exit.fd = -1 };
@@ -48,7 +46,7 @@ static bool key_is(const struct store_entry *e, const struct init_key *key)
 
 struct store_entry *store_find(const struct init_key *key)
 {
-	for_each_entry(e)
+	for (struct store_entry *e = entries; e < entries_end; e++)
 		if (is_live(e) && key_is(e, key))
 			return e;
 	return NULL;
@@ -56,7 +54,7 @@ struct store_entry *store_find(const struct init_key *key)
 
 struct store_entry *store_find_pid(uint32_t pid)
 {
-	for_each_entry(e)
+	for (struct store_entry *e = entries; e < entries_end; e++)
 		if (e->state == STORE_HELD && e->pid == pid &&
 		    e->key.kind == INIT_KIND_PIDFD)
 			return e;
@@ -69,7 +67,7 @@ static int room_find(uid_t owner, struct store_entry **room)
 	int quota = owner == 0 ? STORE_QUOTA_ROOT : STORE_QUOTA_OTHER;
 
 	*room = NULL;
-	for_each_entry(e) {
+	for (struct store_entry *e = entries; e < entries_end; e++) {
 		if (e->state == STORE_FREE && !*room)
 			*room = e;
 		if (is_live(e) && e->owner == owner)
@@ -135,7 +133,7 @@ const struct store_entry *store_next(uint32_t kind, uint64_t after)
 {
 	const struct store_entry *next = NULL;
 
-	for_each_entry(e) {
+	for (struct store_entry *e = entries; e < entries_end; e++) {
 		if (e->state == STORE_FREE || e->key.kind != kind ||
 		    e->changed <= after)
 			continue;
@@ -154,7 +152,7 @@ uint64_t store_sequence(void)
 
 void store_trim(uint32_t kind, uint64_t passed)
 {
-	for_each_entry(e)
+	for (struct store_entry *e = entries; e < entries_end; e++)
 		if (e->state == STORE_GONE && e->key.kind == kind &&
 		    e->changed <= passed)
 			e->state = STORE_FREE;
@@ -164,7 +162,7 @@ int store_processes(void (*f)(struct store_entry *))
 {
 	int n = 0;
 
-	for_each_entry(e) {
+	for (struct store_entry *e = entries; e < entries_end; e++) {
 		if (e->state != STORE_HELD || e->key.kind != INIT_KIND_PIDFD)
 			continue;
 		n++;

@@ -19,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-
 enum {
 	SUPER_SIZE = 4096,
 	S_CSUM = 0,

@@ -66,9 +66,8 @@ static void rows_of_table(void)
 	memset(place, -1, sizeof(place));
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
 		const struct svc_row *row = &table_rows[wanted[i]];
-		const char *program = program_find(row->argv[0],
-						   programs[n_rows],
-						   sizeof(programs[0]));
+		const char *program = program_find(
+			row->argv[0], programs[n_rows], sizeof(programs[0]));
 
 		if (!program)
 			continue;
@@ -91,9 +90,12 @@ static int word_flag(const char *word)
 		const char *name;
 		uint32_t flag;
 	} flags[] = {
-		{ "once", SVC_ONCE }, { "give-up", SVC_GIVE_UP },
-		{ "silent", SVC_SILENT }, { "first-down", SVC_FIRST_DOWN },
-		{ "uncounted", SVC_UNCOUNTED }, { "kmsg", SVC_KMSG },
+		{ "once", SVC_ONCE },
+		{ "give-up", SVC_GIVE_UP },
+		{ "silent", SVC_SILENT },
+		{ "first-down", SVC_FIRST_DOWN },
+		{ "uncounted", SVC_UNCOUNTED },
+		{ "kmsg", SVC_KMSG },
 	};
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
@@ -158,8 +160,10 @@ static int row_parse(char *line)
 	while (n < SVC_ARGS_MAX - 1 && (word = strtok_r(NULL, " \t", &rest)))
 		row.argv[n++] = word;
 	if (n == 0 || !id_valid(span_of(row.name)) || n_rows == SVC_MAX) {
-		log_error(row.name, "want NAME [OPTION...] : PROGRAM [ARG...], "
-			  "at most %d", SVC_MAX);
+		log_error(row.name,
+			  "want NAME [OPTION...] : PROGRAM [ARG...], "
+			  "at most %d",
+			  SVC_MAX);
 		return -EINVAL;
 	}
 	program = row.argv[0][0] == '/'
@@ -246,8 +250,7 @@ static int parts_start(void)
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: init --supervise [--services FILE] DIR...\n");
+	fprintf(stderr, "usage: init --supervise [--services FILE] DIR...\n");
 	return 2;
 }
 

@@ -36,7 +36,7 @@
 struct svc {
 	const struct svc_row *row;
 	enum init_service_state state;
-	pid_t pid; /* and session; 0: not running */
+	pid_t pid;	       /* and session; 0: not running */
 	int procs_fd, kill_fd; /* of its cgroup; -1: none */
 	int socket;
 	int output; /* write end, the same for every start */
@@ -374,7 +374,8 @@ static void reason_set(struct svc *s, int32_t code, int32_t status)
 	if (code == CLD_EXITED)
 		snprintf(s->reason, sizeof(s->reason),
 			 status == 127 ? "could not be run (status %d)"
-				       : "exited with status %d", status);
+				       : "exited with status %d",
+			 status);
 	else
 		snprintf(s->reason, sizeof(s->reason), "killed by signal %d",
 			 status);

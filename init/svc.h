@@ -24,10 +24,10 @@ enum {
 };
 
 enum svc_flags {
-	SVC_ONCE = 1,	  /* ending with status 0 is its purpose */
-	SVC_GIVE_UP = 2,  /* a failure is final too: the node goes on */
-	SVC_SILENT = 4,	  /* knows no status pipe: ready once started */
-	SVC_KMSG = 8,	  /* output to the kernel log, not to zlog */
+	SVC_ONCE = 1,	     /* ending with status 0 is its purpose */
+	SVC_GIVE_UP = 2,     /* a failure is final too: the node goes on */
+	SVC_SILENT = 4,	     /* knows no status pipe: ready once started */
+	SVC_KMSG = 8,	     /* output to the kernel log, not to zlog */
 	SVC_FIRST_DOWN = 16, /* stops before the containers do */
 	SVC_UNCOUNTED = 32,  /* the node is ready without it */
 };
@@ -82,8 +82,8 @@ struct svc_setup {
 	struct loop *loop;
 	const struct svc_row *rows;
 	int n;
-	int cgroup;  /* directory for one cgroup each, -1: none */
-	int kmsg;    /* where SVC_KMSG rows write; -1: our stderr */
+	int cgroup; /* directory for one cgroup each, -1: none */
+	int kmsg;   /* where SVC_KMSG rows write; -1: our stderr */
 	/* Called whenever no counted row waits any more. */
 	void (*settled)(void);
 	/* Called when every row is DONE after svc_stop_all(). */

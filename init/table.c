@@ -83,13 +83,12 @@ const struct svc_row table_rows[ROW_COUNT] = {
 			 SVC_UNCOUNTED,
 		.start_ms = 30000,
 	},
-#define CONSOLE(n) {						\
-		.name = "console-" #n,				\
-		.argv = { "console", #n },			\
-		.run = console_main,				\
-		.needs = NEEDS(ZOOID),				\
-		.flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED,	\
-		.oom_score_adj = -500,				\
+#define CONSOLE(n)                                                \
+	{                                                         \
+		.name = "console-" #n, .argv = { "console", #n }, \
+		.run = console_main, .needs = NEEDS(ZOOID),       \
+		.flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED,   \
+		.oom_score_adj = -500,                            \
 	}
 	[ROW_CONSOLE_0] = CONSOLE(0),
 	[ROW_CONSOLE_1] = CONSOLE(1),

@@ -144,8 +144,8 @@ static int listener_make(const struct init_bind *bind_to)
 	};
 	int backlog = bind_to->backlog ? bind_to->backlog : 4096;
 	int on = 1, off = 0;
-	autoclose int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC |
-				  SOCK_NONBLOCK, 0);
+	autoclose int fd =
+		socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
@@ -242,9 +242,9 @@ static int verb_end(struct verb_call *call)
 }
 
 static int (*const verbs[])(struct verb_call *) = {
-	[INIT_PUT] = verb_put,	     [INIT_BIND] = verb_bind,
-	[INIT_NOTE] = verb_note,     [INIT_GET] = verb_get,
-	[INIT_DROP] = verb_drop,     [INIT_WATCH] = verb_watch,
+	[INIT_PUT] = verb_put,	       [INIT_BIND] = verb_bind,
+	[INIT_NOTE] = verb_note,       [INIT_GET] = verb_get,
+	[INIT_DROP] = verb_drop,       [INIT_WATCH] = verb_watch,
 	[INIT_SERVICE] = verb_service, [INIT_POWEROFF] = verb_end,
 	[INIT_REBOOT] = verb_end,
 };

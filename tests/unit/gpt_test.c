@@ -39,7 +39,8 @@ static int medium_make(void)
 	snprintf(command, sizeof(command),
 		 "truncate -s 0 %%s && truncate -s %dM %s && "
 		 "printf 'label: gpt\\nstart=1MiB, size=8MiB, name=ZOOID\\n' | "
-		 "sfdisk -q %s 2>&1", SMALL_MB, path, path);
+		 "sfdisk -q %s 2>&1",
+		 SMALL_MB, path, path);
 	return shell(command, out, sizeof(out));
 }
 
@@ -145,7 +146,8 @@ static uint64_t random_state = 1;
 
 static uint32_t random_next(void)
 {
-	random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+	random_state = random_state * 6364136223846793005u +
+		       1442695040888963407u;
 	return (uint32_t)(random_state >> 33);
 }
 
@@ -159,13 +161,13 @@ static void write_torn(int fd, const struct gpt_plan *plan, int cut, int kind)
 
 		for (size_t s = 0; s < n; s++) {
 			bool there = i < cut ||
-				     (kind == 0 ? s < n / 2 :
-				      kind == 1 ? s >= n / 2 :
-						  random_next() & 1);
+				     (kind == 0	  ? s < n / 2
+				      : kind == 1 ? s >= n / 2
+						  : random_next() & 1);
 
-			if (there && pwrite(fd, (const char *)w->data +
-					    s * SECTOR, SECTOR,
-					    (off_t)(w->offset + s * SECTOR)) < 0)
+			if (there &&
+			    pwrite(fd, (const char *)w->data + s * SECTOR,
+				   SECTOR, (off_t)(w->offset + s * SECTOR)) < 0)
 				return;
 		}
 	}
@@ -198,7 +200,8 @@ static bool cut_and_go_on(int fd, enum change what, int cut, int kind)
 
 	medium_reset(fd);
 	load(fd);
-	for (int before = ADD; before < (int)what && before < MARK + 1; before++)
+	for (int before = ADD; before < (int)what && before < MARK + 1;
+	     before++)
 		if (!change(fd, before) || gpt_commit(fd, &gpt) < 0)
 			return false;
 	if (load(fd) < 0 || !change(fd, what))
@@ -209,7 +212,8 @@ static bool cut_and_go_on(int fd, enum change what, int cut, int kind)
 	if (load(fd) < 0 || gpt_find(&gpt, "ZOOID") != 0 ||
 	    gpt_part(&gpt, 0).first != first)
 		return false;
-	if (gpt_find(&gpt, "ZOOID-DATA") < 0 && (what != ADD || !change(fd, ADD)))
+	if (gpt_find(&gpt, "ZOOID-DATA") < 0 &&
+	    (what != ADD || !change(fd, ADD)))
 		return false;
 	gpt_grow(&gpt, 1);
 	/* sfdisk is slow to start. */
@@ -226,8 +230,8 @@ static void cuts_test(int fd)
 			bool well = true;
 
 			for (int kind = 0; kind < 8; kind++)
-				well = well && cut_and_go_on(fd, what, cut,
-							     kind);
+				well = well &&
+				       cut_and_go_on(fd, what, cut, kind);
 			ok(well, "%s: cut in write %d", names[what], cut);
 		}
 }

@@ -129,7 +129,8 @@ static void put_get_drop_test(int sock)
 	ok(verb(sock, INIT_PUT, INIT_KIND_NETNS, "a", 0) == -EEXIST,
 	   "the same key again");
 	reply = ask(sock, &get, NULL, &fds);
-	ok(reply.error == 0 && fds.n == 1 && !strcmp((char *)reply.note, "hello"),
+	ok(reply.error == 0 && fds.n == 1 &&
+		   !strcmp((char *)reply.note, "hello"),
 	   "get gives descriptor and note");
 	ipc_fds_close(&fds);
 	ok(verb(sock, INIT_DROP, INIT_KIND_NETNS, "a", 0) == 0, "drop");
@@ -186,7 +187,8 @@ static void garbage_test(void)
 static void listen_test(int sock)
 {
 	struct init_request r = request_of(INIT_BIND, INIT_KIND_LISTEN, "w", 1);
-	struct init_request get = request_of(INIT_GET, INIT_KIND_LISTEN, "w", 1);
+	struct init_request get = request_of(INIT_GET, INIT_KIND_LISTEN, "w",
+					     1);
 	struct ipc_fds fds = { 0 };
 	int on = 0;
 	socklen_t size = sizeof(on);
@@ -201,7 +203,8 @@ static void listen_test(int sock)
 	ok(r.bind.port < 42100, "bind");
 	ok(ask(sock, &get, NULL, &fds).error == 0 && fds.n == 1 &&
 		   getsockopt(fds.fd[0], SOL_SOCKET, SO_ACCEPTCONN, &on,
-			      &size) == 0 && on,
+			      &size) == 0 &&
+		   on,
 	   "what is kept listens");
 	ipc_fds_close(&fds);
 	r.key.n = 2;
@@ -218,16 +221,19 @@ static void watch_test(int sock)
 	verb(sock, INIT_PUT, INIT_KIND_TUN, "one", 0);
 	ipc_send(watcher, &w, sizeof(w), NULL, 0);
 	ok(event_next(watcher, &event) == INIT_EVENT_ADDED &&
-		   !strcmp(event.key.container, "one"), "what exists is told");
+		   !strcmp(event.key.container, "one"),
+	   "what exists is told");
 	ok(event_next(watcher, &event) == INIT_EVENT_SYNCED, "then synced");
 	ok(event_next(watcher, &event) == -EAGAIN, "then nothing");
 	verb(sock, INIT_PUT, INIT_KIND_TUN, "two", 0);
 	verb(sock, INIT_PUT, INIT_KIND_NETNS, "two", 0);
 	ok(event_next(watcher, &event) == INIT_EVENT_ADDED &&
-		   !strcmp(event.key.container, "two"), "what comes is told");
+		   !strcmp(event.key.container, "two"),
+	   "what comes is told");
 	verb(sock, INIT_DROP, INIT_KIND_TUN, "one", 0);
 	ok(event_next(watcher, &event) == INIT_EVENT_GONE &&
-		   !strcmp(event.key.container, "one"), "what goes is told");
+		   !strcmp(event.key.container, "one"),
+	   "what goes is told");
 	ok(event_next(watcher, &event) == -EAGAIN, "other kinds are not");
 	verb(sock, INIT_DROP, INIT_KIND_TUN, "two", 0);
 	verb(sock, INIT_DROP, INIT_KIND_NETNS, "two", 0);
@@ -282,8 +288,10 @@ static void quota_test(int sock)
 /* As zrun serve makes it: no signal when it ends. */
 static pid_t container_make(int *pidfd, int *release)
 {
-	struct { uint64_t flags, pidfd, child_tid, parent_tid, exit_signal,
-		 stack, stack_size, tls; } args = { 0 };
+	struct {
+		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal,
+			stack, stack_size, tls;
+	} args = { 0 };
 	int pipe_fds[2];
 	pid_t pid;
 
@@ -324,7 +332,8 @@ static void exit_test(int sock)
 	poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000);
 	ok(event_next(watcher, &event) == INIT_EVENT_EXITED &&
 		   event.exit_code == CLD_EXITED && event.exit_status == 7 &&
-		   event.pid == (uint32_t)pid, "its end is told");
+		   event.pid == (uint32_t)pid,
+	   "its end is told");
 	ok(ask(sock, &put, &pidfd, NULL).error == -ESRCH,
 	   "what has ended is not kept again");
 	ok(verb(sock, INIT_DROP, INIT_KIND_PIDFD, "c", 0) == 0,
@@ -392,8 +401,9 @@ int main(void)
 	static const struct svc_row rows[] = {
 		{ .name = "none", .argv = { "/nonexistent" } },
 	};
-	struct svc_setup setup = { .loop = &loop, .rows = rows, .n = 1,
-				   .cgroup = -1, .kmsg = 2 };
+	struct svc_setup setup = {
+		.loop = &loop, .rows = rows, .n = 1, .cgroup = -1, .kmsg = 2
+	};
 	char dir[] = "/tmp/zooid-store-XXXXXX";
 	int sock;
 
@@ -405,7 +415,8 @@ int main(void)
 	loop_init(&loop);
 	store_init(server_changed);
 	ok(reaper_init(&loop) == 0 && server_init(&loop, end) == 0 &&
-		   svc_init(&setup) == 0, "init's parts start");
+		   svc_init(&setup) == 0,
+	   "init's parts start");
 	sock = connect_nonblocking();
 	put_get_drop_test(sock);
 	bad_requests_test(sock);

@@ -116,28 +116,42 @@ static bool starts_reach(const char *name, uint32_t n, uint32_t wait_ms)
 	return look(name).starts >= n;
 }
 
-#define SH(script) { "/bin/sh", "-c", script }
+#define SH(script)                      \
+	{                               \
+		"/bin/sh", "-c", script \
+	}
 
 enum { JOB, HANGS, FAILS, DAEMON, USER, CRASHES, FIRST, N_ROWS };
 
 static const struct svc_row rows[N_ROWS] = {
-	[JOB] = { .name = "job", .argv = SH("exit 0"), .start_ms = 5000,
+	[JOB] = { .name = "job",
+		  .argv = SH("exit 0"),
+		  .start_ms = 5000,
 		  .flags = SVC_ONCE | SVC_SILENT },
-	[HANGS] = { .name = "hangs", .argv = SH("sleep 100 & sleep 100"),
+	[HANGS] = { .name = "hangs",
+		    .argv = SH("sleep 100 & sleep 100"),
 		    .flags = SVC_ONCE | SVC_SILENT | SVC_GIVE_UP,
-		    .start_ms = 300, .gave_up = gave_up },
-	[FAILS] = { .name = "fails", .argv = SH("exit 3"), .start_ms = 5000,
+		    .start_ms = 300,
+		    .gave_up = gave_up },
+	[FAILS] = { .name = "fails",
+		    .argv = SH("exit 3"),
+		    .start_ms = 5000,
 		    .flags = SVC_ONCE | SVC_SILENT | SVC_GIVE_UP,
 		    .gave_up = gave_up },
-	[DAEMON] = { .name = "daemon", .needs = 1 << JOB, .socket_mode = 0600,
+	[DAEMON] = { .name = "daemon",
+		     .needs = 1 << JOB,
+		     .socket_mode = 0600,
 		     .argv = SH("printf R >&4; while :; do sleep 1; "
 				"printf P >&4; done") },
-	[USER] = { .name = "user", .needs = 1 << DAEMON | 1 << HANGS,
+	[USER] = { .name = "user",
+		   .needs = 1 << DAEMON | 1 << HANGS,
 		   .argv = SH("test $ZOOID_SERVICE = user && printf R >&4; "
 			      "exec sleep 100") },
-	[CRASHES] = { .name = "crashes", .argv = SH("kill -9 $$"),
+	[CRASHES] = { .name = "crashes",
+		      .argv = SH("kill -9 $$"),
 		      .flags = SVC_UNCOUNTED },
-	[FIRST] = { .name = "first", .flags = SVC_FIRST_DOWN | SVC_SILENT,
+	[FIRST] = { .name = "first",
+		    .flags = SVC_FIRST_DOWN | SVC_SILENT,
 		    .argv = SH("trap '' TERM; sleep 100") },
 };
 
@@ -158,8 +172,7 @@ static void life_test(void)
 	svc_again(JOB);
 	ok(starts_reach("job", 2, 5000) && reaches("job", S(DONE), 5000),
 	   "a job can be done again");
-	ok(reaches("user", S(READY), 5000) && all_settled,
-	   "all is ready then");
+	ok(reaches("user", S(READY), 5000) && all_settled, "all is ready then");
 	pid = (pid_t)look("daemon").pid;
 	kill(pid, SIGKILL);
 	ok(reaches("daemon", S(BACKOFF), 5000) &&
@@ -167,7 +180,8 @@ static void life_test(void)
 		   !strcmp(look("daemon").reason, "killed by signal 9"),
 	   "a daemon that was killed");
 	ok(reaches("daemon", S(READY), 5000) &&
-		   (pid_t)look("daemon").pid != pid, "comes back");
+		   (pid_t)look("daemon").pid != pid,
+	   "comes back");
 	ok(look("user").starts == 1, "without those that need it noticing");
 	ok(starts_reach("crashes", 4, 5000) &&
 		   look("crashes").backoff_ms <= SVC_BACKOFF_MAX_MS,
@@ -204,9 +218,13 @@ static void changed(uint32_t kind)
 
 int main(void)
 {
-	struct svc_setup setup = { .loop = &loop, .rows = rows, .n = N_ROWS,
-				   .cgroup = -1, .kmsg = 2,
-				   .settled = settled, .stopped = stopped };
+	struct svc_setup setup = { .loop = &loop,
+				   .rows = rows,
+				   .n = N_ROWS,
+				   .cgroup = -1,
+				   .kmsg = 2,
+				   .settled = settled,
+				   .stopped = stopped };
 	char dir[] = "/tmp/zooid-svc-XXXXXX";
 
 	if (!mkdtemp(dir))
@@ -217,7 +235,8 @@ int main(void)
 	loop_init(&loop);
 	store_init(changed);
 	ok(spawn_init() == 0 && reaper_init(&loop) == 0 &&
-		   svc_init(&setup) == 0, "init's parts start");
+		   svc_init(&setup) == 0,
+	   "init's parts start");
 	svc_begin();
 	life_test();
 	end_test();
