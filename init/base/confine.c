@@ -16,9 +16,9 @@
 
 /* Every access to files that Landlock knows at ABI 5; 6 and 7 add none. */
 #define FILES_ALL_ABI1 ((UINT64_C(1) << 13) - 1)
-#define FILES_REFER (UINT64_C(1) << 13)	   /* ABI 2 */
+#define FILES_REFER    (UINT64_C(1) << 13) /* ABI 2 */
 #define FILES_TRUNCATE (UINT64_C(1) << 14) /* ABI 3 */
-#define FILES_IOCTL (UINT64_C(1) << 15)	   /* ABI 5 */
+#define FILES_IOCTL    (UINT64_C(1) << 15) /* ABI 5 */
 
 static int fail(const char *what)
 {

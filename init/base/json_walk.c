@@ -78,8 +78,8 @@ int json_fail_value(struct json_walk *w, yyjson_val *v, const char *want)
 }
 
 /* Lengthens the path; returns the mark that path_pop takes it back to. */
-__attribute__((format(printf, 2, 3)))
-static size_t path_push(struct json_walk *w, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static size_t path_push(
+	struct json_walk *w, const char *fmt, ...)
 {
 	size_t mark = w->path_used, room = sizeof(w->path) - mark;
 	va_list ap;
@@ -194,8 +194,8 @@ int json_array(struct json_walk *w, yyjson_val *v, size_t max, json_read read,
 	return 0;
 }
 
-int json_members(struct json_walk *w, yyjson_val *v, size_t max,
-		 json_read read, void *into)
+int json_members(struct json_walk *w, yyjson_val *v, size_t max, json_read read,
+		 void *into)
 {
 	yyjson_obj_iter iter;
 	yyjson_val *key;

@@ -45,8 +45,8 @@ int json_open(struct json_walk *w, void *scratch, size_t scratch_size,
 	      yyjson_val **root);
 
 /* Writes the one line of error; returns -EINVAL to be passed up. */
-__attribute__((format(printf, 2, 3)))
-int json_fail(struct json_walk *w, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) int json_fail(struct json_walk *w,
+						    const char *fmt, ...);
 
 /* The same for value v: a string is quoted, of others the type is named. */
 int json_fail_value(struct json_walk *w, yyjson_val *v, const char *want);
@@ -63,8 +63,8 @@ int json_array(struct json_walk *w, yyjson_val *v, size_t max, json_read read,
 /* Calls read with each key of object v, at most max of them, where the keys
  * are free; the value is yyjson_obj_iter_get_val(key). Duplicates are the
  * callback's to refuse. */
-int json_members(struct json_walk *w, yyjson_val *v, size_t max,
-		 json_read read, void *into);
+int json_members(struct json_walk *w, yyjson_val *v, size_t max, json_read read,
+		 void *into);
 
 /* The text of string v in *s; a string with a NUL byte, which would end early
  * wherever it is used, is refused. `want` says what kind of string. */

@@ -43,8 +43,8 @@ static const struct arch {
 static const struct arch *arch;
 static bool allowed[CALL_MAX];
 
-__attribute__((format(printf, 1, 2), noreturn))
-static void die(const char *fmt, ...)
+__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *fmt,
+								...)
 {
 	va_list ap;
 
@@ -70,8 +70,8 @@ static void names_add(const char *where, char *names)
 		n = seccomp_syscall_resolve_name_arch(arch->token, name);
 		if (n < 0 || n >= CALL_MAX)
 			die("%s: %s: no system call of %s; if it is one of "
-			    "another, list it as #syscalls[ARCH]:", where, name,
-			    arch->name);
+			    "another, list it as #syscalls[ARCH]:",
+			    where, name, arch->name);
 		allowed[n] = true;
 	}
 }
@@ -130,12 +130,13 @@ static void emit_tree(struct program *p, const uint32_t *edges, size_t n,
 
 	if (n == 0) {
 		emit(p, (struct sock_filter)BPF_STMT(
-			BPF_RET | BPF_K, verdict ? SECCOMP_RET_ALLOW
-					 : SECCOMP_RET_KILL_PROCESS));
+				BPF_RET | BPF_K,
+				verdict ? SECCOMP_RET_ALLOW
+					: SECCOMP_RET_KILL_PROCESS));
 		return;
 	}
-	at = emit(p, (struct sock_filter)BPF_JUMP(
-		BPF_JMP | BPF_JGE | BPF_K, edges[middle], 0, 0));
+	at = emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K,
+						  edges[middle], 0, 0));
 	emit_tree(p, edges, middle, verdict);
 	distance = p->n - at - 1;
 	if (distance > UINT8_MAX)
@@ -154,14 +155,16 @@ static void program_make(struct program *p)
 		if (allowed[i] != (i > 0 && allowed[i - 1]))
 			edges[n++] = i;
 	}
-	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, arch)));
+	emit(p,
+	     (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					  offsetof(struct seccomp_data, arch)));
 	emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
 					     arch->audit, 1, 0));
 	emit(p, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
 					     SECCOMP_RET_KILL_PROCESS));
-	emit(p, (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, nr)));
+	emit(p,
+	     (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					  offsetof(struct seccomp_data, nr)));
 	emit_tree(p, edges, n, false);
 }
 
@@ -182,7 +185,8 @@ static void program_write(const struct program *p, const char *path)
 		}
 	}
 	fputs(" */\n#include <linux/filter.h>\n\n"
-	      "static const struct sock_filter seccomp_filter[] = {\n", f);
+	      "static const struct sock_filter seccomp_filter[] = {\n",
+	      f);
 	for (size_t i = 0; i < p->n; i++)
 		fprintf(f, "\t{ 0x%02x, %u, %u, 0x%08x },\n", p->code[i].code,
 			p->code[i].jt, p->code[i].jf, p->code[i].k);
@@ -222,7 +226,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (!arch || !out || optind == argc)
-		die("usage: mkfilter -a ARCH [-x \"NAME ...\"] -o OUT.h FILE ...");
+		die("usage: mkfilter -a ARCH [-x \"NAME ...\"] -o OUT.h FILE "
+		    "...");
 	if (extra)
 		names_add("-x", extra);
 	while (optind < argc)

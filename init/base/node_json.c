@@ -43,8 +43,10 @@ static const char *text_keep(struct node_json *node, struct span a,
 
 static int fail_full(struct json_walk *w)
 {
-	return json_fail(w, "commands and environments longer than %zu KB: "
-		    "want less", sizeof(node_of(w)->text) >> 10);
+	return json_fail(w,
+			 "commands and environments longer than %zu KB: "
+			 "want less",
+			 sizeof(node_of(w)->text) >> 10);
 }
 
 static int id_read(struct json_walk *w, yyjson_val *v, char out[64])
@@ -74,8 +76,9 @@ static int match_read(struct json_walk *w, yyjson_val *v, void *into)
 	for (const struct node_interface *i = node_of(w)->interface;
 	     i < interface; i++) {
 		if (!strcmp(i->match, interface->match))
-			return json_fail_value(w, v, "is taken by an interface "
-					  "before it: want another");
+			return json_fail_value(w, v,
+					       "is taken by an interface "
+					       "before it: want another");
 	}
 	return 0;
 }
@@ -109,8 +112,9 @@ static int gateway_read(struct json_walk *w, yyjson_val *v, void *into)
 	if (interface->n_gateway == 1 &&
 	    node_address_is_v4(gateway) ==
 		    node_address_is_v4(&interface->gateway[0]))
-		return json_fail_value(w, v, "is the second of its family: want at "
-				  "most one IPv4 and one IPv6");
+		return json_fail_value(w, v,
+				       "is the second of its family: want at "
+				       "most one IPv4 and one IPv6");
 	interface->n_gateway++;
 	return 0;
 }
@@ -154,8 +158,8 @@ static int mtu_read(struct json_walk *w, yyjson_val *v, void *into)
 	struct node_interface *interface = into;
 	uint64_t mtu;
 
-	if (!yyjson_is_raw(v) ||
-	    span_u64(json_text(v), UINT16_MAX, &mtu) < 0 || mtu < 1280)
+	if (!yyjson_is_raw(v) || span_u64(json_text(v), UINT16_MAX, &mtu) < 0 ||
+	    mtu < 1280)
 		return json_fail_value(w, v, want);
 	interface->mtu = (uint16_t)mtu;
 	return 0;
@@ -190,8 +194,8 @@ static int interface_read(struct json_walk *w, yyjson_val *v, void *into)
 	for (unsigned int i = 0; i < interface->n_gateway; i++) {
 		if (!has_address_like(interface, &interface->gateway[i]))
 			return json_fail(w, "gateway without an address of its "
-					 "family: want both, or neither for "
-					 "DHCP");
+					    "family: want both, or neither for "
+					    "DHCP");
 	}
 	node->n_interface++;
 	return 0;
@@ -208,8 +212,9 @@ static int app_name_read(struct json_walk *w, yyjson_val *v, void *into)
 		return error;
 	for (const struct node_app *a = node_of(w)->app; a < app; a++) {
 		if (!strcmp(a->name, app->name))
-			return json_fail_value(w, v, "is the name of an app before "
-					  "it: want another");
+			return json_fail_value(w, v,
+					       "is the name of an app before "
+					       "it: want another");
 	}
 	return 0;
 }
@@ -247,8 +252,9 @@ static int argument_read(struct json_walk *w, yyjson_val *v, void *into)
 static int command_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	if (yyjson_is_arr(v) && yyjson_arr_size(v) == 0)
-		return json_fail(w, "empty: want a program, or no such key for the "
-			    "image's own");
+		return json_fail(
+			w, "empty: want a program, or no such key for the "
+			   "image's own");
 	return json_array(w, v, NODE_ARGS_MAX, argument_read, into);
 }
 
@@ -280,8 +286,8 @@ static int variable_read(struct json_walk *w, yyjson_val *key, void *into)
 	error = json_string(w, v, "want a string \"...\"", &value);
 	if (error < 0)
 		return error;
-	app->environment[app->n_environment] =
-		text_keep(node_of(w), name, &value);
+	app->environment[app->n_environment] = text_keep(node_of(w), name,
+							 &value);
 	if (!app->environment[app->n_environment])
 		return fail_full(w);
 	app->n_environment++;
@@ -318,8 +324,9 @@ static int port_read(struct json_walk *w, yyjson_val *v, void *into)
 	if (node_text_port(s, &port) < 0)
 		return json_fail_value(w, v, WANT_PORT);
 	if (port_taken(node_of(w), app, port.host))
-		return json_fail_value(w, v, "host port is taken by a port before "
-				  "it: want another");
+		return json_fail_value(w, v,
+				       "host port is taken by a port before "
+				       "it: want another");
 	app->port[app->n_port++] = port;
 	return 0;
 }

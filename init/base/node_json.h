@@ -51,7 +51,11 @@ struct node_interface {
 	uint16_t mtu; /* 0: the driver's */
 };
 
-enum node_restart { NODE_RESTART_ALWAYS, NODE_RESTART_ON_FAILURE, NODE_RESTART_NO };
+enum node_restart {
+	NODE_RESTART_ALWAYS,
+	NODE_RESTART_ON_FAILURE,
+	NODE_RESTART_NO
+};
 
 struct node_port {
 	uint16_t host, container;

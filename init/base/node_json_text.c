@@ -52,9 +52,8 @@ static bool address_is_host(const struct node_address *a)
 	if (node_address_is_v4(a))
 		return a->bytes[12] != 0 && a->bytes[12] != 127 &&
 		       a->bytes[12] < 224;
-	return !IN6_IS_ADDR_UNSPECIFIED(&in6) &&
-	       !IN6_IS_ADDR_LOOPBACK(&in6) && !IN6_IS_ADDR_MULTICAST(&in6) &&
-	       !IN6_IS_ADDR_V4COMPAT(&in6);
+	return !IN6_IS_ADDR_UNSPECIFIED(&in6) && !IN6_IS_ADDR_LOOPBACK(&in6) &&
+	       !IN6_IS_ADDR_MULTICAST(&in6) && !IN6_IS_ADDR_V4COMPAT(&in6);
 }
 
 int node_text_address(struct span s, struct node_address *out)
@@ -148,8 +147,7 @@ static bool path_is_plain(struct span path)
 	if (path.size == 0 || path.data[path.size - 1] == '/')
 		return false;
 	while (span_cut(&path, '/', &part)) {
-		if (part.size == 0 || span_is(part, ".") ||
-		    span_is(part, ".."))
+		if (part.size == 0 || span_is(part, ".") || span_is(part, ".."))
 			return false;
 		for (size_t i = 0; i < part.size; i++) {
 			if (!is_graphic(part.data[i]) || part.data[i] == ':')
@@ -215,13 +213,16 @@ int node_text_memory(struct span s, uint64_t *bytes)
 	if (s.size == 0)
 		return -EINVAL;
 	switch (s.data[s.size - 1]) {
-	case 'k': case 'K':
+	case 'k':
+	case 'K':
 		shift = 10;
 		break;
-	case 'm': case 'M':
+	case 'm':
+	case 'M':
 		shift = 20;
 		break;
-	case 'g': case 'G':
+	case 'g':
+	case 'G':
 		shift = 30;
 		break;
 	}

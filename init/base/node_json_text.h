@@ -28,14 +28,14 @@ bool node_address_is_v4(const struct node_address *a);
 int node_text_match(struct span s, char out[32]);
 
 /* A hash in modular crypt format; never shown in a message. */
-#define WANT_PASSWORD \
-	"want a crypt hash such as $6$..., as `mkpasswd -m sha512crypt` prints"
+#define WANT_PASSWORD                                                     \
+	"want a crypt hash such as $6$..., as `mkpasswd -m sha512crypt` " \
+	"prints"
 int node_text_password(struct span s, char out[128]);
 
 /* "images/httpd" or "images/httpd:1.0", split at the colon. The path cannot
  * leave the directory it is taken from. */
-#define WANT_IMAGE \
-	"want a relative path such as images/web or images/web:tag"
+#define WANT_IMAGE "want a relative path such as images/web or images/web:tag"
 int node_text_image(struct span s, char image[200], char tag[64]);
 
 #define WANT_PORT "want HOST:CONTAINER, both 1 to 65535"

@@ -138,7 +138,7 @@ static bool name_of(const char *path, char name[FILE_NAME_SIZE])
 	const char *dot = strchr(path, '.');
 	struct span s;
 
-	if (!dot || (strcmp(dot, ".log") && strcmp(dot, ".log.1")))
+	if (!dot || (strcmp(dot, ".log") != 0 && strcmp(dot, ".log.1") != 0))
 		return false;
 	s = (struct span){ path, (size_t)(dot - path) };
 	return id_valid(s) && span_copy(name, FILE_NAME_SIZE, s) == 0;

@@ -85,12 +85,11 @@ static size_t head_format(char out[LINE_TEXT_SIZE], uint64_t ms,
 
 	gmtime_r(&seconds, &tm);
 	/* Four digits of year: the widths below bound it for the compiler. */
-	n = snprintf(out, LINE_HEAD_SIZE,
-		     "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s ",
-		     (tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100,
-		     tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100,
-		     tm.tm_sec % 100, (unsigned int)(ms % 1000),
-		     level_name(level));
+	n = snprintf(
+		out, LINE_HEAD_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s ",
+		(tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100,
+		tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100,
+		tm.tm_sec % 100, (unsigned int)(ms % 1000), level_name(level));
 	return n < LINE_HEAD_SIZE ? (size_t)n : LINE_HEAD_SIZE - 1;
 }
 

@@ -14,7 +14,7 @@
 #include "base/span.h"
 
 enum {
-	LINE_MAX_SIZE = 4096,	   /* longer ones are cut in pieces */
+	LINE_MAX_SIZE = 4096,	     /* longer ones are cut in pieces */
 	LINE_HEAD_SIZE = 24 + 9 + 1, /* stamp, level, NUL */
 	LINE_TEXT_SIZE = LINE_HEAD_SIZE + LINE_MAX_SIZE + 1,
 };

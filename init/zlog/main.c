@@ -36,7 +36,8 @@ static int usage(FILE *out)
 	      "service,\n"
 	      "                                       container or "
 	      "application\n"
-	      "       zlog --help\n", out);
+	      "       zlog --help\n",
+	      out);
 	return out == stdout ? 0 : 2;
 }
 

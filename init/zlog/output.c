@@ -62,7 +62,8 @@ static bool service_ask(int sock, uint32_t n)
 	struct init_reply reply;
 
 	if (ipc_call(sock, &request, sizeof(request), NULL, 0, &reply,
-		     sizeof(reply), NULL, ANSWER_MS) < 0 || reply.error < 0)
+		     sizeof(reply), NULL, ANSWER_MS) < 0 ||
+	    reply.error < 0)
 		return false;
 	memcpy(&service, reply.note, sizeof(service));
 	service.name[sizeof(service.name) - 1] = '\0';
@@ -115,7 +116,9 @@ int output_init(struct loop *on)
 	services_learn();
 	error = init_connect();
 	if (error < 0)
-		log_error("init.sock", "%s: zlog runs under init, or "
-			  "init --supervise", strerror(-error));
+		log_error("init.sock",
+			  "%s: zlog runs under init, or "
+			  "init --supervise",
+			  strerror(-error));
 	return error;
 }

@@ -36,9 +36,16 @@ static unsigned int n_services;
 static struct timer flush_timer, flood_timer;
 static int disk_error; /* the last one logged, 0 when all is well */
 
-#define for_each_source(s) \
-	for (struct source *s = sources; s < sources + SOURCE_MAX; s++) \
+/* The source after s that is in use, the first one after NULL; NULL at the end.
+ */
+static struct source *source_next(struct source *s)
+{
+	for (s = s ? s + 1 : sources; s < sources + SOURCE_MAX; s++) {
 		if (s->name[0])
+			return s;
+	}
+	return NULL;
+}
 
 static uint64_t wall_ms(void)
 {
@@ -53,25 +60,25 @@ static uint64_t wall_ms(void)
 static void disk_result(const struct source *s, int error)
 {
 	if (error < 0 && disk_error != error)
-		log_warning(s->name, "cannot write its log: %s; kept in "
-			    "memory meanwhile", strerror(-error));
+		log_warning(s->name,
+			    "cannot write its log: %s; kept in "
+			    "memory meanwhile",
+			    strerror(-error));
 	else if (error == 0 && disk_error < 0)
 		log_notice(s->name, "logs are written again");
 	disk_error = error;
 }
 
-static struct span note_format(char out[LINE_TEXT_SIZE], enum log_level level,
-			       const char *fmt, uint64_t n)
-	__attribute__((format(printf, 3, 0)));
-
-static struct span note_format(char out[LINE_TEXT_SIZE], enum log_level level,
-			       const char *fmt, uint64_t n)
+/* "zlog: N such": a line of our own in the log of a source. */
+static struct span note_format(char out[LINE_TEXT_SIZE], uint64_t n,
+			       const char *such)
 {
 	char text[120];
 
-	snprintf(text, sizeof(text), fmt, n);
-	return (struct span){ out, line_format(out, wall_ms(), level,
-					       span_of(text)) };
+	snprintf(text, sizeof(text), "zlog: %" PRIu64 " %s", n, such);
+	return (struct span){ out,
+			      line_format(out, wall_ms(), LOG_LEVEL_WARNING,
+					  span_of(text)) };
 }
 
 static int lost_write(struct source *s)
@@ -82,9 +89,8 @@ static int lost_write(struct source *s)
 
 	if (!s->ring->lost)
 		return 0;
-	note = note_format(out, LOG_LEVEL_WARNING,
-			   "zlog: %" PRIu64 " bytes lost before they could be "
-			   "written", s->ring->lost);
+	note = note_format(out, s->ring->lost,
+			   "bytes lost before they could be written");
 	error = file_append(&s->file, setup.dir, s->name, note);
 	if (error == 0)
 		s->ring->lost = 0;
@@ -110,7 +116,7 @@ static void source_write(struct source *s)
 
 void source_flush(void)
 {
-	for_each_source(s)
+	for (struct source *s = NULL; (s = source_next(s));)
 		source_write(s);
 }
 
@@ -132,8 +138,9 @@ static bool allowance_take(struct source *s, size_t size, uint64_t now)
 
 	if (now < s->calm_ms)
 		return false;
-	s->allowance = s->allowance + grown < SOURCE_BURST ?
-			       s->allowance + grown : SOURCE_BURST;
+	s->allowance = s->allowance + grown < SOURCE_BURST
+			       ? s->allowance + grown
+			       : SOURCE_BURST;
 	s->allowance_ms = now;
 	if (s->allowance < size) {
 		s->calm_ms = now + SOURCE_CALM_MS;
@@ -147,9 +154,8 @@ static void dropped_tell(struct source *s)
 {
 	char out[LINE_TEXT_SIZE];
 
-	text_put(s, note_format(out, LOG_LEVEL_WARNING,
-				"zlog: %" PRIu64 " lines dropped, too many at "
-				"once", s->dropped));
+	text_put(s, note_format(out, s->dropped,
+				"lines dropped, too many at once"));
 	s->dropped = 0;
 }
 
@@ -158,7 +164,7 @@ static void flush_fire(struct timer *t)
 	uint64_t now = clock_ms();
 	bool again = false;
 
-	for_each_source(s) {
+	for (struct source *s = NULL; (s = source_next(s));) {
 		if (s->dropped && now >= s->calm_ms)
 			dropped_tell(s);
 		source_write(s);
@@ -226,7 +232,7 @@ static bool source_is_live(const struct source *s)
 
 static bool name_is_live(const char *name)
 {
-	for_each_source(s) {
+	for (struct source *s = NULL; (s = source_next(s));) {
 		if (!strcmp(s->name, name))
 			return source_is_live(s);
 	}
@@ -291,7 +297,7 @@ static void reader_ready(struct watch *w, uint32_t events)
 static void flood_fire(struct timer *t)
 {
 	(void)t;
-	for_each_source(s) {
+	for (struct source *s = NULL; (s = source_next(s));) {
 		for (int i = 0; i < SOURCE_PIPES; i++) {
 			if (s->reader[i].fd >= 0)
 				watch_events(setup.loop, &s->reader[i].watch,
@@ -366,7 +372,7 @@ static struct source *slot_find(void)
 
 static struct source *find_exact(const char *name)
 {
-	for_each_source(s) {
+	for (struct source *s = NULL; (s = source_next(s));) {
 		if (!strcmp(s->name, name))
 			return s;
 	}
@@ -397,8 +403,10 @@ void source_add(const char *name, uint32_t n, int fd)
 	int error;
 
 	if (!r) {
-		log_warning(name, "its output %u cannot be kept: more than %d "
-			    "sources, or not one of ours", n, SOURCE_MAX);
+		log_warning(name,
+			    "its output %u cannot be kept: more than %d "
+			    "sources, or not one of ours",
+			    n, SOURCE_MAX);
 		fd_close(&fd);
 		return;
 	}
@@ -435,7 +443,7 @@ struct source *source_find(const char *name)
 
 	if (s)
 		return s;
-	for_each_source(i) {
+	for (struct source *i = NULL; (i = source_next(i));) {
 		if (name_is_of_app(i->name, name) &&
 		    (!newest || i->used_ms > newest->used_ms))
 			newest = i;

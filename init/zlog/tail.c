@@ -95,7 +95,8 @@ static void request_take(struct client *c, struct zlog_request *request)
 
 	request->name[sizeof(request->name) - 1] = '\0';
 	c->source = id_valid(span_of(request->name))
-			    ? source_find(request->name) : NULL;
+			    ? source_find(request->name)
+			    : NULL;
 	if (!c->source) {
 		reply_send(c, &r);
 		client_close(c);
@@ -224,15 +225,17 @@ int tail_print(int argc, char **argv)
 		return 2;
 	}
 	sock = ipc_connect("zlog");
-	error = sock < 0 ? sock : ipc_send(sock, &request, sizeof(request),
-					   NULL, 0);
+	error = sock < 0 ? sock
+			 : ipc_send(sock, &request, sizeof(request), NULL, 0);
 	if (error == 0)
 		error = replies_print(sock);
 	if (error == -ENOENT)
 		log_error(request.name, "no such service, container or "
-			  "application has a log");
+					"application has a log");
 	else if (error < 0)
-		log_error("zlog.sock", "%s; is zlog running, and are you "
-			  "root?", strerror(-error));
+		log_error("zlog.sock",
+			  "%s; is zlog running, and are you "
+			  "root?",
+			  strerror(-error));
 	return error < 0;
 }

@@ -245,8 +245,7 @@ static ssize_t half_copy(struct flow *f, int s)
 		size_t rest = (size_t)(n - sent);
 
 		/* Cannot be short: the pipe is empty and takes SMALL_SIZE. */
-		if (write(h->pipe->fd[1], buffer + sent, rest) !=
-		    (ssize_t)rest)
+		if (write(h->pipe->fd[1], buffer + sent, rest) != (ssize_t)rest)
 			return -EIO;
 		h->in_pipe = rest;
 	}
@@ -439,7 +438,8 @@ static void socket_bind(const struct flow *f, int fd)
 	if (!f->any_port && bind(fd, &a.any, size) == 0)
 		return;
 	size = address_make(&a, v4, f->client.s6_addr, 0);
-	bind(fd, &a.any, size);
+	/* If even that fails, it comes from the container's own address. */
+	(void)bind(fd, &a.any, size);
 }
 
 /* 0 with the inside socket on its way, or -errno. */
@@ -580,8 +580,8 @@ static void waiting_try(const struct listener *l, uint64_t now)
 		if (!held && (!soonest_ms || f->due_ms < soonest_ms))
 			soonest_ms = f->due_ms;
 	}
-	if (soonest_ms && (!retry.deadline_ms ||
-			   soonest_ms < retry.deadline_ms))
+	if (soonest_ms &&
+	    (!retry.deadline_ms || soonest_ms < retry.deadline_ms))
 		timer_set(loop, &retry, soonest_ms - now);
 }
 

@@ -21,8 +21,7 @@ void flow_init(struct loop *loop, unsigned int fds);
 bool flow_room(void);
 
 /* Leads `client` (which becomes the flow's) to l's container. */
-void flow_begin(struct listener *l, int client,
-		const union flow_address *from);
+void flow_begin(struct listener *l, int client, const union flow_address *from);
 
 /* l's route or stock changed: connections that wait for it try again. */
 void flow_retry(struct listener *l);

@@ -32,10 +32,16 @@ static int init_sock = -1;
 static struct watch init_watch = { .fd = -1 };
 static struct timer reconnect, pause_timer;
 
-#define for_each_listener(l) \
-	for (struct listener *l = listeners; l < listeners + LISTENER_MAX; \
-	     l++) \
+/* The listener after l that is in use, the first one after NULL; NULL at the
+ * end. */
+static struct listener *listener_next(struct listener *l)
+{
+	for (l = l ? l + 1 : listeners; l < listeners + LISTENER_MAX; l++) {
 		if (l->used)
+			return l;
+	}
+	return NULL;
+}
 
 /* Accepts from l exactly while all it takes is there. */
 static void listener_update(struct listener *l)
@@ -59,7 +65,7 @@ static void listener_update(struct listener *l)
 static void listeners_update(void)
 {
 	was_full = false;
-	for_each_listener(l)
+	for (struct listener *l = NULL; (l = listener_next(l));)
 		listener_update(l);
 }
 
@@ -145,7 +151,7 @@ void listener_flow_ended(struct listener *l)
 
 static void stock_filled(struct stock *s)
 {
-	for_each_listener(l) {
+	for (struct listener *l = NULL; (l = listener_next(l));) {
 		if (l->stock == s) {
 			flow_retry(l);
 			listener_update(l);
@@ -155,7 +161,7 @@ static void stock_filled(struct stock *s)
 
 static struct listener *listener_find(const struct init_key *key)
 {
-	for_each_listener(l) {
+	for (struct listener *l = NULL; (l = listener_next(l));) {
 		if (l->key.n == key->n &&
 		    !strcmp(l->key.container, key->container))
 			return l;
@@ -229,8 +235,10 @@ static void stock_change(struct listener *l, const struct net_route *route)
 	if (route->state == NET_ROUTE_OPEN) {
 		l->stock = stock_get(route->container, route_is_v6(route));
 		if (!l->stock)
-			log_error(l->key.container, "more than %d containers "
-				  "with ports: not served", STOCK_COUNT_MAX);
+			log_error(l->key.container,
+				  "more than %d containers "
+				  "with ports: not served",
+				  STOCK_COUNT_MAX);
 	}
 	if (old)
 		stock_put(old);
@@ -272,8 +280,10 @@ static void event_added(const struct init_event *e, struct ipc_fds *fds)
 	if (!l)
 		l = listener_new(&e->key);
 	if (!l) {
-		log_error(e->key.container, "more than %d published ports: "
-			  "port %u is not served", LISTENER_MAX, e->key.n);
+		log_error(e->key.container,
+			  "more than %d published ports: "
+			  "port %u is not served",
+			  LISTENER_MAX, e->key.n);
 		return;
 	}
 	l->stale = false;
@@ -285,7 +295,7 @@ static void event_added(const struct init_event *e, struct ipc_fds *fds)
 
 static void event_synced(void)
 {
-	for_each_listener(l) {
+	for (struct listener *l = NULL; (l = listener_next(l));) {
 		if (l->stale)
 			listener_gone(l);
 	}
@@ -315,7 +325,7 @@ static void init_disconnect(void)
 {
 	watch_del(loop, &init_watch);
 	fd_close(&init_sock);
-	for_each_listener(l)
+	for (struct listener *l = NULL; (l = listener_next(l));)
 		l->stale = true;
 	timer_set(loop, &reconnect, RECONNECT_MS);
 }
@@ -378,8 +388,10 @@ int listener_init(struct loop *on)
 	stock_init(on, stock_filled);
 	error = init_connect();
 	if (error < 0)
-		log_error("init.sock", "%s: znet runs under init, or "
-			  "init --supervise", strerror(-error));
+		log_error("init.sock",
+			  "%s: znet runs under init, or "
+			  "init --supervise",
+			  strerror(-error));
 	return error;
 }
 
@@ -387,7 +399,7 @@ void listener_describe(uint32_t row, struct znet_listener *out)
 {
 	memset(out, 0, sizeof(*out));
 	out->error = -ENOENT;
-	for_each_listener(l) {
+	for (struct listener *l = NULL; (l = listener_next(l));) {
 		if (row--)
 			continue;
 		out->error = 0;

@@ -29,11 +29,11 @@ enum listener_proof {
 
 struct listener {
 	bool used;
-	bool stale; /* not seen since the connection to init was made anew */
-	enum listener_proof proof;
+	bool stale;    /* not seen since the connection to init was made anew */
 	bool inherits; /* accepted sockets have our options already */
-	int fd;	       /* -1: none, when only the note came */
-	unsigned int open; /* flows */
+	enum listener_proof proof;
+	int fd;		    /* -1: none, when only the note came */
+	unsigned int open;  /* flows */
 	uint64_t opened_ms; /* when the route was last opened */
 	struct stock *stock;
 	struct watch watch;

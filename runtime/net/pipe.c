@@ -10,11 +10,10 @@
 /* #syscalls: pipe2 */
 
 static struct pipe pipes[PIPE_MAX];
-static struct pipe *kept;   /* open and empty */
+static struct pipe *kept; /* open and empty */
 static struct pipe *kept_large;
 static struct pipe *closed; /* slots given back without descriptors */
 static unsigned int n_kept, n_large, n_fresh, n_used, n_max = PIPE_MAX;
-
 
 /* A slot without descriptors; those never used come last, so that memory is
  * only touched when it is needed. */

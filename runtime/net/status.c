@@ -120,8 +120,9 @@ static void listener_print(const struct znet_listener *l)
 	else
 		inet_ntop(AF_INET6, l->target, text, sizeof(text));
 	printf("%5" PRIu32 "  %-20s to %s port %" PRIu32 " of %s, %" PRIu32
-	       " open, %" PRIu32 " in stock\n", l->port, l->app, text,
-	       l->target_port, l->container, l->open, l->stock);
+	       " open, %" PRIu32 " in stock\n",
+	       l->port, l->app, text, l->target_port, l->container, l->open,
+	       l->stock);
 }
 
 int status_print(void)

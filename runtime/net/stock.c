@@ -227,7 +227,9 @@ struct stock *stock_get(const char *container, bool v6)
 	if (!s)
 		return NULL;
 	*s = (struct stock){
-		.v6 = v6, .users = 1, .target = STOCK_TARGET_FIRST,
+		.v6 = v6,
+		.users = 1,
+		.target = STOCK_TARGET_FIRST,
 	};
 	text_copy(s->container, sizeof(s->container), container);
 	ask_next();

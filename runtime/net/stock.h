@@ -24,8 +24,8 @@ enum {
 struct stock {
 	char container[64];
 	bool v6;
+	bool asked; /* a request is on its way */
 	unsigned int users;
-	bool asked;	   /* a request is on its way */
 	uint64_t after_ms; /* not to be asked for before, after a failure */
 	unsigned int n, target;
 	int fd[STOCK_TARGET_MAX];

@@ -33,7 +33,8 @@ static int usage(FILE *out)
 {
 	fputs("usage: znet            serve, as init starts it\n"
 	      "       znet status     print connections and listeners\n"
-	      "       znet --help\n", out);
+	      "       znet --help\n",
+	      out);
 	return out == stdout ? 0 : 2;
 }
 
@@ -73,8 +74,9 @@ static int serve(void)
 	if (error == 0)
 		error = confine_files(NULL, 0);
 	if (error == 0)
-		error = confine(seccomp_filter, sizeof(seccomp_filter) /
-						sizeof(seccomp_filter[0]));
+		error = confine(seccomp_filter,
+				sizeof(seccomp_filter) /
+					sizeof(seccomp_filter[0]));
 	if (error == 0)
 		error = status_init(&loop, listen_fd);
 	if (error == 0)

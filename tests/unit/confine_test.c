@@ -105,7 +105,7 @@ int main(void)
 	ok(status_of(call_listed) == 0, "a call that is listed works");
 	ok(status_of(capability_left) == 0, "no capability is left");
 	ok(status_of(core_and_ptrace) == 0, "no core, no ptrace, no new "
-	   "privileges");
+					    "privileges");
 	ok(status_of(file_none) == 0, "no file can be opened");
 	ok(mkdtemp(directory) && status_of(file_beneath) == 0,
 	   "only files beneath the directory");

@@ -27,13 +27,12 @@ static int parse(const char *text, size_t size)
 
 #define APP(rest) "{\"apps\": [{\"name\": \"a\", \"image\": \"i\"" rest "}]}"
 #define NIC(rest) "{\"interfaces\": [{\"match\": \"eth0\"" rest "}]}"
-#define TEN "aaaaaaaaaa"
+#define TEN	  "aaaaaaaaaa"
 
 static const struct mistake {
 	const char *name, *text, *line;
 } mistakes[] = {
-	{ "an empty file", "",
-	  "node.json:1: not JSON: input length is 0" },
+	{ "an empty file", "", "node.json:1: not JSON: input length is 0" },
 	{ "only white space", " \n \n",
 	  "node.json:1: not JSON: input data is empty" },
 	{ "cut off", "{\n\"name\": \"a\"",
@@ -65,8 +64,7 @@ static const struct mistake {
 	  "node.json:1: name: \"\": want 1 to 63 of a-z, 0-9 and -" },
 	{ "name of wrong letters", "{\"name\": \"Node_1\"}",
 	  "node.json:1: name: \"Node_1\": want 1 to 63 of a-z, 0-9 and -" },
-	{ "name too long",
-	  "{\"name\": \"" TEN TEN TEN TEN TEN TEN "aaaa\"}",
+	{ "name too long", "{\"name\": \"" TEN TEN TEN TEN TEN TEN "aaaa\"}",
 	  "node.json:1: name: \"" TEN TEN TEN TEN "...\": "
 	  "want 1 to 63 of a-z, 0-9 and -" },
 	{ "name with NUL", "{\"name\": \"a\\u0000b\"}",
@@ -97,13 +95,15 @@ static const struct mistake {
 	  "node.json:2: interfaces[0]: \"eth0\": want an object {...}" },
 	{ "too many interfaces", "{\"interfaces\": [1,2,3,4,5,6,7,8,9]}",
 	  "node.json:1: interfaces: 9 elements: want at most 8" },
-	{ "interface without match", "{\"interfaces\": [{},\n{\n\"mtu\": "
+	{ "interface without match",
+	  "{\"interfaces\": [{},\n{\n\"mtu\": "
 	  "1500,\n\"dns\": []}]}",
 	  "node.json:1: interfaces[0]: want the key \"match\" too" },
 	{ "match missing, line of its object",
 	  "{\"interfaces\": [\n{\n\"mtu\": 1500,\n\"dns\": []}]}",
 	  "node.json:3: interfaces[0]: want the key \"match\" too" },
-	{ "match too long", "{\"interfaces\": [{\"match\": \"abcdefghijklmnop"
+	{ "match too long",
+	  "{\"interfaces\": [{\"match\": \"abcdefghijklmnop"
 	  "\"}]}",
 	  "node.json:1: interfaces[0].match: \"abcdefghijklmnop\": want an "
 	  "interface name (eth0) or MAC address (52:54:00:12:34:56)" },
@@ -172,8 +172,7 @@ static const struct mistake {
 	{ "mtu too large", NIC(",\n \"mtu\": 65536"),
 	  "node.json:2: interfaces[0].mtu: 65536: want a number from 1280 to "
 	  "65535" },
-	{ "mtu of 30 digits",
-	  NIC(", \"mtu\": 150000000000000000000000000000"),
+	{ "mtu of 30 digits", NIC(", \"mtu\": 150000000000000000000000000000"),
 	  "node.json:1: interfaces[0].mtu: 150000000000000000000000000000: "
 	  "want a number from 1280 to 65535" },
 	{ "mtu negative", NIC(", \"mtu\": -1500"),
@@ -194,7 +193,8 @@ static const struct mistake {
 	{ "app unknown key", APP(",\n\"privileged\": true"),
 	  "node.json:2: apps[0].privileged: unknown key: want one of name, "
 	  "image, command, environment, ports, memory, restart" },
-	{ "app name twice", "{\"apps\": [{\"name\": \"a\", \"image\": \"i\"},\n"
+	{ "app name twice",
+	  "{\"apps\": [{\"name\": \"a\", \"image\": \"i\"},\n"
 	  "{\"name\": \"a\", \"image\": \"i\"}]}",
 	  "node.json:2: apps[1].name: \"a\": is the name of an app before it: "
 	  "want another" },
@@ -370,8 +370,7 @@ static void test_apps(void)
 		   !strcmp(a->command[1], "-f") && !a->command[2][0] &&
 		   !a->command[3],
 	   "command ends with NULL");
-	ok(a->n_environment == 2 &&
-		   !strcmp(a->environment[0], "KEY=v=a l") &&
+	ok(a->n_environment == 2 && !strcmp(a->environment[0], "KEY=v=a l") &&
 		   !strcmp(a->environment[1], "KEY2=") && !a->environment[2],
 	   "environment as KEY=value");
 	ok(a->n_port == 2 && a->port[0].host == 8080 &&

@@ -23,9 +23,9 @@ static const char *cut(const char *input, size_t step, bool end)
 				      size - i < step ? size - i : step };
 
 		while (line_cut(&part, &piece, &line))
-			used += (size_t)snprintf(out + used,
-						 sizeof(out) - used, "%.*s|",
-						 (int)line.size, line.data);
+			used += (size_t)snprintf(out + used, sizeof(out) - used,
+						 "%.*s|", (int)line.size,
+						 line.data);
 	}
 	if (end && line_rest(&part, &line))
 		snprintf(out + used, sizeof(out) - used, "%.*s$",
@@ -49,8 +49,10 @@ static void test_cut(void)
 		for (size_t step = 1; step < 6; step++) {
 			const char *got = cut(cases[i].input, step, true);
 
-			ok(!strcmp(got, cases[i].lines), "case %zu in pieces "
-			   "of %zu: %s", i, step, got);
+			ok(!strcmp(got, cases[i].lines),
+			   "case %zu in pieces "
+			   "of %zu: %s",
+			   i, step, got);
 		}
 	}
 }
@@ -142,11 +144,10 @@ static void test_ring(void)
 	/* 14 bytes, then 10,000 lines of 10. */
 	ok(r->end == 100014 && ring_oldest(r) == 100014 - RING_SIZE,
 	   "places go on counting");
-	ok(r->written == ring_oldest(r) &&
-		   r->lost == 100014 - RING_SIZE - 14,
+	ok(r->written == ring_oldest(r) && r->lost == 100014 - RING_SIZE - 14,
 	   "what was overwritten before it was written is counted");
-	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)),
-		   "line 9998\nline 9999\n"), "the last two after wrapping");
+	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)), "line 9998\nline 9999\n"),
+	   "the last two after wrapping");
 	/* The oldest byte is in the middle of line 3446: (34478 - 14) / 10. */
 	ok(!strncmp(rest_of(r, 0), "line 3447\nline 3448\n", 20) &&
 		   !strncmp(rest_of(r, ring_last_lines(r, 20000)),
@@ -162,8 +163,8 @@ static void test_names(void)
 		   !name_is_of_app("web-a1", "web") &&
 		   !name_is_of_app("webs-1", "web"),
 	   "none of its containers");
-	ok(name_is_of_app("web-1-2", "web-1") && !name_is_of_app("web-1-2",
-								 "web"),
+	ok(name_is_of_app("web-1-2", "web-1") &&
+		   !name_is_of_app("web-1-2", "web"),
 	   "an app whose name ends in a number");
 }
 
