@@ -361,6 +361,20 @@ static void state_keep(const char *text)
 	fd_close(&dir);
 }
 
+static const char *failure(int err)
+{
+	switch (err) {
+	case -ENODEV:
+		return "no medium with a partition " PART_ZOOID;
+	case -ENOSPC:
+		return "the medium is too small";
+	case -ETIMEDOUT:
+		return "the medium does not answer";
+	default:
+		return strerror(-err);
+	}
+}
+
 int data_main(int argc, char **argv)
 {
 	struct data *d = job_memory(sizeof(*d));
@@ -380,10 +394,7 @@ int data_main(int argc, char **argv)
 			 (unsigned long long)(clock_ms() - since_ms));
 	} else {
 		snprintf(text, sizeof(text), "in memory only: %s",
-			 err == -ENODEV
-				 ? "no medium with a partition " PART_ZOOID
-			 : err == -ENOSPC ? "the medium is too small"
-					  : strerror(-err));
+			 failure(err));
 		log_warning(path_data(), "%s; nothing outlives this boot",
 			    text);
 		boot_data_in_memory();
