@@ -426,7 +426,7 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit build/host/bin/init \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet znode) \
 	$(if $(shell command -v clang),fuzzers)
 run: image-$(ARCH)
 	@ARCH=$(ARCH) tests/system/run.py

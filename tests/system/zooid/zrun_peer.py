@@ -1,0 +1,129 @@
+"""Stands where `zrun serve` would, for the tests of znode alone: takes the same
+messages, starts a plain process as a "container", and fails when told to.
+
+    zrun_peer.py DIRECTORY    run by init as service zrun
+
+Each request becomes a line "VERB ID" in DIRECTORY/requests. A file
+DIRECTORY/next-VERB, used once, changes the answer: "error N" fails, "hang"
+never answers, "die" does the work and dies before it answers, "exit N" starts a
+container that ends at once."""
+
+import array
+import ctypes
+import os
+import pathlib
+import selectors
+import signal
+import socket
+import struct
+import sys
+
+from messages import INIT_REPLY, ZRUN_REPLY, ZRUN_REQUEST
+
+VERBS = {1: "start", 2: "kill", 3: "delete", 5: "unpack", 6: "forget"}
+INIT_PUT, KIND_PIDFD = 1, 0
+PUT = struct.Struct("=IIII64s16sHH192s")
+CLONE_PARENT = 0x8000
+SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+SHELL = "/bin/sh"
+LISTEN_FD, STATUS_FD = 3, 4
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def text(field):
+    return field.split(b"\0")[0].decode()
+
+
+class Peer:
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.selector = selectors.DefaultSelector()
+        self.listener = socket.socket(fileno=LISTEN_FD)
+        self.selector.register(self.listener, selectors.EVENT_READ,
+                               self.accept)
+        self.init = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.init.connect(os.environ["ZOOID_RUN"] + "/init.sock")
+
+    def order(self, verb):
+        """(word, number) of next-VERB, which is used up."""
+        path = self.directory / ("next-" + verb)
+        try:
+            words = path.read_text().split()
+            path.unlink()
+        except FileNotFoundError:
+            return "", 0
+        return words[0], int(words[1]) if len(words) > 1 else 0
+
+    def accept(self, _):
+        client, _ = self.listener.accept()
+        client.setblocking(True)
+        self.selector.register(client, selectors.EVENT_READ, self.serve)
+
+    def serve(self, client):
+        data, control, _, _ = client.recvmsg(
+            ZRUN_REQUEST.size, socket.CMSG_SPACE(16))
+        if not data:
+            self.selector.unregister(client)
+            client.close()
+            return
+        for _, _, fds in control:
+            for fd in array.array("i", fds[:len(fds) // 4 * 4]):
+                os.close(fd)
+        _, verb, arg, _, name, _, _, note = ZRUN_REQUEST.unpack(data)
+        verb, name = VERBS[verb], text(name)
+        with open(self.directory / "requests", "a") as log:
+            log.write("%s %s\n" % (verb, name))
+        word, number = self.order(verb)
+        error, pid = (-number, 0) if word == "error" else \
+            getattr(self, verb)(name, arg, note,
+                                number if word == "exit" else None)
+        if word == "hang":
+            return
+        if word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        client.send(ZRUN_REPLY.pack(
+            ZRUN_REPLY.size, data[4], error, pid, name.encode(),
+            b"told to fail" if error else b""))
+
+    def start(self, name, _arg, note, status):
+        script = "exit %d" % status if status is not None else \
+            "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
+        release, held = os.pipe()
+        pid = _libc.syscall(SYS_CLONE, CLONE_PARENT, 0, 0, 0, 0)
+        if pid == 0:
+            os.close(held)
+            os.read(release, 1)
+            os.execv(SHELL, [SHELL, "-c", script])
+        pidfd = os.pidfd_open(pid)
+        self.init.sendmsg(
+            [PUT.pack(PUT.size, INIT_PUT, KIND_PIDFD, 0, name.encode(),
+                      bytes(16), 0, 0, note)],
+            [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+              array.array("i", [pidfd]))])
+        error = INIT_REPLY.unpack(self.init.recv(INIT_REPLY.size))[2]
+        (self.directory / name).write_text(str(pid))
+        for fd in (pidfd, release, held):
+            os.close(fd)
+        return error, pid
+
+    def kill(self, name, number, _note, _status):
+        try:
+            os.kill(int((self.directory / name).read_text()), number)
+        except OSError as error:
+            return -error.errno, 0
+        return 0, 0
+
+    def nothing(self, *_):
+        return 0, 0
+
+    delete = unpack = forget = nothing
+
+    def run(self):
+        os.write(STATUS_FD, b"R")
+        while True:
+            for key, _ in self.selector.select():
+                key.data(key.fileobj)
+
+
+if __name__ == "__main__":
+    Peer(sys.argv[1]).run()
