@@ -375,6 +375,12 @@ static const char *failure(int err)
 	}
 }
 
+void data_in_memory(void)
+{
+	boot_data_in_memory();
+	dirs_make();
+}
+
 int data_main(int argc, char **argv)
 {
 	struct data *d = job_memory(sizeof(*d));
@@ -397,8 +403,7 @@ int data_main(int argc, char **argv)
 			 failure(err));
 		log_warning(path_data(), "%s; nothing outlives this boot",
 			    text);
-		boot_data_in_memory();
-		dirs_make();
+		data_in_memory();
 	}
 	state_keep(text);
 	return EXIT_SUCCESS;

@@ -6,4 +6,8 @@
  * memory. The exit code, always 0 then. */
 int data_main(int argc, char **argv);
 
+/* What init does when the job itself is stuck: /data in memory, over whatever
+ * it may have mounted. Touches no disk. */
+void data_in_memory(void);
+
 #endif

@@ -34,8 +34,8 @@ enum init_kind {
 enum init_verb {
 	/* Keeps the one descriptor sent along under key. For INIT_KIND_PIDFD
 	 * the reply means that init has it (only then may the container run).
-	 * root; -EEXIST, -ENOSPC (table or quota of the uid full), -ESRCH
-	 * (pidfd of a process that has already ended). */
+	 * root; znet: TUN. -EEXIST, -ENOSPC, -EDQUOT (the uid holds too many),
+	 * -ECHILD, -ESRCH (pidfd of a process that has already ended). */
 	INIT_PUT = 1,
 	/* Makes a listening TCP socket from `bind` and keeps it under key
 	 * (kind LISTEN). znode. -EADDRINUSE, -EEXIST ... */

@@ -1,7 +1,6 @@
 #include "table.h"
 
 #include "base/service.h"
-#include "boot.h"
 #include "config.h"
 #include "console.h"
 #include "data.h"
@@ -26,7 +25,7 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.run = data_main,
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
 		.start_ms = 240000,
-		.gave_up = boot_data_in_memory,
+		.gave_up = data_in_memory,
 	},
 	[ROW_ZLOG] = {
 		.name = "zlog",
