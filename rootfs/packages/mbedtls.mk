@@ -32,6 +32,7 @@ done
 # Tables shared by all processes instead of made by each.
 $config set MBEDTLS_AES_ROM_TABLES
 $config set MBEDTLS_SSL_OUT_CONTENT_LEN 8192
+$config set MBEDTLS_SSL_CID_TLS1_3_PADDING_GRANULARITY 1
 $config set MBEDTLS_X509_MAX_INTERMEDIATE_CA 4
 [ $ARCH != aarch64 ] || $config set MBEDTLS_SHA256_USE_ARMV8_A_CRYPTO_IF_PRESENT
 # musl has getrandom(2) as well: a confined program cannot open /dev/urandom.

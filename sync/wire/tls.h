@@ -36,7 +36,7 @@ enum {
 	TLS_TICKET_KEYS_MAX = 3,  /* the first makes tickets, all open them */
 	TLS_TICKET_LIFE_S = 24 * 3600,
 	TLS_SESSION_MAX = 2048, /* bytes of a client's saved session */
-	TLS_RECORD_SIZE = 8192, /* that we send at most; 16384 are taken */
+	TLS_RECORD_SIZE = 8191, /* that we send at most; 16384 are taken */
 };
 
 struct tls_server_config {
