@@ -370,6 +370,8 @@ static const char *failure(int err)
 		return "the medium is too small";
 	case -ETIMEDOUT:
 		return "the medium does not answer";
+	case -ECHILD:
+		return "its file system could not be made";
 	default:
 		return strerror(-err);
 	}
