@@ -25,9 +25,10 @@ struct file {
  * -errno after one log line. */
 int file_dir_open(void);
 
-/* Appends; opens and rotates as needed. 0 or -errno (-ENOSPC ...), with the
- * file left so that the same text can be tried again. */
-int file_append(struct file *f, int dir, const char *name, struct span text);
+/* Appends both pieces in one write; opens and rotates as needed. 0 or -errno
+ * (-ENOSPC ...), with the file left so that the same can be tried again. */
+int file_append(struct file *f, int dir, const char *name,
+		const struct span pieces[2]);
 
 void file_close(struct file *f);
 

@@ -20,10 +20,6 @@ void ring_put(struct ring *r, struct span text)
 	memcpy(r->data + start, text.data, first);
 	memcpy(r->data, text.data + first, text.size - first);
 	r->end += text.size;
-	if (r->written < ring_oldest(r)) {
-		r->lost += ring_oldest(r) - r->written;
-		r->written = ring_oldest(r);
-	}
 }
 
 struct span ring_at(const struct ring *r, uint64_t *place)
@@ -40,6 +36,18 @@ struct span ring_at(const struct ring *r, uint64_t *place)
 	if (size > RING_SIZE - start)
 		size = RING_SIZE - start;
 	return (struct span){ r->data + start, size };
+}
+
+size_t ring_unwritten(struct ring *r, struct span pieces[2])
+{
+	uint64_t place = r->written, second;
+
+	pieces[0] = ring_at(r, &place);
+	r->lost += place - r->written;
+	r->written = place;
+	second = place + pieces[0].size;
+	pieces[1] = ring_at(r, &second);
+	return pieces[0].size + pieces[1].size;
 }
 
 uint64_t ring_last_lines(const struct ring *r, unsigned int n)

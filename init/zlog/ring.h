@@ -17,7 +17,7 @@ enum { RING_SIZE = 64 * 1024 };
 struct ring {
 	uint64_t end;
 	uint64_t written; /* up to here the file has it */
-	uint64_t lost;	  /* bytes overwritten before they were written */
+	uint64_t lost;	  /* bytes overwritten before, not yet told */
 	char data[RING_SIZE];
 };
 
@@ -30,6 +30,11 @@ uint64_t ring_oldest(const struct ring *r);
  * to the start of the oldest whole line when it fell behind. Empty at the
  * end. */
 struct span ring_at(const struct ring *r, uint64_t *place);
+
+/* What is not written yet, in one or two pieces: whole lines; what was
+ * overwritten is added to r->lost. Returns the bytes, by which r->written is
+ * to be moved once they are written. */
+size_t ring_unwritten(struct ring *r, struct span pieces[2]);
 
 /* Where the last n lines begin. */
 uint64_t ring_last_lines(const struct ring *r, unsigned int n);

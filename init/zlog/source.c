@@ -84,14 +84,14 @@ static struct span note_format(char out[LINE_TEXT_SIZE], uint64_t n,
 static int lost_write(struct source *s)
 {
 	char out[LINE_TEXT_SIZE];
-	struct span note;
+	struct span pieces[2] = { { 0 } };
 	int error;
 
 	if (!s->ring->lost)
 		return 0;
-	note = note_format(out, s->ring->lost,
-			   "bytes lost before they could be written");
-	error = file_append(&s->file, setup.dir, s->name, note);
+	pieces[0] = note_format(out, s->ring->lost,
+				"bytes lost before they could be written");
+	error = file_append(&s->file, setup.dir, s->name, pieces);
 	if (error == 0)
 		s->ring->lost = 0;
 	return error;
@@ -99,18 +99,18 @@ static int lost_write(struct source *s)
 
 static void source_write(struct source *s)
 {
-	int error = 0;
+	struct span pieces[2];
+	size_t size;
+	int error;
 
 	if (setup.dir < 0 || s->ring->written == s->ring->end)
 		return;
+	size = ring_unwritten(s->ring, pieces);
 	error = lost_write(s);
-	while (error == 0 && s->ring->written < s->ring->end) {
-		struct span text = ring_at(s->ring, &s->ring->written);
-
-		error = file_append(&s->file, setup.dir, s->name, text);
-		if (error == 0)
-			s->ring->written += text.size;
-	}
+	if (error == 0)
+		error = file_append(&s->file, setup.dir, s->name, pieces);
+	if (error == 0)
+		s->ring->written += size;
 	disk_result(s, error);
 }
 

@@ -127,7 +127,9 @@ static const char *rest_of(const struct ring *r, uint64_t place)
 static void test_ring(void)
 {
 	struct ring *r = calloc(1, sizeof(*r));
+	struct span pieces[2];
 	char line[32];
+	size_t size;
 
 	ok(ring_last_lines(r, 3) == 0 && !*rest_of(r, 0), "empty ring");
 	ring_put(r, span_of("one\ntwo\nthree\n"));
@@ -144,7 +146,12 @@ static void test_ring(void)
 	/* 14 bytes, then 10,000 lines of 10. */
 	ok(r->end == 100014 && ring_oldest(r) == 100014 - RING_SIZE,
 	   "places go on counting");
-	ok(r->written == ring_oldest(r) && r->lost == 100014 - RING_SIZE - 14,
+	/* From line 3447 on, which begins at 14 + 34470. */
+	size = ring_unwritten(r, pieces);
+	ok(r->written == 34484 && r->lost == 34484 - 14 &&
+		   size == 100014 - 34484 &&
+		   !strncmp(pieces[0].data, "line 3447\n", 10) &&
+		   pieces[1].data == r->data,
 	   "what was overwritten before it was written is counted");
 	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)), "line 9998\nline 9999\n"),
 	   "the last two after wrapping");

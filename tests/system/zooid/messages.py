@@ -5,8 +5,8 @@ import ipaddress
 import socket
 import struct
 
-INIT_BIND, INIT_NOTE, INIT_DROP = 2, 3, 5
-KIND_LISTEN = 2
+INIT_PUT, INIT_BIND, INIT_NOTE, INIT_DROP = 1, 2, 3, 5
+KIND_OUTPUT, KIND_LISTEN = 1, 2
 HOLD, OPEN = 0, 1
 ZRUN_SOCKETS = 7
 ZRUN_SOCKETS_V6 = 1
@@ -38,26 +38,34 @@ def route_held():
 
 
 class Init:
-    """A client of init.sock, for what znode does there with listeners."""
+    """A client of init.sock, for what znode and zrun serve do there."""
 
     def __init__(self, run):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(30)
         self.sock.connect(str(run / "init.sock"))
 
-    def call(self, verb, app, port, note=b"", address="::"):
-        self.sock.send(INIT_REQUEST.pack(
-            INIT_REQUEST.size, verb, KIND_LISTEN, port, app.encode(),
-            address_bytes(address), port, 1024, note))
+    def call(self, verb, kind, name, n, note=b"", address="::", fds=()):
+        port = n if verb == INIT_BIND else 0
+        request = INIT_REQUEST.pack(
+            INIT_REQUEST.size, verb, kind, n, name.encode(),
+            address_bytes(address), port, 1024, note)
+        socket.send_fds(self.sock, [request], list(fds))
         error = INIT_REPLY.unpack(self.sock.recv(INIT_REPLY.size))[2]
         if error:
-            raise OSError(-error, "init refused", "%s/%d" % (app, port))
+            raise OSError(-error, "init refused", "%s/%d" % (name, n))
 
     def bind(self, app, port, note, address="::"):
-        self.call(INIT_BIND, app, port, note, address)
+        self.call(INIT_BIND, KIND_LISTEN, app, port, note, address)
 
     def note(self, app, port, note):
-        self.call(INIT_NOTE, app, port, note)
+        self.call(INIT_NOTE, KIND_LISTEN, app, port, note)
 
     def drop(self, app, port):
-        self.call(INIT_DROP, app, port)
+        self.call(INIT_DROP, KIND_LISTEN, app, port)
+
+    def put_output(self, container, n, pipe):
+        self.call(INIT_PUT, KIND_OUTPUT, container, n, fds=[pipe])
+
+    def drop_output(self, container, n):
+        self.call(INIT_DROP, KIND_OUTPUT, container, n)

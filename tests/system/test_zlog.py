@@ -1,0 +1,285 @@
+"""zlog under `init --supervise` on this machine, with the sanitizers in it."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from zooid import BUILD, messages, process
+
+BIN = BUILD / "host/bin"
+UID_ZLOG = 101
+DEADLINE_S = 30
+FILE_MAX = 512 << 10  # bytes, of each of the two files of a source
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
+
+# Some of them write as containers do: to a pipe that makes them wait.
+BLOCKING = """
+import fcntl, os, sys
+for fd in 1, 2:
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL)
+                & ~os.O_NONBLOCK)
+"""
+
+
+class Host:
+    def __init__(self, directory, scripts, mount=None):
+        self.run, self.data = directory / "run", directory / "data"
+        self.logs = self.data / "logs"
+        for path in (self.run, self.logs):
+            path.mkdir(parents=True)
+        if mount:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", mount, "none",
+                            self.logs], check=True)
+        self.mounted = bool(mount)
+        os.chown(self.logs, UID_ZLOG, UID_ZLOG)
+        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
+                    "ZOOID_DATA": str(self.data),
+                    "ASAN_OPTIONS": "detect_leaks=0"}
+        lines = ["zlog kmsg uid=%d mode=0600 : %s" % (UID_ZLOG, BIN / "zlog")]
+        for name, text in scripts.items():
+            script = directory / (name + ".py")
+            script.write_text(text)
+            lines.append("%s silent needs=zlog : /usr/bin/python3 %s" %
+                         (name, script))
+        table = directory / "services"
+        table.write_text("\n".join(lines) + "\n")
+        self.errors = directory / "stderr"
+        with open(self.errors, "wb") as errors:
+            self.process = process.start(
+                [BIN / "init", "--supervise", "--services", table],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
+                stderr=errors)
+        self.wait(lambda: "init: ready" in self.said())
+
+    def said(self):
+        return self.errors.read_text(errors="replace")
+
+    def wait(self, ready):
+        end = time.monotonic() + DEADLINE_S
+        while not ready():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+
+    def tail(self, name, lines=20):
+        done = subprocess.run([BIN / "zlog", "tail", "-n", str(lines), name],
+                              env=self.env, capture_output=True, timeout=30)
+        return done.stdout.decode(errors="replace")
+
+    def wait_tail(self, name, pattern, lines=20):
+        self.wait(lambda: re.search(pattern, self.tail(name, lines), re.M))
+
+    def follow(self, name):
+        return process.start([BIN / "zlog", "tail", "-f", "-n", "0", name],
+                             env=self.env, stdout=subprocess.PIPE)
+
+    def file(self, name, suffix=""):
+        return self.logs / ("%s.log%s" % (name, suffix))
+
+    def pid(self, name):
+        done = subprocess.run([BIN / "init", "status"], env=self.env,
+                              text=True, capture_output=True, timeout=30)
+        return int(re.search(r"^%s +\S+ +(\d+) " % name, done.stdout,
+                             re.M)[1])
+
+    def close(self):
+        process.end(self.process, term_s=20)
+        if self.mounted:
+            subprocess.run(["umount", self.logs], check=True)
+        assert "Sanitizer" not in self.said(), self.said()
+        assert "runtime error" not in self.said(), self.said()
+
+
+@pytest.fixture
+def start():
+    # Not tmp_path, which zlog's own user may not enter.
+    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
+        os.chmod(directory, 0o755)
+        made = []
+
+        def started(**options):
+            made.append(Host(pathlib.Path(directory), **options))
+            return made[0]
+        yield started
+        for host in made:
+            host.close()
+
+
+def test_lines(start):
+    host = start(scripts={"talk": """
+import sys, time
+print("<4>talk: a warning", flush=True)
+print("plain \\033[31mred\\033[0m", file=sys.stderr, flush=True)
+sys.stdout.write("no end"); sys.stdout.flush()
+time.sleep(1000)
+"""})
+    host.wait_tail("talk", "plain")
+    assert re.fullmatch(STAMP + r"warning talk: a warning\n" +
+                        STAMP + r"info plain \?\[31mred\?\[0m\n",
+                        host.tail("talk"))
+    assert host.tail("talk", 1).endswith("red?[0m\n")
+    # Warnings of services also go to the kernel log; here, to stderr.
+    assert "<4>talk: a warning\n" in host.said()
+    assert "plain" not in host.said()
+    host.wait(host.file("talk").exists)
+    assert host.file("talk").read_text() == host.tail("talk")
+    assert host.tail("nobody") == ""
+
+
+def test_follow(start, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    host = start(scripts={"talk": """
+print("before", flush=True)
+for line in open(%r): print(line, end="", flush=True)
+""" % str(gate)})
+    host.wait_tail("talk", "before")
+    follower = host.follow("talk")
+    with open(gate, "w", buffering=1) as out:
+        # It may be there only after the first ones were printed.
+        for number in range(1000):
+            out.write("line %d\n" % number)
+            host.wait_tail("talk", "line %d$" % number)
+            if os.get_blocking(follower.stdout.fileno()):
+                os.set_blocking(follower.stdout.fileno(), False)
+            if follower.stdout.read1(1):
+                break
+        os.set_blocking(follower.stdout.fileno(), True)
+        out.write("the last one\n")
+        assert any(b"the last one" in line for line in follower.stdout)
+        process.end(follower)
+
+
+FLOOD = BLOCKING + """
+print("flood starts", flush=True)
+line = b"x" * 99 + b"\\n"
+for _ in range(20000): sys.stdout.buffer.write(line * 10)
+sys.stdout.buffer.flush()
+print("flood ends", flush=True)
+import time; time.sleep(1000)
+"""
+CALM = """
+import time
+for n in range(100000):
+    print("calm %d" % n, flush=True)
+    time.sleep(0.02)
+"""
+
+
+def test_flood(start):
+    """20 MB at once do not stop their program, nor hide others, nor fill the
+    disk; how much was dropped is told."""
+    host = start(scripts={"flood": FLOOD, "calm": CALM})
+    host.wait_tail("flood", r"lines dropped, too many at once")
+    numbers = [int(n) for n in re.findall(r"calm (\d+)",
+                                          host.tail("calm", 1000))]
+    host.wait_tail("calm", "calm %d$" % (numbers[-1] + 20))
+    numbers = [int(n) for n in re.findall(r"calm (\d+)",
+                                          host.tail("calm", 1000))]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    host.wait_tail("flood", "flood ends|lines dropped")
+    for suffix in "", ".1":
+        if host.file("flood", suffix).exists():
+            assert host.file("flood", suffix).stat().st_size <= FILE_MAX
+
+
+ROTATE = BLOCKING + """
+import time
+for n in range(30000):
+    print("line %05d %s" % (n, "y" * 60), flush=True)
+    if n % 100 == 99: time.sleep(0.1)  # stays below the rate
+"""
+
+
+def test_rotation(start):
+    host = start(scripts={"much": ROTATE})
+    host.wait(host.file("much", ".1").exists)
+    old = host.file("much", ".1").read_text()
+    assert FILE_MAX * 0.9 < len(old) <= FILE_MAX
+    numbers = [int(n) for n in re.findall(r"line (\d+)", old)]
+    assert numbers == list(range(len(numbers)))
+    host.wait(host.file("much").exists)
+    assert re.match(STAMP + "info line %05d " % len(numbers),
+                    host.file("much").read_text() or host.tail("much", 1000))
+
+
+def test_full_disk(start):
+    """Lines stay readable in memory; writing goes on when there is room."""
+    host = start(scripts={"calm": CALM}, mount="size=256k,nr_inodes=100")
+    filler = host.logs / "filler"
+    with open(filler, "wb", buffering=0) as out:
+        try:
+            while True:
+                out.write(bytes(4096))
+        except OSError:
+            pass
+    host.wait(lambda: "cannot write its log" in host.said())
+    host.wait_tail("calm", r"calm \d+")
+    assert host.said().count("cannot write its log") == 1
+    filler.unlink()
+    host.wait(lambda: "logs are written again" in host.said())
+    text = host.file("calm").read_text()
+    numbers = [int(n) for n in re.findall(r"calm (\d+)$", text, re.M)]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_killed_zlog(start):
+    """The pipe keeps what comes meanwhile; the file what was."""
+    host = start(scripts={"calm": CALM})
+    host.wait(host.file("calm").exists)
+    host.wait(lambda: "calm 3\n" in host.file("calm").read_text())
+    old = host.pid("zlog")
+    os.kill(old, signal.SIGKILL)
+    host.wait(lambda: host.said().count("zlog: ready") == 2)
+    assert "calm 3\n" in host.tail("calm", 1000)
+    last = int(re.findall(r"calm (\d+)", host.tail("calm", 1000))[-1])
+    host.wait_tail("calm", "calm %d$" % (last + 20))
+    assert host.pid("zlog") != old
+
+
+def test_files_of_ended_containers_go(start):
+    """The newest 32 of them stay, and those of who lives."""
+    host = start(scripts={"calm": CALM})
+    for age in range(40):
+        name = "web-%d" % age
+        host.file(name).write_text("I was %s\n" % name)
+        os.utime(host.file(name), (10 ** 9 - age, 10 ** 9 - age))
+    # An application's name leads to its newest container.
+    assert host.tail("web") == "I was web-0\n"
+    init = messages.Init(host.run)
+    reader, writer = os.pipe()
+    init.put_output("web-40", 2, reader)
+    os.write(writer, b"hello\nthe end")
+    host.wait_tail("web", "hello$")
+    # What came last is kept even when nobody read it before.
+    os.close(writer)
+    init.drop_output("web-40", 2)
+    host.wait_tail("web", "the end$")
+    host.wait(lambda: not host.file("web-39").exists())
+    kept = {"web-%d.log" % n for n in (40, *range(31))}
+    assert {path.name for path in host.logs.glob("web-*")} == kept
+
+
+def test_garbage_on_its_socket(start, rng):
+    host = start(scripts={"calm": CALM})
+    for _ in range(200):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(host.run / "zlog.sock"))
+            size = rng.choice((0, 1, 8, 79, 80, 80, 80, 4096))
+            data = bytearray(rng.randbytes(size))
+            data[:8] = struct.pack("<II", size, 1)[:size]
+            if rng.random() < 0.3:
+                data[16:] = b"calm".ljust(64, b"\0")[:len(data[16:])]
+            try:
+                socket.send_fds(sock, [bytes(data)], [0] * rng.choice((0, 2)))
+            except ConnectionError:
+                pass
+    host.wait_tail("calm", r"calm \d+")
+    assert host.said().count("zlog: ready") == 1
