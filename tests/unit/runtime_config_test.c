@@ -1,0 +1,448 @@
+/* config.json: the line that each kind of mistake gets, and what is taken. */
+#include <errno.h>
+#include <linux/mount.h>
+#include <linux/seccomp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "oci/runtime_config.h"
+#include "tap.h"
+
+static struct runtime_config config;
+static char error[RUNTIME_ERROR_SIZE];
+
+static int parse(const char *text)
+{
+	size_t size = strlen(text);
+	/* An exact copy, so that the sanitizer sees a read past the end. */
+	char *exact = malloc(size ? size : 1);
+
+	memcpy(exact, text, size);
+	int r = runtime_config_parse(&config, exact, size, error);
+
+	free(exact);
+	return r;
+}
+
+/* A whole config around the part in question. */
+#define NS "{\"type\": \"mount\"}"
+#define TOP(rest) \
+	"{\"ociVersion\": \"1.0.2\", \"root\": {\"path\": \"rootfs\"}, " rest \
+	"\"linux\": {\"namespaces\": [" NS "]}}"
+#define LINUX(rest) \
+	"{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, " \
+	"\"linux\": {\"namespaces\": [" NS "]" rest "}}"
+#define SPACES(list) \
+	"{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, " \
+	"\"linux\": {\"namespaces\": [" list "]}}"
+#define PROCESS(rest) \
+	TOP("\"process\": {\"cwd\": \"/\", \"args\": [\"a\"]" rest "}, ")
+#define MOUNT(rest) TOP("\"mounts\": [{\"destination\": \"/m\"" rest "}], ")
+#define RESOURCES(rest) LINUX(", \"resources\": {" rest "}")
+#define SECCOMP(rest) \
+	LINUX(", \"seccomp\": {\"defaultAction\": \"SCMP_ACT_ERRNO\"" rest "}")
+#define UNSUPPORTED "not supported by this version of zrun"
+
+static const struct mistake {
+	const char *name, *text, *line;
+} mistakes[] = {
+	{ "empty", "", "line 1: input length is 0" },
+	{ "cut off", "{\n\"ociVersion\":", "line 2: unexpected end of data" },
+	{ "an array", "[]", "want an object" },
+	{ "no version", "{}", "ociVersion: missing" },
+	{ "version of wrong type", "{\"ociVersion\": 1}",
+	  "ociVersion: want a string" },
+	{ "version 2", "{\"ociVersion\": \"2.0.0\"}",
+	  "ociVersion: \"2.0.0\" is not a version 1.*" },
+	{ "version 1 alone", "{\"ociVersion\": \"1\"}",
+	  "ociVersion: \"1\" is not a version 1.*" },
+	{ "no root", "{\"ociVersion\": \"1.0.0\"}", "root: missing" },
+	{ "root without path", "{\"ociVersion\": \"1.0.0\", \"root\": {}}",
+	  "root: path is missing" },
+	{ "key twice", "{\"ociVersion\": \"1.0.0\", \"ociVersion\": \"1.0.0\"}",
+	  "ociVersion: given twice" },
+	{ "NUL in a string", TOP("\"hostname\": \"a\\u0000b\", "),
+	  "hostname: holds a NUL byte" },
+	{ "hostname without uts", TOP("\"hostname\": \"a\", "),
+	  "hostname: needs a uts namespace" },
+	{ "hooks", TOP("\"hooks\": {\"poststop\": [{\"path\": \"/a\"}]}, "),
+	  "hooks.poststop: " UNSUPPORTED },
+	{ "vm", TOP("\"vm\": {\"kernel\": {}}, "), "vm: " UNSUPPORTED },
+	{ "annotation of wrong type", TOP("\"annotations\": {\"a\": 1}, "),
+	  "annotations.a: want a string" },
+	{ "annotation without key", TOP("\"annotations\": {\"\": \"\"}, "),
+	  "annotations: holds an empty or odd key" },
+
+	{ "no cwd", TOP("\"process\": {\"args\": [\"a\"]}, "),
+	  "process: cwd is missing" },
+	{ "relative cwd", TOP("\"process\": {\"cwd\": \"a\"}, "),
+	  "process.cwd: \"a\" is not an absolute path" },
+	{ "no args", TOP("\"process\": {\"cwd\": \"/\"}, "),
+	  "process: args is missing or empty" },
+	{ "argument of wrong type",
+	  TOP("\"process\": {\"cwd\": \"/\", \"args\": [\"a\", 1]}, "),
+	  "process.args[1]: want a string" },
+	{ "environment", PROCESS(", \"env\": [\"A=1\", \"=2\"]"),
+	  "process.env: [1]: \"=2\" is not NAME=value" },
+	{ "uid too large", PROCESS(", \"user\": {\"uid\": 4294967295}"),
+	  "process.user: 4294967295 means no user at all" },
+	{ "negative uid", PROCESS(", \"user\": {\"uid\": -1}"),
+	  "process.user.uid: want an integer from 0 to 4294967295" },
+	{ "umask", PROCESS(", \"user\": {\"umask\": 512}"),
+	  "process.user: umask is above 511 (octal 777)" },
+	{ "group of wrong type",
+	  PROCESS(", \"user\": {\"additionalGids\": [1, \"2\"]}"),
+	  "process.user.additionalGids[1]: want an integer from 0 to "
+	  "4294967295" },
+	{ "unknown limit", PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_X\", "
+				   "\"soft\": 1, \"hard\": 1}]"),
+	  "process.rlimits[0]: \"RLIMIT_X\" is no known limit" },
+	{ "soft above hard",
+	  PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_CPU\", "
+		  "\"soft\": 2, \"hard\": 1}]"),
+	  "process.rlimits[0]: soft is above hard" },
+	{ "limit without hard",
+	  PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_CPU\", \"soft\": 2}]"),
+	  "process.rlimits[0]: want type, soft and hard" },
+	{ "limit twice",
+	  PROCESS(", \"rlimits\": ["
+		  "{\"type\": \"RLIMIT_CPU\", \"soft\": 1, \"hard\": 1}, "
+		  "{\"type\": \"RLIMIT_CPU\", \"soft\": 1, \"hard\": 1}]"),
+	  "process.rlimits: [0] and [1] set the same limit" },
+	{ "oom score", PROCESS(", \"oomScoreAdj\": 1001"),
+	  "process.oomScoreAdj: want -1000 to 1000" },
+	{ "apparmor", PROCESS(", \"apparmorProfile\": \"x\""),
+	  "process.apparmorProfile: " UNSUPPORTED },
+	{ "scheduler", PROCESS(", \"scheduler\": {\"policy\": \"SCHED_FIFO\"}"),
+	  "process.scheduler: " UNSUPPORTED },
+	{ "boolean of wrong type", PROCESS(", \"noNewPrivileges\": 1"),
+	  "process.noNewPrivileges: want true or false" },
+
+	{ "mount without destination", TOP("\"mounts\": [{}], "),
+	  "mounts[0]: destination is missing" },
+	{ "bind without source", MOUNT(", \"type\": \"bind\""),
+	  "mounts[0]: a bind mount needs a source" },
+	{ "option of wrong type", MOUNT(", \"options\": [\"ro\", 7]"),
+	  "mounts[0].options[1]: want a string" },
+	{ "idmap", MOUNT(", \"type\": \"tmpfs\", \"options\": [\"idmap\"]"),
+	  "mounts[0].options[0]: " UNSUPPORTED },
+	{ "idmap with a map",
+	  MOUNT(", \"type\": \"tmpfs\", \"options\": [\"ridmap=uids=0\"]"),
+	  "mounts[0].options[0]: " UNSUPPORTED },
+	{ "mount mappings",
+	  MOUNT(", \"type\": \"tmpfs\", \"uidMappings\": [{}]"),
+	  "mounts[0].uidMappings: " UNSUPPORTED },
+
+	{ "unknown namespace", SPACES("{\"type\": \"mnt\"}"),
+	  "linux.namespaces[0].type: is no known namespace" },
+	{ "namespace twice", SPACES(NS ", " NS),
+	  "linux.namespaces: [1]: mount is given twice" },
+	{ "relative namespace path",
+	  SPACES(NS ", {\"type\": \"pid\", \"path\": \"a\"}"),
+	  "linux.namespaces[1]: path is not absolute" },
+	{ "no mount namespace", SPACES("{\"type\": \"pid\"}"),
+	  "linux.namespaces: without a mount namespace is not supported by "
+	  "zrun" },
+	{ "user namespace without maps", SPACES(NS ", {\"type\": \"user\"}"),
+	  "linux.uidMappings: a new user namespace needs uidMappings and "
+	  "gidMappings" },
+	{ "maps without user namespace",
+	  LINUX(", \"uidMappings\": [{\"containerID\": 0, \"hostID\": 1, "
+		"\"size\": 1}]"),
+	  "linux.uidMappings: need a new user namespace" },
+	{ "map past the end",
+	  LINUX(", \"gidMappings\": [{\"hostID\": 4294967295, \"size\": 2}]"),
+	  "linux.gidMappings[0]: reaches past the last id" },
+	{ "map of nothing", LINUX(", \"gidMappings\": [{\"hostID\": 1}]"),
+	  "linux.gidMappings[0]: size is missing or 0" },
+	{ "device type",
+	  LINUX(", \"devices\": [{\"path\": \"/d\", \"type\": \"x\"}]"),
+	  "linux.devices[0]: type \"x\" is not c, b, u or p" },
+	{ "device without numbers",
+	  LINUX(", \"devices\": [{\"path\": \"/d\", \"type\": \"c\"}]"),
+	  "linux.devices[0]: want major and minor" },
+	{ "masked path", LINUX(", \"maskedPaths\": [\"/a\", \"b\"]"),
+	  "linux.maskedPaths[1]: \"b\" is not an absolute path" },
+	{ "sysctl upwards", LINUX(", \"sysctl\": {\"net/../x\": \"1\"}"),
+	  "linux.sysctl: \"net/../x\" is no sysctl" },
+	{ "propagation", LINUX(", \"rootfsPropagation\": \"rsecret\""),
+	  "linux.rootfsPropagation: \"rsecret\" is no propagation" },
+	{ "personality", LINUX(", \"personality\": {\"domain\": \"LINUX32\"}"),
+	  "linux.personality: \"LINUX32\" is " UNSUPPORTED },
+	{ "time offsets", LINUX(", \"timeOffsets\": {\"monotonic\": {}}"),
+	  "linux.timeOffsets: " UNSUPPORTED },
+
+	{ "memory limit of wrong type",
+	  RESOURCES("\"memory\": {\"limit\": \"1g\"}"),
+	  "linux.resources.memory.limit: want an integer" },
+	{ "memory limit too large",
+	  RESOURCES("\"memory\": {\"limit\": 9223372036854775808}"),
+	  "linux.resources.memory.limit: want an integer" },
+	{ "memory limit real", RESOURCES("\"memory\": {\"limit\": 1.5}"),
+	  "linux.resources.memory.limit: want an integer" },
+	{ "memory limit negative", RESOURCES("\"memory\": {\"limit\": -2}"),
+	  "linux.resources.memory.limit: want a number of bytes, or -1" },
+	{ "swap without limit", RESOURCES("\"memory\": {\"swap\": 5}"),
+	  "linux.resources.memory: swap counts limit in, which is missing" },
+	{ "swap below limit",
+	  RESOURCES("\"memory\": {\"swap\": 5, \"limit\": 6}"),
+	  "linux.resources.memory: swap is below limit, which it includes" },
+	{ "swappiness", RESOURCES("\"memory\": {\"swappiness\": 60}"),
+	  "linux.resources.memory.swappiness: " UNSUPPORTED },
+	{ "realtime", RESOURCES("\"cpu\": {\"realtimePeriod\": 1000}"),
+	  "linux.resources.cpu.realtimePeriod: " UNSUPPORTED },
+	{ "cpu list", RESOURCES("\"cpu\": {\"cpus\": \"0-1;2\"}"),
+	  "linux.resources.cpu.cpus: \"0-1;2\" is no list like 0-2,4" },
+	{ "io weight", RESOURCES("\"blockIO\": {\"weight\": 5}"),
+	  "linux.resources.blockIO.weight: want 10 to 1000" },
+	{ "throttle", RESOURCES("\"blockIO\": {\"throttleReadBpsDevice\": "
+				"[{\"major\": 8}]}"),
+	  "linux.resources.blockIO.throttleReadBpsDevice[0]: want major, "
+	  "minor and rate" },
+	{ "page size", RESOURCES("\"hugepageLimits\": [{\"pageSize\": "
+				 "\"2/../MB\", \"limit\": 1}]"),
+	  "linux.resources.hugepageLimits[0]: pageSize \"2/../MB\" is not "
+	  "like 2MB" },
+	{ "device rule access",
+	  RESOURCES("\"devices\": [{\"allow\": true, \"access\": \"rx\"}]"),
+	  "linux.resources.devices[0]: access has \"x\", want only r, w and "
+	  "m" },
+	{ "unified path", RESOURCES("\"unified\": {\"../cgroup.procs\": \"1\"}"),
+	  "linux.resources.unified: \"../cgroup.procs\" is no file of a "
+	  "cgroup" },
+	{ "net class", RESOURCES("\"network\": {\"classID\": 7}"),
+	  "linux.resources.network.classID: " UNSUPPORTED },
+	{ "rdma", RESOURCES("\"rdma\": {\"mlx5\": {}}"),
+	  "linux.resources.rdma: " UNSUPPORTED },
+
+	{ "seccomp without default", LINUX(", \"seccomp\": {}"),
+	  "linux.seccomp: defaultAction is missing" },
+	{ "seccomp action", LINUX(", \"seccomp\": {\"defaultAction\": \"NO\"}"),
+	  "linux.seccomp.defaultAction: is no known action" },
+	{ "seccomp notify",
+	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\"], \"action\": "
+		  "\"SCMP_ACT_NOTIFY\"}]"),
+	  "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is not supported "
+	  "by this version of zrun" },
+	{ "seccomp errno with allow",
+	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\"], \"action\": "
+		  "\"SCMP_ACT_ALLOW\", \"errnoRet\": 1}]"),
+	  "linux.seccomp.syscalls[0]: an errno goes with SCMP_ACT_ERRNO and "
+	  "SCMP_ACT_TRACE only" },
+	{ "seccomp argument",
+	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\"], \"action\": "
+		  "\"SCMP_ACT_ALLOW\", \"args\": [{\"index\": 6, \"value\": 1, "
+		  "\"op\": \"SCMP_CMP_EQ\"}]}]"),
+	  "linux.seccomp.syscalls[0].args[0]: want op and an index of 0 to "
+	  "5" },
+	{ "seccomp listener", SECCOMP(", \"listenerPath\": \"/s\""),
+	  "linux.seccomp.listenerPath: " UNSUPPORTED },
+};
+
+static void test_mistakes(void)
+{
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
+		const struct mistake *m = &mistakes[i];
+		int r = parse(m->text);
+
+		ok(r == -EINVAL && !strcmp(error, m->line), "refuses: %s (%s)",
+		   m->name, r < 0 ? error : "taken");
+		if (r == 0)
+			runtime_config_free(&config);
+	}
+}
+
+/* Texts that are taken; empty values ask for nothing. */
+static const struct {
+	const char *name, *text;
+} taken[] = {
+	{ "the least", TOP("") },
+	{ "unknown keys", TOP("\"future\": {\"a\": [1]}, ") },
+	{ "null counts as absent", TOP("\"hooks\": null, \"mounts\": null, ") },
+	{ "empty hooks", TOP("\"hooks\": {\"poststop\": []}, ") },
+	{ "empty labels",
+	  PROCESS(", \"apparmorProfile\": \"\", \"selinuxLabel\": \"\"") },
+	{ "swappiness not asked",
+	  RESOURCES("\"memory\": {\"disableOOMKiller\": false}") },
+	{ "Linux as personality",
+	  LINUX(", \"personality\": {\"domain\": \"LINUX\"}") },
+	{ "mount label", LINUX(", \"mountLabel\": \"x\"") },
+};
+
+static void test_taken(void)
+{
+	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++) {
+		int r = parse(taken[i].text);
+
+		ok(r == 0, "takes: %s (%s)", taken[i].name, r ? error : "");
+		if (r == 0)
+			runtime_config_free(&config);
+	}
+}
+
+static const struct option_case {
+	const char *options;
+	uint64_t set, clear, tree_set, propagation, tree_propagation;
+	uint32_t sb;
+	const char *data;
+} options[] = {
+	{ "\"ro\"", MOUNT_ATTR_RDONLY, 0, 0, 0, 0, RUNTIME_SB_RDONLY, NULL },
+	{ "\"ro\", \"rw\"", 0, MOUNT_ATTR_RDONLY, 0, 0, 0, 0, NULL },
+	{ "\"nosuid\", \"noexec\", \"nodev\"",
+	  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV, 0, 0, 0, 0,
+	  0, NULL },
+	{ "\"nosuid\", \"suid\"", 0, MOUNT_ATTR_NOSUID, 0, 0, 0, 0, NULL },
+	{ "\"noatime\"", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME, 0, 0, 0, 0,
+	  NULL },
+	{ "\"noatime\", \"strictatime\"", MOUNT_ATTR_STRICTATIME,
+	  MOUNT_ATTR__ATIME, 0, 0, 0, 0, NULL },
+	{ "\"rro\", \"rnoexec\"", 0, 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC,
+	  0, 0, 0, NULL },
+	{ "\"slave\"", 0, 0, 0, MS_SLAVE, 0, 0, NULL },
+	{ "\"rshared\"", 0, 0, 0, 0, MS_SHARED, 0, NULL },
+	{ "\"sync\", \"dirsync\", \"lazytime\"", 0, 0, 0, 0, 0,
+	  RUNTIME_SB_SYNC | RUNTIME_SB_DIRSYNC | RUNTIME_SB_LAZYTIME, NULL },
+	{ "\"defaults\", \"size=5k\", \"nosuid\"", MOUNT_ATTR_NOSUID, 0, 0, 0,
+	  0, 0, "size=5k" },
+	{ "\"nosymfollow\", \"mode=755\"", MOUNT_ATTR_NOSYMFOLLOW, 0, 0, 0, 0,
+	  0, "mode=755" },
+};
+
+static void test_options(void)
+{
+	for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		const struct option_case *o = &options[i];
+		char text[600];
+
+		snprintf(text, sizeof(text),
+			 MOUNT(", \"type\": \"tmpfs\", \"options\": [%s]"),
+			 o->options);
+		int r = parse(text);
+
+		if (!ok(r == 0, "options %s", o->options))
+			continue;
+		const struct runtime_mount *m = &config.mount[0];
+
+		ok(m->attr_set == o->set && m->attr_clear == o->clear &&
+		   m->tree_attr_set == o->tree_set &&
+		   m->propagation == o->propagation &&
+		   m->tree_propagation == o->tree_propagation &&
+		   m->sb_set == o->sb && !m->bind &&
+		   (o->data ? m->data.n == 1 &&
+				   !strcmp(m->data.item[0], o->data) &&
+				   !m->data.item[1] :
+			      m->data.n == 0),
+		   "mean what they say");
+		runtime_config_free(&config);
+	}
+}
+
+static void test_process(void)
+{
+	int r = parse(PROCESS(
+		", \"terminal\": true, \"env\": [\"A=1\", \"B=\"], "
+		"\"user\": {\"uid\": 5, \"gid\": 6, \"umask\": 18, "
+		"\"additionalGids\": [7, 8]}, \"oomScoreAdj\": -3, "
+		"\"capabilities\": {\"bounding\": [\"CAP_KILL\", \"CAP_X\"], "
+		"\"ambient\": [\"CAP_CHOWN\"]}, \"rlimits\": ["
+		"{\"type\": \"RLIMIT_NOFILE\", \"soft\": 1, \"hard\": 2}]"));
+
+	if (!ok(r == 0, "a process"))
+		return;
+	const struct runtime_process *p = &config.process;
+
+	ok(p->terminal && !p->no_new_privileges && p->env.n == 2 &&
+	   !p->env.item[2] && !strcmp(p->env.item[1], "B="), "lists end");
+	ok(p->user.uid == 5 && p->user.gid == 6 && p->user.umask.set &&
+	   p->user.umask.value == 022 && p->user.additional_gids.n == 2 &&
+	   p->user.additional_gids.item[1] == 8, "user");
+	ok(p->capability[RUNTIME_CAP_BOUNDING] == 1 << 5 &&
+	   p->capability[RUNTIME_CAP_AMBIENT] == 1 &&
+	   p->capability[RUNTIME_CAP_EFFECTIVE] == 0, "capabilities");
+	ok(config.n_warning == 1 &&
+	   !strcmp(config.warning[0], "process.capabilities.bounding: "
+		   "\"CAP_X\" is no known capability; not granted"),
+	   "an unknown capability is a warning");
+	ok(p->n_rlimit == 1 && p->rlimit[0].resource == RLIMIT_NOFILE &&
+	   p->rlimit[0].soft == 1 && p->rlimit[0].hard == 2, "limits");
+	ok(p->oom_score_adj.set && p->oom_score_adj.value == -3, "oom score");
+	runtime_config_free(&config);
+}
+
+static void test_seccomp(void)
+{
+	int r = parse(SECCOMP(
+		", \"defaultErrnoRet\": 38, \"flags\": "
+		"[\"SECCOMP_FILTER_FLAG_LOG\"], \"syscalls\": [{\"names\": "
+		"[\"read\"], \"action\": \"SCMP_ACT_ALLOW\"}, {\"names\": "
+		"[\"clone\"], \"action\": \"SCMP_ACT_ERRNO\", \"args\": "
+		"[{\"index\": 0, \"value\": 1, \"valueTwo\": 2, \"op\": "
+		"\"SCMP_CMP_MASKED_EQ\"}]}]"));
+
+	if (!ok(r == 0, "a profile"))
+		return;
+	const struct runtime_seccomp *s = &config.seccomp;
+
+	ok(s->set && s->default_action == (SECCOMP_RET_ERRNO | 38) &&
+	   s->flags == SECCOMP_FILTER_FLAG_LOG && s->n_rule == 2 &&
+	   s->rule[0].action == SECCOMP_RET_ALLOW &&
+	   s->rule[1].action == (SECCOMP_RET_ERRNO | EPERM) &&
+	   s->rule[1].n_arg == 1 && s->rule[1].arg[0].op == 7 &&
+	   s->rule[1].arg[0].value_two == 2, "its rules");
+	runtime_config_free(&config);
+}
+
+/* Hostile sizes: much nesting, many elements, too many bytes. */
+static void test_sizes(void)
+{
+	size_t big = RUNTIME_CONFIG_SIZE_MAX + 1;
+	char *text = malloc(big);
+
+	memset(text, ' ', big);
+	ok(runtime_config_parse(&config, text, big, error) == -EFBIG &&
+	   !strcmp(error, "4194305 bytes are more than the 4194304 allowed"),
+	   "too many bytes");
+	memset(text, '[', big - 1);
+	ok(runtime_config_parse(&config, text, big - 1, error) == -EINVAL,
+	   "nothing but brackets");
+	strcpy(text, "{\"ociVersion\": \"1.0.0\", \"mounts\": [");
+	size_t n = strlen(text);
+
+	for (; n + 3 < big - 1; n += 3)
+		memcpy(text + n, "{},", 3);
+	ok(runtime_config_parse(&config, text, n, error) < 0,
+	   "a million mounts, cut off");
+	strcpy(text + n - 6, "{}]}");
+	ok(runtime_config_parse(&config, text, n - 2, error) < 0,
+	   "a million mounts: %s", error);
+	free(text);
+}
+
+static void test_process_alone(void)
+{
+	const char *text = "{\"cwd\": \"/\", \"args\": [\"id\"]}";
+	int r = runtime_process_parse(&config, text, strlen(text), error);
+
+	ok(r == 0 && config.has_process &&
+	   !strcmp(config.process.args.item[0], "id"), "a process alone");
+	if (r == 0)
+		runtime_config_free(&config);
+	ok(runtime_process_parse(&config, "{}", 2, error) == -EINVAL &&
+	   !strcmp(error, "cwd is missing"), "a process without cwd");
+}
+
+int main(void)
+{
+	test_mistakes();
+	test_taken();
+	test_options();
+	test_process();
+	test_seccomp();
+	test_sizes();
+	test_process_alone();
+	ok(capability_number("kill") == 5 && capability_number("CAP_BPF") == 39 &&
+	   capability_number("CAP_NO") == -1 && !capability_name(41),
+	   "names of capabilities");
+	return tap_done();
+}

@@ -1,0 +1,247 @@
+/* What zrun serve takes from znode: each wider request is refused with -EPERM
+ * and the JSON path. */
+#include <errno.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap.h"
+#include "zrun/policy.h"
+
+/* The parts of a config that a case may replace. */
+struct parts {
+	const char *process, *namespaces, *mounts, *rest;
+};
+
+#define CAPS "\"capabilities\": {\"bounding\": [\"CAP_KILL\", \"CAP_CHOWN\"]}"
+#define NNP "\"noNewPrivileges\": true"
+#define ALL \
+	"{\"type\": \"pid\"}, {\"type\": \"network\"}, {\"type\": \"ipc\"}, " \
+	"{\"type\": \"uts\"}, {\"type\": \"mount\"}, {\"type\": \"cgroup\"}"
+#define MOUNT(rest) "{\"destination\": \"/m\", " rest "}"
+
+static const struct parts standard = { NNP ", " CAPS, ALL, "", "" };
+
+static const struct {
+	const char *name;
+	struct parts parts;
+	const char *line; /* NULL: taken */
+} cases[] = {
+	{ "the default", { NULL, NULL, NULL, NULL }, NULL },
+	{ "CAP_SYS_ADMIN",
+	  { NNP ", \"capabilities\": {\"bounding\": [\"CAP_SYS_ADMIN\"]}", NULL,
+	    NULL, NULL },
+	  "process.capabilities.bounding: CAP_SYS_ADMIN is not among the "
+	  "default ones" },
+	{ "CAP_NET_ADMIN, ambient",
+	  { NNP ", \"capabilities\": {\"ambient\": [\"CAP_NET_ADMIN\"]}", NULL,
+	    NULL, NULL },
+	  "process.capabilities.ambient: CAP_NET_ADMIN is not among the "
+	  "default ones" },
+	{ "new privileges", { CAPS, NULL, NULL, NULL },
+	  "process.noNewPrivileges: must be true" },
+	{ "a terminal", { NNP ", \"terminal\": true", NULL, NULL, NULL },
+	  "process.terminal: is for exec only" },
+	{ "oom score below 0", { NNP ", \"oomScoreAdj\": -1", NULL, NULL, NULL },
+	  "process.oomScoreAdj: must not be below 0" },
+	{ "oom score above 0", { NNP ", \"oomScoreAdj\": 5", NULL, NULL, NULL },
+	  NULL },
+	{ "real-time priority",
+	  { NNP ", \"rlimits\": [{\"type\": \"RLIMIT_RTPRIO\", \"soft\": 0, "
+		"\"hard\": 9}]", NULL, NULL, NULL },
+	  "process.rlimits[0]: priorities cannot be raised" },
+	{ "open files",
+	  { NNP ", \"rlimits\": [{\"type\": \"RLIMIT_NOFILE\", \"soft\": 9, "
+		"\"hard\": 9}]", NULL, NULL, NULL }, NULL },
+
+	{ "the host's network",
+	  { NULL, "{\"type\": \"pid\"}, {\"type\": \"ipc\"}, "
+		  "{\"type\": \"uts\"}, {\"type\": \"mount\"}, "
+		  "{\"type\": \"cgroup\"}", NULL, NULL },
+	  "linux.namespaces: network must be new" },
+	{ "the host's processes",
+	  { NULL, "{\"type\": \"network\"}, {\"type\": \"mount\"}", NULL,
+	    NULL },
+	  "linux.namespaces: pid must be new" },
+	{ "another's network",
+	  { NULL, "{\"type\": \"pid\"}, {\"type\": \"network\", \"path\": "
+		  "\"/proc/1/ns/net\"}, {\"type\": \"mount\"}", NULL, NULL },
+	  "linux.namespaces: network must be new, not joined" },
+	{ "a time namespace", { NULL, ALL ", {\"type\": \"time\"}", NULL, NULL },
+	  NULL },
+
+	{ "a volume",
+	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
+			      "\"/data/volumes/db\""), NULL }, NULL },
+	{ "a bind of the host's root",
+	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": \"/\""), NULL },
+	  "mounts[0].source: / is not beneath the volumes" },
+	{ "a bind of all data",
+	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
+			      "\"/data/volumes\""), NULL },
+	  "mounts[0].source: /data/volumes is not beneath the volumes" },
+	{ "a bind that looks like a volume",
+	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
+			      "\"/data/volumesX/db\""), NULL },
+	  "mounts[0].source: /data/volumesX/db is not beneath the volumes" },
+	{ "bind by an option",
+	  { NULL, NULL, MOUNT("\"type\": \"tmpfs\", \"source\": \"/etc\", "
+			      "\"options\": [\"rbind\"]"), NULL },
+	  "mounts[0].source: /etc is not beneath the volumes" },
+	{ "recursive bind",
+	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
+			      "\"/data/volumes/db\", \"options\": "
+			      "[\"rbind\"]"), NULL },
+	  "mounts[0].options: recursive ones are not for volumes" },
+	{ "remount",
+	  { NULL, NULL, MOUNT("\"options\": [\"remount\", \"rw\"]"), NULL },
+	  "mounts[0].options: remount is not for containers of a node" },
+	{ "a block device",
+	  { NULL, NULL, MOUNT("\"type\": \"ext4\", \"source\": "
+			      "\"/dev/vda\""), NULL },
+	  "mounts[0].type: ext4 is not for containers of a node" },
+	{ "an overlay of the host's",
+	  { NULL, NULL, MOUNT("\"type\": \"overlay\", \"options\": "
+			      "[\"lowerdir=/etc\"]"), NULL },
+	  "mounts[0].type: overlay is not for containers of a node" },
+	{ "proc elsewhere",
+	  { NULL, NULL, MOUNT("\"type\": \"proc\""), NULL },
+	  "mounts[0].destination: proc belongs at /proc" },
+	{ "writable sysfs",
+	  { NULL, NULL, "{\"destination\": \"/sys\", \"type\": \"sysfs\"}",
+	    NULL },
+	  "mounts[0].options: sysfs must be ro" },
+	{ "writable cgroup",
+	  { NULL, NULL, "{\"destination\": \"/sys/fs/cgroup\", \"type\": "
+			"\"cgroup\"}", NULL },
+	  "mounts[0].options: cgroup must be ro" },
+	{ "shared propagation",
+	  { NULL, NULL, MOUNT("\"type\": \"tmpfs\", \"options\": "
+			      "[\"rshared\"]"), NULL },
+	  "mounts[0].options: shared is not for containers of a node" },
+	{ "tmpfs", { NULL, NULL, MOUNT("\"type\": \"tmpfs\""), NULL }, NULL },
+
+	{ "a device",
+	  { NULL, NULL, NULL, "\"devices\": [{\"path\": \"/dev/x\", "
+	    "\"type\": \"b\", \"major\": 8, \"minor\": 0}]" },
+	  "linux.devices[0]: needs a grant" },
+	{ "a device rule",
+	  { NULL, NULL, NULL, "\"resources\": {\"devices\": ["
+	    "{\"allow\": false}, {\"allow\": true, \"type\": \"b\"}]}" },
+	  "linux.resources.devices[1]: needs a grant" },
+	{ "another cgroup",
+	  { NULL, NULL, NULL, "\"cgroupsPath\": \"/service/zrun\"" },
+	  "linux.cgroupsPath: must be absent or /zooid/c1" },
+	{ "its own cgroup",
+	  { NULL, NULL, NULL, "\"cgroupsPath\": \"/zooid/c1\"" }, NULL },
+	{ "a profile of its own",
+	  { NULL, NULL, NULL, "\"seccomp\": {\"defaultAction\": "
+			      "\"SCMP_ACT_ALLOW\"}" },
+	  "linux.seccomp: the node's profile always holds" },
+	{ "shared root",
+	  { NULL, NULL, NULL, "\"rootfsPropagation\": \"rshared\"" },
+	  "linux.rootfsPropagation: must not be shared" },
+	{ "protected memory",
+	  { NULL, NULL, NULL, "\"resources\": {\"unified\": {\"memory.min\": "
+			      "\"1\"}}" },
+	  "linux.resources.unified: memory.min is not for containers of a "
+	  "node" },
+	{ "moving processes",
+	  { NULL, NULL, NULL, "\"resources\": {\"unified\": "
+			      "{\"cgroup.procs\": \"1\"}}" },
+	  "linux.resources.unified: cgroup.procs is not for containers of a "
+	  "node" },
+	{ "memory.high",
+	  { NULL, NULL, NULL, "\"resources\": {\"unified\": "
+			      "{\"memory.high\": \"1\"}}" }, NULL },
+};
+
+static const char *either(const char *given, const char *other)
+{
+	return given ? given : other;
+}
+
+static bool read_parts(const struct parts *p, struct runtime_config *config)
+{
+	char text[4000], error[RUNTIME_ERROR_SIZE];
+	const char *rest = either(p->rest, standard.rest);
+	int n = snprintf(text, sizeof(text),
+			 "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": "
+			 "\"r\"}, \"process\": {\"cwd\": \"/\", \"args\": "
+			 "[\"a\"], %s}, \"mounts\": [%s], \"linux\": "
+			 "{\"namespaces\": [%s]%s%s}}",
+			 either(p->process, standard.process),
+			 either(p->mounts, standard.mounts),
+			 either(p->namespaces, standard.namespaces),
+			 *rest ? ", " : "", rest);
+
+	if (runtime_config_parse(config, text, (size_t)n, error) == 0)
+		return true;
+	printf("# %s\n", error);
+	return false;
+}
+
+static void test_cases(void)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char line[POLICY_TEXT_SIZE] = "";
+		struct runtime_config config;
+
+		if (!ok(read_parts(&cases[i].parts, &config), "parse: %s",
+			cases[i].name))
+			continue;
+		int r = policy_container(&config, "c1", line);
+
+		ok(cases[i].line ? r == -EPERM && !strcmp(line, cases[i].line) :
+				   r == 0,
+		   "%s: %s (%s)", cases[i].line ? "refuses" : "takes",
+		   cases[i].name, line);
+		runtime_config_free(&config);
+	}
+}
+
+static bool lists(const struct text_list *list, const char *text)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		if (!strcmp(list->item[i], text))
+			return !list->item[list->n];
+	}
+	return false;
+}
+
+/* What is added whether asked for or not. */
+static void test_complete(void)
+{
+	struct parts p = { NULL, NULL,
+			   MOUNT("\"type\": \"bind\", \"source\": "
+				 "\"/data/volumes/db\", \"options\": "
+				 "[\"dev\", \"suid\"]"),
+			   "\"maskedPaths\": [\"/proc/kcore\", \"/x\"]" };
+	struct runtime_config config;
+
+	if (!ok(read_parts(&p, &config), "a config with a volume"))
+		return;
+	ok(policy_complete(&config) == 0, "is completed");
+	ok(lists(&config.masked_paths, "/x") &&
+	   lists(&config.masked_paths, "/sys/firmware") &&
+	   lists(&config.readonly_paths, "/proc/sys"), "paths are masked");
+	ok(config.resources.pids_limit.value > 0, "processes are limited");
+	ok(config.process.oom_score_adj.set &&
+	   config.process.oom_score_adj.value == 0,
+	   "serve's own oom score is not inherited");
+	ok((config.mount[0].attr_set &
+	    (MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID)) ==
+		   (MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID) &&
+	   !(config.mount[0].attr_clear & MOUNT_ATTR_NODEV),
+	   "no devices nor set-user-id programs in a volume");
+	runtime_config_free(&config);
+}
+
+int main(void)
+{
+	setenv("ZOOID_DATA", "/data", 1);
+	test_cases();
+	test_complete();
+	return tap_done();
+}
