@@ -1,0 +1,35 @@
+/* The commands of zhub. Each takes its own arguments, its name first, and
+ * returns an exit code: 0 done, 1 failed, 2 usage, 111 try again. */
+#ifndef HUB_COMMAND_H
+#define HUB_COMMAND_H
+
+#include "config.h"
+
+enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_AGAIN = 111 };
+
+int command_init(int argc, char **argv);
+int command_serve(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
+int command_token(int argc, char **argv);
+int command_operator(int argc, char **argv);
+
+/* Opens the hub's folder: --dir, else $ZOOID_HUB, else /var/lib/zooid-hub. A
+ * descriptor or -errno after one log line. */
+int command_folder(const char *dir);
+const char *command_folder_name(const char *dir);
+
+/* Takes the folder for this process alone, until it ends; -EBUSY when another
+ * zhub has it. Logs other errors only. A descriptor to be kept, or -errno. */
+int command_lock(int dir);
+
+/* The path of the store, for SQLite, which wants one. */
+void command_store_path(const char *dir, char path[512]);
+
+/* Makes DIR/NAME.json and the folder DIR/NAME.d (ca.crt, client.cert,
+ * client.key, for other programs) for an operator: a key, and a certificate for
+ * zooid:///KIND/NAME. 0 or -errno after one log line. */
+int operator_make(int dir, const struct config *config, const struct ca *ca,
+		  const char *kind, const char *name);
+
+#endif

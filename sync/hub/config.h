@@ -1,0 +1,40 @@
+/* hub.json: what `zhub init` was told of this hub. See sync.5. */
+#ifndef HUB_CONFIG_H
+#define HUB_CONFIG_H
+
+#include "ca.h"
+
+enum {
+	CONFIG_ADDRESSES_MAX = CERT_NAMES_MAX,
+	CONFIG_HOST_SIZE = 262, /* a DNS name, ":" and a port */
+};
+
+struct config {
+	char name[64];
+	char listen[CONFIG_HOST_SIZE]; /* "[::]:443" */
+	/* "host:port" that clients dial, and the hosts alone. */
+	char address[CONFIG_ADDRESSES_MAX][CONFIG_HOST_SIZE];
+	char host[CONFIG_ADDRESSES_MAX][CONFIG_HOST_SIZE];
+	const char *names[CONFIG_ADDRESSES_MAX]; /* points to host[] */
+	unsigned n_addresses;
+};
+
+/* Takes apart "host:port", ":port", "[v6]:port", "host", "v6"; port is what is
+ * said after the last colon, else stays. 0 or -EINVAL. */
+int config_split(const char *text, char host[CONFIG_HOST_SIZE], uint16_t *port);
+
+/* Adds what was given by --address; a port that is not said is that of listen.
+ * 0, -EINVAL, -E2BIG after one log line. */
+int config_address_add(struct config *config, const char *text);
+
+struct ca_names config_names(const struct config *config);
+
+/* Reads and writes dir/hub.json. 0 or -errno after one log line. */
+int config_load(int dir, struct config *config);
+int config_save(int dir, const struct config *config);
+
+/* Opens the socket that config->listen says, non-blocking. The descriptor or
+ * -errno after one log line. */
+int config_listen(const char *listen);
+
+#endif

@@ -1,0 +1,97 @@
+/* zhub: the hub of an organism of nodes. See zhub.8. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "command.h"
+#include "wire/cert.h"
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "init", command_init, "[--name NAME] [--listen ADDRESS:PORT] "
+	  "--address HOST[:PORT] ..." },
+	{ "serve", command_serve, "[--listen ADDRESS:PORT]" },
+	{ "token", command_token, "[--uses N] [--expires 24h] [--place P] "
+	  "[--label K=V] [--registry]" },
+	{ "operator", command_operator, "[--viewer] NAME" },
+	{ "backup", command_backup, "[--no-images] FILE" },
+	{ "restore", command_restore, "FILE" },
+};
+
+enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
+
+static void help(FILE *to)
+{
+	fputs("usage: zhub COMMAND [--dir DIR] ...\n\n", to);
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
+	fputs("\nDIR is $ZOOID_HUB or /var/lib/zooid-hub unless given. "
+	      "See zhub(8).\n", to);
+}
+
+const char *command_folder_name(const char *dir)
+{
+	const char *env = getenv("ZOOID_HUB");
+
+	return dir ? dir : env && env[0] ? env : "/var/lib/zooid-hub";
+}
+
+int command_folder(const char *dir)
+{
+	const char *name = command_folder_name(dir);
+	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0)
+		return fd;
+	fd = -errno;
+	log_error(name, "%s%s", strerror(-fd),
+		  fd == -ENOENT ? ": make it with zhub init" : "");
+	return fd;
+}
+
+int command_lock(int dir)
+{
+	autoclose int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
+				  0600);
+
+	if (fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) < 0 &&
+		       errno != EWOULDBLOCK)) {
+		log_error("lock", "%s", strerror(errno));
+		return -errno;
+	}
+	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : fd_take(&fd);
+}
+
+void command_store_path(const char *dir, char path[512])
+{
+	snprintf(path, 512, "%s/store.db", command_folder_name(dir));
+}
+
+int main(int argc, char **argv)
+{
+	log_open("zhub");
+	if (argc > 1 && (!strcmp(argv[1], "--help") ||
+			 !strcmp(argv[1], "help"))) {
+		help(stdout);
+		return EXIT_DONE;
+	}
+	for (size_t i = 0; argc > 1 && i < COMMANDS; i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		if (wire_init() < 0) {
+			log_error(NULL, "no random numbers");
+			return EXIT_FAILED;
+		}
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	help(stderr);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,85 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "registry.h"
+
+struct range {
+	uint64_t first, n;
+	bool partial;
+};
+
+/* "bytes=FIRST-" or "bytes=FIRST-LAST"; anything else is as if not said, as
+ * RFC 9110 allows. -ERANGE beyond the end. */
+static int range_parse(const char *field, uint64_t size, struct range *range)
+{
+	struct span rest, word;
+	uint64_t first, last = size - 1;
+
+	*range = (struct range){ 0, size, false };
+	if (!field || strncmp(field, "bytes=", 6))
+		return 0;
+	rest = span_of(field + 6);
+	if (!span_cut(&rest, '-', &word) || !rest.data ||
+	    span_u64(word, INT64_MAX, &first) < 0 ||
+	    (rest.size && span_u64(rest, INT64_MAX, &last) < 0))
+		return 0;
+	if (first >= size || last < first)
+		return -ERANGE;
+	if (last >= size)
+		last = size - 1;
+	*range = (struct range){ first, last - first + 1, true };
+	return 0;
+}
+
+static void blob_send(struct registry_call *call, int fd, uint64_t size,
+		      const struct range *range)
+{
+	char content_range[80];
+	struct http_header headers[5] = {
+		{ "content-type", "application/octet-stream" },
+		{ "docker-content-digest", call->reference },
+		{ "accept-ranges", "bytes" },
+		{ "cache-control", "max-age=31536000, immutable" },
+		{ "content-range", content_range },
+	};
+
+	snprintf(content_range, sizeof(content_range), "bytes %llu-%llu/%llu",
+		 (unsigned long long)range->first,
+		 (unsigned long long)(range->first + range->n - 1),
+		 (unsigned long long)size);
+	http_reply(call->request, range->partial ? 206 : 200, headers,
+		   range->partial ? 5 : 4, http_file(fd, range->first,
+						     range->n));
+}
+
+void registry_blob_get(struct registry_call *call)
+{
+	struct digest digest;
+	struct range range;
+	uint64_t size;
+	int fd;
+
+	if (digest_parse(span_of(call->reference), &digest) < 0) {
+		registry_fail(call->request, 400, "DIGEST_INVALID",
+			      "want sha256: and 64 hex digits");
+		return;
+	}
+	/* Whoever is told that it is there may refer to it. */
+	if (blob_stat(call->hub->blobs, &digest, &size) < 0 ||
+	    (fd = blob_open(call->hub->blobs, &digest, &size)) < 0) {
+		registry_fail(call->request, 404, "BLOB_UNKNOWN",
+			      "no such blob");
+		return;
+	}
+	if (range_parse(http_header(call->request, "range"), size, &range) <
+	    0) {
+		close(fd);
+		registry_fail(call->request, 416, "RANGE_INVALID",
+			      "beyond the end of the blob");
+		return;
+	}
+	blob_send(call, fd, size, &range);
+}
