@@ -21,13 +21,14 @@ enum { TEMPORARY_MAX = 10000, BUFFER_BYTES = 64 << 10 };
 
 void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE])
 {
-	memcpy(path, "blobs/sha256/", 13);
-	digest_hex(digest, path + 13);
+	size_t n = text_copy(path, BLOB_PATH_SIZE, "blobs/sha256/");
+
+	digest_hex(digest, path + n);
 }
 
-__attribute__((format(printf, 4, 5)))
-static int fail(const struct blob *blob, char *error, int code, const char *fmt,
-		...)
+__attribute__((format(printf, 4, 5))) static int fail(const struct blob *blob,
+						      char *error, int code,
+						      const char *fmt, ...)
 {
 	char text[DIGEST_TEXT_SIZE];
 	va_list ap;

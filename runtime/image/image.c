@@ -84,12 +84,11 @@ int image_load(int layout, const struct digest *digest, struct image *image,
 				  "%u layers but %u diff_ids",
 				  image->manifest.n_layers, config->n_diff_ids);
 	if (!image_platform_fits(&config->platform, &image_platform_own))
-		return image_fail(digest, error, -ENOTSUP,
-				  "made for %s/%s, this node is %s/%s",
-				  config->platform.os,
-				  config->platform.architecture,
-				  image_platform_own.os,
-				  image_platform_own.architecture);
+		return image_fail(
+			digest, error, -ENOTSUP,
+			"made for %s/%s, this node is %s/%s",
+			config->platform.os, config->platform.architecture,
+			image_platform_own.os, image_platform_own.architecture);
 	return 0;
 }
 

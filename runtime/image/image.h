@@ -22,8 +22,8 @@ int image_load(int layout, const struct digest *digest, struct image *image,
 void image_free(struct image *image);
 
 /* Writes "image sha256:0123456789ab: message" and returns code. */
-__attribute__((format(printf, 4, 5)))
-int image_fail(const struct digest *digest, char error[STORE_ERROR_SIZE],
-	       int code, const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) int image_fail(
+	const struct digest *digest, char error[STORE_ERROR_SIZE], int code,
+	const char *fmt, ...);
 
 #endif

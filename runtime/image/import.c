@@ -61,7 +61,7 @@ static bool layer_exists(const struct store *store, const struct digest *id)
 static int check_space(struct import *im)
 {
 	const struct image_manifest *m = &im->image.manifest;
-	uint64_t need = 0, left;
+	uint64_t need = 0, left = 0;
 	int r = space_left(im->store, &left);
 
 	if (r)
@@ -163,8 +163,8 @@ static int unpack_layer_of(struct import *im, unsigned i)
 				  strerror(-target));
 	r = unpack_into(im, i, target);
 	digest_hex(&im->image.config.diff_id[i], hex);
-	if (!r && (renameat(layers, temporary, layers, hex) < 0 ||
-		   fsync(layers) < 0))
+	if (!r &&
+	    (renameat(layers, temporary, layers, hex) < 0 || fsync(layers) < 0))
 		r = image_fail(im->digest, im->error, -errno, "layers: %s",
 			       strerror(errno));
 	if (r)

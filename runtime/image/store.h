@@ -3,8 +3,8 @@
  *
  *	/data/images/oci-layout, index.json	index.json lists the images that
  *						are whole, by manifest digest
- *	/data/images/blobs/sha256/HEX		manifests, configs, layers' blobs
- *	/data/layers/HEX			unpacked layer, HEX its diff_id
+ *	/data/images/blobs/sha256/HEX		manifests, configs, layers'
+ *blobs /data/layers/HEX			unpacked layer, HEX its diff_id
  *
  * Invariants:
  * 1. A file in blobs or a directory in layers has its final name only after

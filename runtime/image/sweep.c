@@ -44,8 +44,8 @@ static int compare(const void *a, const void *b)
 
 static bool kept_has(const struct kept *kept, const struct digest *digest)
 {
-	return kept->n && bsearch(digest, kept->digest, kept->n,
-				  sizeof(*digest), compare);
+	return kept->n &&
+	       bsearch(digest, kept->digest, kept->n, sizeof(*digest), compare);
 }
 
 static int kept_add_image(const struct store *store, struct kept *kept,

@@ -349,8 +349,8 @@ int tree_make_link(struct tree *tree, const char *existing)
 	r = replace(tree);
 	if (r)
 		return r;
-	if (linkat(dir, slash ? slash + 1 : path, tree->parent, tree->name,
-		   0) < 0)
+	if (linkat(dir, slash ? slash + 1 : path, tree->parent, tree->name, 0) <
+	    0)
 		return -errno;
 	return 0;
 }

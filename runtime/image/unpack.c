@@ -40,8 +40,8 @@ struct run {
 	char *error;
 };
 
-__attribute__((format(printf, 3, 4)))
-static int fail(struct run *run, int code, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int fail(struct run *run, int code,
+						      const char *fmt, ...)
 {
 	va_list ap;
 
@@ -92,8 +92,10 @@ static la_ssize_t stream_read(struct archive *tar, void *data,
 	s->bytes += size;
 	if (s->bytes > s->max_bytes) {
 		s->error = -E2BIG;
-		archive_set_error(tar, E2BIG, "unpacks to over %d times its "
-				  "size", UNPACK_RATIO_MAX);
+		archive_set_error(tar, E2BIG,
+				  "unpacks to over %d times its "
+				  "size",
+				  UNPACK_RATIO_MAX);
 		return -1;
 	}
 	digest_update(&s->digest, *block, size);
@@ -191,8 +193,9 @@ static int write_data(struct run *run, int fd, struct archive_entry *entry)
 	while ((r = archive_read_data_block(run->tar, &block, &size,
 					    &offset)) != ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
-			return fail(run, run->stream.error ? run->stream.error
-							   : -EBADMSG,
+			return fail(run,
+				    run->stream.error ? run->stream.error
+						      : -EBADMSG,
 				    "%.80s: %s", run->tree.path,
 				    archive_error_string(run->tar));
 		r = charge(run, size);
@@ -337,7 +340,8 @@ static int unpack_entry(struct run *run, struct archive_entry *entry)
 	int r;
 
 	if (!path)
-		return fail(run, -EBADMSG, "a path that is missing or not UTF-8");
+		return fail(run, -EBADMSG,
+			    "a path that is missing or not UTF-8");
 	if (++run->n_entries > UNPACK_ENTRIES_MAX)
 		return fail(run, -E2BIG, "more than %d entries",
 			    UNPACK_ENTRIES_MAX);
@@ -373,8 +377,9 @@ static int unpack_entries(struct run *run)
 	while ((r = archive_read_next_header(run->tar, &entry)) !=
 	       ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
-			return fail(run, run->stream.error ? run->stream.error
-							   : -EBADMSG,
+			return fail(run,
+				    run->stream.error ? run->stream.error
+						      : -EBADMSG,
 				    "%s", archive_error_string(run->tar));
 		r = unpack_entry(run, entry);
 		if (r)

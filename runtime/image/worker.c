@@ -44,9 +44,9 @@
 
 #include "unpack_filter.h"
 
-#define KEPT                                                           \
-	(UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE |  \
-	 UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_FSETID |       \
+#define KEPT                                                          \
+	(UINT64_C(1) << CAP_CHOWN | UINT64_C(1) << CAP_DAC_OVERRIDE | \
+	 UINT64_C(1) << CAP_FOWNER | UINT64_C(1) << CAP_FSETID |      \
 	 UINT64_C(1) << CAP_SETFCAP | UINT64_C(1) << CAP_SYS_ADMIN)
 
 static int fail(const char *what)

@@ -22,7 +22,9 @@ static const struct row {
 	[ZNODE_PULLING] = { .name = "pulling", .told = true },
 	[ZNODE_IMAGE] = { .name = "image", .step = step_image },
 	[ZNODE_STARTING] = { .name = "starting" },
-	[ZNODE_RUNNING] = { .name = "running", .step = step_running, .told = true },
+	[ZNODE_RUNNING] = { .name = "running",
+			    .step = step_running,
+			    .told = true },
 	[ZNODE_FROZEN] = { .name = "frozen" },
 	[ZNODE_ASLEEP] = { .name = "asleep" },
 	[ZNODE_STOPPING] = { .name = "stopping", .step = step_stopping },
@@ -167,9 +169,8 @@ bool app_settled(const struct app *app, enum znode_verb verb)
 	if (verb == ZNODE_STOP)
 		return !app->alive && !call_busy(&app->call) &&
 		       app->state != ZNODE_STARTING;
-	return !app->restart &&
-	       (app->state == ZNODE_RUNNING || app->state == ZNODE_FAILED ||
-		app->final);
+	return !app->restart && (app->state == ZNODE_RUNNING ||
+				 app->state == ZNODE_FAILED || app->final);
 }
 
 int app_config(struct app *app)

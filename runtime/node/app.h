@@ -81,7 +81,7 @@ struct app {
 struct app_host {
 	struct loop *loop;
 	struct link link;
-	int boot; /* the ZOOID partition, or -1 */
+	int boot;		       /* the ZOOID partition, or -1 */
 	void (*changed)(struct app *); /* after each step */
 };
 

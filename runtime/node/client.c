@@ -220,8 +220,8 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 
 static int print_json(yyjson_mut_doc *d)
 {
-	autofree char *text = yyjson_mut_write(d, YYJSON_WRITE_PRETTY_TWO_SPACES,
-					       NULL);
+	autofree char *text =
+		yyjson_mut_write(d, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL);
 
 	if (!text)
 		return complain("json", "out of memory");

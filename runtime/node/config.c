@@ -16,44 +16,70 @@
 
 /* What other engines give by default. */
 static const char *const capabilities[] = {
-	"CAP_CHOWN",		"CAP_DAC_OVERRIDE", "CAP_FOWNER",
-	"CAP_FSETID",		"CAP_KILL",	    "CAP_MKNOD",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_RAW",	    "CAP_SETFCAP",
-	"CAP_SETGID",		"CAP_SETPCAP",	    "CAP_SETUID",
-	"CAP_SYS_CHROOT",	"CAP_AUDIT_WRITE",  NULL,
+	"CAP_CHOWN",
+	"CAP_DAC_OVERRIDE",
+	"CAP_FOWNER",
+	"CAP_FSETID",
+	"CAP_KILL",
+	"CAP_MKNOD",
+	"CAP_NET_BIND_SERVICE",
+	"CAP_NET_RAW",
+	"CAP_SETFCAP",
+	"CAP_SETGID",
+	"CAP_SETPCAP",
+	"CAP_SETUID",
+	"CAP_SYS_CHROOT",
+	"CAP_AUDIT_WRITE",
+	NULL,
 };
 
 static const char *const masked[] = {
-	"/proc/acpi",	      "/proc/asound",	   "/proc/interrupts",
-	"/proc/kcore",	      "/proc/keys",	   "/proc/latency_stats",
-	"/proc/sched_debug",  "/proc/scsi",	   "/proc/timer_list",
-	"/proc/timer_stats",  "/sys/devices/virtual/powercap",
-	"/sys/firmware",      NULL,
+	"/proc/acpi",
+	"/proc/asound",
+	"/proc/interrupts",
+	"/proc/kcore",
+	"/proc/keys",
+	"/proc/latency_stats",
+	"/proc/sched_debug",
+	"/proc/scsi",
+	"/proc/timer_list",
+	"/proc/timer_stats",
+	"/sys/devices/virtual/powercap",
+	"/sys/firmware",
+	NULL,
 };
 
 static const char *const read_only[] = {
-	"/proc/bus", "/proc/fs",	    "/proc/irq",
-	"/proc/sys", "/proc/sysrq-trigger", NULL,
+	"/proc/bus",	       "/proc/fs", "/proc/irq", "/proc/sys",
+	"/proc/sysrq-trigger", NULL,
 };
 
-static const char *const namespaces[] = { "pid", "network", "ipc",  "uts",
-					  "mount", "cgroup", NULL };
+static const char *const namespaces[] = { "pid",   "network", "ipc", "uts",
+					  "mount", "cgroup",  NULL };
 
 static const struct mount {
 	const char *destination, *type, *source;
 	const char *options[8];
 } mounts[] = {
 	{ "/proc", "proc", "proc", { "nosuid", "noexec", "nodev" } },
-	{ "/dev", "tmpfs", "tmpfs",
+	{ "/dev",
+	  "tmpfs",
+	  "tmpfs",
 	  { "nosuid", "strictatime", "mode=755", "size=65536k" } },
-	{ "/dev/pts", "devpts", "devpts",
+	{ "/dev/pts",
+	  "devpts",
+	  "devpts",
 	  { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
 	    "gid=5" } },
-	{ "/dev/shm", "tmpfs", "shm",
+	{ "/dev/shm",
+	  "tmpfs",
+	  "shm",
 	  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
 	{ "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
 	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
-	{ "/sys/fs/cgroup", "cgroup", "cgroup",
+	{ "/sys/fs/cgroup",
+	  "cgroup",
+	  "cgroup",
 	  { "nosuid", "noexec", "nodev", "relatime", "ro" } },
 };
 
@@ -74,9 +100,8 @@ static void add_strings(doc d, val object, const char *key,
 static void add_args(doc d, val process, const struct node_config *c)
 {
 	val args = yyjson_mut_obj_add_arr(d, process, "args");
-	const char *const *command = c->app->n_command
-					     ? c->app->command
-					     : c->image->command.item;
+	const char *const *command = c->app->n_command ? c->app->command
+						       : c->image->command.item;
 
 	for (unsigned i = 0; i < c->image->entrypoint.n; i++)
 		yyjson_mut_arr_add_str(d, args, c->image->entrypoint.item[i]);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -21,32 +22,37 @@ static int read_file(int layout, const char *path, size_t max, char **text,
 {
 	autoclose int fd = path_open_beneath(layout, path,
 					     O_RDONLY | O_NONBLOCK, 0);
-	autofree char *buf = malloc(max + 1);
+	struct stat st;
 	ssize_t n;
+	char *buf;
 
 	if (fd < 0)
 		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > max)
+		return -EFBIG;
+	buf = malloc((size_t)st.st_size + 1);
 	if (!buf)
 		return -ENOMEM;
-	n = fd_read(fd, buf, max + 1);
-	if (n < 0)
+	n = fd_read(fd, buf, (size_t)st.st_size);
+	if (n < 0) {
+		free(buf);
 		return (int)n;
-	if ((size_t)n > max)
-		return -EFBIG;
+	}
 	*size = (size_t)n;
-	*text = realloc(buf, (size_t)n + 1);
-	if (*text)
-		ptr_take(&buf);
-	return *text ? 0 : -ENOMEM;
+	*text = buf;
+	return 0;
 }
 
 /* A document of the layout whose bytes are those of its descriptor. */
 static int read_blob(int layout, const struct image_descriptor *d, char **text,
 		     char *error)
 {
-	char path[sizeof("blobs/sha256/") + DIGEST_HEX_SIZE], hex[DIGEST_HEX_SIZE];
+	char path[sizeof("blobs/sha256/") + DIGEST_HEX_SIZE],
+		hex[DIGEST_HEX_SIZE];
 	struct digest found;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	digest_hex(&d->digest, hex);
@@ -83,7 +89,7 @@ static int pick(struct span text, const char *tag, struct image_descriptor *d,
 static int check_layout(int layout, char *error)
 {
 	autofree char *text = NULL;
-	size_t size;
+	size_t size = 0;
 	int r = read_file(layout, "oci-layout", 4096, &text, &size);
 
 	if (!r)
@@ -97,7 +103,7 @@ static int find_manifest(int layout, const char *tag,
 			 struct image_descriptor *d, char *error)
 {
 	autofree char *text = NULL;
-	size_t size;
+	size_t size = 0;
 	int r = read_file(layout, "index.json", IMAGE_DOCUMENT_MAX, &text,
 			  &size);
 
@@ -117,8 +123,8 @@ static int find_manifest(int layout, const char *tag,
 		}
 		r = read_blob(layout, d, &inner, error);
 		if (!r)
-			r = pick((struct span){ inner, (size_t)d->size }, "",
-				 d, error);
+			r = pick((struct span){ inner, (size_t)d->size }, "", d,
+				 error);
 	}
 	return r;
 }
@@ -178,14 +184,13 @@ static int find(int layout, const char *tag, struct node_image *image,
 }
 
 int node_image_find(int boot, const char *layout, const char *tag,
-		    struct node_image *image,
-		    char error[NODE_IMAGE_ERROR_SIZE])
+		    struct node_image *image, char error[NODE_IMAGE_ERROR_SIZE])
 {
 	char why[IMAGE_ERROR_SIZE] = "out of memory";
 	autoclose int dir = boot < 0 ? -ENOENT
-				     : path_open_beneath(
-					       boot, layout,
-					       O_RDONLY | O_DIRECTORY, 0);
+				     : path_open_beneath(boot, layout,
+							 O_RDONLY | O_DIRECTORY,
+							 0);
 	int r;
 
 	memset(image, 0, sizeof(*image));

@@ -102,8 +102,7 @@ int link_open(struct link *link, struct loop *loop)
 	link->requests = ipc_connect("init");
 	if (link->requests < 0)
 		return fail("connect", link->requests);
-	r = stream_watch(link, &link->pidfd, &link->pidfd_fd,
-			 INIT_KIND_PIDFD);
+	r = stream_watch(link, &link->pidfd, &link->pidfd_fd, INIT_KIND_PIDFD);
 	if (!r)
 		r = stream_watch(link, &link->listen, &link->listen_fd,
 				 INIT_KIND_LISTEN);
@@ -116,8 +115,8 @@ static int call(struct link *link, struct init_request *request)
 	int r;
 
 	request->head.size = sizeof(*request);
-	r = ipc_call(link->requests, request, sizeof(*request), NULL, 0,
-		     &reply, sizeof(reply), NULL, CALL_TIMEOUT_MS);
+	r = ipc_call(link->requests, request, sizeof(*request), NULL, 0, &reply,
+		     sizeof(reply), NULL, CALL_TIMEOUT_MS);
 	if (r) {
 		/* A late answer must not be taken for that of another call. */
 		lost(link, r);

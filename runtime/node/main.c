@@ -68,8 +68,9 @@ static int daemon_confine(void)
 		log_error(path_boot(), "%s: no application is started",
 			  strerror(errno));
 	r = confine_files(&boot, boot < 0 ? 0 : 1);
-	return r ? r : confine(seccomp_filter, sizeof(seccomp_filter) /
-						       sizeof(*seccomp_filter));
+	return r ? r
+		 : confine(seccomp_filter,
+			   sizeof(seccomp_filter) / sizeof(*seccomp_filter));
 }
 
 /* Containers need no znode to go on, so it ends without touching any. */

@@ -41,8 +41,10 @@ static void add_apps(void)
 		if (strlen(want->name) <= NAME_MAX_LENGTH)
 			app_init(&node.app[i], &node.host, want, i);
 		else
-			log_error(want->name, "name longer than %d letters: "
-				  "not started", NAME_MAX_LENGTH);
+			log_error(want->name,
+				  "name longer than %d letters: "
+				  "not started",
+				  NAME_MAX_LENGTH);
 	}
 }
 

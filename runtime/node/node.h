@@ -28,5 +28,4 @@ int node_open(void (*ready)(void));
 /* The application of that name, or NULL. */
 struct app *node_find(const char *name);
 
-
 #endif

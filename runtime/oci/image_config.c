@@ -18,7 +18,8 @@ static int parse_strings(const struct image_json *j, yyjson_val *object,
 	if (yyjson_arr_size(list) > IMAGE_STRINGS_MAX)
 		return image_json_fail(j, -E2BIG, key, "more than %d strings",
 				       IMAGE_STRINGS_MAX);
-	yyjson_arr_foreach(list, i, n, v) {
+	yyjson_arr_foreach(list, i, n, v)
+	{
 		if (!image_json_is_text(v))
 			return image_json_fail(j, -EINVAL, key,
 					       "[%zu]: want a string "
@@ -56,7 +57,8 @@ static int parse_volumes(const struct image_json *j, yyjson_val *object,
 	if (yyjson_obj_size(set) > IMAGE_STRINGS_MAX)
 		return image_json_fail(j, -E2BIG, "config.Volumes",
 				       "more than %d", IMAGE_STRINGS_MAX);
-	yyjson_obj_foreach(set, i, n, key, unused) {
+	yyjson_obj_foreach(set, i, n, key, unused)
+	{
 		(void)unused;
 		if (!image_json_is_text(key) || yyjson_get_str(key)[0] != '/')
 			return image_json_fail(j, -EINVAL, "config.Volumes",
@@ -96,7 +98,8 @@ static int parse_ports(const struct image_json *j, yyjson_val *object,
 	if (yyjson_obj_size(set) > IMAGE_PORTS_MAX)
 		return image_json_fail(j, -E2BIG, "config.ExposedPorts",
 				       "more than %d", IMAGE_PORTS_MAX);
-	yyjson_obj_foreach(set, i, n, key, unused) {
+	yyjson_obj_foreach(set, i, n, key, unused)
+	{
 		struct span text = { yyjson_get_str(key), yyjson_get_len(key) };
 
 		(void)unused;
@@ -121,7 +124,8 @@ static int parse_labels(const struct image_json *j, yyjson_val *object,
 	if (yyjson_obj_size(set) > IMAGE_LABELS_MAX)
 		return image_json_fail(j, -E2BIG, "config.Labels",
 				       "more than %d", IMAGE_LABELS_MAX);
-	yyjson_obj_foreach(set, i, n, key, value) {
+	yyjson_obj_foreach(set, i, n, key, value)
+	{
 		struct image_label *label = &config->label[config->n_labels++];
 
 		if (!image_json_is_text(key) || !image_json_is_text(value))
@@ -175,7 +179,8 @@ static int parse_diff_ids(const struct image_json *j, yyjson_val *root,
 	if (yyjson_arr_size(list) > IMAGE_LAYERS_MAX)
 		return image_json_fail(j, -E2BIG, "rootfs.diff_ids",
 				       "more than %d", IMAGE_LAYERS_MAX);
-	yyjson_arr_foreach(list, i, n, v) {
+	yyjson_arr_foreach(list, i, n, v)
+	{
 		struct span text = { yyjson_get_str(v), yyjson_get_len(v) };
 
 		if (!yyjson_is_str(v) ||

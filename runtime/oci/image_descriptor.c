@@ -1,6 +1,6 @@
 #include "image_descriptor.h"
 
-#define OCI "application/vnd.oci.image."
+#define OCI    "application/vnd.oci.image."
 #define DOCKER "application/vnd.docker."
 
 /* "nondistributable" and "foreign" only say who may pass a layer on. */
@@ -23,8 +23,7 @@ static const struct {
 	{ DOCKER "image.rootfs.diff.tar", IMAGE_MEDIA_LAYER },
 	{ DOCKER "image.rootfs.diff.tar.gzip", IMAGE_MEDIA_LAYER_GZIP },
 	{ DOCKER "image.rootfs.diff.tar.zstd", IMAGE_MEDIA_LAYER_ZSTD },
-	{ DOCKER "image.rootfs.foreign.diff.tar.gzip",
-	  IMAGE_MEDIA_LAYER_GZIP },
+	{ DOCKER "image.rootfs.foreign.diff.tar.gzip", IMAGE_MEDIA_LAYER_GZIP },
 };
 
 enum image_media image_media_parse(struct span text)

@@ -28,7 +28,7 @@ int image_layout_check(struct span text, char error[IMAGE_ERROR_SIZE])
 static int parse_entry(const struct image_json *j, yyjson_val *object,
 		       const char *place, struct image_index_entry *entry)
 {
-	yyjson_val *platform, *annotations;
+	yyjson_val *platform = NULL, *annotations = NULL;
 	int r = image_json_descriptor(j, object, place, &entry->descriptor);
 
 	if (!r)
@@ -47,8 +47,8 @@ static int parse_entry(const struct image_json *j, yyjson_val *object,
 static bool is_image(yyjson_val *object)
 {
 	const char *media = yyjson_get_str(yyjson_obj_get(object, "mediaType"));
-	enum image_media kind =
-		media ? image_media_parse(span_of(media)) : IMAGE_MEDIA_OTHER;
+	enum image_media kind = media ? image_media_parse(span_of(media))
+				      : IMAGE_MEDIA_OTHER;
 
 	return kind == IMAGE_MEDIA_INDEX || kind == IMAGE_MEDIA_MANIFEST;
 }
@@ -59,7 +59,8 @@ static int parse_entries(const struct image_json *j, yyjson_val *list,
 	yyjson_val *object;
 	size_t i, n;
 
-	yyjson_arr_foreach(list, i, n, object) {
+	yyjson_arr_foreach(list, i, n, object)
+	{
 		char place[32];
 		int r;
 

@@ -18,9 +18,9 @@ int image_json_open(const struct image_json *j, struct span text,
 		    size_t max_bytes, yyjson_doc **doc);
 
 /* Writes "document: place: message" and returns code. */
-__attribute__((format(printf, 4, 5)))
-int image_json_fail(const struct image_json *j, int code, const char *place,
-		    const char *fmt, ...);
+__attribute__((format(printf, 4, 5))) int image_json_fail(
+	const struct image_json *j, int code, const char *place,
+	const char *fmt, ...);
 
 /* Object or array member `key` of object; *value is NULL when absent. */
 int image_json_object(const struct image_json *j, yyjson_val *object,

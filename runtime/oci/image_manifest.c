@@ -21,7 +21,8 @@ static int parse_layers(const struct image_json *j, yyjson_val *list,
 		return image_json_fail(j, -E2BIG, "layers",
 				       "%zu, over the limit of %d",
 				       yyjson_arr_size(list), IMAGE_LAYERS_MAX);
-	yyjson_arr_foreach(list, i, n, object) {
+	yyjson_arr_foreach(list, i, n, object)
+	{
 		char place[32];
 		int r;
 

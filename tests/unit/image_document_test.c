@@ -9,11 +9,11 @@
 #include "oci/image_manifest.h"
 #include "tap.h"
 
-#define D64(c) c c c c c c c c c c c c c c c c
+#define D64(c)	  c c c c c c c c c c c c c c c c
 #define DIGEST(c) "sha256:" D64(c c c c)
-#define A DIGEST("a")
-#define B DIGEST("b")
-#define OCI "application/vnd.oci.image."
+#define A	  DIGEST("a")
+#define B	  DIGEST("b")
+#define OCI	  "application/vnd.oci.image."
 
 static char error[IMAGE_ERROR_SIZE];
 
@@ -97,7 +97,8 @@ static void test_real_index(void)
 	ok(image_index_pick(index, "", &image_platform_own, error) == 0,
 	   "picked without a tag");
 	ok(image_index_pick(index, "v2", &image_platform_own, error) ==
-		   -ENOENT && strstr(error, "tag v2"),
+			   -ENOENT &&
+		   strstr(error, "tag v2"),
 	   "not picked by another tag: %s", error);
 	exact_free(text);
 	free(index);
@@ -168,7 +169,7 @@ static void test_layout(void)
 
 /* ----------------------------------------------------------------- index */
 
-#define ENTRY(digest, rest) \
+#define ENTRY(digest, rest)                                               \
 	"{\"mediaType\":\"" OCI "manifest.v1+json\",\"digest\":\"" digest \
 	"\",\"size\":10" rest "}"
 #define PLATFORM(os, arch) \
@@ -186,23 +187,30 @@ static const struct {
 	int result; /* position or error */
 } picks[] = {
 	{ "one for each platform: the first",
-	  INDEX(ENTRY(A, PLATFORM("linux", "amd64")) ","
-		ENTRY(B, PLATFORM("linux", "arm64"))), "", &amd64, 0 },
+	  INDEX(ENTRY(A, PLATFORM("linux", "amd64")) "," ENTRY(
+		  B, PLATFORM("linux", "arm64"))),
+	  "", &amd64, 0 },
 	{ "one for each platform: the second",
-	  INDEX(ENTRY(A, PLATFORM("linux", "amd64")) ","
-		ENTRY(B, PLATFORM("linux", "arm64"))), "", &arm64, 1 },
+	  INDEX(ENTRY(A, PLATFORM("linux", "amd64")) "," ENTRY(
+		  B, PLATFORM("linux", "arm64"))),
+	  "", &arm64, 1 },
 	{ "none for this platform",
-	  INDEX(ENTRY(A, PLATFORM("linux", "s390x")) ","
-		ENTRY(B, PLATFORM("windows", "amd64"))), "", &amd64, -ENOENT },
+	  INDEX(ENTRY(A, PLATFORM("linux", "s390x")) "," ENTRY(
+		  B, PLATFORM("windows", "amd64"))),
+	  "", &amd64, -ENOENT },
 	{ "an attestation beside it",
-	  INDEX(ENTRY(A, PLATFORM("unknown", "unknown")) ","
-		ENTRY(B, PLATFORM("linux", "amd64"))), "", &amd64, 1 },
+	  INDEX(ENTRY(A, PLATFORM("unknown", "unknown")) "," ENTRY(
+		  B, PLATFORM("linux", "amd64"))),
+	  "", &amd64, 1 },
 	{ "a stated platform is preferred",
 	  INDEX(ENTRY(A, "") "," ENTRY(B, PLATFORM("linux", "amd64"))), "",
 	  &amd64, 1 },
-	{ "another variant", INDEX(ENTRY(A,
-	  ",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\","
-	  "\"variant\":\"v9\"}")), "", &arm64, -ENOENT },
+	{ "another variant",
+	  INDEX(ENTRY(
+		  A,
+		  ",\"platform\":{\"os\":\"linux\",\"architecture\":\"arm64\","
+		  "\"variant\":\"v9\"}")),
+	  "", &arm64, -ENOENT },
 	{ "by tag", INDEX(ENTRY(A, TAG("v1")) "," ENTRY(B, TAG("v2"))), "v2",
 	  &amd64, 1 },
 	{ "latest of several tags",
@@ -239,10 +247,10 @@ static void test_picks(void)
 
 /* -------------------------------------------------------------- mistakes */
 
-#define CONFIG \
+#define CONFIG                                                                \
 	"\"config\":{\"mediaType\":\"" OCI "config.v1+json\",\"digest\":\"" A \
 	"\",\"size\":2}"
-#define LAYER(media, digest, size) \
+#define LAYER(media, digest, size)                          \
 	"{\"mediaType\":\"" media "\",\"digest\":\"" digest \
 	"\",\"size\":" size "}"
 #define MANIFEST(config, layers) \
@@ -277,7 +285,7 @@ static int parse_config(struct span text)
 	return r;
 }
 
-#define CONFIG_OF(config, diff_ids) \
+#define CONFIG_OF(config, diff_ids)                                       \
 	"{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":" config \
 	",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[" diff_ids "]}}"
 #define ID "\"" A "\""
@@ -309,8 +317,8 @@ static const struct {
 	  "over the limit" },
 	{ "index: a NUL byte in the tag", parse_index,
 	  INDEX(ENTRY(A, TAG("a\\u0000b"))), -EINVAL, "without NUL" },
-	{ "index: an entry that is no object", parse_index, INDEX("7"),
-	  -EINVAL, "manifests[0]: want an object" },
+	{ "index: an entry that is no object", parse_index, INDEX("7"), -EINVAL,
+	  "manifests[0]: want an object" },
 	{ "manifest: a file system on top", parse_manifest, "[]", -EINVAL,
 	  "want a JSON object" },
 	{ "manifest: schema 1", parse_manifest, "{\"schemaVersion\":1}",
@@ -335,8 +343,8 @@ static const struct {
 	{ "config: for nothing", parse_config,
 	  "{\"os\":\"linux\",\"rootfs\":{\"diff_ids\":[" ID "]}}", -EINVAL,
 	  "architecture: missing" },
-	{ "config: good without a config", parse_config,
-	  CONFIG_OF("null", ID), 0, "" },
+	{ "config: good without a config", parse_config, CONFIG_OF("null", ID),
+	  0, "" },
 	{ "config: no diff_ids", parse_config, CONFIG_OF("{}", ""), -EINVAL,
 	  "rootfs.diff_ids: want at least one" },
 	{ "config: a bad diff_id", parse_config,
@@ -369,7 +377,8 @@ static const struct {
 	{ "config: all members null", parse_config,
 	  CONFIG_OF("{\"Cmd\":null,\"Entrypoint\":null,\"Env\":null,"
 		    "\"Volumes\":null,\"Labels\":null,\"ExposedPorts\":null}",
-		    ID), 0, "" },
+		    ID),
+	  0, "" },
 };
 
 static void test_mistakes(void)
@@ -380,8 +389,7 @@ static void test_mistakes(void)
 
 		error[0] = '\0';
 		r = mistakes[i].parse(text);
-		ok(r == mistakes[i].result &&
-			   strstr(error, mistakes[i].line),
+		ok(r == mistakes[i].result && strstr(error, mistakes[i].line),
 		   "%s: %d %s", mistakes[i].name, r, error);
 		exact_free(text);
 	}
@@ -419,11 +427,12 @@ static void test_limits(void)
 		  LAYER(GZIP, A, "1"), "]}", IMAGE_LAYERS_MAX },
 		{ "diff_ids", parse_config,
 		  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{"
-		  "\"diff_ids\":[", ID, "]}}", IMAGE_LAYERS_MAX },
+		  "\"diff_ids\":[",
+		  ID, "]}}", IMAGE_LAYERS_MAX },
 		{ "arguments", parse_config,
 		  "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{"
-		  "\"diff_ids\":[" ID "]},\"config\":{\"Cmd\":[", "\"x\"",
-		  "]}}", IMAGE_STRINGS_MAX },
+		  "\"diff_ids\":[" ID "]},\"config\":{\"Cmd\":[",
+		  "\"x\"", "]}}", IMAGE_STRINGS_MAX },
 	};
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
@@ -433,8 +442,8 @@ static void test_limits(void)
 					    limits[i].tail);
 			struct span s = exact(text);
 
-			ok(limits[i].parse(s) == (more ? -E2BIG : 0),
-			   "%u %s", limits[i].max + more, limits[i].name);
+			ok(limits[i].parse(s) == (more ? -E2BIG : 0), "%u %s",
+			   limits[i].max + more, limits[i].name);
 			exact_free(s);
 			free(text);
 		}
@@ -445,8 +454,8 @@ int main(void)
 {
 	test_real_index();
 	test_real_manifest("umoci's manifest", umoci_manifest, 1085026);
-	test_real_manifest("skopeo's Docker schema 2",
-			   skopeo_docker_manifest, 1085040);
+	test_real_manifest("skopeo's Docker schema 2", skopeo_docker_manifest,
+			   1085040);
 	test_real_config();
 	test_layout();
 	test_picks();

@@ -23,8 +23,7 @@ static char error[512];
 
 static yyjson_doc *write_config(const struct node_app *app)
 {
-	const struct node_config config = { app, &image, "web-1",
-					    "10.64.0.2" };
+	const struct node_config config = { app, &image, "web-1", "10.64.0.2" };
 	char *text = NULL;
 	size_t size;
 	yyjson_doc *doc = NULL;
@@ -87,8 +86,9 @@ static void test_overrides(void)
 	};
 	yyjson_doc *doc = write_config(&app);
 
-	ok(is_at(doc, "/process/args", "[\"/entry\",\"-e\",\"own\","
-				       "\"command\"]"),
+	ok(is_at(doc, "/process/args",
+		 "[\"/entry\",\"-e\",\"own\","
+		 "\"command\"]"),
 	   "a command of node.json takes Cmd's place");
 	ok(is_at(doc, "/process/env", "[\"A=image\",\"B=own\",\"PATH=/bin\"]"),
 	   "a variable of node.json takes the image's place");

@@ -49,8 +49,7 @@ static void tar_add(const struct entry *e)
 	tar_size += (size + BLOCK - 1) / BLOCK * BLOCK;
 }
 
-__attribute__((unused))
-static void tar_make(const struct entry *entries)
+__attribute__((unused)) static void tar_make(const struct entry *entries)
 {
 	memset(tar, 0, sizeof(tar));
 	tar_size = 0;

@@ -180,7 +180,8 @@ static void test_xattrs(void)
 		  "28 SCHILY.xattr.user.k=vvvv\n"
 		  "38 SCHILY.xattr.user.overlay.opaque=y\n"
 		  "41 SCHILY.xattr.trusted.overlay.opaque=y\n"
-		  "37 SCHILY.xattr.security.selinux=abc\n", 0, 0 },
+		  "37 SCHILY.xattr.security.selinux=abc\n",
+		  0, 0 },
 		{ '5', "dir/", NULL, 0755, 0 },
 		{ 'x', "pax", "20 path=d\303\274r/\302\265.txt\n", 0, 0 },
 		{ '0', "ignored", "utf8", 0644, 0 },
@@ -234,25 +235,31 @@ static const struct hostile {
 	{ "..", { { '0', "../outside", "x", 0644, 0 } }, -EBADMSG },
 	{ ".. inside", { { '0', "a/../../outside", "x", 0644, 0 } }, -EBADMSG },
 	{ "an absolute path stays inside",
-	  { { '0', "/outside", "x", 0644, 0 } }, 0 },
+	  { { '0', "/outside", "x", 0644, 0 } },
+	  0 },
 	{ "through a link that leads up",
 	  { { '2', "up", "..", 0777, 0 }, { '0', "up/outside", "x", 0644, 0 } },
 	  0 },
 	{ "through an absolute link",
 	  { { '2', "abs", "/", 0777, 0 },
-	    { '0', "abs/outside", "x", 0644, 0 } }, 0 },
+	    { '0', "abs/outside", "x", 0644, 0 } },
+	  0 },
 	{ "onto a link that leads out",
 	  { { '2', "out", "../outside", 0777, 0 },
-	    { '0', "out", "x", 0644, 0 } }, 0 },
+	    { '0', "out", "x", 0644, 0 } },
+	  0 },
 	{ "a hard link to outside",
-	  { { '1', "hard", "../secret", 0, 0 } }, -EBADMSG },
+	  { { '1', "hard", "../secret", 0, 0 } },
+	  -EBADMSG },
 	{ "a hard link through a link",
 	  { { '2', "up", "..", 0777, 0 }, { '1', "hard", "up/secret", 0, 0 } },
 	  -ENOENT },
 	{ "a hard link to itself",
-	  { { '0', "a", "x", 0644, 0 }, { '1', "a", "./a", 0, 0 } }, -EBADMSG },
+	  { { '0', "a", "x", 0644, 0 }, { '1', "a", "./a", 0, 0 } },
+	  -EBADMSG },
 	{ "a whiteout of the parent",
-	  { { '0', "a/.wh...", "", 0644, 0 } }, -EBADMSG },
+	  { { '0', "a/.wh...", "", 0644, 0 } },
+	  -EBADMSG },
 	{ "a whiteout of nothing", { { '0', ".wh.", "", 0644, 0 } }, -EBADMSG },
 	{ "a file as parent",
 	  { { '0', "a", "x", 0644, 0 }, { '0', "a/b", "x", 0644, 0 } },
@@ -261,8 +268,10 @@ static const struct hostile {
 	  { { '2', "a", "nowhere", 0777, 0 }, { '0', "a/b", "x", 0644, 0 } },
 	  -EBADMSG },
 	{ "links in a circle",
-	  { { '2', "a", "b", 0777, 0 }, { '2', "b", "a", 0777, 0 },
-	    { '0', "a/c", "x", 0644, 0 } }, -ELOOP },
+	  { { '2', "a", "b", 0777, 0 },
+	    { '2', "b", "a", 0777, 0 },
+	    { '0', "a/c", "x", 0644, 0 } },
+	  -ELOOP },
 	{ "the top as a file", { { '0', "./", "x", 0644, 0 } }, -EBADMSG },
 };
 
@@ -276,8 +285,7 @@ static void test_hostile(void)
 
 		tar_make(hostile[i].entries);
 		r = unpack_tar();
-		ok(r == hostile[i].result &&
-			   !status("outside").st_mode &&
+		ok(r == hostile[i].result && !status("outside").st_mode &&
 			   status("secret").st_nlink == 1,
 		   "%s: %d %s", hostile[i].name, r, error);
 	}
@@ -286,8 +294,7 @@ static void test_hostile(void)
 static void test_limits(void)
 {
 	static char text[100001];
-	const struct entry entries[] = { { '0', "big", text, 0644, 0 },
-					 { 0 } };
+	const struct entry entries[] = { { '0', "big", text, 0644, 0 }, { 0 } };
 	int r;
 
 	memset(text, 'x', sizeof(text) - 1);
@@ -337,7 +344,8 @@ static void test_damage(void)
 			n_taken += !is_text("root/dir/file", "some text");
 		blob[i / 8] ^= (char)(1 << i % 8);
 	}
-	ok(n_taken == 0, "no flipped bit among %zu bytes changes the tree", size);
+	ok(n_taken == 0, "no flipped bit among %zu bytes changes the tree",
+	   size);
 	ok(unpack_blob(blob, size / 2, 1 << 20) == -EBADMSG, "cut off: %s",
 	   error);
 	ok(unpack_blob(blob, 0, 1 << 20) == -EBADMSG, "empty: %s", error);

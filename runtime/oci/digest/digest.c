@@ -132,6 +132,7 @@ void digest_hex(const struct digest *digest, char hex[DIGEST_HEX_SIZE])
 
 void digest_text(const struct digest *digest, char text[DIGEST_TEXT_SIZE])
 {
-	memcpy(text, "sha256:", 7);
-	digest_hex(digest, text + 7);
+	size_t n = text_copy(text, DIGEST_TEXT_SIZE, "sha256:");
+
+	digest_hex(digest, text + n);
 }
