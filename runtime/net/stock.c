@@ -66,9 +66,26 @@ static void retry_fire(struct timer *t)
 	ask_next();
 }
 
+static void target_raise(struct stock *s)
+{
+	if (s->target < STOCK_TARGET_MAX)
+		s->target *= 2;
+}
+
+/* How many to ask for now. */
+static unsigned int stock_wants(struct stock *s)
+{
+	uint64_t now = clock_ms();
+
+	if (s->asked_ms && now - s->asked_ms < STOCK_BUSY_MS)
+		target_raise(s);
+	s->asked_ms = now;
+	return s->target - s->n;
+}
+
 static int ask_for(struct stock *s)
 {
-	unsigned int want = s->target - s->n;
+	unsigned int want = stock_wants(s);
 	struct zrun_request request = {
 		.head = { sizeof(request), ZRUN_SOCKETS },
 		.arg = want < ZRUN_SOCKETS_MAX ? want : ZRUN_SOCKETS_MAX,
@@ -254,8 +271,8 @@ int stock_take(struct stock *s)
 		fd = s->fd[--s->n];
 		n_total--;
 	}
-	if (s->n == 0 && s->target < STOCK_TARGET_MAX)
-		s->target *= 2;
+	if (s->n == 0)
+		target_raise(s);
 	if (!asking && is_low(s))
 		ask_next();
 	return fd;

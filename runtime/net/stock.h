@@ -2,7 +2,8 @@
  *
  * Only `zrun serve` can make them (ZRUN_SOCKETS); asking takes a round trip,
  * so znet keeps a few for each container and asks for more, without waiting,
- * when they run low. A stock that ran empty doubles what it aims at.
+ * when they run low. A stock that ran empty, or is low again after less than
+ * STOCK_BUSY_MS, doubles what it aims at.
  *
  * Rule of use: stock_get() for each listener that leads to the container,
  * stock_put() when it no longer does; with the last one its sockets are closed,
@@ -19,6 +20,7 @@ enum {
 	STOCK_COUNT_MAX = 128,	/* containers */
 	STOCK_TARGET_FIRST = 4, /* sockets aimed at */
 	STOCK_TARGET_MAX = 32,
+	STOCK_BUSY_MS = 100,
 };
 
 struct stock {
@@ -27,6 +29,7 @@ struct stock {
 	bool asked; /* a request is on its way */
 	unsigned int users;
 	uint64_t after_ms; /* not to be asked for before, after a failure */
+	uint64_t asked_ms; /* the last time */
 	unsigned int n, target;
 	int fd[STOCK_TARGET_MAX];
 };
