@@ -84,10 +84,12 @@ def whole_boot():
     settle = True
     for _ in range(BOOTS + 1):
         for who, options, pattern in (
-                ("ours", {"dev": False}, r"zooid: ready in (\d+) ms"),
+                ("ours", {"dev": False, "append": ""},
+                 r"zooid: ready in (\d+) ms"),
                 ("peer", peer, SHELL_PROMPT)):
             start = time.monotonic()
-            with Node("bench-" + who, disks=[Disk(medium)], **options) as node:
+            with Node("bench-" + who, disks=[Disk(medium)], steady=False,
+                      **options) as node:
                 match = node.wait_for(pattern)
                 taken = time.monotonic() - start
                 if settle:  # the first boot makes /data
@@ -112,7 +114,8 @@ def first_boot():
     values = []
     for _ in range(3):
         Disk.make(medium, {"node.json": "{}"})
-        with Node("bench-first", disks=[Disk(medium)], dev=False) as node:
+        with Node("bench-first", disks=[Disk(medium)], dev=False,
+                  append="", steady=False) as node:
             values.append(node.wait_ready())
     medium.unlink()
     yield Row("boot: first, /init to ready", statistics.median(values), "ms")
@@ -123,7 +126,8 @@ def memory():
     running; and what the kernel reserved of it."""
     medium = test_directory() / "bench.img"
     Disk.make(medium, {"node.json": "{}"})
-    with Node("bench-memory", disks=[Disk(medium)], dev=False) as node:
+    with Node("bench-memory", disks=[Disk(medium)], dev=False,
+                  append="", steady=False) as node:
         node.wait_ready()
         text = node.console("status")
     medium.unlink()

@@ -198,25 +198,23 @@ static int verb_exec(char **word)
 	return fail(word[1]);
 }
 
-/* Leaves word[1] processes without a parent, dead ones and for a moment
- * living ones, to PID 1. Done when the last has been left. */
+/* Leaves word[1] processes without a parent to PID 1, some of them dead, some
+ * still living for a moment, a hundred at a time. */
 static int verb_orphans(char **word)
 {
-	int count = atoi(word[1]);
-
-	for (int i = 0; i < count; i++) {
+	for (int left = atoi(word[1]); left > 0; left -= 100) {
 		pid_t pid = fork();
-
-		if (pid < 0)
-			return fail("fork");
-		if (pid == 0) {
-			pid_t orphan = fork();
-
-			_exit(orphan < 0);
-		}
 		int status;
 
-		if (waitpid(pid, &status, 0) < 0 || status != 0)
+		for (int i = 0; pid == 0 && i < 100; i++) {
+			pid_t orphan = fork();
+
+			if (orphan <= 0)
+				_exit(orphan < 0);
+		}
+		if (pid == 0)
+			_exit(0);
+		if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
 			return fail("orphan");
 	}
 	return 0;

@@ -37,7 +37,7 @@ def test_garbage_on_a_socket(node, rng, name):
 
 def test_ten_thousand_orphans(node):
     before = node.agent.processes()
-    node.agent.ask("orphans", 10000)
+    node.agent.ask("orphans", 10000, deadline_s=120)
     assert node.console("status")
     assert node.agent.processes() <= before + 2
     assert web.fetch(node.url(PORT)) == web.PAGE

@@ -244,27 +244,48 @@ def test_killed_zlog(start):
     assert host.pid("zlog") != old
 
 
-def test_files_of_ended_containers_go(start):
+def test_containers_of_an_application(start):
+    """One log for all of them; the last words count too."""
+    host = start(scripts={"calm": CALM})
+    init = messages.Init(host.run)
+    for number in 1, 2:
+        reader, writer = os.pipe()
+        init.put_output("web-%d" % number, 2, reader)
+        os.write(writer, b"hello\nthe end")
+        host.wait_tail("web", "web-%d: hello$" % number)
+        os.close(writer)
+        init.drop_output("web-%d" % number, 2)
+        host.wait_tail("web", "web-%d: the end$" % number)
+    lines = re.findall("info (.*)", host.tail("web"))
+    assert lines == ["web-1: hello", "web-1: the end",
+                     "web-2: hello", "web-2: the end"]
+    assert host.tail("web-2") == host.tail("web")
+    # An application may have the name of a service.
+    reader, writer = os.pipe()
+    init.put_output("calm-1", 1, reader)
+    os.write(writer, b"I am another\n")
+    host.wait_tail("calm-1", "calm-1: I am another$")
+    assert "another" not in host.tail("calm", 1000)
+
+
+def test_files_of_ended_applications_go(start):
     """The newest 32 of them stay, and those of who lives."""
     host = start(scripts={"calm": CALM})
     for age in range(40):
-        name = "web-%d" % age
+        name = "old%d" % age
         host.file(name).write_text("I was %s\n" % name)
         os.utime(host.file(name), (10 ** 9 - age, 10 ** 9 - age))
-    # An application's name leads to its newest container.
-    assert host.tail("web") == "I was web-0\n"
+    assert host.tail("old39-7") == "I was old39\n"
     init = messages.Init(host.run)
     reader, writer = os.pipe()
-    init.put_output("web-40", 2, reader)
-    os.write(writer, b"hello\nthe end")
-    host.wait_tail("web", "hello$")
-    # What came last is kept even when nobody read it before.
+    init.put_output("new-1", 1, reader)
+    os.write(writer, b"here\n")
+    host.wait_tail("new", "here$")
     os.close(writer)
-    init.drop_output("web-40", 2)
-    host.wait_tail("web", "the end$")
-    host.wait(lambda: not host.file("web-39").exists())
-    kept = {"web-%d.log" % n for n in (40, *range(31))}
-    assert {path.name for path in host.logs.glob("web-*")} == kept
+    host.wait(lambda: not host.file("old39").exists())
+    kept = {"old%d.log" % n for n in range(31)}
+    assert {path.name for path in host.logs.glob("old*")} == kept
+    assert host.file("new").exists() and host.file("calm").exists()
 
 
 def test_garbage_on_its_socket(start, rng):

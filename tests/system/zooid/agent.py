@@ -12,9 +12,9 @@ class AgentError(Exception):
 
 
 class Agent:
-    def __init__(self, sock, deadline_s=60):
+    def __init__(self, sock):
         self._sock = sock
-        sock.settimeout(deadline_s)
+        sock.settimeout(60)
         greeting = self._receive(12)
         if greeting != b"zooid-agent\n":
             raise AgentError("unexpected greeting: %r" % greeting)
@@ -28,7 +28,8 @@ class Agent:
             data += part
         return data
 
-    def ask(self, *words):
+    def ask(self, *words, deadline_s=60):
+        self._sock.settimeout(deadline_s)
         data = b"".join(str(w).encode() + b"\0" for w in words)
         self._sock.sendall(struct.pack("<I", len(data)) + data)
         size, = struct.unpack("<I", self._receive(4))

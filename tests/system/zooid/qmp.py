@@ -48,7 +48,7 @@ class Qmp:
                 raise Late("QMP: no %s within %g s" % (what, deadline_s))
             self._changed.wait(left)
 
-    def command(self, name, deadline_s=20, **arguments):
+    def command(self, name, /, deadline_s=20, **arguments):
         text = json.dumps({"execute": name, "arguments": arguments})
         with self._changed:
             self._file.write(text.encode() + b"\n")
