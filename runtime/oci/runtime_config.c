@@ -101,19 +101,23 @@ static int config_check(struct json_read *in, const struct at *top,
 	if (config->domainname && !ns[RUNTIME_NS_UTS].set)
 		return at_error(in, top, "domainname: needs a uts namespace");
 	if (!ns[RUNTIME_NS_MOUNT].set)
-		return at_error(in, top, "linux.namespaces: without a mount "
+		return at_error(in, top,
+				"linux.namespaces: without a mount "
 				"namespace is not supported by zrun");
 	if (ns[RUNTIME_NS_MOUNT].path)
-		return at_error(in, top, "linux.namespaces: joining a mount "
+		return at_error(in, top,
+				"linux.namespaces: joining a mount "
 				"namespace is not supported by zrun");
 	bool mapped = config->uid_maps.n || config->gid_maps.n;
 	bool user = ns[RUNTIME_NS_USER].set && !ns[RUNTIME_NS_USER].path;
 
 	if (mapped && !user)
-		return at_error(in, top, "linux.uidMappings: need a new user "
+		return at_error(in, top,
+				"linux.uidMappings: need a new user "
 				"namespace");
 	if (user && (!config->uid_maps.n || !config->gid_maps.n))
-		return at_error(in, top, "linux.uidMappings: a new user "
+		return at_error(in, top,
+				"linux.uidMappings: a new user "
 				"namespace needs uidMappings and gidMappings");
 	return 0;
 }
@@ -134,7 +138,8 @@ int runtime_config_parse(struct runtime_config *config, const void *text,
 	struct at top;
 
 	memset(config, 0, sizeof(*config));
-	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
+	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX,
+				  &top);
 
 	if (r < 0)
 		return r;
@@ -157,7 +162,8 @@ int runtime_process_parse(struct runtime_config *config, const void *text,
 	struct at top;
 
 	memset(config, 0, sizeof(*config));
-	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX, &top);
+	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX,
+				  &top);
 
 	if (r < 0)
 		return r;

@@ -32,14 +32,14 @@ enum runtime_sb_flag {
 };
 
 struct runtime_mount {
-	const char *destination; /* absolute */
-	const char *type;	 /* "bind" for a bind mount; else given */
-	const char *source;	 /* NULL when absent */
-	uint64_t attr_set, attr_clear;	       /* MOUNT_ATTR_*, this mount */
+	const char *destination;       /* absolute */
+	const char *type;	       /* "bind" for a bind mount; else given */
+	const char *source;	       /* NULL when absent */
+	uint64_t attr_set, attr_clear; /* MOUNT_ATTR_*, this mount */
 	uint64_t tree_attr_set, tree_attr_clear; /* and those below it (r...) */
-	uint64_t propagation;	    /* MS_SHARED ...; 0 when not given */
-	uint64_t tree_propagation;  /* the same, recursive */
-	uint32_t sb_set, sb_clear;  /* enum runtime_sb_flag */
+	uint64_t propagation;	   /* MS_SHARED ...; 0 when not given */
+	uint64_t tree_propagation; /* the same, recursive */
+	uint32_t sb_set, sb_clear; /* enum runtime_sb_flag */
 	bool bind, recursive, remount;
 	bool source_nofollow;
 	struct text_list data; /* what is left, for the file system */
@@ -115,9 +115,9 @@ struct runtime_device {
 /* One rule for the cgroup's device program. */
 struct runtime_device_rule {
 	bool allow;
-	char type; /* 'a', 'c', 'b' */
+	char type;		       /* 'a', 'c', 'b' */
 	struct maybe_i64 major, minor; /* not set: any */
-	uint8_t access; /* RUNTIME_DEVICE_* */
+	uint8_t access;		       /* RUNTIME_DEVICE_* */
 };
 
 enum {
@@ -190,7 +190,7 @@ struct runtime_seccomp_rule {
 
 struct runtime_seccomp {
 	bool set;
-	uint32_t default_action; /* as above */
+	uint32_t default_action;	/* as above */
 	struct text_list architectures; /* "SCMP_ARCH_..." */
 	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
 	struct runtime_seccomp_rule *rule;

@@ -10,7 +10,7 @@
 /* The smallest element that fills a struct is "{}," and the largest struct it
  * can fill has some 100 bytes; what needs more is not a config. */
 #define ARENA_STRUCT_FACTOR 32
-#define ARENA_STRUCT_MIN (64 << 10)
+#define ARENA_STRUCT_MIN    (64 << 10)
 
 void *arena_take(struct arena *arena, size_t size)
 {
@@ -56,7 +56,7 @@ static unsigned line_of(const char *text, size_t pos)
 }
 
 int runtime_json_open(struct json_read *in, const void *text, size_t size,
-	      size_t max_bytes, struct at *top)
+		      size_t max_bytes, struct at *top)
 {
 	yyjson_read_flag flags = YYJSON_READ_INSITU;
 	yyjson_read_err err;
@@ -107,8 +107,8 @@ static size_t path_print(const struct at *at, char *out, size_t size)
 	if (n >= size)
 		return n;
 	if (!at->key)
-		return n + (size_t)snprintf(out + n, size - n, "[%zu]",
-					    at->index);
+		return n +
+		       (size_t)snprintf(out + n, size - n, "[%zu]", at->index);
 	size_t start = n;
 
 	n += (size_t)snprintf(out + n, size - n, "%s%.60s", n ? "." : "",
@@ -224,7 +224,8 @@ int at_array(struct json_read *in, const struct at *at, size_t size,
 		return no_room(in, at);
 	for (size_t i = 0; i < count; i++) {
 		struct at child = { .val = yyjson_arr_iter_next(&iter),
-				    .up = at, .index = i };
+				    .up = at,
+				    .index = i };
 		int r = read(in, &child, base + i * size);
 
 		if (r < 0)
@@ -300,8 +301,7 @@ int at_u32(struct json_read *in, const struct at *at, void *out)
 int at_i64(struct json_read *in, const struct at *at, void *out)
 {
 	if (!yyjson_is_int(at->val) ||
-	    (yyjson_is_uint(at->val) &&
-	     yyjson_get_uint(at->val) > INT64_MAX))
+	    (yyjson_is_uint(at->val) && yyjson_get_uint(at->val) > INT64_MAX))
 		return at_error(in, at, "want an integer");
 	*(int64_t *)out = yyjson_get_sint(at->val);
 	return 0;
@@ -355,13 +355,14 @@ int at_text_map(struct json_read *in, const struct at *at, void *out)
 
 	if (!yyjson_obj_iter_init(at->val, &iter))
 		return at_error(in, at, "want an object of strings");
-	map->item = arena_take(&in->arena, yyjson_obj_size(at->val) *
-						   sizeof(*map->item));
+	map->item = arena_take(&in->arena,
+			       yyjson_obj_size(at->val) * sizeof(*map->item));
 	if (!map->item)
 		return no_room(in, at);
 	while ((key = yyjson_obj_iter_next(&iter))) {
 		struct at child = { .val = yyjson_obj_iter_get_val(key),
-				    .up = at, .key = yyjson_get_str(key) };
+				    .up = at,
+				    .key = yyjson_get_str(key) };
 		struct text_pair *pair = &map->item[map->n];
 
 		pair->key = child.key;

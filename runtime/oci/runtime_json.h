@@ -86,20 +86,22 @@ struct field {
  * in->arena (arena_free). -EINVAL with a line in `error`, -EFBIG above
  * max_bytes, -ENOMEM; nothing is left to free then. */
 int runtime_json_open(struct json_read *in, const void *text, size_t size,
-	      size_t max_bytes, struct at *top);
+		      size_t max_bytes, struct at *top);
 /* Zeroed memory, aligned for any type; NULL when the arena is used up, which
  * only a document made for that purpose achieves. */
 void *arena_take(struct arena *arena, size_t size);
 void arena_free(struct arena *arena);
 
 /* Writes "PATH: message" to in->error; returns -EINVAL. */
-__attribute__((format(printf, 3, 4)))
-int at_error(struct json_read *in, const struct at *at, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int at_error(struct json_read *in,
+						   const struct at *at,
+						   const char *fmt, ...);
 
-/* Keeps "PATH: message" as a warning; those above JSON_WARNINGS_MAX are lost. */
-__attribute__((format(printf, 3, 4)))
-void at_warning(struct json_read *in, const struct at *at, const char *fmt,
-		...);
+/* Keeps "PATH: message" as a warning; those above JSON_WARNINGS_MAX are lost.
+ */
+__attribute__((format(printf, 3, 4))) void at_warning(struct json_read *in,
+						      const struct at *at,
+						      const char *fmt, ...);
 
 /* Fills the struct at `out` from an object. */
 int at_object(struct json_read *in, const struct at *at,

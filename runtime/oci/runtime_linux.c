@@ -4,10 +4,10 @@
 #include "runtime_parts.h"
 
 static const char *const namespace_names[] = {
-	[RUNTIME_NS_USER] = "user",   [RUNTIME_NS_PID] = "pid",
+	[RUNTIME_NS_USER] = "user",	  [RUNTIME_NS_PID] = "pid",
 	[RUNTIME_NS_NETWORK] = "network", [RUNTIME_NS_IPC] = "ipc",
-	[RUNTIME_NS_UTS] = "uts",     [RUNTIME_NS_CGROUP] = "cgroup",
-	[RUNTIME_NS_TIME] = "time",   [RUNTIME_NS_MOUNT] = "mount",
+	[RUNTIME_NS_UTS] = "uts",	  [RUNTIME_NS_CGROUP] = "cgroup",
+	[RUNTIME_NS_TIME] = "time",	  [RUNTIME_NS_MOUNT] = "mount",
 };
 
 _Static_assert(N_OF(namespace_names) == RUNTIME_NS_COUNT, "a name for each");
@@ -128,7 +128,8 @@ static int device_fill(struct json_read *in, const struct at *at,
 	if (type != 'p' && (!text->major.set || !text->minor.set))
 		return at_error(in, at, "want major and minor");
 	if (text->major.value > 0xfff || text->minor.value > 0xfffff)
-		return at_error(in, at, "major above 4095 or minor above "
+		return at_error(in, at,
+				"major above 4095 or minor above "
 				"1048575");
 	if (text->mode.value > 07777)
 		return at_error(in, at, "fileMode is above 4095 (octal 7777)");
@@ -232,8 +233,10 @@ static int at_personality(struct json_read *in, const struct at *at, void *out)
 
 	(void)out;
 	if (r == 0 && strcmp(text[0], "LINUX") != 0)
-		return at_error(in, at, "\"%.20s\" is not supported by this "
-				"version of zrun", text[0]);
+		return at_error(in, at,
+				"\"%.20s\" is not supported by this "
+				"version of zrun",
+				text[0]);
 	return r;
 }
 

@@ -8,20 +8,20 @@
 #include "runtime_parts.h"
 
 enum word_kind {
-	WORD_NONE,	  /* asks for the default */
-	WORD_ATTR,	  /* MOUNT_ATTR_* set */
-	WORD_ATTR_CLEAR,  /* ... cleared */
-	WORD_ATIME,	  /* one of the access time modes */
-	WORD_TREE,	  /* as ATTR, with all mounts below */
+	WORD_NONE,	 /* asks for the default */
+	WORD_ATTR,	 /* MOUNT_ATTR_* set */
+	WORD_ATTR_CLEAR, /* ... cleared */
+	WORD_ATIME,	 /* one of the access time modes */
+	WORD_TREE,	 /* as ATTR, with all mounts below */
 	WORD_TREE_CLEAR,
 	WORD_TREE_ATIME,
-	WORD_SB,	  /* enum runtime_sb_flag */
+	WORD_SB, /* enum runtime_sb_flag */
 	WORD_SB_CLEAR,
-	WORD_READONLY,	  /* both sides: 1 read-only, 0 writable */
-	WORD_BIND,	  /* 1 with all below */
+	WORD_READONLY, /* both sides: 1 read-only, 0 writable */
+	WORD_BIND,     /* 1 with all below */
 	WORD_REMOUNT,
 	WORD_NOFOLLOW,
-	WORD_REFUSE,	  /* known, not carried out */
+	WORD_REFUSE, /* known, not carried out */
 };
 
 static const struct word {
@@ -194,7 +194,8 @@ static int word_apply(struct json_read *in, const struct at *at,
 		m->source_nofollow = true;
 		break;
 	case WORD_REFUSE:
-		return at_error(in, at, "not supported by this version of "
+		return at_error(in, at,
+				"not supported by this version of "
 				"zrun");
 	}
 	return 0;
@@ -217,7 +218,8 @@ static int option_apply(struct json_read *in, const struct at *at,
 	}
 	if (strncmp(option, "idmap=", 6) == 0 ||
 	    strncmp(option, "ridmap=", 7) == 0)
-		return at_error(in, at, "not supported by this version of "
+		return at_error(in, at,
+				"not supported by this version of "
 				"zrun");
 	m->data.item[m->data.n++] = option;
 	return 0;
@@ -238,7 +240,8 @@ static int at_options(struct json_read *in, const struct at *at, void *out)
 	yyjson_arr_iter_init(at->val, &iter);
 	for (size_t i = 0; i < list.n; i++) {
 		struct at option = { .val = yyjson_arr_iter_next(&iter),
-				     .up = at, .index = i };
+				     .up = at,
+				     .index = i };
 
 		r = option_apply(in, &option, m);
 		if (r < 0)

@@ -7,14 +7,47 @@
 
 /* By number, linux/capability.h. */
 static const char *const capability_names[] = {
-	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL",
-	"SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE",
-	"NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-	"SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
-	"SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",
-	"SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL",
-	"SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM",
-	"BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+	"CHOWN",
+	"DAC_OVERRIDE",
+	"DAC_READ_SEARCH",
+	"FOWNER",
+	"FSETID",
+	"KILL",
+	"SETGID",
+	"SETUID",
+	"SETPCAP",
+	"LINUX_IMMUTABLE",
+	"NET_BIND_SERVICE",
+	"NET_BROADCAST",
+	"NET_ADMIN",
+	"NET_RAW",
+	"IPC_LOCK",
+	"IPC_OWNER",
+	"SYS_MODULE",
+	"SYS_RAWIO",
+	"SYS_CHROOT",
+	"SYS_PTRACE",
+	"SYS_PACCT",
+	"SYS_ADMIN",
+	"SYS_BOOT",
+	"SYS_NICE",
+	"SYS_RESOURCE",
+	"SYS_TIME",
+	"SYS_TTY_CONFIG",
+	"MKNOD",
+	"LEASE",
+	"AUDIT_WRITE",
+	"AUDIT_CONTROL",
+	"SETFCAP",
+	"MAC_OVERRIDE",
+	"MAC_ADMIN",
+	"SYSLOG",
+	"WAKE_ALARM",
+	"BLOCK_SUSPEND",
+	"AUDIT_READ",
+	"PERFMON",
+	"BPF",
+	"CHECKPOINT_RESTORE",
 };
 
 static const struct {
@@ -52,8 +85,8 @@ int capability_number(const char *name)
 
 const char *capability_name(unsigned number)
 {
-	return number < N_OF(capability_names) ? capability_names[number] :
-						 NULL;
+	return number < N_OF(capability_names) ? capability_names[number]
+					       : NULL;
 }
 
 int rlimit_number(const char *name)
@@ -80,8 +113,10 @@ static int at_capability_set(struct json_read *in, const struct at *at,
 		if (number >= 0)
 			*set |= UINT64_C(1) << number;
 		else
-			at_warning(in, at, "\"%.40s\" is no known capability; "
-				   "not granted", names.item[i]);
+			at_warning(in, at,
+				   "\"%.40s\" is no known capability; "
+				   "not granted",
+				   names.item[i]);
 	}
 	return r;
 }
@@ -149,8 +184,10 @@ static int at_rlimits(struct json_read *in, const struct at *at, void *out)
 		for (size_t j = 0; j < i; j++) {
 			if (process->rlimit[i].resource ==
 			    process->rlimit[j].resource)
-				return at_error(in, at, "[%zu] and [%zu] set "
-						"the same limit", j, i);
+				return at_error(in, at,
+						"[%zu] and [%zu] set "
+						"the same limit",
+						j, i);
 		}
 	}
 	return r;
@@ -214,8 +251,10 @@ static int at_environment(struct json_read *in, const struct at *at, void *out)
 		const char *equals = strchr(env->item[i], '=');
 
 		if (!equals || equals == env->item[i])
-			return at_error(in, at, "[%zu]: \"%.40s\" is not "
-					"NAME=value", i, env->item[i]);
+			return at_error(in, at,
+					"[%zu]: \"%.40s\" is not "
+					"NAME=value",
+					i, env->item[i]);
 	}
 	return r;
 }

@@ -69,11 +69,13 @@ static int at_memory(struct json_read *in, const struct at *at, void *out)
 	if (r < 0)
 		return r;
 	if (m->swap.set && m->swap.value > 0 && !m->limit.set)
-		return at_error(in, at, "swap counts limit in, which is "
+		return at_error(in, at,
+				"swap counts limit in, which is "
 				"missing");
 	if (m->swap.set && m->swap.value >= 0 && m->limit.value > 0 &&
 	    m->swap.value < m->limit.value)
-		return at_error(in, at, "swap is below limit, which it "
+		return at_error(in, at,
+				"swap is below limit, which it "
 				"includes");
 	return 0;
 }
@@ -152,7 +154,8 @@ static int at_weight_device(struct json_read *in, const struct at *at,
 		return r;
 	if (!text.major.set || !text.minor.set || text.weight.value < 10 ||
 	    text.weight.value > 1000)
-		return at_error(in, at, "want major, minor and a weight of 10 "
+		return at_error(in, at,
+				"want major, minor and a weight of 10 "
 				"to 1000");
 	*device = (struct runtime_weight_device){ text.major.value,
 						  text.minor.value,
@@ -203,8 +206,9 @@ static int at_hugepage(struct json_read *in, const struct at *at, void *out)
 	size_t digits = strspn(page->page_size, "0123456789");
 	const char *unit = page->page_size + digits;
 
-	if (!digits || digits > 6 || (strcmp(unit, "KB") != 0 &&
-	    strcmp(unit, "MB") != 0 && strcmp(unit, "GB") != 0))
+	if (!digits || digits > 6 ||
+	    (strcmp(unit, "KB") != 0 && strcmp(unit, "MB") != 0 &&
+	     strcmp(unit, "GB") != 0))
 		return at_error(in, at, "pageSize \"%.20s\" is not like 2MB",
 				page->page_size);
 	return 0;
@@ -237,8 +241,10 @@ static int rule_access(struct json_read *in, const struct at *at,
 		else if (*text == 'm')
 			*access |= RUNTIME_DEVICE_MKNOD;
 		else
-			return at_error(in, at, "access has \"%c\", want only "
-					"r, w and m", *text);
+			return at_error(in, at,
+					"access has \"%c\", want only "
+					"r, w and m",
+					*text);
 	}
 	return 0;
 }
@@ -271,7 +277,8 @@ static int at_device_rule(struct json_read *in, const struct at *at, void *out)
 	rule->major.set = text.major.set && text.major.value >= 0;
 	rule->minor.set = text.minor.set && text.minor.value >= 0;
 	if (rule->major.value > 0xfff || rule->minor.value > 0xfffff)
-		return at_error(in, at, "major above 4095 or minor above "
+		return at_error(in, at,
+				"major above 4095 or minor above "
 				"1048575");
 	r = rule_access(in, at, text.access, &rule->access);
 	if (r == 0 && !rule->access)
@@ -299,8 +306,10 @@ static int at_unified(struct json_read *in, const struct at *at, void *out)
 
 		if (strchr(key, '/') || !strchr(key, '.') || key[0] == '.' ||
 		    strlen(key) > 200)
-			return at_error(in, at, "\"%.60s\" is no file of a "
-					"cgroup", key);
+			return at_error(in, at,
+					"\"%.60s\" is no file of a "
+					"cgroup",
+					key);
 	}
 	return r;
 }

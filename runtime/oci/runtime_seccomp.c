@@ -7,10 +7,9 @@
 #include "runtime_parts.h"
 
 static const char *const action_names[] = {
-	"SCMP_ACT_KILL",	 "SCMP_ACT_KILL_THREAD",
-	"SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP",
-	"SCMP_ACT_ERRNO",	 "SCMP_ACT_TRACE",
-	"SCMP_ACT_ALLOW",	 "SCMP_ACT_LOG",
+	"SCMP_ACT_KILL",  "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS",
+	"SCMP_ACT_TRAP",  "SCMP_ACT_ERRNO",	  "SCMP_ACT_TRACE",
+	"SCMP_ACT_ALLOW", "SCMP_ACT_LOG",
 };
 
 static const uint32_t actions[] = {
@@ -28,7 +27,8 @@ static int at_action(struct json_read *in, const struct at *at, void *out)
 	int i = at_word(at, action_names, N_OF(action_names));
 
 	if (yyjson_equals_str(at->val, "SCMP_ACT_NOTIFY"))
-		return at_error(in, at, "SCMP_ACT_NOTIFY is not supported by "
+		return at_error(in, at,
+				"SCMP_ACT_NOTIFY is not supported by "
 				"this version of zrun");
 	if (i < 0)
 		return at_error(in, at, "is no known action");
@@ -46,7 +46,8 @@ static int action_finish(struct json_read *in, const struct at *at,
 	if (!err.set)
 		return takes ? EPERM : 0;
 	if (!takes)
-		return at_error(in, at, "an errno goes with SCMP_ACT_ERRNO "
+		return at_error(in, at,
+				"an errno goes with SCMP_ACT_ERRNO "
 				"and SCMP_ACT_TRACE only");
 	if (err.value > SECCOMP_RET_DATA)
 		return at_error(in, at, "the errno is above 65535");
@@ -57,8 +58,14 @@ static int at_compare(struct json_read *in, const struct at *at, void *out)
 {
 	/* In the order of libseccomp's enum scmp_compare. */
 	static const char *const names[] = {
-		"", "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ",
-		"SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
+		"",
+		"SCMP_CMP_NE",
+		"SCMP_CMP_LT",
+		"SCMP_CMP_LE",
+		"SCMP_CMP_EQ",
+		"SCMP_CMP_GE",
+		"SCMP_CMP_GT",
+		"SCMP_CMP_MASKED_EQ",
 	};
 	int i = at_word(at, names, N_OF(names));
 
@@ -131,24 +138,27 @@ static int at_rules(struct json_read *in, const struct at *at, void *out)
 {
 	struct runtime_seccomp *seccomp = out;
 
-	return at_array(in, at, sizeof(*seccomp->rule), at_rule,
-			&seccomp->rule, &seccomp->n_rule);
+	return at_array(in, at, sizeof(*seccomp->rule), at_rule, &seccomp->rule,
+			&seccomp->n_rule);
 }
 
 static int at_filter_flag(struct json_read *in, const struct at *at, void *out)
 {
 	static const char *const names[] = {
-		"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
+		"SECCOMP_FILTER_FLAG_TSYNC",
+		"SECCOMP_FILTER_FLAG_LOG",
 		"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
 	};
 	static const uint32_t flags[] = {
 		0, /* one thread: nothing to synchronise */
-		SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		SECCOMP_FILTER_FLAG_LOG,
+		SECCOMP_FILTER_FLAG_SPEC_ALLOW,
 	};
 	int i = at_word(at, names, N_OF(names));
 
 	if (i < 0)
-		return at_error(in, at, "is not supported by this version of "
+		return at_error(in, at,
+				"is not supported by this version of "
 				"zrun");
 	*(uint32_t *)out = flags[i];
 	return 0;
@@ -158,8 +168,8 @@ static int at_filter_flags(struct json_read *in, const struct at *at, void *out)
 {
 	struct u32_list list = { 0 };
 	uint32_t *flags = out;
-	int r = at_array(in, at, sizeof(*list.item), at_filter_flag,
-			 &list.item, &list.n);
+	int r = at_array(in, at, sizeof(*list.item), at_filter_flag, &list.item,
+			 &list.n);
 
 	for (size_t i = 0; r == 0 && i < list.n; i++)
 		*flags |= list.item[i];

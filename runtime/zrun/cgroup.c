@@ -21,8 +21,8 @@
 #define CGROUP2_MAGIC 0x63677270
 #define EMPTY_WAIT_MS 5000
 
-static const char *const controllers[] = { "cpu", "memory", "pids", "io",
-					   "cpuset", "hugetlb" };
+static const char *const controllers[] = { "cpu", "memory", "pids",
+					   "io",  "cpuset", "hugetlb" };
 
 static int open_mount(struct cgroup *cg, const char *path)
 {
@@ -98,8 +98,8 @@ static void enable_controllers(int dir)
 	char all[128], one[32];
 
 	for (size_t i = 0; i < n; i++)
-		used += (size_t)snprintf(all + used, sizeof(all) - used,
-					 "+%s ", controllers[i]);
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "+%s ",
+					 controllers[i]);
 	if (write_file(dir, "cgroup.subtree_control", all) == 0)
 		return;
 	for (size_t i = 0; i < n; i++) {
@@ -129,10 +129,11 @@ int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 		if (!*name)
 			continue;
 		enable_controllers(dir);
-		int r = mkdirat(dir, name, 0755) < 0 && errno != EEXIST ?
-				-errno : 0;
-		int below = r < 0 ? r : openat(dir, name, O_RDONLY |
-					       O_DIRECTORY | O_CLOEXEC);
+		int r = mkdirat(dir, name, 0755) < 0 && errno != EEXIST ? -errno
+									: 0;
+		int below = r < 0 ? r
+				  : openat(dir, name,
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (below == -1)
 			below = -errno;
@@ -207,8 +208,8 @@ static int signal_tree(int dir, int signal)
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
-		autoclose int sub = openat(dir, e->d_name, O_RDONLY |
-					   O_DIRECTORY | O_CLOEXEC);
+		autoclose int sub = openat(dir, e->d_name,
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (sub >= 0)
 			signal_tree(sub, signal);
@@ -256,8 +257,8 @@ static int remove_below(int dir)
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
-		autoclose int sub = openat(dir, e->d_name, O_RDONLY |
-					   O_DIRECTORY | O_CLOEXEC);
+		autoclose int sub = openat(dir, e->d_name,
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 		if (sub >= 0)
 			remove_below(sub);

@@ -10,14 +10,17 @@
 #include "oci/runtime_config.h"
 
 struct cgroup {
-	int root; /* of the v2 tree; -1: none */
-	int dir;  /* the container's; -1: none */
-	char mount[64];	 /* where the tree is mounted; "" when nowhere */
-	char path[1024]; /* below root, without a leading "/" */
+	int root;	  /* of the v2 tree; -1: none */
+	int dir;	  /* the container's; -1: none */
+	char mount[64];	  /* where the tree is mounted; "" when nowhere */
+	char path[1024];  /* below root, without a leading "/" */
 	bool skip_absent; /* a limit without its controller is only logged */
 };
 
-#define CGROUP_NONE { .root = -1, .dir = -1 }
+#define CGROUP_NONE                   \
+	{                             \
+		.root = -1, .dir = -1 \
+	}
 
 /* Whether the tree has controllers at all: a hybrid host keeps them in v1. */
 bool cgroup_has_controllers(const struct cgroup *cg);

@@ -19,8 +19,8 @@
 #include "kernel.h"
 
 #define RULE_INSNS_MAX 8
-#define HEAD_INSNS 6
-#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define HEAD_INSNS     6
+#define N_OF(array)    (sizeof(array) / sizeof((array)[0]))
 
 enum { MKNOD = RUNTIME_DEVICE_MKNOD, RWM = 7 };
 
@@ -29,15 +29,15 @@ enum { MKNOD = RUNTIME_DEVICE_MKNOD, RWM = 7 };
 static const struct runtime_device_rule default_rules[] = {
 	{ true, 'c', { 0 }, { 0 }, MKNOD },
 	{ true, 'b', { 0 }, { 0 }, MKNOD },
-	{ true, 'c', { true, 1 }, { true, 3 }, RWM },	/* null */
-	{ true, 'c', { true, 1 }, { true, 5 }, RWM },	/* zero */
-	{ true, 'c', { true, 1 }, { true, 7 }, RWM },	/* full */
-	{ true, 'c', { true, 1 }, { true, 8 }, RWM },	/* random */
-	{ true, 'c', { true, 1 }, { true, 9 }, RWM },	/* urandom */
-	{ true, 'c', { true, 5 }, { true, 0 }, RWM },	/* tty */
-	{ true, 'c', { true, 5 }, { true, 1 }, RWM },	/* console */
-	{ true, 'c', { true, 5 }, { true, 2 }, RWM },	/* ptmx */
-	{ true, 'c', { true, 136 }, { 0 }, RWM },	/* pts */
+	{ true, 'c', { true, 1 }, { true, 3 }, RWM }, /* null */
+	{ true, 'c', { true, 1 }, { true, 5 }, RWM }, /* zero */
+	{ true, 'c', { true, 1 }, { true, 7 }, RWM }, /* full */
+	{ true, 'c', { true, 1 }, { true, 8 }, RWM }, /* random */
+	{ true, 'c', { true, 1 }, { true, 9 }, RWM }, /* urandom */
+	{ true, 'c', { true, 5 }, { true, 0 }, RWM }, /* tty */
+	{ true, 'c', { true, 5 }, { true, 1 }, RWM }, /* console */
+	{ true, 'c', { true, 5 }, { true, 2 }, RWM }, /* ptmx */
+	{ true, 'c', { true, 136 }, { 0 }, RWM },     /* pts */
 };
 
 struct program {
@@ -75,8 +75,8 @@ static bool emit_rule(struct program *p, const struct runtime_device_rule *rule)
 
 	if (rule->type != 'a')
 		emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
-		     rule->type == 'b' ? BPF_DEVCG_DEV_BLOCK :
-					 BPF_DEVCG_DEV_CHAR);
+		     rule->type == 'b' ? BPF_DEVCG_DEV_BLOCK
+				       : BPF_DEVCG_DEV_CHAR);
 	if (rule->access != RWM) {
 		/* Allow: nothing asked beyond it. Deny: anything of it. */
 		int mask = rule->allow ? ~rule->access & RWM : rule->access;
@@ -136,8 +136,8 @@ static int load(const struct program *p)
 	attr.insns = (uint64_t)(uintptr_t)p->insn;
 	attr.insn_cnt = (uint32_t)p->n;
 	attr.license = (uint64_t)(uintptr_t) "GPL";
-	return kernel_result(syscall(SYS_bpf, BPF_PROG_LOAD, &attr,
-				     sizeof(attr)));
+	return kernel_result(
+		syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)));
 }
 
 static int attach(int dir, int program)
@@ -149,8 +149,8 @@ static int attach(int dir, int program)
 	attr.attach_bpf_fd = (uint32_t)program;
 	attr.attach_type = BPF_CGROUP_DEVICE;
 	attr.attach_flags = BPF_F_ALLOW_MULTI;
-	return kernel_result(syscall(SYS_bpf, BPF_PROG_ATTACH, &attr,
-				     sizeof(attr)));
+	return kernel_result(
+		syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)));
 }
 
 int cgroup_devices(const struct cgroup *cg,
@@ -170,6 +170,8 @@ int cgroup_devices(const struct cgroup *cg,
 	autoclose int program = load(&p);
 	int r = program < 0 ? program : attach(cg->dir, program);
 
-	return r < 0 ? fault_set(fault, r, "linux.resources.devices: BPF "
-				 "program") : 0;
+	return r < 0 ? fault_set(fault, r,
+				 "linux.resources.devices: BPF "
+				 "program")
+		     : 0;
 }

@@ -17,9 +17,10 @@ struct limit {
 };
 
 /* Writes one file; `path` is what the config calls it. */
-__attribute__((format(printf, 4, 5)))
-static int put(const struct limit *to, const char *file, const char *path,
-	       const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static int put(const struct limit *to,
+						     const char *file,
+						     const char *path,
+						     const char *fmt, ...)
 {
 	char text[512];
 	va_list args;
@@ -33,19 +34,23 @@ static int put(const struct limit *to, const char *file, const char *path,
 	autoclose int fd = openat(to->cg->dir, file, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 && errno == ENOENT && to->cg->skip_absent) {
-		log_warning(to->cg->path, "linux.resources.%s is not carried "
-			    "out: this host's cgroup v2 tree has no %s", path,
-			    file);
+		log_warning(to->cg->path,
+			    "linux.resources.%s is not carried "
+			    "out: this host's cgroup v2 tree has no %s",
+			    path, file);
 		return 0;
 	}
 	if (fd < 0 && errno == ENOENT)
-		return fault_set(to->fault, 0, "linux.resources.%s: the cgroup "
+		return fault_set(to->fault, 0,
+				 "linux.resources.%s: the cgroup "
 				 "v2 tree has no %s here (is its controller "
-				 "enabled, or kept by cgroup v1?)", path, file);
+				 "enabled, or kept by cgroup v1?)",
+				 path, file);
 	int r = fd < 0 ? -errno : fd_write(fd, text, (size_t)n);
 
 	return r < 0 ? fault_set(to->fault, r, "linux.resources.%s: write %s",
-				 path, file) : 0;
+				 path, file)
+		     : 0;
 }
 
 /* A number of which -1 means no limit and 0 means not given. */
@@ -122,7 +127,8 @@ static int limit_memory(const struct limit *to,
 	if (swap.value < 0)
 		return put(to, "memory.swap.max", "memory.swap", "max");
 	if (memory->limit.value < 0)
-		return fault_set(to->fault, 0, "linux.resources.memory.swap: "
+		return fault_set(to->fault, 0,
+				 "linux.resources.memory.swap: "
 				 "a limit, while memory.limit is none");
 	return put(to, "memory.swap.max", "memory.swap", "%lld",
 		   (long long)(swap.value - memory->limit.value));
@@ -194,8 +200,7 @@ static int limit_io(const struct limit *to, const struct runtime_block_io *io)
 }
 
 int cgroup_limit(const struct cgroup *cg,
-		 const struct runtime_resources *resources,
-		 struct fault *fault)
+		 const struct runtime_resources *resources, struct fault *fault)
 {
 	struct limit to = { cg, fault };
 	int r = limit_cpu(&to, &resources->cpu);

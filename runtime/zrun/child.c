@@ -30,7 +30,8 @@ int child_detail(struct child *c, int error, const char *fmt, ...)
 static void send_message(int sock, uint32_t what, const struct child *c, int op,
 			 int error)
 {
-	struct child_message message = { .what = what, .op = op,
+	struct child_message message = { .what = what,
+					 .op = op,
 					 .error = error };
 
 	memcpy(message.detail, c->detail, sizeof(message.detail));
@@ -79,7 +80,8 @@ static int set_id_maps(struct child *c)
 {
 	ask_parent(c, CHILD_NEEDS_MAPS);
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-		return child_detail(c, -errno, "become root of the user "
+		return child_detail(c, -errno,
+				    "become root of the user "
 				    "namespace");
 	/* Changing ids cleared it, and /proc/self must stay ours. */
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
@@ -107,7 +109,7 @@ static int set_sysctl(struct child *c, const char *key, const char *value)
 {
 	char path[256] = "sys/";
 
-	for (size_t i = 0; key[i] && i < sizeof(path) - 5; i++)
+	for (size_t i = 0; i < sizeof(path) - 5 && key[i]; i++)
 		path[4 + i] = key[i] == '.' ? '/' : key[i];
 	return write_proc(c, path, value);
 }
@@ -249,8 +251,8 @@ _Noreturn void child_run(struct child *c)
 			r = run_op(c, &plan->op[i]);
 		}
 		if (r < 0) {
-			int to = c->start_peer >= 0 ? c->start_peer :
-						      c->channel;
+			int to = c->start_peer >= 0 ? c->start_peer
+						    : c->channel;
 
 			send_message(to, CHILD_FAILED, c, (int)i, r);
 			_exit(1);

@@ -44,10 +44,10 @@ struct child {
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
-	int root;      /* the root file system once it is mounted */
-	int mask;      /* an empty read-only tmpfs, attached once */
+	int root;	/* the root file system once it is mounted */
+	int mask;	/* an empty read-only tmpfs, attached once */
 	int start_peer; /* `zrun start` that waits for execve */
-	int terminal;  /* slave side */
+	int terminal;	/* slave side */
 	bool has_identity;
 	struct identity identity; /* in place of the config's user */
 	char program[4096];
@@ -58,8 +58,9 @@ struct child {
 _Noreturn void child_run(struct child *c);
 
 /* For the files child_*.c: notes which part of an operation failed. */
-__attribute__((format(printf, 3, 4)))
-int child_detail(struct child *c, int error, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
+						       int error,
+						       const char *fmt, ...);
 
 /* child_mount.c */
 int child_open(struct child *c, const char *path, int flags);

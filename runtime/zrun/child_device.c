@@ -81,14 +81,13 @@ int child_device(struct child *c, const struct runtime_device *device)
 		if (r < 0)
 			return r;
 	}
-	if (fchownat(dir, name, device->uid, device->gid,
-		     AT_SYMLINK_NOFOLLOW) < 0)
+	if (fchownat(dir, name, device->uid, device->gid, AT_SYMLINK_NOFOLLOW) <
+	    0)
 		return -errno;
 	/* Past the umask. The name was just seen to be a node, and nobody else
 	 * runs in this mount namespace; for a directory that is shared, a link
 	 * put there now would be followed, so open it without. */
-	autoclose int node = openat(dir, name,
-				    O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	autoclose int node = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	char self[40];
 
 	if (node < 0)
@@ -109,7 +108,8 @@ int child_device_bind(struct child *c, const struct runtime_device *device)
 		return -errno;
 	if ((st.st_mode & S_IFMT) != type_bits(device->type) ||
 	    st.st_rdev != makedev(device->major, device->minor))
-		return child_detail(c, -ENODEV, "the host's is another "
+		return child_detail(c, -ENODEV,
+				    "the host's is another "
 				    "device");
 	int r = child_make(c, device->path, false);
 
@@ -145,7 +145,8 @@ static int send_terminal(int sock, int master)
 			      .cmsg_level = SOL_SOCKET,
 			      .cmsg_type = SCM_RIGHTS,
 		      } };
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1,
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
 				  .msg_control = &control,
 				  .msg_controllen = sizeof(control.space) };
 
@@ -161,8 +162,9 @@ static int mount_console(struct child *c, int slave)
 
 	if (dev < 0)
 		return dev;
-	autoclose int file = openat(dev, name, O_CREAT | O_NOFOLLOW | O_CLOEXEC |
-				    O_NONBLOCK | O_NOCTTY, 0600);
+	autoclose int file = openat(
+		dev, name,
+		O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
 
 	if (file < 0)
 		return -errno;
@@ -170,8 +172,8 @@ static int mount_console(struct child *c, int slave)
 
 	if (onto < 0)
 		return -errno;
-	autoclose int tree = kernel_open_tree(slave, "", OPEN_TREE_CLONE |
-							 AT_EMPTY_PATH);
+	autoclose int tree = kernel_open_tree(slave, "",
+					      OPEN_TREE_CLONE | AT_EMPTY_PATH);
 
 	return tree < 0 ? tree : kernel_attach(tree, onto);
 }
@@ -184,11 +186,10 @@ static int open_terminal(struct child *c, int *slave)
 	struct statfs fs;
 	int unlock = 0;
 	/* exec: the root has been joined, it is "/". */
-	int master = c->root >= 0 ?
-			     child_open(c, "/dev/pts/ptmx",
-					O_RDWR | O_NOCTTY) :
-			     open("/dev/pts/ptmx",
-				  O_RDWR | O_NOCTTY | O_CLOEXEC);
+	int master = c->root >= 0
+			     ? child_open(c, "/dev/pts/ptmx", O_RDWR | O_NOCTTY)
+			     : open("/dev/pts/ptmx",
+				    O_RDWR | O_NOCTTY | O_CLOEXEC);
 
 	if (master == -1)
 		master = -errno;
@@ -225,7 +226,8 @@ int child_terminal(struct child *c)
 	if (size.ws_row || size.ws_col)
 		ioctl(slave, TIOCSWINSZ, &size);
 	if (fchown(slave, c->process->user.uid, (gid_t)-1) < 0)
-		return child_detail(c, -errno, "give the terminal to the "
+		return child_detail(c, -errno,
+				    "give the terminal to the "
 				    "user");
 	int r = c->root >= 0 ? mount_console(c, slave) : 0;
 

@@ -47,10 +47,11 @@ static int make_one(struct child *c, char *path, char *name, bool directory)
 	if (dir < 0)
 		return dir;
 	if (directory)
-		return mkdirat(dir, name, 0755) < 0 && errno != EEXIST ?
-			       -errno : 0;
-	autoclose int fd = openat(dir, name, O_WRONLY | O_CREAT | O_NOFOLLOW |
-				  O_NONBLOCK | O_CLOEXEC, 0644);
+		return mkdirat(dir, name, 0755) < 0 && errno != EEXIST ? -errno
+								       : 0;
+	autoclose int fd = openat(
+		dir, name,
+		O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
 
 	return fd < 0 ? -errno : 0;
 }
@@ -78,9 +79,9 @@ int child_make(struct child *c, const char *path, bool directory)
 		if (slash)
 			*slash = '\0';
 		autoclose int fd = child_open(c, copy, O_PATH);
-		int r = fd == -ENOENT ?
-				make_one(c, copy, name, directory || slash) :
-				fd;
+		int r = fd == -ENOENT
+				? make_one(c, copy, name, directory || slash)
+				: fd;
 
 		if (r < 0)
 			return r;
@@ -250,7 +251,7 @@ static int fs_option(struct child *c, int fs, const char *option)
  * read-only would be so for others too, or not at all. The mount is. */
 static bool is_pseudo(const char *type)
 {
-	static const char *const types[] = { "proc", "sysfs", "cgroup2",
+	static const char *const types[] = { "proc",   "sysfs",	 "cgroup2",
 					     "mqueue", "devpts", "tmpfs" };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -266,8 +267,10 @@ static int fs_configure(struct child *c, int fs, const struct runtime_mount *m)
 		uint32_t flag;
 		const char *key;
 	} flags[] = {
-		{ RUNTIME_SB_RDONLY, "ro" },	   { RUNTIME_SB_SYNC, "sync" },
-		{ RUNTIME_SB_DIRSYNC, "dirsync" }, { RUNTIME_SB_MAND, "mand" },
+		{ RUNTIME_SB_RDONLY, "ro" },
+		{ RUNTIME_SB_SYNC, "sync" },
+		{ RUNTIME_SB_DIRSYNC, "dirsync" },
+		{ RUNTIME_SB_MAND, "mand" },
 		{ RUNTIME_SB_LAZYTIME, "lazytime" },
 		{ RUNTIME_SB_IVERSION, "iversion" },
 	};
@@ -400,9 +403,8 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (r < 0)
 		return r;
-	autoclose int mount = m->bind ? mount_bound(c, m, source,
-							&directory) :
-					mount_new(c, m);
+	autoclose int mount = m->bind ? mount_bound(c, m, source, &directory)
+				      : mount_new(c, m);
 
 	if (mount < 0)
 		return mount;
@@ -428,7 +430,8 @@ static int null_tree(struct child *c)
 	    st.st_rdev == makedev(1, 3))
 		return tree;
 	close(tree);
-	return child_detail(c, -ENODEV, "/dev/null of the host is no null "
+	return child_detail(c, -ENODEV,
+			    "/dev/null of the host is no null "
 			    "device");
 }
 
@@ -459,8 +462,8 @@ int child_mask(struct child *c, const char *path)
 		return 0;
 	if (onto < 0 || fstat(onto, &st) < 0)
 		return onto < 0 ? onto : -errno;
-	autoclose int mount = S_ISDIR(st.st_mode) ? empty_tree(c) :
-						    null_tree(c);
+	autoclose int mount = S_ISDIR(st.st_mode) ? empty_tree(c)
+						  : null_tree(c);
 
 	if (mount < 0)
 		return mount;
@@ -481,9 +484,8 @@ int child_readonly(struct child *c, const char *path)
 		return 0;
 	if (onto < 0)
 		return onto;
-	autoclose int tree = kernel_open_tree(onto, "",
-					      OPEN_TREE_CLONE | AT_RECURSIVE |
-						      AT_EMPTY_PATH);
+	autoclose int tree = kernel_open_tree(
+		onto, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
 
 	if (tree < 0)
 		return tree;

@@ -84,8 +84,8 @@ int child_user(struct child *c)
 		return child_detail(c, r, "capability bounding set");
 	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return -errno;
-	r = found ? set_groups(c, found->n_groups, found->group) :
-		    set_groups(c, user->additional_gids.n,
+	r = found ? set_groups(c, found->n_groups, found->group)
+		  : set_groups(c, user->additional_gids.n,
 			       user->additional_gids.item);
 	if (r < 0)
 		return child_detail(c, r, "additionalGids");
@@ -174,8 +174,8 @@ int child_lookup(struct child *c)
 
 		n = snprintf(c->program, sizeof(c->program), "%.*s/%s",
 			     n ? n : 1, n ? dir : ".", name);
-		r = (size_t)n < sizeof(c->program) ? is_program(c->program) :
-						     -ENAMETOOLONG;
+		r = (size_t)n < sizeof(c->program) ? is_program(c->program)
+						   : -ENAMETOOLONG;
 		if (r == 0)
 			return 0;
 		if (r == -EACCES)
@@ -184,8 +184,10 @@ int child_lookup(struct child *c)
 	}
 	if (last == -EACCES)
 		return child_detail(c, last, "exec %.90s", name);
-	return child_detail(c, last, "executable file `%.50s` not found in "
-			    "$PATH", name);
+	return child_detail(c, last,
+			    "executable file `%.50s` not found in "
+			    "$PATH",
+			    name);
 }
 
 int child_seccomp(struct child *c)

@@ -11,8 +11,8 @@
 #define CLI_ROOT "/run/zrun"
 
 struct cli {
-	const char *root;	/* --root: directory of the states */
-	const char *log;	/* --log: file that gets the messages too */
+	const char *root; /* --root: directory of the states */
+	const char *log;  /* --log: file that gets the messages too */
 	bool log_json;
 	const char *command, *container; /* for messages */
 };
@@ -56,8 +56,7 @@ struct container {
 int container_open(struct container *c, const char *id);
 void container_close(struct container *c);
 /* Kills what is left of it and removes all that zrun made for it. */
-int container_destroy(struct container *c, const char *id,
-		      struct fault *fault);
+int container_destroy(struct container *c, const char *id, struct fault *fault);
 
 /* Writes pid to a file by temp + rename. */
 int pid_file_write(const char *path, pid_t pid, struct fault *fault);

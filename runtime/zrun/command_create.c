@@ -14,8 +14,14 @@
 #include "create.h"
 #include "terminal.h"
 
-enum { OPTION_PID_FILE = 256, OPTION_CONSOLE, OPTION_PRESERVE, OPTION_KEEP,
-       OPTION_NO_PIVOT, OPTION_IGNORED };
+enum {
+	OPTION_PID_FILE = 256,
+	OPTION_CONSOLE,
+	OPTION_PRESERVE,
+	OPTION_KEEP,
+	OPTION_NO_PIVOT,
+	OPTION_IGNORED
+};
 
 static const struct option options[] = {
 	{ "bundle", required_argument, NULL, 'b' },
@@ -149,8 +155,10 @@ static int start(struct container *c, struct fault *fault)
 	if (sock < 0) {
 		enum status status = state_status(-1, &c->state);
 
-		return fault_set(fault, 0, "cannot start a container that is "
-				 "%s", status_name(status));
+		return fault_set(fault, 0,
+				 "cannot start a container that is "
+				 "%s",
+				 status_name(status));
 	}
 	if (send(sock, "s", 1, MSG_NOSIGNAL) != 1)
 		return fault_set(fault, -errno, "start");
@@ -199,8 +207,8 @@ static int run(struct create *c, const struct flags *flags)
 	if (r == 0)
 		r = launch_receive(&c->launch, &fault);
 	if (r != 0) {
-		cli_error(fault.text[0] ? fault.text :
-			  "the first process was killed");
+		cli_error(fault.text[0] ? fault.text
+					: "the first process was killed");
 		create_undo(c);
 		return 1;
 	}
@@ -208,8 +216,7 @@ static int run(struct create *c, const struct flags *flags)
 		return 0;
 	int status = foreground_wait(c->launch.pid, c->launch.pidfd, master);
 
-	if (!flags->keep &&
-	    container_destroy(&c->container, c->id, &fault) < 0)
+	if (!flags->keep && container_destroy(&c->container, c->id, &fault) < 0)
 		cli_warning(fault.text);
 	return status;
 }

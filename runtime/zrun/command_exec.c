@@ -32,15 +32,21 @@ struct exec {
 	bool detach, tty, no_new_privs;
 
 	struct container container;
-	struct runtime_config config;	/* the container's */
-	struct runtime_config process;	/* of --process */
+	struct runtime_config config;  /* the container's */
+	struct runtime_config process; /* of --process */
 	struct launch launch;
 	struct join join;
 	int terminal;
 };
 
-enum { OPTION_CWD = 256, OPTION_NNP, OPTION_PID_FILE, OPTION_CONSOLE,
-       OPTION_PRESERVE, OPTION_IGNORED };
+enum {
+	OPTION_CWD = 256,
+	OPTION_NNP,
+	OPTION_PID_FILE,
+	OPTION_CONSOLE,
+	OPTION_PRESERVE,
+	OPTION_IGNORED
+};
 
 static const struct option options[] = {
 	{ "process", required_argument, NULL, 'p' },
@@ -164,14 +170,12 @@ static int set_user(struct exec *e, struct runtime_process *process,
 static int set_environment(struct exec *e, struct runtime_process *process)
 {
 	size_t n = process->env.n + e->n_env;
-	const char **env = arena_take(&e->config.arena,
-				      (n + 1) * sizeof(*env));
+	const char **env = arena_take(&e->config.arena, (n + 1) * sizeof(*env));
 
 	if (!env)
 		return -ENOMEM;
 	if (process->env.n)
-		memcpy(env, process->env.item,
-		       process->env.n * sizeof(*env));
+		memcpy(env, process->env.item, process->env.n * sizeof(*env));
 	memcpy(env + process->env.n, e->env, e->n_env * sizeof(*env));
 	process->env.item = env;
 	process->env.n = n;
@@ -219,8 +223,10 @@ static int change_process(struct exec *e, struct fault *fault)
 		return fault_set(fault, 0, "--cwd: not absolute");
 	for (size_t i = 0; i < e->n_env; i++) {
 		if (!strchr(e->env[i], '='))
-			return fault_set(fault, 0, "--env %.60s: want "
-					 "NAME=VALUE", e->env[i]);
+			return fault_set(fault, 0,
+					 "--env %.60s: want "
+					 "NAME=VALUE",
+					 e->env[i]);
 	}
 	if (e->user)
 		r = set_user(e, process, fault);
@@ -265,7 +271,8 @@ static int open_console(struct exec *e, struct plan_setting *setting,
 		return fd < 0 ? fd : 0;
 	}
 	if (e->detach)
-		return fault_set(fault, 0, "a detached terminal needs "
+		return fault_set(fault, 0,
+				 "a detached terminal needs "
 				 "--console-socket");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fault_set(fault, -errno, "socketpair");
@@ -301,8 +308,8 @@ static int launch(struct exec *e, struct fault *fault)
 	l->cgroup_dir = e->container.cgroup.dir;
 	l->child.preserve_fds = e->preserve_fds;
 	l->child.filter_flags = e->config.seccomp.flags;
-	l->child.grantable = launch_grantable(setting.join_fd[RUNTIME_NS_USER] >=
-					      0);
+	l->child.grantable =
+		launch_grantable(setting.join_fd[RUNTIME_NS_USER] >= 0);
 	create_warnings(e->process_file ? &e->process : &e->config,
 			l->child.grantable);
 	if (setting.seccomp)

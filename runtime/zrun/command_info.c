@@ -16,14 +16,15 @@
 #include "base/fd.h"
 #include "cli.h"
 
-#define OCI_VERSION "1.2.0"
+#define OCI_VERSION  "1.2.0"
 #define CREATED_SIZE 32
 
 static void print_json(yyjson_mut_doc *doc)
 {
-	autofree char *text = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES |
-					       YYJSON_WRITE_NEWLINE_AT_END,
-					       NULL);
+	autofree char *text = yyjson_mut_write(
+		doc,
+		YYJSON_WRITE_PRETTY_TWO_SPACES | YYJSON_WRITE_NEWLINE_AT_END,
+		NULL);
 
 	if (text)
 		fputs(text, stdout);
@@ -151,9 +152,8 @@ static int list_all(int root, enum list_form form)
 		else if (form == LIST_TABLE)
 			list_row(dir, &state, e->d_name);
 		else
-			yyjson_mut_arr_append(array, state_json(doc, dir,
-								&state,
-								e->d_name));
+			yyjson_mut_arr_append(
+				array, state_json(doc, dir, &state, e->d_name));
 	}
 	if (list)
 		closedir(list);
@@ -213,31 +213,42 @@ static yyjson_mut_val *enabled(yyjson_mut_doc *doc, bool on)
 static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 {
 	static const char *const actions[] = {
-		"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",
-		"SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
-		"SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP", NULL,
+		"SCMP_ACT_ALLOW",
+		"SCMP_ACT_ERRNO",
+		"SCMP_ACT_KILL",
+		"SCMP_ACT_KILL_PROCESS",
+		"SCMP_ACT_KILL_THREAD",
+		"SCMP_ACT_LOG",
+		"SCMP_ACT_TRACE",
+		"SCMP_ACT_TRAP",
+		NULL,
 	};
 	static const char *const operators[] = {
-		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE",
-		"SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE", NULL,
+		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+		"SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
+		"SCMP_CMP_NE", NULL,
 	};
 	static const char *const arches[] = {
-		"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_MIPS",
-		"SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL",
-		"SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PPC",
-		"SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64",
-		"SCMP_ARCH_S390", "SCMP_ARCH_S390X", "SCMP_ARCH_X32",
-		"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", NULL,
+		"SCMP_ARCH_AARCH64",   "SCMP_ARCH_ARM",
+		"SCMP_ARCH_MIPS",      "SCMP_ARCH_MIPS64",
+		"SCMP_ARCH_MIPS64N32", "SCMP_ARCH_MIPSEL",
+		"SCMP_ARCH_MIPSEL64",  "SCMP_ARCH_MIPSEL64N32",
+		"SCMP_ARCH_PPC",       "SCMP_ARCH_PPC64",
+		"SCMP_ARCH_PPC64LE",   "SCMP_ARCH_RISCV64",
+		"SCMP_ARCH_S390",      "SCMP_ARCH_S390X",
+		"SCMP_ARCH_X32",       "SCMP_ARCH_X86",
+		"SCMP_ARCH_X86_64",    NULL,
 	};
 	static const char *const flags[] = {
-		"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-		"SECCOMP_FILTER_FLAG_TSYNC", NULL,
+		"SECCOMP_FILTER_FLAG_LOG",
+		"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+		"SECCOMP_FILTER_FLAG_TSYNC",
+		NULL,
 	};
 	yyjson_mut_val *object = enabled(doc, true);
 
 	yyjson_mut_obj_add_val(doc, object, "actions", texts(doc, actions));
-	yyjson_mut_obj_add_val(doc, object, "operators",
-			       texts(doc, operators));
+	yyjson_mut_obj_add_val(doc, object, "operators", texts(doc, operators));
 	yyjson_mut_obj_add_val(doc, object, "archs", texts(doc, arches));
 	yyjson_mut_obj_add_val(doc, object, "knownFlags", texts(doc, flags));
 	yyjson_mut_obj_add_val(doc, object, "supportedFlags",
@@ -254,9 +265,9 @@ static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 	yyjson_mut_val *mounts = yyjson_mut_obj(doc);
 
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
-		yyjson_mut_arr_add_str(doc, spaces,
-				       runtime_namespace_name(
-					       (enum runtime_namespace)i));
+		yyjson_mut_arr_add_str(
+			doc, spaces,
+			runtime_namespace_name((enum runtime_namespace)i));
 	for (unsigned i = 0; capability_name(i); i++) {
 		char name[40];
 
@@ -320,11 +331,12 @@ int command_spec(int argc, char **argv)
 		bundle = optarg;
 	}
 	autoclose int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	autoclose int fd = dir < 0 ? dir :
-				     openat(dir, "config.json", O_WRONLY |
-					    O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	int r = fd < 0 ? -errno :
-			 fd_write(fd, spec_text, sizeof(spec_text) - 1);
+	autoclose int fd =
+		dir < 0 ? dir
+			: openat(dir, "config.json",
+				 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	int r = fd < 0 ? -errno
+		       : fd_write(fd, spec_text, sizeof(spec_text) - 1);
 
 	if (r < 0) {
 		fault_set(&fault, r, "config.json in %.200s", bundle);

@@ -137,8 +137,8 @@ int command_delete(int argc, char **argv)
 	/* Forcing away what is not there succeeds, as with rm -f. */
 	if (force) {
 		autoclose int root = state_root(cli.root, false, &fault);
-		autoclose int dir = root < 0 ? root :
-					       state_open(root, argv[optind],
+		autoclose int dir = root < 0 ? root
+					     : state_open(root, argv[optind],
 							  &fault);
 
 		if (dir == -ENOENT)
@@ -164,8 +164,8 @@ static int freeze(int argc, char **argv, bool frozen)
 	if (container_open(&c, argv[1]) < 0)
 		return 1;
 	enum status status = state_status(c.dir, &c.state);
-	int r = status == want ? cgroup_freeze(&c.cgroup, frozen) :
-				 not_possible(argv[0], status);
+	int r = status == want ? cgroup_freeze(&c.cgroup, frozen)
+			       : not_possible(argv[0], status);
 
 	if (status == want && r < 0)
 		report(argv[0], r);

@@ -119,8 +119,10 @@ static void serve_one(struct client *client, const struct zrun_request *q,
 		reply.error = -EBADMSG;
 	} else if (!is_allowed(client, q->head.verb)) {
 		reply.error = -EACCES;
-		snprintf(reply.text, sizeof(reply.text), "verb %u is not for "
-			 "uid %u", q->head.verb, client->uid);
+		snprintf(reply.text, sizeof(reply.text),
+			 "verb %u is not for "
+			 "uid %u",
+			 q->head.verb, client->uid);
 	} else {
 		memcpy(reply.id, q->id, sizeof(reply.id));
 		reply.error = dispatch(&asked, &reply, &out);
@@ -219,7 +221,8 @@ static int open_all(void)
 	if (r < 0)
 		log_error(NULL, "%s", fault.text);
 	/* Never on a node; on an ordinary host serve can still be tried. */
-	resident.cgroups.skip_absent = !cgroup_has_controllers(&resident.cgroups);
+	resident.cgroups.skip_absent =
+		!cgroup_has_controllers(&resident.cgroups);
 	return r;
 }
 

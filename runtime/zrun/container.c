@@ -15,8 +15,7 @@ int container_open(struct container *c, const char *id)
 {
 	struct fault fault;
 
-	*c = (struct container){ .root = -1, .dir = -1,
-				 .cgroup = CGROUP_NONE };
+	*c = (struct container){ .root = -1, .dir = -1, .cgroup = CGROUP_NONE };
 	cli.container = id;
 	c->root = state_root(cli.root, false, &fault);
 	if (c->root < 0) {
@@ -28,7 +27,8 @@ int container_open(struct container *c, const char *id)
 
 	if (r == -ENOENT && c->dir >= 0)
 		r = 0; /* half made: an empty state tells */
-	if (r == 0 && c->state.cgroup[0] && cgroup_find(&c->cgroup, &fault) == 0)
+	if (r == 0 && c->state.cgroup[0] &&
+	    cgroup_find(&c->cgroup, &fault) == 0)
 		cgroup_open(&c->cgroup, c->state.cgroup);
 	if (r < 0) {
 		cli_error(fault.text);
@@ -44,8 +44,7 @@ void container_close(struct container *c)
 	cgroup_close(&c->cgroup);
 }
 
-int container_destroy(struct container *c, const char *id,
-		      struct fault *fault)
+int container_destroy(struct container *c, const char *id, struct fault *fault)
 {
 	int r = cgroup_remove(&c->cgroup);
 
@@ -64,8 +63,8 @@ int pid_file_write(const char *path, pid_t pid, struct fault *fault)
 	snprintf(directory, sizeof(directory), "%.*s",
 		 slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
 	autoclose int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = dir < 0 ? -errno :
-			  file_replace(dir, slash ? slash + 1 : path, 0644,
+	int r = dir < 0 ? -errno
+			: file_replace(dir, slash ? slash + 1 : path, 0644,
 				       text, (size_t)n);
 
 	return r < 0 ? fault_set(fault, r, "--pid-file %.200s", path) : 0;
@@ -75,17 +74,17 @@ static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "HUP", SIGHUP },     { "INT", SIGINT },	{ "QUIT", SIGQUIT },
-	{ "ILL", SIGILL },     { "TRAP", SIGTRAP },	{ "ABRT", SIGABRT },
-	{ "IOT", SIGABRT },    { "BUS", SIGBUS },	{ "FPE", SIGFPE },
-	{ "KILL", SIGKILL },   { "USR1", SIGUSR1 },	{ "SEGV", SIGSEGV },
-	{ "USR2", SIGUSR2 },   { "PIPE", SIGPIPE },	{ "ALRM", SIGALRM },
-	{ "TERM", SIGTERM },   { "STKFLT", 16 },	{ "CHLD", SIGCHLD },
-	{ "CONT", SIGCONT },   { "STOP", SIGSTOP },	{ "TSTP", SIGTSTP },
-	{ "TTIN", SIGTTIN },   { "TTOU", SIGTTOU },	{ "URG", SIGURG },
-	{ "XCPU", SIGXCPU },   { "XFSZ", SIGXFSZ },	{ "VTALRM", SIGVTALRM },
-	{ "PROF", SIGPROF },   { "WINCH", SIGWINCH },	{ "IO", SIGIO },
-	{ "POLL", SIGIO },     { "PWR", SIGPWR },	{ "SYS", SIGSYS },
+	{ "HUP", SIGHUP },   { "INT", SIGINT },	    { "QUIT", SIGQUIT },
+	{ "ILL", SIGILL },   { "TRAP", SIGTRAP },   { "ABRT", SIGABRT },
+	{ "IOT", SIGABRT },  { "BUS", SIGBUS },	    { "FPE", SIGFPE },
+	{ "KILL", SIGKILL }, { "USR1", SIGUSR1 },   { "SEGV", SIGSEGV },
+	{ "USR2", SIGUSR2 }, { "PIPE", SIGPIPE },   { "ALRM", SIGALRM },
+	{ "TERM", SIGTERM }, { "STKFLT", 16 },	    { "CHLD", SIGCHLD },
+	{ "CONT", SIGCONT }, { "STOP", SIGSTOP },   { "TSTP", SIGTSTP },
+	{ "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },   { "URG", SIGURG },
+	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },   { "VTALRM", SIGVTALRM },
+	{ "PROF", SIGPROF }, { "WINCH", SIGWINCH }, { "IO", SIGIO },
+	{ "POLL", SIGIO },   { "PWR", SIGPWR },	    { "SYS", SIGSYS },
 };
 
 int signal_number(const char *name)

@@ -110,8 +110,10 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	if (!path || !path[0])
 		path = standard;
 	if (strchr(path, ':') && !strchr(path, '/'))
-		return fault_set(fault, 0, "linux.cgroupsPath (%.80s): the "
-				 "form slice:prefix:name needs systemd", path);
+		return fault_set(fault, 0,
+				 "linux.cgroupsPath (%.80s): the "
+				 "form slice:prefix:name needs systemd",
+				 path);
 	int r = cgroup_find(cg, fault);
 
 	if (r == 0)
@@ -171,8 +173,8 @@ int console_connect(const char *path, struct fault *fault)
 				 path);
 	autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (sock < 0 || connect(sock, (struct sockaddr *)&address,
-				sizeof(address)) < 0)
+	if (sock < 0 ||
+	    connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return fault_set(fault, -errno, "--console-socket %s", path);
 	return fd_take(&sock);
 }
@@ -184,7 +186,8 @@ static int open_console(struct create *c, struct plan_setting *setting,
 
 	if (!c->config.process.terminal) {
 		if (c->console_socket)
-			return fault_set(fault, 0, "--console-socket: "
+			return fault_set(fault, 0,
+					 "--console-socket: "
 					 "process.terminal is false");
 		return 0;
 	}
@@ -196,7 +199,8 @@ static int open_console(struct create *c, struct plan_setting *setting,
 		return fd < 0 ? fd : 0;
 	}
 	if (!c->foreground)
-		return fault_set(fault, 0, "process.terminal: needs "
+		return fault_set(fault, 0,
+				 "process.terminal: needs "
 				 "--console-socket");
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fault_set(fault, -errno, "socketpair");
@@ -217,7 +221,8 @@ void create_warnings(const struct runtime_config *config, uint64_t grantable)
 	for (unsigned i = 0; i < 64; i++) {
 		if (!(missing >> i & 1))
 			continue;
-		snprintf(line, sizeof(line), "process.capabilities: CAP_%s "
+		snprintf(line, sizeof(line),
+			 "process.capabilities: CAP_%s "
 			 "cannot be granted here; left out",
 			 capability_name(i));
 		cli_warning(line);
@@ -274,7 +279,8 @@ static int wait_ready(struct create *c, struct fault *fault)
 	int r = launch_receive(&c->launch, fault);
 
 	if (r == 0)
-		return fault_set(fault, -ECHILD, "the first process was "
+		return fault_set(fault, -ECHILD,
+				 "the first process was "
 				 "killed");
 	if (r < 0)
 		return r;

@@ -17,7 +17,7 @@
 #include "cli.h"
 #include "kernel.h"
 
-#define SELF "/proc/self/exe"
+#define SELF  "/proc/self/exe"
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
 extern char **environ;
@@ -54,8 +54,8 @@ static int sealed_copy(void)
 	struct stat st;
 
 	autoclose int self = open(SELF, O_RDONLY | O_CLOEXEC);
-	autoclose int copy = memfd_create("zrun", MFD_CLOEXEC |
-					  MFD_ALLOW_SEALING);
+	autoclose int copy = memfd_create("zrun",
+					  MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (self < 0 || copy < 0 || fstat(self, &st) < 0)
 		return -errno;

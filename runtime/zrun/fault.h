@@ -9,7 +9,8 @@ struct fault {
 
 /* Keeps "MESSAGE: reason of error" (error: -errno, or 0 when the message says
  * it all) and returns error, or -EINVAL for 0. */
-__attribute__((format(printf, 3, 4)))
-int fault_set(struct fault *fault, int error, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) int fault_set(struct fault *fault,
+						    int error, const char *fmt,
+						    ...);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/fd.h"
 
 #define FIELDS_MAX 7
-#define ID_MAX (UINT32_MAX - 1) /* the last one means "no change" */
+#define ID_MAX	   (UINT32_MAX - 1) /* the last one means "no change" */
 
 /* Splits the next line into its fields; their number, or -1 at the end. */
 static int next_line(struct span *rest, struct span field[FIELDS_MAX])
@@ -131,8 +131,8 @@ int identity_find(const char *user, struct span passwd, struct span group,
 
 static int read_whole(const char *path, char *text, struct span *out)
 {
-	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK |
-				O_NOCTTY);
+	autoclose int fd = open(path,
+				O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	*out = (struct span){ text, 0 };
 	if (fd < 0)

@@ -56,9 +56,9 @@ static inline int kernel_open_tree(int dir, const char *path, unsigned flags)
  * named by a path that somebody could change meanwhile. */
 static inline int kernel_attach(int mount, int onto)
 {
-	return kernel_result(syscall(SYS_move_mount, mount, "", onto, "",
-				     MOVE_MOUNT_F_EMPTY_PATH |
-					     MOVE_MOUNT_T_EMPTY_PATH));
+	return kernel_result(
+		syscall(SYS_move_mount, mount, "", onto, "",
+			MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
 }
 
 static inline int kernel_mount_setattr(int mount, unsigned flags,
@@ -77,8 +77,7 @@ static inline int kernel_fsopen(const char *type)
 static inline int kernel_fsconfig(int fs, unsigned command, const char *key,
 				  const void *value)
 {
-	return kernel_result(
-		syscall(SYS_fsconfig, fs, command, key, value, 0));
+	return kernel_result(syscall(SYS_fsconfig, fs, command, key, value, 0));
 }
 
 static inline int kernel_fsmount(int fs, unsigned attr)

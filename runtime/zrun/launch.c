@@ -136,7 +136,8 @@ static int clone_joined(struct launch *l)
  * difference of the two kill counts for a kill, and the child is born dead. */
 static void enter_cgroup(const struct launch *l)
 {
-	struct child_message message = { .what = CHILD_FAILED, .op = -1,
+	struct child_message message = { .what = CHILD_FAILED,
+					 .op = -1,
 					 .detail = "cgroup.procs" };
 	autoclose int fd = -1;
 	int r;

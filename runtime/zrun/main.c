@@ -51,17 +51,18 @@ static const struct command commands[] = {
 	  "      --console-socket SOCK  send the terminal's master there\n"
 	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
 	  command_exec, true },
-	{ "state", "ID", "print a container's state as JSON", "",
-	  command_state, false },
+	{ "state", "ID", "print a container's state as JSON", "", command_state,
+	  false },
 	{ "list", "", "list the containers",
 	  "  -f, --format table|json\n"
 	  "  -q, --quiet                ids only\n",
 	  command_list, false },
 	{ "kill", "ID [SIGNAL]", "send a signal (TERM)",
-	  "  -a, --all                  to every process of it\n",
-	  command_kill, false },
+	  "  -a, --all                  to every process of it\n", command_kill,
+	  false },
 	{ "delete", "ID", "remove a container that has ended",
-	  "  -f, --force                kill it first\n", command_delete, false },
+	  "  -f, --force                kill it first\n", command_delete,
+	  false },
 	{ "pause", "ID", "freeze all processes", "", command_pause, false },
 	{ "resume", "ID", "let them go on", "", command_resume, false },
 	{ "spec", "", "write a config.json to begin with",
@@ -69,8 +70,8 @@ static const struct command commands[] = {
 	  command_spec, false },
 	{ "features", "", "print what this runtime can do as JSON", "",
 	  command_features, false },
-	{ "serve", "", "be the resident runtime of a node", "",
-	  command_serve, true },
+	{ "serve", "", "be the resident runtime of a node", "", command_serve,
+	  true },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -102,8 +103,8 @@ static void log_to_file(const char *level, const char *text)
 {
 	if (!cli.log)
 		return;
-	autoclose int fd = open(cli.log, O_WRONLY | O_CREAT | O_APPEND |
-				O_CLOEXEC, 0644);
+	autoclose int fd =
+		open(cli.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
 	if (fd < 0)
 		return;
@@ -152,7 +153,8 @@ int cli_usage(const struct command *command)
 static int usage(void)
 {
 	printf("usage: zrun [--root DIR] [--log FILE] [--log-format text|json] "
-	       "COMMAND ...\n\nOCI runtime for Linux containers. Commands:\n\n");
+	       "COMMAND ...\n\nOCI runtime for Linux containers. "
+	       "Commands:\n\n");
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		printf("  %-9s %-18s %s\n", commands[i].name,
 		       commands[i].arguments, commands[i].summary);
@@ -160,8 +162,14 @@ static int usage(void)
 	return 0;
 }
 
-enum { OPTION_ROOT = 256, OPTION_LOG, OPTION_FORMAT, OPTION_SYSTEMD,
-       OPTION_IGNORED, OPTION_DEBUG };
+enum {
+	OPTION_ROOT = 256,
+	OPTION_LOG,
+	OPTION_FORMAT,
+	OPTION_SYSTEMD,
+	OPTION_IGNORED,
+	OPTION_DEBUG
+};
 
 static const struct option options[] = {
 	{ "root", required_argument, NULL, OPTION_ROOT },

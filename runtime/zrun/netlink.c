@@ -43,8 +43,8 @@ static void *request_start(struct request *q, uint16_t type, uint16_t flags,
 static void request_attr(struct request *q, uint16_t type, const void *data,
 			 size_t size)
 {
-	struct rtattr *attr = (struct rtattr *)((char *)q +
-						NLMSG_ALIGN(q->head.nlmsg_len));
+	struct rtattr *attr =
+		(struct rtattr *)((char *)q + NLMSG_ALIGN(q->head.nlmsg_len));
 
 	attr->rta_type = type;
 	attr->rta_len = (uint16_t)RTA_LENGTH(size);
@@ -89,9 +89,8 @@ static int lo_up(int sock)
 static int lo_address(int sock, uint32_t address)
 {
 	struct request q;
-	struct ifaddrmsg *a = request_start(&q, RTM_NEWADDR,
-					    NLM_F_CREATE | NLM_F_EXCL,
-					    sizeof(*a));
+	struct ifaddrmsg *a = request_start(
+		&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*a));
 	uint32_t wire = htonl(address);
 
 	a->ifa_family = AF_INET;
@@ -106,9 +105,8 @@ static int lo_address(int sock, uint32_t address)
 static int mark_rule(int sock, uint8_t family)
 {
 	struct request q;
-	struct fib_rule_hdr *rule = request_start(&q, RTM_NEWRULE,
-						  NLM_F_CREATE | NLM_F_EXCL,
-						  sizeof(*rule));
+	struct fib_rule_hdr *rule = request_start(
+		&q, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*rule));
 	uint32_t mark = NETWORK_MARK;
 
 	rule->family = family;
@@ -121,9 +119,8 @@ static int mark_rule(int sock, uint8_t family)
 static int mark_route(int sock, uint8_t family)
 {
 	struct request q;
-	struct rtmsg *route = request_start(&q, RTM_NEWROUTE,
-					    NLM_F_CREATE | NLM_F_EXCL,
-					    sizeof(*route));
+	struct rtmsg *route = request_start(
+		&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*route));
 	uint32_t link = LO_INDEX;
 
 	route->rtm_family = family;

@@ -12,7 +12,7 @@
 int network_prepare(int host_proc, uint32_t address);
 
 /* The mark that sockets of ZRUN_SOCKETS carry; see network_prepare(). */
-#define NETWORK_MARK 1
+#define NETWORK_MARK  1
 #define NETWORK_TABLE 100
 
 #endif

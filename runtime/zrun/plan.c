@@ -24,16 +24,20 @@ static const struct runtime_device default_devices[] = {
 static const struct {
 	const char *path, *target;
 } default_links[] = {
-	{ "/dev/fd", "/proc/self/fd" },	    { "/dev/stdin", "fd/0" },
-	{ "/dev/stdout", "fd/1" },	    { "/dev/stderr", "fd/2" },
+	{ "/dev/fd", "/proc/self/fd" }, { "/dev/stdin", "fd/0" },
+	{ "/dev/stdout", "fd/1" },	{ "/dev/stderr", "fd/2" },
 	{ "/dev/ptmx", "pts/ptmx" },
 };
 
 static const uint64_t namespace_flags[] = {
-	[RUNTIME_NS_USER] = CLONE_NEWUSER, [RUNTIME_NS_PID] = CLONE_NEWPID,
-	[RUNTIME_NS_NETWORK] = CLONE_NEWNET, [RUNTIME_NS_IPC] = CLONE_NEWIPC,
-	[RUNTIME_NS_UTS] = CLONE_NEWUTS, [RUNTIME_NS_CGROUP] = CLONE_NEWCGROUP,
-	[RUNTIME_NS_TIME] = CLONE_NEWTIME, [RUNTIME_NS_MOUNT] = CLONE_NEWNS,
+	[RUNTIME_NS_USER] = CLONE_NEWUSER,
+	[RUNTIME_NS_PID] = CLONE_NEWPID,
+	[RUNTIME_NS_NETWORK] = CLONE_NEWNET,
+	[RUNTIME_NS_IPC] = CLONE_NEWIPC,
+	[RUNTIME_NS_UTS] = CLONE_NEWUTS,
+	[RUNTIME_NS_CGROUP] = CLONE_NEWCGROUP,
+	[RUNTIME_NS_TIME] = CLONE_NEWTIME,
+	[RUNTIME_NS_MOUNT] = CLONE_NEWNS,
 };
 
 _Static_assert(N_OF(namespace_flags) == RUNTIME_NS_COUNT, "a flag for each");
@@ -122,8 +126,11 @@ static void add_path(struct plan *plan, enum op_code code, int index,
 static void add_object(struct plan *plan, enum op_code code, int index,
 		       const char *path, const void *object)
 {
-	add(plan, (struct op){ .code = code, .index = index, .fd = -1,
-			       .path = path, .object = object });
+	add(plan, (struct op){ .code = code,
+			       .index = index,
+			       .fd = -1,
+			       .path = path,
+			       .object = object });
 }
 
 static int plan_room(struct plan *plan, const struct runtime_config *config,
@@ -150,7 +157,7 @@ static bool sysctl_is_own(const struct runtime_config *config, const char *key)
 	char path[256];
 	size_t n = 0;
 
-	for (; key[n] && n < sizeof(path) - 1; n++)
+	for (; n < sizeof(path) - 1 && key[n]; n++)
 		path[n] = key[n] == '.' ? '/' : key[n];
 	path[n] = '\0';
 	if (strncmp(path, "net/", 4) == 0)
@@ -176,7 +183,8 @@ static int plan_sysctls(struct plan *plan, const struct runtime_config *config,
 					 "linux.sysctl.%s: belongs to no "
 					 "namespace of the container",
 					 pair->key);
-		add(plan, (struct op){ .code = OP_SYSCTL, .index = -1,
+		add(plan, (struct op){ .code = OP_SYSCTL,
+				       .index = -1,
 				       .path = pair->key,
 				       .text = pair->value });
 	}
@@ -191,12 +199,12 @@ static void plan_namespaces(struct plan *plan,
 		 * holds for children. */
 		if (setting->join_fd[i] < 0 || i == RUNTIME_NS_PID)
 			continue;
-		add(plan, (struct op){
-				  .code = OP_JOIN, .index = -1,
-				  .fd = setting->join_fd[i],
-				  .number = namespace_flags[i],
-				  .path = runtime_namespace_name(
-					  (enum runtime_namespace)i) });
+		add(plan, (struct op){ .code = OP_JOIN,
+				       .index = -1,
+				       .fd = setting->join_fd[i],
+				       .number = namespace_flags[i],
+				       .path = runtime_namespace_name(
+					       (enum runtime_namespace)i) });
 	}
 }
 
@@ -222,9 +230,9 @@ static bool dev_is_bound(const struct runtime_config *config)
 static void plan_devices(struct plan *plan, const struct runtime_config *config)
 {
 	/* mknod is refused in a user namespace, whoever asks. */
-	enum op_code code = new_namespace(config, RUNTIME_NS_USER) ?
-				    OP_DEVICE_BIND :
-				    OP_DEVICE;
+	enum op_code code = new_namespace(config, RUNTIME_NS_USER)
+				    ? OP_DEVICE_BIND
+				    : OP_DEVICE;
 	bool bound = dev_is_bound(config);
 
 	for (size_t i = 0; !bound && i < N_OF(default_devices); i++)
@@ -234,7 +242,8 @@ static void plan_devices(struct plan *plan, const struct runtime_config *config)
 		add_object(plan, code, (int)i, config->device[i].path,
 			   &config->device[i]);
 	for (size_t i = 0; !bound && i < N_OF(default_links); i++)
-		add(plan, (struct op){ .code = OP_SYMLINK, .index = -1,
+		add(plan, (struct op){ .code = OP_SYMLINK,
+				       .index = -1,
 				       .path = default_links[i].path,
 				       .text = default_links[i].target });
 }
@@ -256,23 +265,25 @@ static int plan_mounts(struct plan *plan, struct runtime_config *config,
 	for (size_t i = 0; i < config->n_mount; i++) {
 		struct runtime_mount *m = &config->mount[i];
 
-		if (!m->bind && m->type &&
-		    strncmp(m->type, "cgroup", 6) == 0) {
+		if (!m->bind && m->type && strncmp(m->type, "cgroup", 6) == 0) {
 			m->type = "cgroup2"; /* v1 is not there */
 			if (!config->namespace[RUNTIME_NS_CGROUP].set) {
 				if (!setting->cgroup_path)
 					return fault_set(
 						fault, 0,
 						"mounts[%zu]: no cgroup to "
-						"show", i);
+						"show",
+						i);
 				cgroup_mount_bind(m, setting->cgroup_path);
 			}
 		}
-		add(plan, (struct op){
-				  .code = OP_MOUNT, .index = (int)i,
-				  .fd = setting->mount_fd ?
-						setting->mount_fd[i] : -1,
-				  .path = m->destination, .object = m });
+		add(plan,
+		    (struct op){ .code = OP_MOUNT,
+				 .index = (int)i,
+				 .fd = setting->mount_fd ? setting->mount_fd[i]
+							 : -1,
+				 .path = m->destination,
+				 .object = m });
 	}
 	return 0;
 }
@@ -311,9 +322,9 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	if (config->rootfs_propagation)
 		add_number(plan, OP_ROOT_PROPAGATION,
 			   config->rootfs_propagation |
-				   (config->rootfs_propagation_recursive ?
-					    MS_REC :
-					    0));
+				   (config->rootfs_propagation_recursive
+					    ? MS_REC
+					    : 0));
 	return 0;
 }
 

@@ -10,33 +10,35 @@
 
 #include "base/path.h"
 
-#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define N_OF(array)  (sizeof(array) / sizeof((array)[0]))
 #define PIDS_DEFAULT 4096
 
 /* CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
  * NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP. */
 #define BIT(n) (UINT64_C(1) << (n))
-static const uint64_t default_capabilities =
-	BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) |
-	BIT(10) | BIT(13) | BIT(18) | BIT(27) | BIT(29) | BIT(31);
+static const uint64_t default_capabilities = BIT(0) | BIT(1) | BIT(3) | BIT(4) |
+					     BIT(5) | BIT(6) | BIT(7) | BIT(8) |
+					     BIT(10) | BIT(13) | BIT(18) |
+					     BIT(27) | BIT(29) | BIT(31);
 
 static const char *const masked_always[] = {
-	"/proc/acpi",	     "/proc/asound",	  "/proc/interrupts",
-	"/proc/kcore",	     "/proc/keys",	  "/proc/latency_stats",
-	"/proc/timer_list",  "/proc/timer_stats", "/proc/sched_debug",
-	"/proc/scsi",	     "/sys/firmware",
-	"/sys/devices/virtual/powercap",
+	"/proc/acpi",	     "/proc/asound",
+	"/proc/interrupts",  "/proc/kcore",
+	"/proc/keys",	     "/proc/latency_stats",
+	"/proc/timer_list",  "/proc/timer_stats",
+	"/proc/sched_debug", "/proc/scsi",
+	"/sys/firmware",     "/sys/devices/virtual/powercap",
 };
 
 static const char *const readonly_always[] = {
-	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
+	"/proc/bus",	       "/proc/fs", "/proc/irq", "/proc/sys",
 	"/proc/sysrq-trigger",
 };
 
 /* Files of a cgroup that only narrow, or weigh against its siblings. */
 static const char *const unified_allowed[] = {
-	"cpu.idle",	"cpu.max",	   "cpu.max.burst", "cpu.weight",
-	"io.max",	"io.weight",	   "memory.high",   "memory.max",
+	"cpu.idle",	    "cpu.max",	       "cpu.max.burst", "cpu.weight",
+	"io.max",	    "io.weight",       "memory.high",	"memory.max",
 	"memory.oom.group", "memory.swap.max", "pids.max",
 };
 
@@ -46,15 +48,17 @@ static const struct {
 	const char *only_at; /* NULL: anywhere */
 	bool readonly;
 } file_systems[] = {
-	{ "proc", "/proc", false },    { "sysfs", "/sys", true },
+	{ "proc", "/proc", false },
+	{ "sysfs", "/sys", true },
 	{ "cgroup", "/sys/fs/cgroup", true },
 	{ "cgroup2", "/sys/fs/cgroup", true },
-	{ "tmpfs", NULL, false },      { "devpts", "/dev/pts", false },
+	{ "tmpfs", NULL, false },
+	{ "devpts", "/dev/pts", false },
 	{ "mqueue", "/dev/mqueue", false },
 };
 
-__attribute__((format(printf, 2, 3)))
-static int refuse(char refusal[POLICY_TEXT_SIZE], const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(
+	char refusal[POLICY_TEXT_SIZE], const char *fmt, ...)
 {
 	va_list args;
 
@@ -88,11 +92,12 @@ static int check_capabilities(const struct runtime_process *process,
 		uint64_t wider = process->capability[i] & ~default_capabilities;
 
 		if (wider)
-			return refuse(refusal, "process.capabilities.%s: "
+			return refuse(refusal,
+				      "process.capabilities.%s: "
 				      "CAP_%s is not among the default ones",
 				      sets[i],
-				      capability_name((unsigned)
-						      __builtin_ctzll(wider)));
+				      capability_name((unsigned)__builtin_ctzll(
+					      wider)));
 	}
 	return 0;
 }
@@ -108,15 +113,17 @@ int policy_process(const struct runtime_process *process,
 		return refuse(refusal, "process.noNewPrivileges: must be true");
 	if (process->oom_score_adj.set && process->oom_score_adj.value < 0)
 		return refuse(refusal, "process.oomScoreAdj: must not be below "
-			      "0");
+				       "0");
 	for (size_t i = 0; i < process->n_rlimit; i++) {
 		uint32_t resource = process->rlimit[i].resource;
 
 		/* They let a program take the processor for itself. */
 		if ((resource == RLIMIT_RTPRIO || resource == RLIMIT_NICE) &&
 		    process->rlimit[i].hard != 0)
-			return refuse(refusal, "process.rlimits[%zu]: "
-				      "priorities cannot be raised", i);
+			return refuse(refusal,
+				      "process.rlimits[%zu]: "
+				      "priorities cannot be raised",
+				      i);
 	}
 	return 0;
 }
@@ -129,15 +136,20 @@ static int check_namespaces(const struct runtime_config *config, char *refusal)
 			runtime_namespace_name((enum runtime_namespace)i);
 
 		if (ns->path)
-			return refuse(refusal, "linux.namespaces: %s must be "
-				      "new, not joined", name);
+			return refuse(refusal,
+				      "linux.namespaces: %s must be "
+				      "new, not joined",
+				      name);
 		if (i == RUNTIME_NS_USER && ns->set)
-			return refuse(refusal, "linux.namespaces: user is not "
+			return refuse(refusal,
+				      "linux.namespaces: user is not "
 				      "supported by this version of zrun "
 				      "serve");
 		if (!ns->set && i != RUNTIME_NS_USER && i != RUNTIME_NS_TIME)
-			return refuse(refusal, "linux.namespaces: %s must be "
-				      "new", name);
+			return refuse(refusal,
+				      "linux.namespaces: %s must be "
+				      "new",
+				      name);
 	}
 	return 0;
 }
@@ -156,15 +168,21 @@ const char *policy_volume(const char *source)
 static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
 {
 	if (m->remount)
-		return refuse(refusal, "mounts[%zu].options: remount is not "
-			      "for containers of a node", i);
+		return refuse(refusal,
+			      "mounts[%zu].options: remount is not "
+			      "for containers of a node",
+			      i);
 	if (!policy_volume(m->source))
-		return refuse(refusal, "mounts[%zu].source: %.60s is not "
-			      "beneath the volumes", i, m->source);
+		return refuse(refusal,
+			      "mounts[%zu].source: %.60s is not "
+			      "beneath the volumes",
+			      i, m->source);
 	/* A volume's own mounts, if somebody put any there, are not granted. */
 	if (m->recursive || m->tree_attr_set || m->tree_attr_clear)
-		return refuse(refusal, "mounts[%zu].options: recursive ones "
-			      "are not for volumes", i);
+		return refuse(refusal,
+			      "mounts[%zu].options: recursive ones "
+			      "are not for volumes",
+			      i);
 	return 0;
 }
 
@@ -177,12 +195,16 @@ static int check_file_system(const struct runtime_mount *m, size_t i,
 	       strcmp(m->type, file_systems[f].type) != 0)
 		f++;
 	if (f == N_OF(file_systems))
-		return refuse(refusal, "mounts[%zu].type: %.40s is not for "
-			      "containers of a node", i, m->type);
+		return refuse(refusal,
+			      "mounts[%zu].type: %.40s is not for "
+			      "containers of a node",
+			      i, m->type);
 	if (file_systems[f].only_at &&
 	    strcmp(m->destination, file_systems[f].only_at) != 0)
-		return refuse(refusal, "mounts[%zu].destination: %s belongs at "
-			      "%s", i, m->type, file_systems[f].only_at);
+		return refuse(refusal,
+			      "mounts[%zu].destination: %s belongs at "
+			      "%s",
+			      i, m->type, file_systems[f].only_at);
 	if (file_systems[f].readonly && !(m->attr_set & MOUNT_ATTR_RDONLY))
 		return refuse(refusal, "mounts[%zu].options: %s must be ro", i,
 			      m->type);
@@ -195,11 +217,13 @@ static int check_mounts(const struct runtime_config *config, char *refusal)
 		const struct runtime_mount *m = &config->mount[i];
 
 		if ((m->propagation | m->tree_propagation) & MS_SHARED)
-			return refuse(refusal, "mounts[%zu].options: shared is "
-				      "not for containers of a node", i);
-		int r = m->bind || m->remount ?
-				check_bind(m, i, refusal) :
-				check_file_system(m, i, refusal);
+			return refuse(refusal,
+				      "mounts[%zu].options: shared is "
+				      "not for containers of a node",
+				      i);
+		int r = m->bind || m->remount
+				? check_bind(m, i, refusal)
+				: check_file_system(m, i, refusal);
 
 		if (r < 0)
 			return r;
@@ -212,15 +236,19 @@ static int check_resources(const struct runtime_resources *resources,
 {
 	for (size_t i = 0; i < resources->n_device; i++) {
 		if (resources->device[i].allow)
-			return refuse(refusal, "linux.resources.devices[%zu]: "
-				      "needs a grant", i);
+			return refuse(refusal,
+				      "linux.resources.devices[%zu]: "
+				      "needs a grant",
+				      i);
 	}
 	for (size_t i = 0; i < resources->unified.n; i++) {
 		const char *key = resources->unified.item[i].key;
 
 		if (!is_among(key, unified_allowed, N_OF(unified_allowed)))
-			return refuse(refusal, "linux.resources.unified: %.60s "
-				      "is not for containers of a node", key);
+			return refuse(refusal,
+				      "linux.resources.unified: %.60s "
+				      "is not for containers of a node",
+				      key);
 	}
 	return 0;
 }
@@ -235,14 +263,16 @@ static int check_linux(const struct runtime_config *config, const char *id,
 		return refuse(refusal, "linux.devices[0]: needs a grant");
 	if (config->cgroups_path && config->cgroups_path[0] &&
 	    strcmp(config->cgroups_path, own) != 0)
-		return refuse(refusal, "linux.cgroupsPath: must be absent or "
-			      "%s", own);
+		return refuse(refusal,
+			      "linux.cgroupsPath: must be absent or "
+			      "%s",
+			      own);
 	if (config->seccomp.set)
 		return refuse(refusal, "linux.seccomp: the node's profile "
-			      "always holds");
+				       "always holds");
 	if (config->rootfs_propagation & MS_SHARED)
 		return refuse(refusal, "linux.rootfsPropagation: must not be "
-			      "shared");
+				       "shared");
 	return check_resources(&config->resources, refusal);
 }
 

@@ -41,8 +41,13 @@ struct asker {
 	uint32_t verb;
 };
 
-enum phase { PHASE_FREE, PHASE_STARTING, PHASE_RUNNING, PHASE_ENDED,
-	     PHASE_DELETING };
+enum phase {
+	PHASE_FREE,
+	PHASE_STARTING,
+	PHASE_RUNNING,
+	PHASE_ENDED,
+	PHASE_DELETING
+};
 
 struct resident_container {
 	enum phase phase;
@@ -51,7 +56,7 @@ struct resident_container {
 	int pidfd;
 	uint32_t address;
 	char digest[ZRUN_DIGEST_SIZE];
-	struct watch exit; /* pidfd */
+	struct watch exit;   /* pidfd */
 	struct start *start; /* while PHASE_STARTING */
 };
 

@@ -84,14 +84,15 @@ static int subvolume_ioctl(unsigned long verb, const char *id)
 int container_layer_make(const char *id)
 {
 	static const char *const parts[] = { "upper", "work", "root" };
-	int r = resident.is_btrfs ?
-			subvolume_ioctl(BTRFS_IOC_SUBVOL_CREATE, id) :
-			kernel_result(mkdirat(resident.containers, id, 0700));
+	int r = resident.is_btrfs
+			? subvolume_ioctl(BTRFS_IOC_SUBVOL_CREATE, id)
+			: kernel_result(mkdirat(resident.containers, id, 0700));
 
 	if (r < 0)
 		return r;
-	autoclose int dir = openat(resident.containers, id, O_RDONLY |
-				   O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	autoclose int dir = openat(resident.containers, id,
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+					   O_CLOEXEC);
 
 	if (dir < 0)
 		return -errno;

@@ -53,15 +53,18 @@ static int add_arches(scmp_filter_ctx ctx, const struct text_list *names,
 		while (a < n && strcmp(arches[a].name, names->item[i]) != 0)
 			a++;
 		if (a == n)
-			return fault_set(fault, 0, "linux.seccomp.architectures"
-					 "[%zu]: \"%.40s\" is not known", i,
-					 names->item[i]);
+			return fault_set(fault, 0,
+					 "linux.seccomp.architectures"
+					 "[%zu]: \"%.40s\" is not known",
+					 i, names->item[i]);
 		int r = seccomp_arch_add(ctx, arches[a].arch);
 
 		/* -EDOM: of another byte order, so it cannot run here. */
 		if (r < 0 && r != -EEXIST && r != -EDOM)
-			return fault_set(fault, r, "linux.seccomp."
-					 "architectures[%zu]", i);
+			return fault_set(fault, r,
+					 "linux.seccomp."
+					 "architectures[%zu]",
+					 i);
 	}
 	return 0;
 }
@@ -128,9 +131,10 @@ static int add_rules(scmp_filter_ctx ctx, const struct runtime_seccomp *seccomp,
 			int r = add_rule_split(ctx, rule, rule->names.item[j]);
 
 			if (r < 0)
-				return fault_set(fault, r, "linux.seccomp."
-						 "syscalls[%zu] (%.40s)", i,
-						 rule->names.item[j]);
+				return fault_set(fault, r,
+						 "linux.seccomp."
+						 "syscalls[%zu] (%.40s)",
+						 i, rule->names.item[j]);
 		}
 	}
 	return 0;

@@ -12,10 +12,10 @@
 
 #include "base/ipc.h"
 
-#define ZRUN_ID_SIZE 64
-#define ZRUN_DIGEST_SIZE 72 /* "sha256:" + 64 hex digits + NUL */
-#define ZRUN_TEXT_SIZE 256
-#define ZRUN_CONFIG_MAX (1 << 20)
+#define ZRUN_ID_SIZE		64
+#define ZRUN_DIGEST_SIZE	72 /* "sha256:" + 64 hex digits + NUL */
+#define ZRUN_TEXT_SIZE		256
+#define ZRUN_CONFIG_MAX		(1 << 20)
 #define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
 
 enum zrun_verb {

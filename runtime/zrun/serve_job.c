@@ -51,7 +51,8 @@ static void report_ready(struct watch *w, uint32_t events)
 		text_copy(reply.text, sizeof(reply.text), report.text);
 	} else {
 		reply.error = -EIO;
-		snprintf(reply.text, sizeof(reply.text), "the worker was "
+		snprintf(reply.text, sizeof(reply.text),
+			 "the worker was "
 			 "killed");
 	}
 	job_finish(job, &reply);
@@ -122,8 +123,10 @@ _Noreturn static void delete_child(const char *id, int report)
 
 static int no_container(const char *id, struct zrun_reply *reply)
 {
-	snprintf(reply->text, sizeof(reply->text), "container %s does not "
-		 "exist", id);
+	snprintf(reply->text, sizeof(reply->text),
+		 "container %s does not "
+		 "exist",
+		 id);
 	return -ENOENT;
 }
 
@@ -137,8 +140,10 @@ int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 	if (!c)
 		return no_container(id, reply);
 	if (c->phase != PHASE_ENDED) {
-		snprintf(reply->text, sizeof(reply->text), "container %s has "
-			 "not ended", id);
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s has "
+			 "not ended",
+			 id);
 		return -EBUSY;
 	}
 	if (!job)
@@ -163,8 +168,10 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	int r = digest_parse(span_of(asked->request->digest), &digest);
 
 	if (r < 0) {
-		snprintf(reply->text, sizeof(reply->text), "\"%.71s\" is no "
-			 "digest", asked->request->digest);
+		snprintf(reply->text, sizeof(reply->text),
+			 "\"%.71s\" is no "
+			 "digest",
+			 asked->request->digest);
 		return r;
 	}
 	if (!job)
@@ -179,18 +186,20 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 {
 	const char *path = asked->request->path;
-	autoclose int boot = open(path_boot(), O_RDONLY | O_DIRECTORY |
-				  O_CLOEXEC);
-	autoclose int layout = boot < 0 ? -errno :
-					  path_open_beneath(boot, path,
-							    O_RDONLY |
-							    O_DIRECTORY, 0);
+	autoclose int boot = open(path_boot(),
+				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int layout =
+		boot < 0 ? -errno
+			 : path_open_beneath(boot, path, O_RDONLY | O_DIRECTORY,
+					     0);
 
 	if (layout < 0) {
 		int r = layout;
 
-		snprintf(reply->text, sizeof(reply->text), "image layout "
-			 "%.150s: %s", path, strerror(-r));
+		snprintf(reply->text, sizeof(reply->text),
+			 "image layout "
+			 "%.150s: %s",
+			 path, strerror(-r));
 		return r;
 	}
 	return store_job(asked, reply, STORE_IMPORT, layout);
@@ -204,8 +213,10 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 		if (c->phase == PHASE_FREE ||
 		    strcmp(c->digest, asked->request->digest) != 0)
 			continue;
-		snprintf(reply->text, sizeof(reply->text), "container %s uses "
-			 "the image", c->id);
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s uses "
+			 "the image",
+			 c->id);
 		return -EBUSY;
 	}
 	return store_job(asked, reply, STORE_FORGET, -1);

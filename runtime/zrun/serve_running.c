@@ -29,12 +29,16 @@ static struct resident_container *find(const struct asked *asked,
 
 	*error = 0;
 	if (!c) {
-		snprintf(reply->text, sizeof(reply->text), "container %s does "
-			 "not exist", id);
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s does "
+			 "not exist",
+			 id);
 		*error = -ENOENT;
 	} else if (c->phase != PHASE_RUNNING) {
-		snprintf(reply->text, sizeof(reply->text), "container %s does "
-			 "not run", id);
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s does "
+			 "not run",
+			 id);
 		*error = c->phase == PHASE_STARTING ? -EAGAIN : -ESRCH;
 	}
 	return *error ? NULL : c;
@@ -72,8 +76,10 @@ int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 int serve_list(const struct asked *asked, struct zrun_reply *reply)
 {
 	static const char *const names[] = {
-		[PHASE_STARTING] = "creating", [PHASE_RUNNING] = "running",
-		[PHASE_ENDED] = "stopped", [PHASE_DELETING] = "stopped",
+		[PHASE_STARTING] = "creating",
+		[PHASE_RUNNING] = "running",
+		[PHASE_ENDED] = "stopped",
+		[PHASE_DELETING] = "stopped",
 	};
 	uint32_t n = asked->request->arg;
 
@@ -95,16 +101,15 @@ int serve_list(const struct asked *asked, struct zrun_reply *reply)
 static int make_socket(int family)
 {
 	int one = 1, mark = NETWORK_MARK, r;
-	autoclose int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC |
-				  SOCK_NONBLOCK, 0);
+	autoclose int fd =
+		socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return -errno;
-	r = family == AF_INET6 ?
-		    setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &one,
-			       sizeof(one)) :
-		    setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT, &one,
-			       sizeof(one));
+	r = family == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT,
+					    &one, sizeof(one))
+			       : setsockopt(fd, IPPROTO_IP, IP_TRANSPARENT,
+					    &one, sizeof(one));
 	if (r < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
@@ -156,7 +161,8 @@ static int exec_config(struct exec *e, const struct asked *asked)
 	size_t size;
 
 	if (asked->fds->n != 4)
-		return fault_set(&e->fault, 0, "want the process and three "
+		return fault_set(&e->fault, 0,
+				 "want the process and three "
 				 "descriptors with the message");
 	int r = memfd_read(asked->fds->fd[0], ZRUN_CONFIG_MAX, &text, &size);
 
@@ -167,7 +173,8 @@ static int exec_config(struct exec *e, const struct asked *asked)
 		return fault_set(&e->fault, 0, "process: %s", error);
 	/* The descriptors given are the terminal, if there is one. */
 	if (e->config.process.terminal)
-		return fault_set(&e->fault, 0, "process.terminal: not "
+		return fault_set(&e->fault, 0,
+				 "process.terminal: not "
 				 "supported by this version of zrun serve");
 	r = policy_process(&e->config.process, refusal);
 	if (r < 0)

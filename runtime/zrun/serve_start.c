@@ -27,7 +27,7 @@
 #include "store_link.h"
 
 #define START_TIMEOUT_MS 30000
-#define PATH_SIZE 1024
+#define PATH_SIZE	 1024
 
 struct start {
 	struct watch channel;
@@ -53,7 +53,8 @@ static int read_config(struct start *s, const struct asked *asked)
 	size_t size;
 
 	if (asked->fds->n != 1)
-		return fault_set(&s->fault, 0, "want the config, and nothing "
+		return fault_set(&s->fault, 0,
+				 "want the config, and nothing "
 				 "else, with the message");
 	int r = memfd_read(asked->fds->fd[0], ZRUN_CONFIG_MAX, &text, &size);
 
@@ -83,8 +84,9 @@ static int read_address(struct start *s)
 			continue;
 		if (inet_pton(AF_INET, notes->item[i].value, &address) != 1 ||
 		    ntohl(address.s_addr) >> 16 != (10 << 8 | 64))
-			return fault_set(&s->fault, 0, "annotations."
-					 ZRUN_ANNOTATION_ADDRESS ": want "
+			return fault_set(&s->fault, 0,
+					 "annotations." ZRUN_ANNOTATION_ADDRESS
+					 ": want "
 					 "10.64.x.y");
 		s->container->address = ntohl(address.s_addr);
 	}
@@ -94,8 +96,9 @@ static int read_address(struct start *s)
 		if (c != s->container && s->container->address &&
 		    (c->phase == PHASE_RUNNING || c->phase == PHASE_STARTING) &&
 		    c->address == s->container->address) {
-			fault_set(&s->fault, -EADDRINUSE, "annotations."
-				  ZRUN_ANNOTATION_ADDRESS ": %s has it",
+			fault_set(&s->fault, -EADDRINUSE,
+				  "annotations." ZRUN_ANNOTATION_ADDRESS
+				  ": %s has it",
 				  c->id);
 			return -EADDRINUSE;
 		}
@@ -123,8 +126,7 @@ static int make_state(struct start *s, const struct asked *asked)
 	const char *id = s->container->id;
 
 	text_copy(state->id, sizeof(state->id), id);
-	text_copy(state->digest, sizeof(state->digest),
-		  asked->request->digest);
+	text_copy(state->digest, sizeof(state->digest), asked->request->digest);
 	text_copy(s->container->digest, sizeof(s->container->digest),
 		  asked->request->digest);
 	state->created = (uint64_t)time(NULL);
@@ -153,8 +155,7 @@ static int make_cgroup(struct start *s)
 	if (r == 0)
 		r = cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
 	if (r == 0)
-		r = cgroup_devices(&s->cgroup, &s->config.resources,
-				   &s->fault);
+		r = cgroup_devices(&s->cgroup, &s->config.resources, &s->fault);
 	return r;
 }
 
@@ -174,16 +175,18 @@ static int open_volumes(struct start *s)
 
 		if (!m->bind)
 			continue;
-		autoclose int fd = path_open_beneath(resident.volumes,
-						     policy_volume(m->source),
-						     O_PATH, 0);
-		int tree = fd < 0 ? fd :
-				    kernel_open_tree(fd, "", OPEN_TREE_CLONE |
-						     AT_EMPTY_PATH);
+		autoclose int fd = path_open_beneath(
+			resident.volumes, policy_volume(m->source), O_PATH, 0);
+		int tree = fd < 0 ? fd
+				  : kernel_open_tree(fd, "",
+						     OPEN_TREE_CLONE |
+							     AT_EMPTY_PATH);
 
 		if (tree < 0)
-			return fault_set(&s->fault, tree, "mounts[%zu].source "
-					 "(%.80s)", i, m->source);
+			return fault_set(&s->fault, tree,
+					 "mounts[%zu].source "
+					 "(%.80s)",
+					 i, m->source);
 		s->mount_fd[i] = tree;
 	}
 	return 0;
@@ -216,8 +219,9 @@ static int clone_child(struct start *s)
 	char upper[PATH_SIZE], work[PATH_SIZE], root[PATH_SIZE];
 	static char layer[STORE_LAYERS_MAX][PATH_SIZE];
 	static const char *layers[STORE_LAYERS_MAX];
-	struct overlay overlay = { layers, s->layers.n, upper, work, root,
-				   false };
+	struct overlay overlay = {
+		layers, s->layers.n, upper, work, root, false
+	};
 	struct plan_setting setting = {
 		.overlay = &overlay,
 		.address = s->container->address,
@@ -355,7 +359,8 @@ static void channel_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	if (r == 0)
-		r = fault_set(&s->fault, -ECHILD, "it was killed while it "
+		r = fault_set(&s->fault, -ECHILD,
+			      "it was killed while it "
 			      "started");
 	start_fail(s, r);
 }
@@ -425,19 +430,23 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 	const char *id = asked->request->id;
 
 	if (!id_valid(span_of(id))) {
-		snprintf(reply->text, sizeof(reply->text), "id: want 1 to 63 "
+		snprintf(reply->text, sizeof(reply->text),
+			 "id: want 1 to 63 "
 			 "of a-z, 0-9 and -");
 		return -EINVAL;
 	}
 	if (container_find(id)) {
-		snprintf(reply->text, sizeof(reply->text), "container %s "
-			 "exists", id);
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s "
+			 "exists",
+			 id);
 		return -EEXIST;
 	}
 	struct start *s = start_new(asked);
 
 	if (!s) {
-		snprintf(reply->text, sizeof(reply->text), "no room for "
+		snprintf(reply->text, sizeof(reply->text),
+			 "no room for "
 			 "another container");
 		return -ENOSPC;
 	}

@@ -61,11 +61,13 @@ int state_root(const char *path, bool make, struct fault *fault)
 int state_make(int root, const char *id, struct fault *fault)
 {
 	if (!state_id_valid(id))
-		return fault_set(fault, 0, "invalid id (want letters, digits, "
+		return fault_set(fault, 0,
+				 "invalid id (want letters, digits, "
 				 "_, +, - and .)");
 	if (mkdirat(root, id, 0700) < 0) {
 		if (errno == EEXIST) {
-			fault_set(fault, 0, "container with that id already "
+			fault_set(fault, 0,
+				  "container with that id already "
 				  "exists");
 			return -EEXIST;
 		}
@@ -76,9 +78,10 @@ int state_make(int root, const char *id, struct fault *fault)
 
 int state_open(int root, const char *id, struct fault *fault)
 {
-	int fd = state_id_valid(id) ?
-			 openat(root, id, O_RDONLY | O_DIRECTORY |
-				O_NOFOLLOW | O_CLOEXEC) : -1;
+	int fd = state_id_valid(id) ? openat(root, id,
+					     O_RDONLY | O_DIRECTORY |
+						     O_NOFOLLOW | O_CLOEXEC)
+				    : -1;
 
 	if (fd >= 0)
 		return fd;
@@ -218,7 +221,7 @@ int state_pidfd(const struct state *state)
 static bool is_frozen(const struct state *state)
 {
 	struct cgroup cg = CGROUP_NONE;
-	struct fault ignored;
+	struct fault ignored = { "" };
 	bool frozen = state->cgroup[0] && cgroup_find(&cg, &ignored) == 0 &&
 		      cgroup_open(&cg, state->cgroup) == 0 &&
 		      cgroup_is_frozen(&cg);

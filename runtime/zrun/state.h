@@ -15,7 +15,7 @@
 
 #include "fault.h"
 
-#define STATE_ID_SIZE 256
+#define STATE_ID_SIZE	   256
 #define STATE_START_SOCKET "start.sock"
 
 enum status {

@@ -31,9 +31,8 @@ static int call_once(const struct init_request *request, int fd,
 	return r;
 }
 
-static int call(enum init_verb verb, enum init_kind kind,
-		const char *container, uint32_t n, int fd, const uint8_t *note,
-		struct ipc_fds *fds)
+static int call(enum init_verb verb, enum init_kind kind, const char *container,
+		uint32_t n, int fd, const uint8_t *note, struct ipc_fds *fds)
 {
 	struct init_request request = {
 		.head = { sizeof(request), verb },

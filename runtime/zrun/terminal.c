@@ -24,7 +24,8 @@ int terminal_receive(int sock, struct fault *fault)
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1,
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
 				  .msg_control = &control,
 				  .msg_controllen = sizeof(control) };
 	int fd;
@@ -127,8 +128,8 @@ static int wait_loop(int pid, int pidfd, int master, int signals)
 	/* What it wrote last may still be in the terminal. */
 	while (p[1].fd >= 0 && poll(&p[1], 1, 0) > 0 && pass(master, 1))
 		;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) :
-				     WEXITSTATUS(status);
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+				   : WEXITSTATUS(status);
 }
 
 int foreground_wait(int pid, int pidfd, int master)
@@ -138,8 +139,7 @@ int foreground_wait(int pid, int pidfd, int master)
 	sigset_t all;
 
 	sigfillset(&all);
-	autoclose int signals = signalfd(-1, &all,
-					 SFD_CLOEXEC | SFD_NONBLOCK);
+	autoclose int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
 
 	if (signals < 0)
 		return 1;
