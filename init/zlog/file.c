@@ -217,26 +217,3 @@ void file_prune(int dir, bool (*is_live)(const char *name))
 			remove_files(dir, list[i].name);
 	}
 }
-
-bool name_is_of_app(const char *name, const char *app)
-{
-	size_t n = strlen(app);
-
-	return !strncmp(name, app, n) && name[n] == '-' && name[n + 1] &&
-	       strspn(name + n + 1, "0123456789") == strlen(name + n + 1);
-}
-
-bool file_newest(int dir, const char *app, char name[FILE_NAME_SIZE])
-{
-	static struct listed list[LISTED_MAX];
-	size_t n = dir < 0 ? 0 : sources_list(dir, list);
-
-	qsort(list, n, sizeof(list[0]), by_age);
-	for (size_t i = 0; i < n; i++) {
-		if (name_is_of_app(list[i].name, app)) {
-			text_copy(name, FILE_NAME_SIZE, list[i].name);
-			return true;
-		}
-	}
-	return false;
-}

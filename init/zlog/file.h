@@ -40,11 +40,4 @@ size_t file_tail(int dir, const char *name, char *buf, size_t size);
  * FILE_ENDED_MAX of them. */
 void file_prune(int dir, bool (*is_live)(const char *name));
 
-/* The name of the newest file of a container of application `app`, that is
- * APP-number. False when there is none. */
-bool file_newest(int dir, const char *app, char name[FILE_NAME_SIZE]);
-
-/* Whether `name` is `app`, a dash and a number. */
-bool name_is_of_app(const char *name, const char *app);
-
 #endif

@@ -77,26 +77,26 @@ static const char *level_name(enum log_level level)
 }
 
 static size_t head_format(char out[LINE_TEXT_SIZE], uint64_t ms,
-			  enum log_level level)
+			  enum log_level level, const char *tag)
 {
 	time_t seconds = (time_t)(ms / 1000);
+	char stamp[sizeof("2026-11-23T05:08:03")];
 	struct tm tm;
 	int n;
 
 	gmtime_r(&seconds, &tm);
-	/* Four digits of year: the widths below bound it for the compiler. */
-	n = snprintf(
-		out, LINE_HEAD_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s ",
-		(tm.tm_year + 1900) % 10000, (tm.tm_mon + 1) % 100,
-		tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100,
-		tm.tm_sec % 100, (unsigned int)(ms % 1000), level_name(level));
-	return n < LINE_HEAD_SIZE ? (size_t)n : LINE_HEAD_SIZE - 1;
+	if (!strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm))
+		stamp[0] = '\0'; /* a year of five digits */
+	n = snprintf(out, LINE_HEAD_SIZE + 1, "%s.%03uZ %s %.63s%s", stamp,
+		     (unsigned int)(ms % 1000), level_name(level), tag,
+		     *tag ? ": " : "");
+	return n < LINE_HEAD_SIZE ? (size_t)n : LINE_HEAD_SIZE;
 }
 
 size_t line_format(char out[LINE_TEXT_SIZE], uint64_t ms, enum log_level level,
-		   struct span line)
+		   const char *tag, struct span line)
 {
-	size_t n = head_format(out, ms, level);
+	size_t n = head_format(out, ms, level, tag);
 	size_t size = line.size < LINE_MAX_SIZE ? line.size : LINE_MAX_SIZE;
 
 	for (size_t i = 0; i < size; i++) {
@@ -105,7 +105,7 @@ size_t line_format(char out[LINE_TEXT_SIZE], uint64_t ms, enum log_level level,
 		out[n++] = (c < ' ' && c != '\t') || c == 0x7f ? '?' : (char)c;
 	}
 	/* The end of a line that a program for DOS wrote. */
-	if (size && out[n - 1] == '?' && line.data[size - 1] == '\r')
+	if (size && line.data[size - 1] == '\r')
 		n--;
 	out[n++] = '\n';
 	return n;

@@ -1,6 +1,8 @@
-/* Output of a program, cut into lines, and a line made ready for its file:
+/* Output of a program, cut into lines, and a line made ready for its file; one
+ * of a container is tagged with its id:
  *
  *	2026-11-23T05:08:03.123Z warning znode: app web: restarting
+ *	2026-11-23T05:08:03.456Z info web-3: listening
  *
  * Who chose the bytes: any program of any container. They must not forge a
  * line of another time or level, nor move the cursor of whoever reads the
@@ -14,8 +16,8 @@
 #include "base/span.h"
 
 enum {
-	LINE_MAX_SIZE = 4096,	     /* longer ones are cut in pieces */
-	LINE_HEAD_SIZE = 24 + 9 + 1, /* stamp, level, NUL */
+	LINE_MAX_SIZE = 4096,	      /* longer ones are cut in pieces */
+	LINE_HEAD_SIZE = 25 + 8 + 65, /* stamp, level, tag */
 	LINE_TEXT_SIZE = LINE_HEAD_SIZE + LINE_MAX_SIZE + 1,
 };
 
@@ -37,9 +39,9 @@ bool line_rest(struct line_part *part, struct span *line);
  * or `otherwise`. */
 enum log_level line_level(struct span *line, enum log_level otherwise);
 
-/* Writes stamp, level and text with '\n'; ms is CLOCK_REALTIME. Returns the
- * bytes written (no NUL). */
+/* Writes stamp, level, tag (unless it is empty) and text with '\n'; ms is
+ * CLOCK_REALTIME. Returns the bytes written (no NUL). */
 size_t line_format(char out[LINE_TEXT_SIZE], uint64_t ms, enum log_level level,
-		   struct span line);
+		   const char *tag, struct span line);
 
 #endif

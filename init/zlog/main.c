@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/service.h"
 #include "output.h"
+#include "reader.h"
 #include "source.h"
 #include "tail.h"
 #include "zlog_filter.h"
@@ -71,6 +72,7 @@ static int serve(void)
 	if (error == 0)
 		error = tail_init(&loop, listen_fd);
 	source_init(&setup);
+	reader_init(&loop);
 	if (error == 0)
 		error = output_init(&loop);
 	if (error < 0) {

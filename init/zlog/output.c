@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "init/init.h"
+#include "reader.h"
 #include "source.h"
 
 /* #syscalls: socket connect */
@@ -23,9 +24,9 @@ static void event_take(struct init_event *e, struct ipc_fds *fds)
 {
 	e->key.container[sizeof(e->key.container) - 1] = '\0';
 	if (e->head.verb == INIT_EVENT_ADDED && fds->n)
-		source_add(e->key.container, e->key.n, ipc_fds_take(fds, 0));
+		reader_add(e->key.container, e->key.n, ipc_fds_take(fds, 0));
 	else if (e->head.verb == INIT_EVENT_GONE)
-		source_remove(e->key.container, e->key.n);
+		reader_remove(e->key.container, e->key.n);
 }
 
 static void init_ready(struct watch *w, uint32_t events)

@@ -1,4 +1,4 @@
-/* From the pipes to memory and files. A line goes to the ring of its source at
+/* From lines to memory and files. A line goes to the ring of its source at
  * once; the file gets it in batches, when enough has gathered or after
  * FLUSH_MS, so that an SD card sees few writes. While the disk refuses, lines
  * stay in the ring until they are overwritten; those are counted. */
@@ -6,23 +6,18 @@
 #include "source.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/log.h"
-
-/* #syscalls: read write */
+#include "line.h"
 
 enum {
-	READ_SIZE = 16 * 1024,
 	FLUSH_SIZE = 16 * 1024,
 	FLUSH_MS = 3000,
-	FLOOD_MS = 10, /* between two reads of a source that floods */
 	SERVICE_MAX = 16,
 };
 
@@ -30,10 +25,9 @@ static struct source_setup setup = { .dir = -1 };
 static struct source sources[SOURCE_MAX];
 /* Apart, so that only what is used of them takes memory. */
 static struct ring rings[SOURCE_MAX];
-static struct line_part parts[SOURCE_MAX][SOURCE_PIPES];
 static char services[SERVICE_MAX][24];
 static unsigned int n_services;
-static struct timer flush_timer, flood_timer;
+static struct timer flush_timer;
 static int disk_error; /* the last one logged, 0 when all is well */
 
 /* The source after s that is in use, the first one after NULL; NULL at the end.
@@ -75,10 +69,10 @@ static struct span note_format(char out[LINE_TEXT_SIZE], uint64_t n,
 {
 	char text[120];
 
-	snprintf(text, sizeof(text), "zlog: %" PRIu64 " %s", n, such);
+	snprintf(text, sizeof(text), "%" PRIu64 " %s", n, such);
 	return (struct span){ out,
 			      line_format(out, wall_ms(), LOG_LEVEL_WARNING,
-					  span_of(text)) };
+					  "zlog", span_of(text)) };
 }
 
 static int lost_write(struct source *s)
@@ -190,123 +184,57 @@ static void kernel_log(enum log_level level, struct span line)
 		return;
 }
 
-static void line_take(struct source *s, struct span line, uint64_t now)
+void source_line(struct source *s, const char *tag, struct span line)
 {
 	char out[LINE_TEXT_SIZE];
 	enum log_level level;
-	size_t n;
 
-	if (!allowance_take(s, line.size + LINE_HEAD_SIZE, now)) {
+	if (!allowance_take(s, line.size + LINE_HEAD_SIZE, clock_ms())) {
 		s->dropped++;
+		if (!flush_timer.deadline_ms)
+			timer_set(setup.loop, &flush_timer, FLUSH_MS);
 		return;
 	}
 	if (s->dropped)
 		dropped_tell(s);
 	level = line_level(&line, LOG_LEVEL_INFO);
-	n = line_format(out, wall_ms(), level, line);
-	text_put(s, (struct span){ out, n });
+	text_put(s, (struct span){ out, line_format(out, wall_ms(), level, tag,
+						    line) });
 	if (s->service && level <= LOG_LEVEL_WARNING)
 		kernel_log(level, line);
 }
 
-static void lines_take(struct reader *r, struct span input)
+void source_grown(struct source *s)
 {
-	struct source *s = r->source;
-	uint64_t now = clock_ms();
-	struct span line;
-
-	while (line_cut(r->part, &input, &line))
-		line_take(s, line, now);
-	s->used_ms = now;
+	s->used_ms = clock_ms();
 	if (s->ring->end - s->ring->written >= FLUSH_SIZE && !disk_error)
 		source_write(s);
 	setup.grown(s);
 }
 
-/* Pipes */
-
-static bool source_is_live(const struct source *s)
+bool source_floods(const struct source *s)
 {
-	return s->reader[0].fd >= 0 || s->reader[1].fd >= 0;
+	return s->dropped > 0;
 }
 
 static bool name_is_live(const char *name)
 {
 	for (struct source *s = NULL; (s = source_next(s));) {
 		if (!strcmp(s->name, name))
-			return source_is_live(s);
+			return s->readers > 0;
 	}
 	return false;
 }
 
-static void reader_end(struct reader *r)
+void source_end(struct source *s)
 {
-	struct source *s = r->source;
-	struct span line;
-
-	if (line_rest(r->part, &line))
-		line_take(s, line, clock_ms());
 	if (s->dropped)
 		dropped_tell(s);
-	watch_del(setup.loop, &r->watch);
-	fd_close(&r->fd);
-	setup.grown(s);
-	if (source_is_live(s))
-		return;
 	source_write(s);
+	setup.grown(s);
 	file_close(&s->file);
 	file_prune(setup.dir, name_is_live);
 }
-
-/* One read. Returns the bytes; 0 when the pipe has ended, -EAGAIN. */
-static ssize_t reader_read(struct reader *r)
-{
-	static char buffer[READ_SIZE];
-	ssize_t n = read(r->fd, buffer, sizeof(buffer));
-
-	if (n < 0)
-		return errno == EINTR ? -EAGAIN : -errno;
-	if (n > 0)
-		lines_take(r, (struct span){ buffer, (size_t)n });
-	return n;
-}
-
-static void reader_ready(struct watch *w, uint32_t events)
-{
-	struct reader *r = container_of(w, struct reader, watch);
-	ssize_t n = reader_read(r);
-
-	(void)events;
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		reader_end(r);
-		return;
-	}
-	if (!r->source->dropped)
-		return;
-	/* Its pipe fills up until the timer fires: for that long, at most, a
-	 * container that floods has to wait. */
-	watch_events(setup.loop, w, 0);
-	if (!flush_timer.deadline_ms)
-		timer_set(setup.loop, &flush_timer, FLUSH_MS);
-	if (!flood_timer.deadline_ms)
-		timer_set(setup.loop, &flood_timer, FLOOD_MS);
-}
-
-static void flood_fire(struct timer *t)
-{
-	(void)t;
-	for (struct source *s = NULL; (s = source_next(s));) {
-		for (int i = 0; i < SOURCE_PIPES; i++) {
-			if (s->reader[i].fd >= 0)
-				watch_events(setup.loop, &s->reader[i].watch,
-					     EPOLLIN);
-		}
-	}
-}
-
-/* Sources */
 
 static bool is_service(const char *name)
 {
@@ -362,7 +290,7 @@ static struct source *slot_find(void)
 	for (struct source *s = sources; s < sources + SOURCE_MAX; s++) {
 		if (!s->name[0])
 			return s;
-		if (source_is_live(s) || s->tails)
+		if (s->readers || s->tails)
 			continue;
 		if (!oldest || s->used_ms < oldest->used_ms)
 			oldest = s;
@@ -391,90 +319,55 @@ static struct source *source_make(const char *name)
 	return s;
 }
 
-static struct reader *reader_of(struct source *s, uint32_t n)
+/* znode calls the containers of an application by its name, a dash and a
+ * number. Where the rest is the name of a service, the two stay apart. */
+static void source_name(const char *output, char name[ZLOG_NAME_SIZE])
 {
-	return n >= 1 && n <= SOURCE_PIPES ? &s->reader[n - 1] : NULL;
+	const char *dash = strrchr(output, '-');
+	size_t size = dash ? (size_t)(dash - output) : 0;
+
+	text_copy(name, ZLOG_NAME_SIZE, output);
+	if (is_service(output) || size == 0 || !dash[1] ||
+	    strspn(dash + 1, "0123456789") != strlen(dash + 1))
+		return;
+	name[size] = '\0';
+	if (is_service(name))
+		text_copy(name, ZLOG_NAME_SIZE, output);
 }
 
-void source_add(const char *name, uint32_t n, int fd)
+struct source *source_of_output(const char *output)
 {
-	struct source *s = id_valid(span_of(name)) ? source_make(name) : NULL;
-	struct reader *r = s ? reader_of(s, n) : NULL;
-	int error;
+	char name[ZLOG_NAME_SIZE];
 
-	if (!r) {
-		log_warning(name,
-			    "its output %u cannot be kept: more than %d "
-			    "sources, or not one of ours",
-			    n, SOURCE_MAX);
-		fd_close(&fd);
-		return;
-	}
-	watch_del(setup.loop, &r->watch);
-	fd_close(&r->fd);
-	r->fd = fd;
-	r->part->size = 0;
-	fcntl(fd, F_SETFL, O_NONBLOCK);
-	error = watch_add(setup.loop, &r->watch, fd, EPOLLIN);
-	if (error < 0) {
-		log_warning(name, "cannot watch its output: %s",
-			    strerror(-error));
-		fd_close(&r->fd);
-	}
-}
-
-void source_remove(const char *name, uint32_t n)
-{
-	struct source *s = find_exact(name);
-	struct reader *r = s ? reader_of(s, n) : NULL;
-
-	if (!r || r->fd < 0)
-		return;
-	/* At most what a pipe holds. */
-	for (int i = 0; i < 64 && reader_read(r) > 0; i++)
-		;
-	reader_end(r);
+	if (!id_valid(span_of(output)))
+		return NULL;
+	source_name(output, name);
+	return source_make(name);
 }
 
 struct source *source_find(const char *name)
 {
-	struct source *s = find_exact(name), *newest = NULL;
-	char of_app[FILE_NAME_SIZE];
+	char of_app[ZLOG_NAME_SIZE], byte;
+	struct source *s = find_exact(name);
 
 	if (s)
 		return s;
-	for (struct source *i = NULL; (i = source_next(i));) {
-		if (name_is_of_app(i->name, name) &&
-		    (!newest || i->used_ms > newest->used_ms))
-			newest = i;
-	}
-	if (newest)
-		return newest;
-	if (setup.dir < 0)
-		return NULL;
-	if (file_tail(setup.dir, name, of_app, 1))
+	source_name(name, of_app);
+	s = find_exact(of_app);
+	if (s || setup.dir < 0)
+		return s;
+	if (file_tail(setup.dir, name, &byte, 1))
 		return source_make(name);
-	return file_newest(setup.dir, name, of_app) ? source_make(of_app)
-						    : NULL;
+	return file_tail(setup.dir, of_app, &byte, 1) ? source_make(of_app)
+						      : NULL;
 }
 
 void source_init(const struct source_setup *given)
 {
 	setup = *given;
 	flush_timer.fire = flush_fire;
-	flood_timer.fire = flood_fire;
 	for (int n = 0; n < SOURCE_MAX; n++) {
-		struct source *s = &sources[n];
-
-		s->file.fd = -1;
-		s->ring = &rings[n];
-		for (int i = 0; i < SOURCE_PIPES; i++) {
-			struct reader *r = &s->reader[i];
-
-			r->part = &parts[n][i];
-			r->fd = r->watch.fd = -1;
-			r->watch.ready = reader_ready;
-			r->source = s;
-		}
+		sources[n].file.fd = -1;
+		sources[n].ring = &rings[n];
 	}
 }

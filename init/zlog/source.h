@@ -1,9 +1,11 @@
-/* The sources of lines: services and containers, each with one or two pipes.
+/* The sources of lines: services and applications, each with a log.
+ *
+ * The containers of an application (web-1, web-2 ...) come and go; their lines
+ * are in one log, tagged with the container's id.
  *
  * All is bounded: sources, the memory of each, the bytes that each may have
- * written in a second. A source that floods is read on, slowly, so that its
- * program does not stand still, and what is too much is counted instead of
- * kept; the others never notice. */
+ * written in a second. What is too much is counted instead of kept; others do
+ * not notice. */
 #ifndef ZLOG_SOURCE_H
 #define ZLOG_SOURCE_H
 
@@ -12,33 +14,22 @@
 
 #include "base/loop.h"
 #include "file.h"
-#include "line.h"
 #include "ring.h"
 #include "zlog.h"
 
 enum {
-	SOURCE_MAX = 160,
-	SOURCE_PIPES = 2,
+	SOURCE_MAX = 128,
 	SOURCE_RATE = 128 * 1024,  /* bytes a second, for ever */
 	SOURCE_BURST = 512 * 1024, /* at once, after silence */
 	SOURCE_CALM_MS = 1000,	   /* dropped for, once that is used up */
 };
 
-struct source;
-
-struct reader {
-	int fd; /* -1: no such pipe, or it has ended */
-	struct watch watch;
-	struct source *source;
-	struct line_part *part;
-};
-
 struct source {
 	char name[ZLOG_NAME_SIZE];
 	bool service;
-	unsigned int tails; /* clients that read it: the slot stays */
-	uint64_t used_ms;   /* when a line last came; the oldest goes first */
-	struct reader reader[SOURCE_PIPES];
+	unsigned int readers; /* pipes it is read from */
+	unsigned int tails;   /* clients that read it: the slot stays */
+	uint64_t used_ms;     /* when a line last came; the oldest goes first */
 	struct ring *ring;
 	struct file file;
 	/* rate: what may be taken now, as of when */
@@ -60,15 +51,25 @@ void source_init(const struct source_setup *setup);
  * or worse: on a node that is the kernel log. */
 void source_service_add(const char *name);
 
-/* Reads source `name` from pipe number n (1, 2) on; fd becomes its own. */
-void source_add(const char *name, uint32_t n, int fd);
+/* The source that output `name` of init (a service or a container) belongs to,
+ * made when it is new. NULL when the table is full or name is no id. */
+struct source *source_of_output(const char *name);
 
-/* The pipe is gone from init: takes what is still in it, then ends. */
-void source_remove(const char *name, uint32_t n);
-
-/* The source of that name, or the newest container of the application; one
- * that ended is found by its file. NULL when there is none. */
+/* The source of a service, an application or a container, also one that ended
+ * and left a file. NULL when there is none. */
 struct source *source_find(const char *name);
+
+/* Takes one line, tagged unless tag is "". */
+void source_line(struct source *s, const char *tag, struct span line);
+
+/* Some lines were taken: tells whoever follows, writes when enough gathered. */
+void source_grown(struct source *s);
+
+/* Nobody writes to it any more: everything goes to its file. */
+void source_end(struct source *s);
+
+/* Lines of s are being dropped at the moment. */
+bool source_floods(const struct source *s);
 
 /* Writes all that waits in memory to the files. */
 void source_flush(void);

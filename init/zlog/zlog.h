@@ -9,10 +9,10 @@
 enum { ZLOG_NAME_SIZE = 64, ZLOG_TEXT_SIZE = 4096 };
 
 enum zlog_verb {
-	/* The last `lines` lines of source `name` (a service, a container, or
-	 * an application: then the newest container NAME-number), in as many
-	 * replies as they need, the last of them with size 0. With ZLOG_FOLLOW
-	 * no last one: lines are sent as they come. Who falls behind misses
+	/* The last `lines` lines of `name` (a service or an application, or a
+	 * container of one), in as many replies as they need, the last of them
+	 * with size 0. With ZLOG_FOLLOW there is no last one: lines are sent
+	 * as they come. Who falls behind misses
 	 * the oldest and is told so in the text.
 	 * -ENOENT: no such source. root, znode. */
 	ZLOG_TAIL = 1,

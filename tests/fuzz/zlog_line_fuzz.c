@@ -14,7 +14,10 @@ static size_t line_check(struct span line)
 	size_t size = line.size, n;
 	enum log_level level = line_level(&line, LOG_LEVEL_INFO);
 
-	n = line_format(out, 0, level, line);
+	n = line_format(out, UINT64_MAX / 2, level,
+			"an-id-of-63-bytes-"
+			"0123456789012345678901234567890123456789012345",
+			line);
 	if (n > sizeof(out) || n < 2 || out[n - 1] != '\n')
 		abort();
 	for (size_t i = 0; i < n - 1; i++) {

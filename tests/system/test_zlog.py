@@ -285,7 +285,8 @@ def test_files_of_ended_applications_go(start):
     host.wait(lambda: not host.file("old39").exists())
     kept = {"old%d.log" % n for n in range(31)}
     assert {path.name for path in host.logs.glob("old*")} == kept
-    assert host.file("new").exists() and host.file("calm").exists()
+    assert host.file("new").exists()
+    host.wait(host.file("calm").exists)
 
 
 def test_garbage_on_its_socket(start, rng):
