@@ -215,7 +215,6 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 CFLAGS_host = -O1 $(SANITIZE)
 CFLAGS_fuzz = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
 # Position independent for what reads foreign bytes; zrun starts faster without.
-PIE_x86_64 = $(if $(filter zrun,$1),-no-pie,-pie)
 LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_aarch64 = $(LDFLAGS_x86_64)
 LDFLAGS_host = $(SANITIZE)
@@ -355,16 +354,11 @@ build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/host/gen/gen_init
 		'file /root.erofs build/$1/root.erofs 0644 0 0' >build/$1/initramfs
 	$(Q)build/host/gen/gen_init_cpio -t $(SOURCE_TIME) \
 		build/$1/initramfs >$$@
-build/$1/linux/ok: build/$1/pkg/linux.ok
-	$(Q)rm -rf build/$1/linux
-	$(Q)cp -a --reflink=auto build/$1/pkg/linux/obj/. build/$1/linux
-	$(Q)touch $$@
-build/$1/kernel.ok: build/$1/linux/ok build/$1/dev.cpio
-	$(Q)cp build/$1/dev.cpio build/$1/linux/zooid.cpio
-	+$(Q)start=$$$$(date +%s); $$(MAKE) -C "$$$$(cat build/$1/pkg/linux/source)" \
-		O=$(CURDIR)/build/$1/linux $$$$(cat build/$1/pkg/linux/kbuild) $($1_KERNEL) \
+build/$1/kernel.ok: build/$1/dev.cpio board/link board/set-initramfs
+	+$(Q)start=$$$$(date +%s); BUILD=build/$1 board/link $($1_KERNEL) \
 		>build/$1/linux.log 2>&1 || { tail -n 20 build/$1/linux.log; exit 1; }; \
-		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi; \
+		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi.new; \
+		mv build/$1/zooid.efi.new build/$1/zooid.efi; \
 		$(if $($1_IMAGE),cp build/$1/linux/$($1_IMAGE) build/$1/Image;) \
 		printf '  %-14s %-8s linked %6d s  %d bytes\n' zooid.efi $1 \
 			$$$$(($$$$(date +%s) - start)) $$$$(stat -c %s build/$1/zooid.efi)

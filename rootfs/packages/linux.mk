@@ -1,9 +1,9 @@
 # Linux: the kernel of every node, and the guest kernel of the VM classes.
 #
-# The result is the whole object tree. The image is made by linking it once
-# more with the real initramfs (see image.mk rules in the Makefile), which
-# takes seconds; usr/ here holds an empty one. A changed configuration starts
-# from the object tree of the one before: kbuild knows what to rebuild.
+# The result is the whole object tree, linked with room for an initramfs;
+# board/link puts the real one there, which takes seconds. A changed
+# configuration starts from the object tree of the one before: kbuild knows
+# what to rebuild.
 linux_SOURCE := linux
 linux_VERSIONS := \
 	6.12.107-1:efc76d3c78a5d65f42724118c437d11db1c9f6309a5f024ee9a8b1978fdc6919
@@ -20,7 +20,8 @@ esac
 obj=$OUT/obj
 if [ -n "$PREVIOUS" ]; then cp -a "$PREVIOUS/obj" "$obj"; else mkdir "$obj"; fi
 cat "$TOP/board/kernel.config" "$TOP/board/$ARCH/kernel.config" >"$obj/fragment"
-cpio -o -H newc --reproducible </dev/null >"$obj/zooid.cpio"
+rm -f "$obj/zooid.cpio"
+truncate -s 6M "$obj/zooid.cpio"
 cat >"$OUT/kbuild" <<EOT
 ARCH=$arch CROSS_COMPILE=$CROSS
 KBUILD_BUILD_USER=zooid KBUILD_BUILD_HOST=zooid KBUILD_BUILD_VERSION=1
