@@ -111,7 +111,7 @@ static int absolute_paths(struct create *c)
 
 static int begin(int argc, char **argv, struct create *c, struct flags *flags)
 {
-	struct fault fault;
+	struct fault fault = { "" };
 	int r = read_options(argc, argv, c, flags);
 
 	if (r < 0)
@@ -177,7 +177,7 @@ static int start(struct container *c, struct fault *fault)
 int command_start(int argc, char **argv)
 {
 	struct container c;
-	struct fault fault;
+	struct fault fault = { "" };
 
 	if (argc != 2) {
 		cli_error("want one container id; see --help");

@@ -353,7 +353,7 @@ static int exec(struct exec *e, struct fault *fault)
 int command_exec(int argc, char **argv)
 {
 	struct exec e = { .terminal = -1 };
-	struct fault fault;
+	struct fault fault = { "" };
 
 	launch_init(&e.launch, NULL, &e.config);
 	join_init(&e.join);

@@ -129,7 +129,7 @@ static int list_all(int root, enum list_form form)
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *array = yyjson_mut_arr(doc);
 	DIR *list = fdopendir(fcntl(root, F_DUPFD_CLOEXEC, 3));
-	struct fault fault;
+	struct fault fault = { "" };
 
 	if (form == LIST_TABLE)
 		printf("%-15s %-11s %-11s %-20s %-20s %s\n", "ID", "PID",
@@ -173,7 +173,7 @@ int command_list(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	enum list_form form = LIST_TABLE;
-	struct fault fault;
+	struct fault fault = { "" };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "f:q", options, NULL)) >= 0) {
@@ -322,7 +322,7 @@ int command_spec(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *bundle = ".";
-	struct fault fault;
+	struct fault fault = { "" };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "b:", options, NULL)) >= 0) {

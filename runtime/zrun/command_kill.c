@@ -25,7 +25,7 @@ static int not_possible(const char *verb, enum status status)
 
 static int report(const char *what, int error)
 {
-	struct fault fault;
+	struct fault fault = { "" };
 
 	fault_set(&fault, error, "%s", what);
 	cli_error(fault.text);
@@ -100,7 +100,7 @@ static void kill_first(const struct container *c)
 static int delete_container(struct container *c, const char *id, bool force)
 {
 	enum status status = state_status(c->dir, &c->state);
-	struct fault fault;
+	struct fault fault = { "" };
 
 	/* Only what is stopped may be deleted (runtime specification), created
 	 * ones included. */
@@ -121,7 +121,7 @@ int command_delete(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	struct container c;
-	struct fault fault;
+	struct fault fault = { "" };
 	bool force = false;
 	int option;
 

@@ -202,7 +202,7 @@ static int open_directory(const char *parent, const char *name, mode_t mode)
 
 static int open_all(void)
 {
-	struct fault fault;
+	struct fault fault = { "" };
 	struct statfs fs;
 	int r = store_open(&resident.store);
 

@@ -13,7 +13,7 @@
 
 int container_open(struct container *c, const char *id)
 {
-	struct fault fault;
+	struct fault fault = { "" };
 
 	*c = (struct container){ .root = -1, .dir = -1, .cgroup = CGROUP_NONE };
 	cli.container = id;

@@ -234,7 +234,7 @@ static bool wants_help(int argc, char **argv)
 static int command_enter(const struct command *command, int argc, char **argv,
 			 int at)
 {
-	struct fault fault;
+	struct fault fault = { "" };
 
 	cli.command = command->name;
 	if (command->enters && exe_guard(argv, &fault) < 0) {

@@ -171,7 +171,7 @@ static void recover_half(const char *id)
 static void recover(const char *id)
 {
 	struct state state;
-	struct fault fault;
+	struct fault fault = { "" };
 
 	autoclose int dir = state_open(resident.state, id, &fault);
 
