@@ -203,9 +203,10 @@ void app_describe(const struct app *app, struct znode_app *row)
 			 app->want->tag);
 		row->memory_bytes = app->want->memory_bytes;
 	}
-	if (app->image)
+	if (app->image) {
 		digest_text(&app->image->manifest, row->digest);
-	else if (app->note.magic)
+		row->image_bytes = app->image->bytes;
+	} else if (app->note.magic)
 		digest_text(&app->note.image, row->digest);
 	row->state = app->state;
 	row->stopped = app->stopped;

@@ -62,11 +62,19 @@ static bool pull_is_final(int code)
 	       code == -ENOTSUP || code == -E2BIG || code == -ENOENT;
 }
 
-/* ENOENT and EBADMSG may be the store's: then the image is pulled again. */
-static bool start_is_final(int code)
+/* ENOENT and EBADMSG may be the store's: then the image is pulled again. Where
+ * zrun went away nothing was tried yet. */
+static bool start_is_final(const struct app *app, int code)
 {
+	if (app->want->restart == NODE_RESTART_NO && code != -ECONNRESET)
+		return true;
 	return code == -EPERM || code == -EINVAL || code == -ENOTSUP ||
 	       code == -ENOEXEC || code == -EACCES;
+}
+
+static const char *reason_of(const struct zrun_reply *reply)
+{
+	return reply->text[0] ? reply->text : strerror(-reply->error);
 }
 
 /* app->final was set by the caller; `text` may be app->reason itself. */
@@ -187,7 +195,7 @@ static void pull_done(struct call *call, const struct zrun_reply *reply)
 	if (reply->error) {
 		app_image_drop(app);
 		app->final = pull_is_final(reply->error);
-		app_fail(app, reply->text);
+		app_fail(app, reason_of(reply));
 	} else {
 		app->pulled = true;
 		app_set(app, ZNODE_IMAGE);
@@ -299,8 +307,8 @@ static void start_done(struct call *call, const struct zrun_reply *reply)
 		app->alive = true;
 	if (reply->error && !app->alive) {
 		app->pulled = false;
-		app->final = start_is_final(reply->error);
-		app_fail(app, reply->text);
+		app->final = start_is_final(app, reply->error);
+		app_fail(app, reason_of(reply));
 	} else {
 		app->reason[0] = '\0';
 		app->pid = app->alive ? reply->pid : 0;
@@ -325,7 +333,7 @@ static void app_start(struct app *app)
 	app->note.image = app->image->manifest;
 	memfd = app_config(app);
 	if (memfd < 0) {
-		app->final = start_is_final(memfd);
+		app->final = start_is_final(app, memfd);
 		app_fail(app, app->reason);
 		return;
 	}

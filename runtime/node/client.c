@@ -168,22 +168,28 @@ static void ps_table(const struct rows *rows)
 	}
 }
 
+/* Whether the image of an application is on this node. */
+static const char *image_state(const struct znode_app *app)
+{
+	if (app->state == ZNODE_PULLING)
+		return "pulling";
+	return app->digest[0] && app->container[0] ? "here" : "absent";
+}
+
 static void images_table(const struct rows *rows)
 {
-	printf("%-16s %-28s %-9s %s\n", "APPLICATION", "IMAGE", "STATE",
-	       "DIGEST");
+	printf("%-16s %-28s %-8s %8s  %s\n", "APPLICATION", "IMAGE", "STATE",
+	       "MB", "DIGEST");
 	for (unsigned i = 0; i < rows->n; i++) {
 		const struct znode_app *app = &rows->app[i];
+		char size[16] = "-";
 
-		printf("%-16s %-28s %-9s %s", app->name, app->image,
-		       app->state == ZNODE_ABSENT ||
-				       (app->state == ZNODE_FAILED &&
-					!app->digest[0])
-			       ? "absent"
-			       : (app->state == ZNODE_PULLING ? "pulling"
-							      : "here"),
+		if (app->image_bytes)
+			snprintf(size, sizeof(size), "%.1f",
+				 (double)app->image_bytes / 1e6);
+		printf("%-16s %-28s %-8s %8s  %s\n", app->name, app->image,
+		       image_state(app), size,
 		       app->digest[0] ? app->digest : "-");
-		putchar('\n');
 	}
 }
 
@@ -205,6 +211,7 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_uint(d, o, "started_ms", app->started_ms);
 	yyjson_mut_obj_add_uint(d, o, "retry_ms", app->retry_ms);
 	yyjson_mut_obj_add_uint(d, o, "memory_bytes", app->memory_bytes);
+	yyjson_mut_obj_add_uint(d, o, "image_bytes", app->image_bytes);
 	yyjson_mut_obj_add_str(d, o, "reason", app->reason);
 	ports = yyjson_mut_obj_add_arr(d, o, "ports");
 	for (unsigned i = 0; i < app->n_ports && i < ZNODE_PORTS_MAX; i++) {

@@ -74,7 +74,8 @@ void node_load(void)
 struct app *node_find(const char *name)
 {
 	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && strcmp(node.app[i].name, name) == 0)
+		if (node.app[i].in_use && node.app[i].want &&
+		    strcmp(node.app[i].name, name) == 0)
 			return &node.app[i];
 	return NULL;
 }
@@ -99,21 +100,23 @@ static struct app *find_by_id(const char *id, uint32_t *instance)
  * node.json cannot be read, for then nobody knows what is wanted. */
 static struct app *stray(const char *id)
 {
-	struct app *app = node_find(id);
+	struct app *unused = NULL;
 
-	if (app || !node.readable)
-		return app;
 	for (int i = 0; i < NODE_SLOTS; i++) {
-		if (node.app[i].in_use)
-			continue;
-		app = &node.app[i];
-		app_init(app, &node.host, NULL, 0);
-		text_copy(app->name, sizeof(app->name), id);
-		text_copy(app->id, sizeof(app->id), id);
-		log_notice(id, "not in node.json, removed");
-		return app;
+		struct app *app = &node.app[i];
+
+		if (app->in_use && !app->want && strcmp(app->id, id) == 0)
+			return app;
+		if (!app->in_use && !unused)
+			unused = app;
 	}
-	return NULL;
+	if (!unused || !node.readable)
+		return NULL;
+	app_init(unused, &node.host, NULL, 0);
+	text_copy(unused->name, sizeof(unused->name), id);
+	text_copy(unused->id, sizeof(unused->id), id);
+	log_notice(id, "not in node.json, removed");
+	return unused;
 }
 
 static void process_event(const struct init_event *event)

@@ -113,7 +113,7 @@ static void serve_named(struct connection *c, struct znode_request *request)
 	app = node_find(request->name);
 	if (c->uid != 0 && c->uid != own_uid)
 		refuse(c, -EPERM, "only root may do this");
-	else if (!app || !app->want)
+	else if (!app)
 		refuse(c, -ENOENT, "node.json has no such application");
 	else if (c->verb == ZNODE_INSPECT)
 		serve_inspect(c, app);

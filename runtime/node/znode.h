@@ -58,10 +58,11 @@ struct znode_app {
 	uint32_t pid;
 	uint32_t restarts;
 	uint32_t n_ports;
-	uint32_t retry_ms;   /* until the next attempt, 0 if none */
-	uint64_t since_ms;   /* CLOCK_BOOTTIME of the last change of state */
-	uint64_t started_ms; /* CLOCK_BOOTTIME, 0 while it does not run */
-	uint64_t memory_bytes;
+	uint32_t retry_ms;     /* until the next attempt, 0 if none */
+	uint64_t since_ms;     /* CLOCK_BOOTTIME of the last change of state */
+	uint64_t started_ms;   /* CLOCK_BOOTTIME, 0 while it does not run */
+	uint64_t memory_bytes; /* its limit, 0 if none */
+	uint64_t image_bytes;  /* compressed, 0 if unknown */
 	struct znode_port port[ZNODE_PORTS_MAX];
 };
 
