@@ -182,8 +182,8 @@ class Node:
         if enrol:
             self.enrol(token or hub.token())
 
-    def enrol(self, token, **changes):
-        parts = token_parts(token)
+    def enrol(self, text, **changes):
+        parts = token_parts(text)
         body = {"token": parts["id"], "secret": parts["secret"],
                 "csr": self.csr, "name": self.name, "board": "x86_64",
                 "arch": "amd64", **changes}
@@ -231,7 +231,7 @@ class Watch:
         if not head:
             return None
         size, kind = struct.unpack(">IB", head)
-        data = self.reply.read(size)
+        data = self.reply.read(size) if size else b""
         assert len(data) == size
         return kind, data
 

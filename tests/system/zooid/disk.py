@@ -1,16 +1,15 @@
 """Media for a node: GPT with the ZOOID partition, free space behind it."""
 
+import contextlib
 import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
 
-from .build import BUILD
+from .build import BUILD, TOP
 
 MB = 1 << 20
-FAT_START = 1 * MB
-DATA_GUID = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"  # basic data
 
 
 class Disk:
@@ -25,45 +24,11 @@ class Disk:
     def make(cls, path, content, size_mb=512, fat_mb=40):
         """A new medium. `content` maps paths on ZOOID to str, bytes or the
         path of a file or of a whole directory."""
-        path = pathlib.Path(path)
-        with open(path, "wb") as file:
-            file.truncate(size_mb * MB)
-        run("sfdisk", "-q", path, stdin=(
-            "label: gpt\nstart=%dKiB, size=%dKiB, type=%s, name=ZOOID\n"
-            % (FAT_START >> 10, fat_mb << 10, DATA_GUID)))
-        run("mkfs.vfat", "-F", "16", "-n", "ZOOID",
-            "--offset", FAT_START >> 9, path,
-            fat_mb << 10)
         disk = cls(path)
-        disk.put(content)
+        with folder(content) as root:
+            run(TOP / "board/mkdisk", "-s", size_mb, "-z", fat_mb, disk.path,
+                root)
         return disk
-
-    def put(self, content):
-        """Writes files onto ZOOID, replacing those of the same name."""
-        with tempfile.TemporaryDirectory() as scratch:
-            root = pathlib.Path(scratch)
-            for name, what in content.items():
-                to = root / name
-                to.parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(what, str):
-                    to.write_text(what)
-                elif isinstance(what, bytes):
-                    to.write_bytes(what)
-                elif pathlib.Path(what).is_dir():
-                    shutil.copytree(what, to)
-                else:
-                    shutil.copyfile(what, to)
-            top = sorted(root.iterdir())
-            if top:
-                run("mcopy", "-s", "-o", "-Q", "-i", self._fat(), *top, "::/")
-
-    def _fat(self):
-        return "%s@@%d" % (self.path, FAT_START)
-
-    def copy(self, path):
-        """An independent copy; holes stay holes."""
-        run("cp", "--sparse=always", "--reflink=auto", self.path, path)
-        return Disk(path)
 
     def grow(self, size_mb):
         """As when the image was copied onto a larger medium."""
@@ -101,9 +66,28 @@ class Disk:
         return "clean" if done.returncode == 0 else done.stdout
 
 
-def run(*argv, stdin=None):
+@contextlib.contextmanager
+def folder(content):
+    """A directory, for a moment, that holds `content`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = pathlib.Path(scratch)
+        for name, what in content.items():
+            to = root / name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(what, str):
+                to.write_text(what)
+            elif isinstance(what, bytes):
+                to.write_bytes(what)
+            elif pathlib.Path(what).is_dir():
+                shutil.copytree(what, to)
+            else:
+                shutil.copyfile(what, to)
+        yield root
+
+
+def run(*argv):
     """Output of a command that must succeed."""
-    done = subprocess.run([str(a) for a in argv], input=stdin, text=True,
+    done = subprocess.run([str(a) for a in argv], text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise RuntimeError("%s: exit %d\n%s" % (

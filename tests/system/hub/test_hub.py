@@ -1,0 +1,280 @@
+"""The hub as a whole: backup, full disk, schema of nothing lost, hostile
+clients, memory, metrics."""
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from hub import BUILD, Client, Hub, Node, Refused, zhub
+from registry import digest, push, push_blob
+from test_apply import put, web
+
+
+def test_restored_hub_raises_the_epoch(hub, tmp_path):
+    node = Node(hub, tmp_path, "n1")
+    image = push(hub, "web", "1", b"layer")
+    put(hub, "shop", ["n1"], {"name": "web", "image": "hub/web:1"})
+    with node.watch(follow=False) as watch:
+        first = watch.document()
+    backup = tmp_path / "backup"
+    zhub("backup", "--dir", hub.directory, backup)  # while it serves
+    assert backup.stat().st_mode & 0o077 == 0
+    put(hub, "more", ["n1"], web())
+    late = Node(hub, tmp_path, "n2")
+    with node.watch(follow=False) as watch:
+        newest = watch.document()
+    assert zhub("restore", "--dir", hub.directory, backup,
+                check=False).returncode == 111
+    hub.stop()
+    (hub.directory / "store.db").unlink()
+    epochs = []
+    for _ in range(2):
+        zhub("restore", "--dir", hub.directory, backup)
+        hub.start()
+        with node.watch(newest["epoch"], newest["revision"],
+                        follow=False) as watch:
+            restored = watch.document()
+        assert restored["epoch"] > newest["epoch"]
+        assert [a["name"] for a in restored["apps"]] == ["web"]
+        assert restored["apps"] == first["apps"], "nothing restarts"
+        epochs.append(restored["epoch"])
+        newest = restored
+        with late.watch() as watch:  # enrolled after the backup
+            assert watch.document()["name"] == "n2"
+        assert json.loads(hub.operator.get("/v2/web/manifests/" + image))
+        hub.stop()
+    assert epochs[1] > epochs[0]
+
+
+def test_damaged_backup_changes_nothing(hub, tmp_path):
+    push(hub, "web", "1", os.urandom(200000))
+    backup = tmp_path / "backup"
+    hub.stop()
+    zhub("backup", "--dir", hub.directory, backup)
+    data = bytearray(backup.read_bytes())
+    blob = next((hub.directory / "blobs/sha256").glob("*/*")).read_bytes()
+    place = data.find(blob[:40])
+    data[place + 20] ^= 1
+    backup.write_bytes(data)
+    done = zhub("restore", "--dir", hub.directory, backup, check=False)
+    assert done.returncode == 1 and "damaged" in done.stderr
+    hub.start()
+    assert hub.operator.get("/v2/web/tags/list")["tags"] == ["1"]
+
+
+def test_second_hub_in_the_folder_is_refused(hub):
+    done = zhub("serve", "--dir", hub.directory, check=False)
+    assert done.returncode == 111 and "another zhub" in done.stderr
+    done = zhub("init", "--dir", hub.directory, "--address", "x", check=False)
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["frobnicate"], ["init"], ["init", "--address", "a b"],
+    ["init", "--name", "A", "--address", "x"], ["token", "--uses", "0"],
+    ["token", "--expires", "2y"], ["backup"], ["operator", "A/b"]])
+def test_usage(tmp_path, arguments):
+    if arguments:
+        arguments = [arguments[0], "--dir", tmp_path / "x", *arguments[1:]]
+    assert zhub(*arguments, check=False).returncode == 2
+
+
+def test_metrics_are_in_prometheus_format(hub, tmp_path):
+    Node(hub, tmp_path, "n1")
+    text = hub.operator.get("/metrics").decode()
+    assert 'zooid_hub_nodes{state="offline"} 1' in text
+    seen = set()
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, word, name, _ = line.split(" ", 3)
+            assert (word, name) not in seen
+            seen.add((word, name))
+        else:
+            name, value = line.rsplit(" ", 1)
+            float(value)
+            assert ("TYPE", name.split("{")[0]) in seen
+    promtool = subprocess.run(["which", "promtool"], capture_output=True)
+    if promtool.returncode == 0:
+        subprocess.run(["promtool", "check", "metrics"], input=text, text=True,
+                       check=True, capture_output=True)
+
+
+# ---- a full disk ----
+
+@pytest.fixture
+def small_hub(tmp_path):
+    """A hub on a disk of 6 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", disk],
+                   check=True)
+    try:
+        with contextlib.closing(Hub(disk / "hub")) as made:
+            made.log = tmp_path / "hub.log"
+            made.start()
+            yield made
+            made.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_full_disk(small_hub, tmp_path):
+    hub = small_hub
+    node = Node(hub, tmp_path, "n1")
+    put(hub, "shop", ["n1"], web())
+    with node.watch(follow=False) as watch:
+        before = watch.document()
+    with pytest.raises(Refused) as refused:
+        push_blob(hub.operator, "web", os.urandom(8 << 20))
+    assert refused.value.status == 507
+    assert not list((hub.directory / "uploads").iterdir())
+    filler = hub.directory.parent / "filler"
+    with contextlib.suppress(OSError):
+        with open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    source = "x" * 300000  # more than the log's spare room
+    with pytest.raises(Refused) as refused:
+        for _ in range(10):
+            put(hub, "large", ["n1"], web("b", ports=[]), source=source)
+    assert refused.value.status == 507
+    with pytest.raises(Refused) as refused:
+        Node(hub, tmp_path, "n2", hub.operator.ask(
+            "POST", "/v1/tokens", {})["token"])
+    assert refused.value.status == 507
+    with node.watch(before["epoch"], before["revision"]) as watch:
+        watch.frame()  # it serves
+        filler.unlink()
+        put(hub, "large", ["n1"], web("b", ports=[]), source=source)
+        while len(watch.document()["apps"]) != 2:
+            pass
+    second = Node(hub, tmp_path, "n2x")
+    assert second.id in [n["id"] for n in hub.operator.get("/v1/nodes")["nodes"]]
+
+
+# ---- hostile clients ----
+
+def raw(hub, data, tls=True, alpn=("http/1.1",)):
+    """Sends bytes and gives all that comes back until the end."""
+    context = hub.anyone().context
+    context.set_alpn_protocols(list(alpn))
+    with socket.create_connection(("127.0.0.1", hub.port), 30) as s:
+        if tls:
+            s = context.wrap_socket(s, server_hostname="localhost")
+        reply = b""
+        with contextlib.suppress(OSError):
+            s.sendall(data)
+            while True:
+                got = s.recv(65536)
+                if not got:
+                    break
+                reply += got
+        s.close()
+        return reply
+
+
+def serves(hub):
+    assert hub.operator.get("/v1/nodes")["nodes"] is not None
+
+
+HOSTILE = {
+    "garbage instead of TLS": (os.urandom(4096), False, ()),
+    "plain HTTP": (b"GET / HTTP/1.0\r\n\r\n", False, ()),
+    "garbage in TLS": (os.urandom(4096), True, ("http/1.1",)),
+    "garbage after h2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
+                         os.urandom(4096), True, ("h2",)),
+    "no preface": (os.urandom(4096), True, ("h2",)),
+    "large headers": (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * (1 << 20) +
+                      b"\r\n\r\n", True, ("http/1.1",)),
+    "a body without end": (
+        b"POST /v1/enrol HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked"
+        b"\r\n\r\n" + b"10000\r\n" + b"x" * 65536 + b"\r\n10000\r\n" +
+        b"x" * 65536, True, ("http/1.1",)),
+    "length and chunks": (
+        b"POST /v1/enrol HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n"
+        b"transfer-encoding: chunked\r\n\r\n0\r\n\r\nGET", True,
+        ("http/1.1",)),
+    "deep JSON": (
+        b"POST /v1/enrol HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+        b"content-length: 16000\r\n\r\n" + b"[" * 16000, True,
+        ("http/1.1",)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bytes(hub, name):
+    data, tls, alpn = HOSTILE[name]
+    raw(hub, data, tls, alpn)
+    serves(hub)
+
+
+def test_others_are_served_while_many_dawdle(hub):
+    held = []
+    for _ in range(300):
+        s = socket.create_connection(("127.0.0.1", hub.port), 30)
+        s.sendall(b"\x16\x03\x01")  # the start of a handshake
+        held.append(s)
+    for _ in range(5):
+        serves(hub)
+    for s in held:
+        s.close()
+
+
+def test_large_bodies_are_refused(hub, tmp_path):
+    node = Node(hub, tmp_path, "n1")
+    for client, method, path in (
+            (hub.anyone(), "POST", "/v1/enrol"),
+            (node.client, "PUT", "/v1/nodes/%s/observed" % node.id),
+            (hub.operator, "PUT", "/v1/apps/x"),
+            (hub.operator, "PUT", "/v2/web/manifests/1")):
+        with pytest.raises((Refused, OSError)) as refused:
+            client.ask(method, path, b"x" * (5 << 20))
+        if refused.type is Refused:
+            assert refused.value.status == 413
+    serves(hub)
+
+
+# ---- memory ----
+
+def test_idle_hub_is_small(tmp_path):
+    program = BUILD / "x86_64/bin/zhub"
+    with contextlib.closing(Hub(tmp_path / "hub", program)) as hub:
+        hub.start()
+        assert hub.rss_kb() <= 12 << 10
+        token = hub.token("--uses", "10")
+        watches = [Node(hub, tmp_path, "n%d" % n, token).watch()
+                   for n in range(10)]
+        for watch in watches:
+            watch.document()
+        push(hub, "web", "1", os.urandom(20 << 20))
+        put(hub, "shop", ["*"], {"name": "web", "image": "hub/web:1"})
+        for watch in watches:
+            watch.document()
+            watch.close()
+        assert hub.rss_kb() <= 12 << 10
+        hub.stop()
+
+
+def test_slow_reader_costs_little(tmp_path):
+    """Clients that ask for a large blob and take nothing."""
+    program = BUILD / "x86_64/bin/zhub"
+    with contextlib.closing(Hub(tmp_path / "hub", program)) as hub:
+        hub.start()
+        data = os.urandom(8 << 20)
+        push_blob(hub.operator, "web", data)
+        before = hub.rss_kb()
+        replies = [hub.operator.open("GET", "/v2/web/blobs/" + digest(data))
+                   for _ in range(50)]
+        serves(hub)
+        assert hub.rss_kb() - before < 50 * 128
+        for reply in replies:
+            reply.connection.close()
+            reply.close()
+        hub.stop()
