@@ -13,7 +13,7 @@ DYING_S = 3600 if FULL else 60
 # Who may connect, and the size of a request, so that some get through.
 NOBODY, ROOT = 65534, 0
 SOCKETS = {"init": (NOBODY, 292), "zrun": (NOBODY, 600),
-           "znode": (NOBODY, 292), "znet": (ROOT, 64), "zlog": (ROOT, 64)}
+           "znode": (NOBODY, 80), "znet": (ROOT, 64), "zlog": (ROOT, 64)}
 
 
 @pytest.fixture
