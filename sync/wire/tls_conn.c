@@ -121,7 +121,7 @@ static int library_error(struct tls_conn *conn, int code)
 
 const char *tls_error(const struct tls_conn *conn)
 {
-	return conn->why ? conn->why : "no error";
+	return conn->why ? conn->why : "closed by the other side";
 }
 
 /* ---- life ---- */
