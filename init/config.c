@@ -122,7 +122,7 @@ int zooid_main(int argc, char **argv)
 	if (!config)
 		return EXIT_FAILURE;
 	text_copy(config->name, sizeof(config->name), "zooid");
-	err = job_step("mount of " LABEL, step_mount, NULL, 10000);
+	err = job_step("mount of " LABEL, step_mount, NULL, 30000);
 	if (err < 0)
 		log_warning(path_boot(),
 			    err == -ENODEV ? "no partition " LABEL
@@ -130,7 +130,7 @@ int zooid_main(int argc, char **argv)
 					   : "cannot mount: %s",
 			    strerror(-err));
 	else
-		err = job_step(FILE_NAME, step_read, config, 5000);
+		err = job_step(FILE_NAME, step_read, config, 20000);
 	if (err == -ENOENT) {
 		log_notice(FILE_NAME, "not there: all defaults");
 		config->error[0] = '\0';

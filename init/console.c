@@ -65,6 +65,16 @@ static int console_name(int n, char *name, size_t size)
 	return -ENOENT;
 }
 
+int console_count(void)
+{
+	char name[64];
+	int n = 0;
+
+	while (console_name(n, name, sizeof(name)) == 0)
+		n++;
+	return n;
+}
+
 static void terminal_set(bool echo)
 {
 	struct termios t;

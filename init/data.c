@@ -41,6 +41,7 @@
 #include "disk.h"
 #include "gpt.h"
 #include "job.h"
+#include "keep.h"
 #include "mounted.h"
 #include "super.h"
 
@@ -235,7 +236,7 @@ static int make(struct data *d)
 
 	device_path(d, device, sizeof(device));
 	log_notice(device, "making the file system of /data");
-	return job_exec(argv, 120000);
+	return job_exec(argv, 300000);
 }
 
 static int step_mount(void *arg)
@@ -264,67 +265,90 @@ static int step_recover(void *arg)
 	return n < 0 ? n : 0;
 }
 
+/* Changes nothing that is as it should be: each change is a commit, and wears
+ * the flash out a little. */
+static int dir_make(int root, const struct data_dir *dir)
+{
+	struct stat st;
+	autoclose int fd = -1;
+
+	if (mkdirat(root, dir->name, dir->mode) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(root, dir->name,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid != dir->uid || st.st_gid != dir->uid) &&
+	    fchown(fd, dir->uid, dir->uid) < 0)
+		return -errno;
+	if ((st.st_mode & 07777) != dir->mode && fchmod(fd, dir->mode) < 0)
+		return -errno;
+	return 0;
+}
+
 static int dirs_make(void)
 {
 	autoclose int root = open(path_data(),
 				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = root < 0 ? -errno : 0;
 
-	if (root < 0)
-		return -errno;
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs); i++) {
-		const struct data_dir *dir = &dirs[i];
-		autoclose int fd = -1;
-
-		if (mkdirat(root, dir->name, dir->mode) < 0 && errno != EEXIST)
-			return -errno;
-		fd = openat(root, dir->name,
-			    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || fchown(fd, dir->uid, dir->uid) < 0 ||
-		    fchmod(fd, dir->mode) < 0)
-			return -errno;
-	}
-	return 0;
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(*dirs) && err == 0; i++)
+		err = dir_make(root, &dirs[i]);
+	return err;
 }
 
-/* Neither quotas nor the size are worth a node without storage. */
-static void tune(int root)
+static void quotas_enable(int root)
 {
 	struct btrfs_ioctl_quota_ctl_args quota = {
 		.cmd = 4, /* BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA, Linux 6.7 */
 	};
+
+	if (ioctl(root, BTRFS_IOC_QUOTA_CTL, &quota) < 0)
+		log_notice(path_data(), "no quotas: %s", strerror(errno));
+}
+
+static void grow(int root, const struct data *d)
+{
+	struct btrfs_ioctl_dev_info_args info = { .devid = 1 };
 	struct btrfs_ioctl_vol_args resize = { .name = "max" };
 
-	if (ioctl(root, BTRFS_IOC_QUOTA_CTL, &quota) < 0 && errno != EEXIST)
-		log_notice(path_data(), "no quotas: %s", strerror(errno));
+	if (ioctl(root, BTRFS_IOC_DEV_INFO, &info) == 0 &&
+	    info.total_bytes >= d->size)
+		return;
 	if (ioctl(root, BTRFS_IOC_RESIZE, &resize) < 0)
 		log_warning(path_data(), "not grown to its partition: %s",
 			    strerror(errno));
 }
 
+/* Neither quotas nor the size are worth a node without storage. */
 static int step_fill(void *arg)
 {
+	const struct data *d = arg;
 	autoclose int root = open(path_data(),
 				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int err;
 
-	(void)arg;
 	if (root < 0)
 		return -errno;
-	tune(root);
+	grow(root, d);
+	if (!d->made)
+		quotas_enable(root);
 	err = dirs_make();
-	if (err == 0 && syncfs(root) < 0)
+	if (err == 0 && !d->made && syncfs(root) < 0)
 		err = -errno;
+	if (err == 0)
+		keep_clock_raise();
 	return err;
 }
 
 static int mount_or_recover(struct data *d)
 {
-	int err = job_step("mount of /data", step_mount, d, 30000);
+	int err = job_step("mount of /data", step_mount, d, 60000);
 
 	if (err == 0 || err == -ETIMEDOUT)
 		return err;
-	job_step("superblock of /data", step_recover, d, 10000);
-	err = job_step("mount of /data", step_mount, d, 30000);
+	job_step("superblock of /data", step_recover, d, 30000);
+	err = job_step("mount of /data", step_mount, d, 60000);
 	if (err < 0)
 		log_error(d->part.name,
 			  "does not mount (%s) and is left as it "
@@ -344,9 +368,9 @@ static int on_medium(struct data *d)
 		err = mount_or_recover(d);
 	if (err < 0)
 		return err;
-	err = job_step("directories of /data", step_fill, NULL, 30000);
+	err = job_step("directories of /data", step_fill, d, 60000);
 	if (err == 0 && !made)
-		err = job_step("mark of /data", step_mark, d, 10000);
+		err = job_step("mark of /data", step_mark, d, 30000);
 	if (err < 0)
 		umount2(path_data(), MNT_DETACH);
 	return err;
@@ -388,7 +412,7 @@ int data_main(int argc, char **argv)
 	struct data *d = job_memory(sizeof(*d));
 	uint64_t since_ms = clock_ms();
 	char text[160];
-	int err = d ? job_step("partition of /data", step_partition, d, 20000)
+	int err = d ? job_step("partition of /data", step_partition, d, 40000)
 		    : -ENOMEM;
 
 	(void)argc;

@@ -71,14 +71,15 @@ static int seed_renew(int dir)
 	return err;
 }
 
-static void clock_raise(int dir)
+void keep_clock_raise(void)
 {
+	autoclose int dir = dir_open();
 	autofree char *text = NULL;
 	struct timespec kept = { 0 };
 	uint64_t seconds;
 	size_t size;
 
-	if (file_read(dir, "clock", 32, &text, &size) < 0 ||
+	if (dir < 0 || file_read(dir, "clock", 32, &text, &size) < 0 ||
 	    span_u64((struct span){ text, size }, INT64_MAX, &seconds) < 0)
 		return;
 	kept.tv_sec = (time_t)seconds;
@@ -110,7 +111,6 @@ int keep_main(int argc, char **argv)
 	(void)argv;
 	if (dir < 0)
 		return EXIT_SUCCESS; /* /data is in memory */
-	clock_raise(dir);
 	report("random seed", seed_renew(dir));
 	report("time", clock_keep(dir));
 	return EXIT_SUCCESS;

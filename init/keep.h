@@ -2,8 +2,11 @@
 #ifndef INIT_KEEP_H
 #define INIT_KEEP_H
 
-/* The job `keep`, once /data is there: sets the clock to no less than the time
- * kept, feeds the seed to the kernel and keeps new ones. The exit code. */
+/* Sets the clock to no less than the time kept on /data. */
+void keep_clock_raise(void);
+
+/* The job `keep`: feeds the seed to the kernel, keeps a new one and the time.
+ * The exit code. */
 int keep_main(int argc, char **argv);
 
 /* The last child of a node: keeps time and seed, syncs, unmounts. The exit

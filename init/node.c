@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "boot.h"
+#include "console.h"
 #include "keep.h"
 #include "power.h"
 #include "reaper.h"
@@ -37,7 +38,10 @@
 #include "table.h"
 #include "watchdog.h"
 
-enum { KEEP_MS = 24 * 3600 * 1000 }; /* flash wears out */
+enum {
+	KEEP_MS = 24 * 3600 * 1000, /* flash wears out */
+	CONSOLES_MAX = ROW_COUNT - ROW_CONSOLE_0,
+};
 
 static struct loop loop;
 static struct timer keep_again;
@@ -170,6 +174,7 @@ static void report(const char *part, int err)
 static void parts_start(void)
 {
 	struct boot_cgroups cgroups = boot_cgroups_make();
+	int consoles = console_count();
 	struct power_setup power = {
 		.loop = &loop,
 		.containers_kill = cgroups.containers_kill,
@@ -181,7 +186,8 @@ static void parts_start(void)
 	struct svc_setup services = {
 		.loop = &loop,
 		.rows = table_rows,
-		.n = ROW_COUNT,
+		.n = consoles < CONSOLES_MAX ? ROW_CONSOLE_0 + consoles
+					     : ROW_COUNT,
 		.cgroup = cgroups.service,
 		.kmsg = STDERR_FILENO,
 		.settled = node_ready,

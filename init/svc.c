@@ -110,6 +110,11 @@ static bool is_down(const struct svc *s)
 	return s->state == S(DONE);
 }
 
+static bool is_unwanted(const struct svc *s)
+{
+	return ending || (first_ending && s->row->flags & SVC_FIRST_DOWN);
+}
+
 static bool is_settled(const struct svc *s)
 {
 	return s->state == S(READY) || s->state == S(DONE);
@@ -267,7 +272,7 @@ static void svc_start(struct svc *s)
 
 static void svc_delay(struct svc *s)
 {
-	if (ending || (first_ending && s->row->flags & SVC_FIRST_DOWN)) {
+	if (is_unwanted(s)) {
 		step(s, SVC_STOP);
 		return;
 	}
@@ -340,7 +345,7 @@ static void svc_gone(struct svc *s, enum svc_event event)
 	timer_cancel(&s->timer);
 	svc_kill(s); /* what it left behind */
 	s->pid = 0;
-	if (event == SVC_FAILED) {
+	if (event == SVC_FAILED && !is_unwanted(s)) {
 		log_error(s->row->name, "%s; going on without it", s->reason);
 		if (s->row->gave_up)
 			s->row->gave_up();

@@ -17,14 +17,14 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.argv = { "mount-zooid" },
 		.run = zooid_main,
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
-		.start_ms = 20000,
+		.start_ms = 60000,
 	},
 	[ROW_DATA] = {
 		.name = "data",
 		.argv = { "mount-data" },
 		.run = data_main,
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG,
-		.start_ms = 240000,
+		.start_ms = 660000,
 		.gave_up = data_in_memory,
 	},
 	[ROW_ZLOG] = {
@@ -77,10 +77,10 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.name = "keep",
 		.argv = { "keep" },
 		.run = keep_main,
-		.needs = NEEDS(DATA),
+		.needs = NEEDS(DATA) | NEEDS(ZNODE), /* after the rush */
 		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG |
 			 SVC_UNCOUNTED,
-		.start_ms = 30000,
+		.start_ms = 60000,
 	},
 #define CONSOLE(n)                                                \
 	{                                                         \
