@@ -48,7 +48,8 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	cpio patch tcl libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
-	umoci busybox-static python3-pytest btrfs-progs curl iproute2
+	umoci busybox-static python3-pytest btrfs-progs curl iproute2 \
+	skopeo openssl
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
 deps: ; @board/deps $(DEPS)
@@ -78,7 +79,8 @@ build/$2/pkg/$1.ok: private export PKG_BUILD = $$(value $1_BUILD)
 build/$2/pkg/$1.ok: rootfs/packages/$1.mk $(call package_list,$1,$2,INPUTS) \
 		$(foreach d,$(call package_list,$1,$2,DEPENDS),build/$(notdir $d)/pkg/$(patsubst %/,%,$(dir $d)).ok) \
 		| build/deps
-	+@rootfs/packages/build $1 $2 build/$2/pkg/$1 && touch $$@
+	@mkdir -p $$(@D) && touch $$@.new # as old as what it was made from
+	+@rootfs/packages/build $1 $2 build/$2/pkg/$1 && mv $$@.new $$@
 packages: build/$2/pkg/$1.ok
 endef
 $(foreach p,$(PACKAGES),$(foreach f,$($p_FLAVOURS),\
@@ -420,7 +422,8 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet znode) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet znode zhub) \
+	build/x86_64/bin/zhub \
 	$(if $(shell command -v clang),fuzzers)
 run: image-$(ARCH)
 	@ARCH=$(ARCH) tests/system/run.py

@@ -471,9 +471,10 @@ static int document_read(struct json_walk *w, yyjson_val *root,
 		{ "apps", apps_read, true },
 	};
 
-	return reader(w)->is_apps ? apps_read(w, root, d) :
-				    json_object(w, root, keys,
-						ARRAY_SIZE(keys), d);
+	if (!reader(w)->is_apps)
+		return json_object(w, root, keys, ARRAY_SIZE(keys), d);
+	w->path_used = text_copy(w->path, sizeof(w->path), "apps");
+	return apps_read(w, root, d);
 }
 
 static int parse(struct span text, struct desired *d, bool is_apps,
@@ -481,7 +482,7 @@ static int parse(struct span text, struct desired *d, bool is_apps,
 {
 	size_t scratch_size = 16 * text.size + 8192;
 	struct desired_reader r = { .desired = d, .is_apps = is_apps };
-	struct json_walk w = { .file = is_apps ? "apps" : "desired",
+	struct json_walk w = { .file = is_apps ? "application" : "desired",
 			       .text = text, .error = error,
 			       .error_size = DESIRED_ERROR_SIZE, .whole = &r };
 	autofree void *scratch = NULL;

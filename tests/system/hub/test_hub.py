@@ -26,7 +26,7 @@ def test_restored_hub_raises_the_epoch(hub, tmp_path):
     backup = tmp_path / "backup"
     zhub("backup", "--dir", hub.directory, backup)  # while it serves
     assert backup.stat().st_mode & 0o077 == 0
-    put(hub, "more", ["n1"], web())
+    put(hub, "more", ["n1"], web("other"))
     late = Node(hub, tmp_path, "n2")
     with node.watch(follow=False) as watch:
         newest = watch.document()
@@ -131,9 +131,11 @@ def test_full_disk(small_hub, tmp_path):
     put(hub, "shop", ["n1"], web())
     with node.watch(follow=False) as watch:
         before = watch.document()
-    with pytest.raises(Refused) as refused:
+    # The hub ends the connection before all was sent, so the client may not
+    # come to read the reply.
+    with pytest.raises((Refused, OSError)) as refused:
         push_blob(hub.operator, "web", os.urandom(8 << 20))
-    assert refused.value.status == 507
+    assert refused.type is not Refused or refused.value.status == 507
     assert not list((hub.directory / "uploads").iterdir())
     filler = hub.directory.parent / "filler"
     with contextlib.suppress(OSError):

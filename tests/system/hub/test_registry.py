@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import gzip
 import json
 import os
 import subprocess
@@ -36,14 +37,15 @@ def image(tmp_path):
     def blob(data, kind):
         (blobs / digest(data)[7:]).write_bytes(data)
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}
-    layer = os.urandom(3 << 20)
+    tar = os.urandom(3 << 20)
+    layer = gzip.compress(tar, 1)
     config = json.dumps({
         "architecture": "amd64", "os": "linux", "rootfs": {
-            "type": "layers", "diff_ids": [digest(layer)]}}).encode()
+            "type": "layers", "diff_ids": [digest(tar)]}}).encode()
     manifest = json.dumps({
         "schemaVersion": 2, "mediaType": MANIFEST,
         "config": blob(config, "application/vnd.oci.image.config.v1+json"),
-        "layers": [blob(layer, "application/vnd.oci.image.layer.v1.tar")]})
+        "layers": [blob(layer, "application/vnd.oci.image.layer.v1.tar+gzip")]})
     entry = blob(manifest.encode(), MANIFEST)
     entry["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
     (layout / "index.json").write_text(json.dumps(
