@@ -17,7 +17,9 @@ for dep in "$DEP_UTIL_LINUX" "$DEP_ZLIB"; do
 done
 export PKG_CONFIG_LIBDIR=$PWD/pc
 [ -x configure ] || ./autogen.sh
-ac_cv_func_reallocarray=yes ./configure --host=$HOST --prefix=/ \
+# What configure cannot find out when it compiles for another machine.
+ac_cv_func_malloc_0_nonnull=yes ac_cv_func_realloc_0_nonnull=yes \
+./configure --host=$HOST --prefix=/ \
 	--disable-documentation --disable-convert --disable-python \
 	--disable-zoned --disable-lzo --disable-zstd --disable-libudev \
 	--disable-shared --disable-backtrace --with-crypto=builtin \
