@@ -36,6 +36,12 @@ static struct span without_padding(struct span s)
 	return s;
 }
 
+/* Bits of the last digit that stand for no byte: one text for one payload. */
+static bool leftover(uint32_t bits, size_t digits)
+{
+	return (digits % 4 == 2 && bits & 15) || (digits % 4 == 3 && bits & 3);
+}
+
 /* Into out, which has room for s.size * 3 / 4 bytes. The bytes or -EBADMSG. */
 static ssize_t base64_decode(struct span s, unsigned char *out)
 {
@@ -59,7 +65,7 @@ static ssize_t base64_decode(struct span s, unsigned char *out)
 		else if (i % 4 == 3)
 			out[n++] = (unsigned char)bits;
 	}
-	return (ssize_t)n;
+	return leftover(bits, s.size) ? -EBADMSG : (ssize_t)n;
 }
 
 static struct span member(yyjson_val *object, const char *key)

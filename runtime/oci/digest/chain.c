@@ -55,7 +55,8 @@ int chain_read(struct span pem, struct chain **out)
 	int err;
 
 	*out = NULL;
-	if (pem.size > CHAIN_PEM_MAX || memchr(pem.data, 0, pem.size))
+	if (pem.size == 0 || pem.size > CHAIN_PEM_MAX ||
+	    memchr(pem.data, 0, pem.size))
 		return -EINVAL;
 	/* The library wants its PEM with a NUL. */
 	text = strndup(pem.data, pem.size);
