@@ -71,8 +71,9 @@ static int limit_cpu_shares(const struct limit *to, uint64_t shares)
 		shares = 2;
 	if (shares > 262144)
 		shares = 262144;
-	return put(to, "cpu.weight", "cpu.shares", "%llu",
-		   (unsigned long long)(1 + (shares - 2) * 9999 / 262142));
+	unsigned long long weight = 1 + (shares - 2) * 9999 / 262142;
+
+	return put(to, "cpu.weight", "cpu.shares", "%llu", weight);
 }
 
 static int limit_cpu_max(const struct limit *to, const struct runtime_cpu *cpu)

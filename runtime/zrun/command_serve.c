@@ -32,6 +32,7 @@ static const struct verb {
 	[ZRUN_FORGET] = { "forget", UID_ZNODE },
 	[ZRUN_SOCKETS] = { "sockets", UID_ZNET },
 	[ZRUN_LIST] = { "list", UID_ZNODE },
+	[ZRUN_IMAGES] = { "images", UID_ZNODE },
 };
 
 static void client_close(struct client *client)
@@ -92,6 +93,8 @@ static int dispatch(const struct asked *asked, struct zrun_reply *reply,
 		return serve_sockets(asked, reply, out);
 	case ZRUN_LIST:
 		return serve_list(asked, reply);
+	case ZRUN_IMAGES:
+		return serve_images(asked, reply);
 	}
 	return -ENOSYS;
 }

@@ -107,6 +107,7 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply);
 int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 		  struct ipc_fds *fds);
 int serve_list(const struct asked *asked, struct zrun_reply *reply);
+int serve_images(const struct asked *asked, struct zrun_reply *reply);
 
 /* Sends the late answer and lets the client's next request be read. */
 void serve_answer(const struct asker *asker, struct zrun_reply *reply);

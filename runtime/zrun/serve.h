@@ -51,7 +51,7 @@ enum zrun_verb {
 	 * there is not unpacked again. znode. */
 	ZRUN_UNPACK,
 	/* Removes image `digest` and the layers that no other image has.
-	 * znode. */
+	 * -EBUSY while a container has it. znode. */
 	ZRUN_FORGET,
 	/* Replies with up to `arg` TCP sockets (at most ZRUN_SOCKETS_MAX)
 	 * made inside the network namespace of `id`, each with IP_TRANSPARENT
@@ -62,6 +62,9 @@ enum zrun_verb {
 	 * reply.id, pid, text = state as in the OCI specification.
 	 * -ENOENT past the end. znode, console. */
 	ZRUN_LIST,
+	/* Image number `arg` of those that are whole, in any order: reply.text
+	 * = digest of its manifest. -ENOENT past the end. znode. */
+	ZRUN_IMAGES,
 };
 
 enum {

@@ -221,3 +221,16 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 	}
 	return store_job(asked, reply, STORE_FORGET, -1);
 }
+
+int serve_images(const struct asked *asked, struct zrun_reply *reply)
+{
+	static struct digest images[STORE_IMAGES_MAX];
+	int n = store_list(&resident.store, images, STORE_IMAGES_MAX);
+
+	if (n < 0)
+		return n;
+	if (asked->request->arg >= (uint32_t)n)
+		return -ENOENT;
+	digest_text(&images[asked->request->arg], reply->text);
+	return 0;
+}

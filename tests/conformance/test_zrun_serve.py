@@ -1,0 +1,433 @@
+"""zrun serve under `init --supervise` on this machine: its messages, its
+policy at the door, and what is found again after SIGKILL."""
+
+import array
+import errno
+import fcntl
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+
+import pytest
+
+from zooid import image
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+BIN = os.environ.get("ZOOID_BIN", os.path.join(TOP, "build/x86_64/bin"))
+START, KILL, DELETE, EXEC, UNPACK, FORGET, SOCKETS, LIST = range(1, 9)
+KILL_ALL = 1
+INIT_GET, PIDFD, OUTPUT = 4, 0, 1
+DEADLINE = 60
+FULL = bool(os.environ.get("ZOOID_TEST_FULL"))
+
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0 or not os.path.exists(BIN + "/zrun")
+    or not os.path.exists(BIN + "/init"), reason="needs root, init and zrun")
+
+CAPABILITIES = ["CAP_" + name for name in (
+    "CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW "
+    "SETFCAP SETGID SETPCAP SETUID SYS_CHROOT AUDIT_WRITE").split()]
+
+
+def sealed(value):
+    fd = os.memfd_create("config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, json.dumps(value).encode())
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
+    return fd
+
+
+def process(*args, **more):
+    return dict({
+        "args": list(args), "cwd": "/", "env": ["PATH=/bin"],
+        "user": {"uid": 0, "gid": 0}, "noNewPrivileges": True,
+        "capabilities": {s: CAPABILITIES for s in
+                         ("bounding", "effective", "permitted")}}, **more)
+
+
+def config(*args, address=None, **more):
+    safe = ["nosuid", "noexec", "nodev"]
+    return {
+        "ociVersion": "1.2.0", "root": {"path": "rootfs"},
+        "hostname": "inside", "process": process(*args, **more),
+        "annotations": {"org.zooid.address": address} if address else {},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "options": safe},
+            {"destination": "/dev", "type": "tmpfs",
+             "options": ["nosuid", "mode=755", "size=64k"]},
+            {"destination": "/sys", "type": "sysfs",
+             "options": safe + ["ro"]}],
+        "linux": {"namespaces": [{"type": t} for t in (
+            "pid network ipc uts mount cgroup").split()]}}
+
+
+class Connection:
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(DEADLINE)
+        self.socket.connect(path)
+
+    def send(self, message, fds=()):
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
+                   array.array("i", fds))] if fds else []
+        self.socket.sendmsg([message], rights)
+
+    def receive(self):
+        data, rights, _, _ = self.socket.recvmsg(4096,
+                                                 socket.CMSG_SPACE(32 * 4))
+        fds = array.array("i")
+        for _, _, part in rights:
+            fds.frombytes(part[:len(part) // 4 * 4])
+        return data, list(fds)
+
+
+class Reply:
+    def __init__(self, data, fds):
+        (size, self.verb, self.error, self.pid, id_,
+         text) = struct.unpack("<IIiI64s256s", data)
+        assert size == len(data)
+        self.id = id_.split(b"\0")[0].decode()
+        self.text = text.split(b"\0")[0].decode()
+        self.fds = fds
+
+    def __repr__(self):
+        return "<%d %s %s>" % (self.error, self.id, self.text)
+
+
+class Node:
+    """init --supervise with zrun serve, and an image of busybox httpd."""
+
+    def __init__(self, path):
+        self.path = path
+        self.env = dict(os.environ, PATH="/usr/bin:/bin",
+                        ZOOID_RUN=str(path / "run"),
+                        ZOOID_DATA=str(path / "data"),
+                        ZOOID_BOOT=str(path / "boot"))
+        for name in ("run", "data", "boot"):
+            (path / name).mkdir()
+        layout = image.make("zrun-serve", {
+            "etc/passwd": (0o644, "root:x:0:0::/:/bin/sh\n"
+                           "www:x:33:33::/www:/bin/sh\n"),
+            "www/cgi-bin/client": (0o755, image.CGI_CLIENT)},
+            ["--config.cmd", "sh"])
+        shutil.copytree(layout, path / "boot/httpd")
+        index = json.loads((path / "boot/httpd/index.json").read_text())
+        self.digest = index["manifests"][0]["digest"]
+        (path / "services").write_text(
+            "zrun mode=0666 : %s/zrun serve\n" % BIN)
+        self.log = open(path / "log", "w+")
+        self.init = subprocess.Popen(
+            [BIN + "/init", "--supervise", "--services", path / "services"],
+            env=self.env, stderr=self.log)
+        self.wait(lambda: (path / "run/zrun.sock").exists())
+
+    def wait(self, condition):
+        """For what no descriptor tells: asks until the deadline."""
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < end, self.read_log()
+            select.select([], [], [], 0.01)
+
+    def read_log(self):
+        return open(self.log.name).read()
+
+    def connect(self):
+        return Connection(str(self.path / "run/zrun.sock"))
+
+    def ask(self, verb, connection=None, arg=0, flags=0, id="", digest="",
+            path="", fds=()):
+        message = struct.pack("<IIII64s72s256s192s", 600, verb, arg, flags,
+                              id.encode(), digest.encode(), path.encode(),
+                              b"")
+        connection = connection or self.connect()
+        connection.send(message, fds)
+        data, got = connection.receive()
+        if not data:
+            raise ConnectionResetError
+        return Reply(data, got)
+
+    def start(self, id, *args, **more):
+        fd = sealed(config(*args, **more))
+        try:
+            return self.ask(START, id=id, digest=self.digest, fds=[fd])
+        finally:
+            os.close(fd)
+
+    def from_init(self, kind, id, n=0):
+        connection = Connection(str(self.path / "run/init.sock"))
+        connection.send(struct.pack("<IIII64s20s192s", 292, INIT_GET, kind, n,
+                                    id.encode(), b"", b""))
+        data, fds = connection.receive()
+        return struct.unpack_from("<iI", data, 8), fds
+
+    def list(self):
+        rows = {}
+        for n in range(1000):
+            reply = self.ask(LIST, arg=n)
+            if reply.error == -errno.ENOENT:
+                return rows
+            rows[reply.id] = (reply.text, reply.pid)
+
+    def serve_pid(self):
+        children = open("/proc/%d/task/%d/children" % (
+            self.init.pid, self.init.pid)).read().split()
+        for pid in children:
+            try:
+                line = open("/proc/%s/cmdline" % pid, "rb").read()
+            except OSError:
+                continue
+            if line.endswith(b"zrun\0serve\0"):
+                return int(pid)
+        return 0
+
+    def kill_serve(self):
+        pid = self.serve_pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_ended(self, id):
+        self.wait(lambda: self.list()[id][0] == "stopped")
+
+    def close(self):
+        for id in self.list():
+            self.ask(KILL, id=id, arg=9)
+            self.wait_ended(id)
+            self.ask(DELETE, id=id)
+        self.init.terminate()
+        self.init.wait(DEADLINE)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    made = Node(tmp_path_factory.mktemp("serve"))
+    reply = made.ask(UNPACK, digest=made.digest, path="httpd")
+    assert reply.error == 0, (reply, made.read_log())
+    yield made
+    made.close()
+
+
+def remove(node, id):
+    node.ask(KILL, id=id, arg=9)
+    node.wait_ended(id)
+    assert node.ask(DELETE, id=id).error == 0
+
+
+def test_life_of_a_container(node):
+    reply = node.start("web", "httpd", "-f", "-h", "/www",
+                       address="10.64.0.9", user={
+                           "uid": 0, "gid": 0, "username": "www"})
+    assert reply.error == 0, reply
+    status = open("/proc/%d/status" % reply.pid).read()
+    assert "PPid:\t%d\n" % node.init.pid in status
+    assert "Uid:\t33\t33\t33\t33\n" in status
+    assert "Seccomp:\t2\n" in status and "NoNewPrivs:\t1\n" in status
+    assert node.list() == {"web": ("running", reply.pid)}
+    assert node.start("web", "true").error == -errno.EEXIST
+    assert node.start("two", "true", address="10.64.0.9").error == \
+        -errno.EADDRINUSE
+    assert node.ask(DELETE, id="web").error == -errno.EBUSY
+    assert node.ask(FORGET, digest=node.digest).error == -errno.EBUSY
+    assert node.ask(KILL, id="web", arg=9, flags=KILL_ALL).error == 0
+    node.wait_ended("web")
+    assert node.ask(KILL, id="web", arg=9).error == -errno.ESRCH
+    assert node.ask(DELETE, id="web").error == 0
+    assert node.ask(DELETE, id="web").error == -errno.ENOENT
+    assert os.listdir(node.path / "run/zrun") == []
+    assert os.listdir(node.path / "data/containers") == []
+
+
+def test_sockets_of_its_network_show_the_clients_address(node):
+    assert node.start("net", "httpd", "-f", "-h", "/www",
+                      address="10.64.0.7").error == 0
+    reply = node.ask(SOCKETS, id="net", arg=3)
+    assert reply.error == 0 and len(reply.fds) == 3
+    sockets = [socket.socket(fileno=fd) for fd in reply.fds]
+    for s in sockets:
+        s.settimeout(DEADLINE)
+    # The program may still be on its way to listen().
+    sockets[0].bind(("192.0.2.77", 0))
+
+    def connects():
+        try:
+            sockets[0].connect(("10.64.0.7", 80))
+            return True
+        except ConnectionRefusedError:
+            return False
+    node.wait(connects)
+    sockets[0].sendall(b"GET /cgi-bin/client HTTP/1.0\r\n\r\n")
+    answer = b""
+    while part := sockets[0].recv(4096):
+        answer += part
+    assert b"192.0.2.77" in answer
+    for s in sockets:
+        s.close()
+    remove(node, "net")
+
+
+def test_output_goes_to_pipes_of_init(node):
+    assert node.start("out", "sh", "-c",
+                      "echo one; echo two >&2; sleep 100").error == 0
+    for n, text in ((1, b"one\n"), (2, b"two\n")):
+        (error, _), fds = node.from_init(OUTPUT, "out", n)
+        assert error == 0
+        assert select.select(fds, [], [], DEADLINE)[0]
+        assert os.read(fds[0], 100) == text
+        os.close(fds[0])
+    remove(node, "out")
+
+
+def test_exec(node):
+    assert node.start("host", "sleep", "1000").error == 0
+    read, write = os.pipe()
+    null = os.open("/dev/null", os.O_RDONLY)
+    fds = [sealed(process("sh", "-c", "echo $$; hostname; id -u",
+                          user={"uid": 33, "gid": 33})), null, write, write]
+    reply = node.ask(EXEC, id="host", fds=fds)
+    for fd in fds[:3]:
+        os.close(fd)
+    assert reply.error == 0 and len(reply.fds) == 1, reply
+    assert select.select(reply.fds, [], [], DEADLINE)[0]
+    assert os.read(read, 100).split()[1:] == [b"inside", b"33"]
+    os.close(read)
+    remove(node, "host")
+
+
+@pytest.mark.parametrize("change, text", [
+    (lambda c: c["linux"]["namespaces"].pop(1),
+     "refused: linux.namespaces: network must be new"),
+    (lambda c: c["mounts"].append(
+        {"destination": "/m", "type": "bind", "source": "/"}),
+     "refused: mounts[3].source: / is not beneath the volumes"),
+    (lambda c: c["process"]["capabilities"]["bounding"].append(
+        "CAP_SYS_ADMIN"), "refused: process.capabilities.bounding: "
+     "CAP_SYS_ADMIN is not among the default ones"),
+])
+def test_wider_requests_are_refused_by_name(node, change, text):
+    wide = json.loads(json.dumps(config("true")))
+    change(wide)
+    reply = node.ask(START, id="wide", digest=node.digest, fds=[sealed(wide)])
+    assert reply.error == -errno.EPERM
+    assert reply.text == "container wide: " + text
+    assert node.list() == {}
+
+
+def test_volume_by_a_link_leads_nowhere(node):
+    """A source beneath the volumes must not leave them, whatever a container
+    that shares the volume put there."""
+    volume = node.path / "data/volumes/v"
+    volume.mkdir(parents=True, exist_ok=True)
+    link = volume / "etc"
+    if not link.is_symlink():
+        link.symlink_to("/etc")
+    for source in ("v/etc", "v/../../layers", "v/etc/passwd"):
+        wide = config("true")
+        wide["mounts"].append({"destination": "/m", "type": "bind",
+                               "source": "%s/data/volumes/%s" % (
+                                   node.path, source)})
+        reply = node.ask(START, id="v", digest=node.digest,
+                         fds=[sealed(wide)])
+        assert reply.error < 0 and "mounts[3].source" in reply.text, reply
+    assert node.list() == {}
+
+
+def test_failed_starts_leave_nothing(node):
+    for args, more in ((["no-such"], {}), (["true"], {"cwd": "/etc/passwd"}),
+                       (["true"], {"user": {"uid": 0, "gid": 0,
+                                            "username": "nobody-here"}})):
+        reply = node.start("bad", *args, **more)
+        assert reply.error < 0 and "container bad: process." in reply.text
+    assert node.start("Bad_Id", "true").error == -errno.EINVAL
+    assert node.ask(START, id="bad", digest="sha256:" + "0" * 64,
+                    fds=[sealed(config("true"))]).error == -errno.ENOENT
+    assert node.ask(START, id="bad", digest=node.digest).error < 0
+    fd = os.memfd_create("unsealed", os.MFD_ALLOW_SEALING)
+    os.write(fd, json.dumps(config("true")).encode())
+    assert node.ask(START, id="bad", digest=node.digest,
+                    fds=[fd]).error == -errno.EPERM
+    os.close(fd)
+    assert node.list() == {}
+    assert os.listdir(node.path / "run/zrun") == []
+    assert os.listdir(node.path / "data/containers") == []
+
+
+def as_uid(uid, what):
+    """Runs what() as another user; its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            code = what()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("uid, verb, allowed", [
+    (102, LIST, True), (102, SOCKETS, False), (103, SOCKETS, True),
+    (103, LIST, False), (103, START, False), (65534, LIST, False),
+    (65534, KILL, False)])
+def test_who_may_ask(node, uid, verb, allowed):
+    for parent in (node.path / "run", node.path, *node.path.parents[:2]):
+        os.chmod(parent, 0o755)
+    error = as_uid(uid, lambda: -node.ask(verb, arg=1, id="x").error)
+    # Allowed, and there is no such container.
+    assert error == (errno.ENOENT if allowed else errno.EACCES)
+
+
+def test_garbage_closes_only_its_own_connection(node):
+    seeded = random.Random(7)
+    for size in (1, 8, 599, 601, 4000):
+        connection = node.connect()
+        connection.send(bytes(seeded.randrange(256) for _ in range(size)))
+        assert connection.receive()[0] == b""
+    connection = node.connect()
+    connection.send(struct.pack("<I", 600) + b"\xff" * 596)
+    assert Reply(*connection.receive()).error < 0
+    assert node.list() == {}
+
+
+def test_containers_outlive_serve(node):
+    reply = node.start("stays", "sleep", "1000")
+    assert reply.error == 0
+    before = open("/proc/%d/stat" % reply.pid).read().split()[21]
+    assert node.kill_serve()
+    assert node.list() == {"stays": ("running", reply.pid)}
+    assert open("/proc/%d/stat" % reply.pid).read().split()[21] == before
+    assert node.ask(SOCKETS, id="stays", arg=1).error == 0
+    remove(node, "stays")
+
+
+def test_kill_of_serve_at_any_time_leaves_nothing_half_made(node):
+    """A start is cut at a random moment. Then the container runs whole and is
+    listed, or nothing of it is left."""
+    seeded = random.Random(11)
+    for n in range(60 if FULL else 5):
+        name = "cut-%d" % n
+        connection = node.connect()
+        fd = sealed(config("sleep", "1000"))
+        connection.send(struct.pack(
+            "<IIII64s72s256s192s", 600, START, 0, 0, name.encode(),
+            node.digest.encode(), b"", b""), [fd])
+        os.close(fd)
+        select.select([connection.socket], [], [], seeded.random() * 0.02)
+        node.kill_serve()
+        rows = node.list()
+        assert set(os.listdir(node.path / "run/zrun")) == set(rows)
+        assert set(os.listdir(node.path / "data/containers")) == set(rows)
+        for id, (state, pid) in rows.items():
+            assert state == "running" or state == "stopped"
+            if state == "running":
+                node.ask(KILL, id=id, arg=9)
+            node.wait_ended(id)
+            assert node.ask(DELETE, id=id).error == 0
+    assert node.list() == {}
