@@ -88,7 +88,7 @@ def whole_boot():
                  r"zooid: ready in (\d+) ms"),
                 ("peer", peer, SHELL_PROMPT)):
             start = time.monotonic()
-            with Node("bench-" + who, disks=[Disk(medium)], steady=False,
+            with Node("bench-" + who, disks=[Disk(medium)],
                       **options) as node:
                 match = node.wait_for(pattern)
                 taken = time.monotonic() - start
@@ -115,7 +115,7 @@ def first_boot():
     for _ in range(3):
         Disk.make(medium, {"node.json": "{}"})
         with Node("bench-first", disks=[Disk(medium)], dev=False,
-                  append="", steady=False) as node:
+                  append="") as node:
             values.append(node.wait_ready())
     medium.unlink()
     yield Row("boot: first, /init to ready", statistics.median(values), "ms")
@@ -127,7 +127,7 @@ def memory():
     medium = test_directory() / "bench.img"
     Disk.make(medium, {"node.json": "{}"})
     with Node("bench-memory", disks=[Disk(medium)], dev=False,
-                  append="", steady=False) as node:
+                  append="") as node:
         node.wait_ready()
         text = node.console("status")
     medium.unlink()

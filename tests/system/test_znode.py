@@ -279,6 +279,28 @@ def test_one_taken_out_of_node_json(host):
     assert "web-1: not in node.json" in host.said()
 
 
+def test_images_that_nobody_names_are_forgotten(host):
+    own = json.loads((host.boot / "images/one/index.json").read_text())[
+        "manifests"][0]["digest"]
+    others = ["sha256:" + digit * 64 for digit in "abc"]
+    (host.peer / "images").write_text("\n".join(
+        [others[0], own, *others[1:]]))
+    host.order("unpack", "error 28")  # not before there is space again
+    host.start(app())
+    host.wait_state("running")
+    host.wait(lambda: sorted(host.requests("forget")) == others)
+    assert (host.peer / "images").read_text() == own
+
+
+def test_image_not_found_keeps_the_others(host):
+    (host.peer / "images").write_text("sha256:" + "a" * 64)
+    host.start(app(), app("other", image="images/none"))
+    host.wait_state("failed", "other")
+    host.wait_state("running")
+    host.znode("restart", "web")
+    assert host.requests("forget") == []
+
+
 def test_port_in_use(host):
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::", 0))

@@ -7,7 +7,7 @@ import time
 
 SHOWN_LINES = 30
 # Once seen, nothing that a test waits for will come.
-FATAL = re.compile(r"Kernel panic - not syncing|Attempted to kill init")
+FATAL = re.compile(r"(Kernel panic - not syncing|Attempted to kill init).*\n")
 
 
 class Late(AssertionError):

@@ -23,11 +23,10 @@ MACHINE = {
     "x86_64": ["qemu-system-x86_64", "-M", "q35", "-cpu", "max"],
     "aarch64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a72"],
 }
-# On a busy host the emulated timers' ticks come late and then all at once. A
-# kernel that calibrates its local APIC's timer by them may hang for ever; and
-# one that tests them may panic before anything of ours runs, see wait_ready.
-STEADY = {"x86_64": "nolapic_timer ", "aarch64": ""}
-NO_TICKS = r"IO-APIC \+ timer doesn't work"
+# On a busy host the emulated timers' ticks come late and then all at once; a
+# kernel that tests them, or calibrates by them, then panics or hangs before
+# anything of ours runs. wait_ready() starts such a machine again.
+NO_TICKS = r"IO-APIC \+ timer doesn't work|with PM-Timer: \d\d?ms instead"
 KERNEL = {"x86_64": ["zooid.efi"], "aarch64": ["Image"]}
 
 
@@ -53,7 +52,6 @@ class Node:
     append      words for the kernel's command line; the default lets the
                 serial line show more than errors
     paused      do not run before resume()
-    steady      boot reliably on a busy host, not as fast as it goes
     extra       more words for QEMU
     deadline_s  for what it is waited for, unless said otherwise
     """
@@ -61,13 +59,13 @@ class Node:
     def __init__(self, name, arch="x86_64", memory_mb=256, disks=(),
                  ports=(), network=True, dev=True, agent=False, append=VERBOSE,
                  kernel=None, initrd=None, directory=None,
-                 paused=False, steady=True, extra=(), deadline_s=READY_S):
+                 paused=False, extra=(), deadline_s=READY_S):
         self.name, self.arch = name, arch
         self.directory = directory or BUILD / "test" / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.memory_mb, self.disks = memory_mb, list(disks)
         self.ports, self.network = tuple(ports), network
-        self.append, self.steady = append, steady
+        self.append = append
         self.extra = list(extra) + (["-S"] if paused else [])
         self.deadline_s = deadline_s
         self.kernel = kernel or product(arch, *KERNEL[arch])
@@ -111,9 +109,8 @@ class Node:
             "-device", "virtio-rng-pci"]
         if self.initrd:
             words += ["-initrd", self.initrd]
-        line = (STEADY[self.arch] if self.steady else "") + self.append
-        if line:
-            words += ["-append", board_cmdline(self.arch) + line]
+        if self.append:
+            words += ["-append", board_cmdline(self.arch) + self.append]
         for i, disk in enumerate(self.disks):
             # A plain file need not survive a cut of the host's own power.
             where = ("driver=nbd,server.type=unix,server.path=%s" % disk.nbd

@@ -3,13 +3,15 @@ messages, starts a plain process as a "container", and fails when told to.
 
     zrun_peer.py DIRECTORY    run by init as service zrun
 
-Each request becomes a line "VERB ID" in DIRECTORY/requests. A file
+Each request becomes a line "VERB ID" in DIRECTORY/requests, "forget DIGEST".
+The file DIRECTORY/images holds the digests of the images in store. A file
 DIRECTORY/next-VERB, used once, changes the answer: "error N" fails, "hang"
 never answers, "die" does the work and dies before it answers, "exit N" starts a
 container that ends at once."""
 
 import array
 import ctypes
+import errno
 import os
 import pathlib
 import selectors
@@ -20,13 +22,15 @@ import sys
 
 from messages import INIT_REPLY, ZRUN_REPLY, ZRUN_REQUEST
 
-VERBS = {1: "start", 2: "kill", 3: "delete", 5: "unpack", 6: "forget"}
+VERBS = {1: "start", 2: "kill", 3: "delete", 5: "unpack", 6: "forget",
+         9: "images"}
 INIT_PUT, KIND_PIDFD = 1, 0
 PUT = struct.Struct("=IIII64s16sHH192s")
 CLONE_PARENT = 0x8000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 SHELL = "/bin/sh"
 LISTEN_FD, STATUS_FD = 3, 4
+PING_S = 5
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -69,11 +73,12 @@ class Peer:
         for _, _, fds in control:
             for fd in array.array("i", fds[:len(fds) // 4 * 4]):
                 os.close(fd)
-        _, verb, arg, _, name, _, _, note = ZRUN_REQUEST.unpack(data)
-        verb, name = VERBS[verb], text(name)
+        _, verb, arg, _, name, digest, _, note = ZRUN_REQUEST.unpack(data)
+        verb, name = VERBS[verb], text(digest if verb == 6 else name)
         with open(self.directory / "requests", "a") as log:
             log.write("%s %s\n" % (verb, name))
         word, number = self.order(verb)
+        self.answer = ""
         error, pid = (-number, 0) if word == "error" else \
             getattr(self, verb)(name, arg, note,
                                 number if word == "exit" else None)
@@ -83,7 +88,7 @@ class Peer:
             os.kill(os.getpid(), signal.SIGKILL)
         client.send(ZRUN_REPLY.pack(
             ZRUN_REPLY.size, data[4], error, pid, name.encode(),
-            b"told to fail" if error else b""))
+            b"told to fail" if error else self.answer.encode()))
 
     def start(self, name, _arg, note, status):
         script = "exit %d" % status if status is not None else \
@@ -116,13 +121,29 @@ class Peer:
     def nothing(self, *_):
         return 0, 0
 
-    delete = unpack = forget = nothing
+    delete = unpack = nothing
+
+    def stored(self):
+        path = self.directory / "images"
+        return path.read_text().split() if path.exists() else []
+
+    def images(self, _name, number, *_):
+        if number >= len(self.stored()):
+            return -errno.ENOENT, 0
+        self.answer = self.stored()[number]
+        return 0, 0
+
+    def forget(self, digest, *_):
+        left = [image for image in self.stored() if image != digest]
+        (self.directory / "images").write_text("\n".join(left))
+        return 0, 0
 
     def run(self):
         os.write(STATUS_FD, b"R")
         while True:
-            for key, _ in self.selector.select():
+            for key, _ in self.selector.select(PING_S):
                 key.data(key.fileobj)
+            os.write(STATUS_FD, b"P")
 
 
 if __name__ == "__main__":
