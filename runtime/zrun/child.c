@@ -243,6 +243,11 @@ _Noreturn void child_run(struct child *c)
 
 	c->root = c->mask = c->start_peer = c->terminal = -1;
 	reset_signals();
+	/* In a pid namespace that is joined, others could otherwise trace this
+	 * process and take its descriptors of the host (CVE-2016-9962); execve
+	 * undoes it. For a user namespace /proc/PID/uid_map must stay ours. */
+	if (!c->new_user_namespace)
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	int r = take_stdio(c);
 
 	for (size_t i = 0; i < plan->n; i++) {

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -182,6 +183,8 @@ static int exec_config(struct exec *e, const struct asked *asked)
 	return r;
 }
 
+static const struct timeval exec_limit = { .tv_sec = 2 };
+
 static int exec_clone(struct exec *e, const struct asked *asked,
 		      const struct resident_container *c)
 {
@@ -209,6 +212,11 @@ static int exec_clone(struct exec *e, const struct asked *asked,
 	r = plan_exec(&l->plan, &e->config, &setting, &e->fault);
 	if (r == 0)
 		r = launch_clone(l, &e->fault);
+	/* Joining takes microseconds; a program on a stuck file system must
+	 * not hold up the loop for long. */
+	if (r == 0)
+		setsockopt(l->channel, SOL_SOCKET, SO_RCVTIMEO, &exec_limit,
+			   sizeof(exec_limit));
 	if (r == 0)
 		r = launch_receive(l, &e->fault);
 	if (r == 0)
