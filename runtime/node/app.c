@@ -157,6 +157,9 @@ void app_wish(struct app *app, enum znode_verb verb)
 	stopped_set(app, verb == ZNODE_STOP);
 	app->restart = verb == ZNODE_RESTART && app->alive;
 	if (!app->stopped && !app->alive) {
+		/* A person may have changed what it failed on. */
+		if (app->state == ZNODE_FAILED && !app->pulled)
+			app_image_drop(app);
 		app->final = false;
 		app->note.backoff_ms = 0;
 		timer_cancel(&app->timer);

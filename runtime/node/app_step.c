@@ -193,7 +193,6 @@ static void pull_done(struct call *call, const struct zrun_reply *reply)
 	struct app *app = container_of(call, struct app, call);
 
 	if (reply->error) {
-		app_image_drop(app);
 		app->final = pull_is_final(reply->error);
 		app_fail(app, reason_of(reply));
 	} else {

@@ -24,6 +24,7 @@
 #include "client.h"
 #include "node.h"
 #include "server.h"
+#include "sweep.h"
 #include "znode_filter.h"
 
 static void ready(void)
@@ -58,6 +59,12 @@ static int daemon_open(void)
 	return server_open(fd);
 }
 
+static void app_changed(struct app *app)
+{
+	server_app_changed(app);
+	sweep_consider();
+}
+
 /* From here on foreign bytes may be read. */
 static int daemon_confine(void)
 {
@@ -84,7 +91,7 @@ static int daemon_main(void)
 		log_error(NULL, "cannot start: %s", strerror(-r));
 		return 1;
 	}
-	node.host.changed = server_app_changed;
+	node.host.changed = app_changed;
 	node_load();
 	if (node_open(ready))
 		return 1;
