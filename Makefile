@@ -243,8 +243,8 @@ define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
 build/$1/obj/$2/%.o: $2/%.c \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
 		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
-		| build/deps $(FILTERS:%=build/$1/gen/%_filter.h) \
-		build/$1/gen/seccomp_default.h
+		| build/deps build/include/ok build/$1/gen/seccomp_default.h \
+		$(FILTERS:%=build/$1/gen/%_filter.h)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen \
 		$(foreach p,$(USES_$2),-isystem $(call pkg,$1)/$p/include) \
