@@ -151,11 +151,12 @@ build/include/ok: Makefile
 
 # ---- seccomp filters, from the lists beside the code ----
 
-FILTERS := unpack zlog znode znet
+FILTERS := unpack zlog znode znet zhub
 FILTER_unpack := runtime/image/worker.c
 FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
+FILTER_zhub := $(hub_SRC)
 # What the run time of the sanitizers calls beside.
 SANITIZER_CALLS := mprotect sigaltstack readlink openat pread64 lseek fstat \
 	newfstatat ioctl sched_yield sched_getaffinity prlimit64 uname \
@@ -218,7 +219,8 @@ CFLAGS_host = -O1 $(SANITIZE)
 CFLAGS_fuzz = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
 # Position independent for what reads foreign bytes; zrun starts faster without.
 LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
-LDFLAGS_aarch64 = $(LDFLAGS_x86_64)
+# Our kernel has pages of 4 KB; the linker would align for 64.
+LDFLAGS_aarch64 = $(LDFLAGS_x86_64),-z,max-page-size=4096
 LDFLAGS_host = $(SANITIZE)
 LDFLAGS_fuzz = $(SANITIZE)
 LINK_x86_64 = $(if $(filter zrun,$1),-static -no-pie,-static-pie)
