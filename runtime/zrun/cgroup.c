@@ -145,10 +145,11 @@ int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 	if (dir < 0)
 		return fault_set(fault, dir, "cgroup %.200s", path);
 	cg->dir = dir;
-	if (!cgroup_is_empty(cg))
-		return fault_set(fault, -EBUSY, "cgroup %.200s has processes",
-				 path);
-	return 0;
+	if (cgroup_is_empty(cg))
+		return 0;
+	/* Not ours: whoever cleans up after us must not kill what is in it. */
+	fd_close(&cg->dir);
+	return fault_set(fault, -EBUSY, "cgroup %.200s has processes", path);
 }
 
 int cgroup_open(struct cgroup *cg, const char *path)
@@ -269,20 +270,25 @@ static int remove_below(int dir)
 	return 0;
 }
 
-int cgroup_remove(struct cgroup *cg)
+int cgroup_remove_empty(struct cgroup *cg)
 {
 	if (cg->dir < 0)
 		return 0;
-	if (!cgroup_is_empty(cg)) {
-		cgroup_signal(cg, SIGKILL);
-		cgroup_freeze(cg, false);
-		if (!wait_empty(cg))
-			return -EBUSY;
-	}
+	if (!wait_empty(cg))
+		return -EBUSY;
 	remove_below(cg->dir);
 	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;
+}
+
+int cgroup_remove(struct cgroup *cg)
+{
+	if (!cgroup_is_empty(cg)) {
+		cgroup_signal(cg, SIGKILL);
+		cgroup_freeze(cg, false);
+	}
+	return cgroup_remove_empty(cg);
 }
 
 void cgroup_close(struct cgroup *cg)

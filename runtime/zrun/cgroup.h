@@ -48,6 +48,8 @@ int cgroup_freeze(const struct cgroup *cg, bool frozen);
 /* Kills what is in it, waits until it is empty (at most some seconds), and
  * removes it with all below. */
 int cgroup_remove(struct cgroup *cg);
+/* The same without killing: -EBUSY when it does not become empty. */
+int cgroup_remove_empty(struct cgroup *cg);
 void cgroup_close(struct cgroup *cg);
 
 #endif

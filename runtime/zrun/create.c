@@ -84,8 +84,6 @@ static int make_state(struct create *c, struct fault *fault)
 	if (r == 0)
 		r = file_replace(container->dir, "config.json", 0600, text,
 				 size);
-	if (r == 0)
-		r = state_write(container->dir, state);
 	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
 }
 
@@ -114,22 +112,26 @@ static int make_cgroup(struct create *c, struct fault *fault)
 				 "linux.cgroupsPath (%.80s): the "
 				 "form slice:prefix:name needs systemd",
 				 path);
-	int r = cgroup_find(cg, fault);
+	/* Noted first, so that it is found after a cut. */
+	while (*path == '/')
+		path++;
+	text_copy(container->state.cgroup, sizeof(container->state.cgroup),
+		  path);
+	int r = state_write(container->dir, &container->state);
 
+	if (r < 0)
+		return fault_set(fault, r, "keep its state");
+	r = cgroup_find(cg, fault);
 	if (r == 0)
 		r = cgroup_make(cg, path, fault);
 	if (r < 0 && r != -EBUSY && geteuid() != 0 &&
 	    !wants_limits(&config->resources)) {
 		fd_close(&cg->dir);
+		container->state.cgroup[0] = '\0';
 		return 0;
 	}
 	if (r < 0)
 		return r;
-	text_copy(container->state.cgroup, sizeof(container->state.cgroup),
-		  cg->path);
-	r = state_write(container->dir, &container->state);
-	if (r < 0)
-		return fault_set(fault, r, "keep its state");
 	r = cgroup_limit(cg, &config->resources, fault);
 	if (r == 0)
 		r = cgroup_devices(cg, &config->resources, fault);
