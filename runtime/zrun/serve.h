@@ -4,7 +4,10 @@
  * Whoever asks, these hold: a root file system is named by image digest, never
  * by path; bind sources lie beneath /data/volumes; namespaces are private;
  * capabilities are at most OCI's default. A config that asks for more is
- * refused with -EPERM and a message that names the JSON path. */
+ * refused with -EPERM and a message that names the JSON path.
+ *
+ * A connection has one request in hand at a time; the next is read after the
+ * reply. Who wants two things at once connects twice. */
 #ifndef ZRUN_SERVE_H
 #define ZRUN_SERVE_H
 
