@@ -5,28 +5,13 @@
  * was made by zrun serve in the container's network namespace, is allowed to
  * bind to foreign addresses, and is bound to the client's, so the application
  * sees who calls. What one side sends is carried to the other, each direction
- * (struct half) on its own:
- *
- *	readable -> recv + send through one shared buffer        (small)
- *	         -> splice to a pipe + splice from the pipe      (bulk)
- *	the receiver takes less than was read -> the rest waits in a pipe,
- *	         reading stops (that is the back-pressure), writable is awaited
- *	end of the stream -> shutdown() of the receiver once the pipe is empty
- *
- * A direction is bulk while single reads fill the buffer. It owns a pipe only
- * while bytes are in it, so an idle connection is two sockets. When pipes have
- * run out, reading stops too, until one is given back (starved).
+ * on its own: see half.h.
  *
  * Invariants
- * 1. Bytes leave the kernel's receive queue only when a pipe is at hand that
- *    could hold them: none is ever lost or kept in this program's memory.
- * 2. half.pipe != NULL exactly while half.in_pipe > 0, outside of half_run().
- * 3. half.shut only after half.eof and with in_pipe == 0. A side whose own
- *    stream has ended and that was shut is closed at once: epoll would report
- *    its hang-up for ever.
- * 4. A flow is in at most one list: waiting when FLOW_WAITING, starved when
- *    FLOW_OPEN and one of its halves is.
- * 5. No heap: flows are a static table, taken from the front, so that pages
+ * 1. A side whose own stream has ended and that was shut is closed at once:
+ *    epoll would report its hang-up for ever.
+ * 2. A flow is in the list of those that wait exactly when FLOW_WAITING.
+ * 3. No heap: flows are a static table, taken from the front, so that pages
  *    never needed are never touched.
  *
  * A reset of one side becomes a reset of the other. A container that refuses
@@ -43,16 +28,12 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "half.h"
 #include "pipe.h"
 
-/* #syscalls: socket bind connect recvfrom sendto splice shutdown
- * #syscalls: setsockopt getsockopt close */
+/* #syscalls: bind connect setsockopt getsockopt close */
 
-enum {
-	FLOW_MAX = 8192,
-	SMALL_SIZE = PIPE_SIZE_MIN,
-	ROUNDS = 4, /* reads for one event: others wait meanwhile */
-};
+enum { FLOW_MAX = 8192 };
 
 enum {
 	RETRY_FIRST_MS = 25, /* doubled up to << RETRY_STEPS */
@@ -70,16 +51,6 @@ enum flow_state {
 
 enum { CLIENT, INSIDE, SIDES };
 
-/* The direction from one side to the other. */
-struct half {
-	struct pipe *pipe;
-	size_t in_pipe;
-	bool bulk;
-	bool starved;
-	bool eof;  /* the sender has ended its stream */
-	bool shut; /* the receiver was told so */
-};
-
 struct flow {
 	enum flow_state state;
 	uint8_t tries;
@@ -91,14 +62,13 @@ struct flow {
 	struct half half[SIDES]; /* half[s] is from s to the other */
 	struct listener *listener;
 	uint64_t refused_ms, due_ms; /* while waiting */
-	struct flow *next, **prevp;  /* waiting or starved; next when free */
+	struct flow *next, **prevp;  /* in waiting; next when free */
 };
 
 static struct loop *loop;
 static struct flow flows[FLOW_MAX];
-static struct flow *free_flows, *waiting, *starved;
+static struct flow *free_flows, *waiting;
 static unsigned int n_fresh, n_open, n_max;
-static unsigned int n_returned; /* pipes, since starved_wake() */
 static struct znet_counts counts;
 static struct timer retry;
 
@@ -160,16 +130,6 @@ static void side_end(struct flow *f, int s)
 	side_reset(f, s);
 }
 
-static void half_pipe_put(struct half *h)
-{
-	if (!h->pipe)
-		return;
-	pipe_put(h->pipe, h->in_pipe);
-	h->pipe = NULL;
-	h->in_pipe = 0;
-	n_returned++;
-}
-
 /* Both sides are closed. */
 static void flow_free(struct flow *f)
 {
@@ -178,7 +138,7 @@ static void flow_free(struct flow *f)
 	list_del(f);
 	f->state = FLOW_FREE;
 	for (int s = 0; s < SIDES; s++)
-		half_pipe_put(&f->half[s]);
+		half_drop(&f->half[s]);
 	f->next = free_flows;
 	free_flows = f;
 	n_open--;
@@ -197,121 +157,14 @@ static void flow_reset(struct flow *f)
 	flow_free(f);
 }
 
-/* The data path. All return 0, or -errno for a broken connection. */
-
-/* Sends on what is in the pipe. */
-static int half_push(struct flow *f, int s)
-{
-	struct half *h = &f->half[s];
-
-	while (h->in_pipe) {
-		ssize_t n = splice(h->pipe->fd[0], NULL, f->fd[!s], NULL,
-				   h->in_pipe,
-				   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		h->in_pipe -= (size_t)n;
-	}
-	half_pipe_put(h);
-	return 0;
-}
-
-static void half_starve(struct flow *f, struct half *h)
-{
-	h->starved = true;
-	list_del(f);
-	list_add(&starved, f);
-}
-
-/* Reads at most SMALL_SIZE bytes and sends them; the pipe at hand takes what
- * is not sent. Returns the bytes read; 0 at the end. */
-static ssize_t half_copy(struct flow *f, int s)
-{
-	static char buffer[SMALL_SIZE];
-	struct half *h = &f->half[s];
-	ssize_t n = recv(f->fd[s], buffer, sizeof(buffer), 0);
-	ssize_t sent;
-
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	sent = send(f->fd[!s], buffer, (size_t)n, MSG_NOSIGNAL);
-	if (sent < 0) {
-		if (errno != EAGAIN)
-			return -errno;
-		sent = 0;
-	}
-	if (sent < n) {
-		size_t rest = (size_t)(n - sent);
-
-		/* Cannot be short: the pipe is empty and takes SMALL_SIZE. */
-		if (write(h->pipe->fd[1], buffer + sent, rest) != (ssize_t)rest)
-			return -EIO;
-		h->in_pipe = rest;
-	}
-	return n;
-}
-
-/* Moves bytes without touching them. Returns how many; 0 at the end. */
-static ssize_t half_splice(struct flow *f, int s)
-{
-	struct half *h = &f->half[s];
-	ssize_t n = splice(f->fd[s], NULL, h->pipe->fd[1], NULL, h->pipe->size,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-	int error;
-
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	h->in_pipe = (size_t)n;
-	error = half_push(f, s);
-	return error < 0 ? error : n;
-}
-
-/* One read. Returns 1 when more may be had at once, 0 when not, -errno. */
-static int half_read(struct flow *f, int s)
-{
-	struct half *h = &f->half[s];
-	ssize_t n;
-
-	if (!h->pipe)
-		h->pipe = pipe_take();
-	if (!h->pipe) {
-		half_starve(f, h);
-		return 0;
-	}
-	n = h->bulk ? half_splice(f, s) : half_copy(f, s);
-	if (n < 0)
-		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
-	if (n == 0)
-		h->eof = true;
-	*(s == CLIENT ? &counts.bytes_in : &counts.bytes_out) += (uint64_t)n;
-	h->bulk = n >= SMALL_SIZE;
-	return h->bulk && !h->in_pipe;
-}
-
-/* Carries what there is from side s to the other. */
-static int half_run(struct flow *f, int s)
-{
-	struct half *h = &f->half[s];
-	int more = half_push(f, s);
-
-	if (more == 0 && !h->in_pipe && !h->eof && !h->starved)
-		more = 1;
-	for (int i = 0; i < ROUNDS && more > 0; i++)
-		more = half_read(f, s);
-	if (more < 0)
-		return more;
-	if (!h->in_pipe)
-		half_pipe_put(h);
-	if (h->eof && !h->in_pipe && !h->shut) {
-		h->shut = true;
-		if (shutdown(f->fd[!s], SHUT_WR) < 0)
-			return -errno;
-	}
-	return 0;
-}
-
 /* Events */
+
+/* Carries what side s has sent to the other side. */
+static int carry(struct flow *f, int s)
+{
+	return half_run(&f->half[s], f->fd[s], f->fd[!s],
+			s == CLIENT ? &counts.bytes_in : &counts.bytes_out);
+}
 
 static uint32_t side_interest(const struct flow *f, int s)
 {
@@ -320,9 +173,9 @@ static uint32_t side_interest(const struct flow *f, int s)
 
 	if (f->state != FLOW_OPEN)
 		return s == INSIDE ? EPOLLOUT : 0;
-	if (!from->eof && !from->in_pipe && !from->starved)
+	if (half_wants_input(from))
 		events |= EPOLLIN;
-	if (to->in_pipe)
+	if (half_wants_output(to))
 		events |= EPOLLOUT;
 	return events;
 }
@@ -357,20 +210,6 @@ static void flow_settle(struct flow *f)
 		flow_free(f);
 }
 
-/* For each pipe that was given back, one who waits for it reads on. Called
- * last in an event, when no flow is half way through anything. */
-static void starved_wake(void)
-{
-	for (; n_returned && starved; n_returned--) {
-		struct flow *f = starved;
-
-		list_del(f);
-		f->half[CLIENT].starved = f->half[INSIDE].starved = false;
-		flow_settle(f);
-	}
-	n_returned = 0;
-}
-
 static void open_ready(struct flow *f, int s, uint32_t events)
 {
 	uint32_t want = side_interest(f, s);
@@ -378,9 +217,9 @@ static void open_ready(struct flow *f, int s, uint32_t events)
 	int error = 0;
 
 	if ((want & EPOLLOUT) && (events & EPOLLOUT || broken))
-		error = half_run(f, !s);
+		error = carry(f, !s);
 	if (error == 0 && (want & EPOLLIN) && (events & EPOLLIN || broken))
-		error = half_run(f, s);
+		error = carry(f, s);
 	/* Nothing to do there that would tell: either it is a reset, or both
 	 * streams have ended while the other side is slow. */
 	if (error == 0 && !want && broken) {
@@ -532,7 +371,7 @@ static void connected(struct flow *f, uint32_t events)
 	f->state = FLOW_OPEN;
 	listener_tried(f->listener, true);
 	/* Mostly the request is there already. */
-	if (half_run(f, CLIENT) < 0)
+	if (carry(f, CLIENT) < 0)
 		flow_reset(f);
 	else
 		flow_settle(f);
@@ -546,7 +385,6 @@ static void side_ready(struct flow *f, int s, uint32_t events)
 		connected(f, events);
 	else if (events & (EPOLLERR | EPOLLHUP))
 		flow_reset(f); /* the client did not wait */
-	starved_wake();
 }
 
 static void client_ready(struct watch *w, uint32_t events)

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "pipe.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -104,16 +103,9 @@ void pipe_put(struct pipe *p, size_t left)
 		kept_put(p->size == PIPE_LARGE_SIZE ? &kept_large : &kept, p);
 }
 
-int pipe_init(unsigned int n)
+void pipe_limit(unsigned int n)
 {
-	struct pipe *first;
-
 	n_max = n < PIPE_MAX ? n : PIPE_MAX;
-	first = pipe_take();
-	if (!first)
-		return -EMFILE;
-	pipe_put(first, 0);
-	return 0;
 }
 
 unsigned int pipe_used(void)

@@ -21,10 +21,8 @@ struct pipe {
 	struct pipe *next;
 };
 
-/* At most n of them at a time (and PIPE_MAX). One is opened now and kept, so
- * that whenever pipe_take() has none, somebody will give one back. 0 or
- * -errno. */
-int pipe_init(unsigned int n);
+/* At most n of them at a time (and PIPE_MAX). */
+void pipe_limit(unsigned int n);
 
 /* An empty, non-blocking pipe; NULL when all are in use. */
 struct pipe *pipe_take(void);

@@ -38,17 +38,21 @@ static int usage(FILE *out)
 	return out == stdout ? 0 : 2;
 }
 
-/* The soft limit becomes the hard one. */
-static unsigned int fds_max(void)
+/* The soft limit becomes the hard one; of that, an eighth is for pipes, a
+ * quarter for the stock. */
+static void fds_share(struct loop *loop)
 {
 	struct rlimit limit = { 1024, 1024 };
+	unsigned int fds;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	return limit.rlim_cur < FDS_MAX ? (unsigned int)limit.rlim_cur
-					: FDS_MAX;
+	fds = limit.rlim_cur < FDS_MAX ? (unsigned int)limit.rlim_cur : FDS_MAX;
+	flow_init(loop, fds - fds / 8 - fds / 4 - FDS_OTHER);
+	stock_limit(fds / 4);
+	pipe_limit(fds / 16);
 }
 
 static int serve(void)
@@ -63,14 +67,7 @@ static int serve(void)
 		return 1;
 	}
 	error = loop_init(&loop);
-	if (error == 0) {
-		unsigned int fds = fds_max();
-
-		/* An eighth for pipes, a quarter for the stock. */
-		flow_init(&loop, fds - fds / 8 - fds / 4 - FDS_OTHER);
-		stock_limit(fds / 4);
-		error = pipe_init(fds / 16);
-	}
+	fds_share(&loop);
 	if (error == 0)
 		error = confine_files(NULL, 0);
 	if (error == 0)

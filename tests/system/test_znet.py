@@ -238,6 +238,24 @@ def test_back_pressure(host):
     host.wait(lambda: host.count("connections") == 0)
 
 
+def test_slow_clients_do_not_take_all_pipes(host, rng):
+    """64 of them are all there are; others go on without."""
+    def endless(connection, address):
+        while True:
+            connection.send(bytes(65536))
+    host.inside.serve(80, endless)
+    host.inside.serve(81, echo)
+    slow, port = host.publish("slow", 80), host.publish("web", 81)
+    clients = [host.connect(slow) for _ in range(80)]
+    for client in clients:
+        client.recv(1)
+    host.wait(lambda: host.count("pipes in use") == 64)
+    assert transfer(host, port, rng.random(), False) == (TRANSFER_BYTES, True)
+    # Who has no pipe gets on, too.
+    for client in clients:
+        client.recv(1 << 20)
+
+
 def test_reset_by_the_application(host):
     def reset(connection, address):
         connection.recv(1)
