@@ -79,8 +79,10 @@ build/$2/pkg/$1.ok: private export PKG_BUILD = $$(value $1_BUILD)
 build/$2/pkg/$1.ok: rootfs/packages/$1.mk $(call package_list,$1,$2,INPUTS) \
 		$(foreach d,$(call package_list,$1,$2,DEPENDS),build/$(notdir $d)/pkg/$(patsubst %/,%,$(dir $d)).ok) \
 		| build/deps
-	@mkdir -p $$(@D) && touch $$@.new # as old as what it was made from
-	+@rootfs/packages/build $1 $2 build/$2/pkg/$1 && mv $$@.new $$@
+	@# The stamp is as old as what the part was made from.
+	+@mkdir -p $$(@D); stamp=$$@.$$$$$$$$; touch $$$$stamp; \
+		if rootfs/packages/build $1 $2 build/$2/pkg/$1; then mv $$$$stamp $$@; \
+		else rm $$$$stamp; exit 1; fi
 packages: build/$2/pkg/$1.ok
 endef
 $(foreach p,$(PACKAGES),$(foreach f,$($p_FLAVOURS),\
@@ -357,13 +359,15 @@ build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/host/gen/gen_init
 		'file /init build/$1/bin/init 0755 0 0' \
 		'file /root.erofs build/$1/root.erofs 0644 0 0' >build/$1/initramfs
 	$(Q)build/host/gen/gen_init_cpio -t $(SOURCE_TIME) \
-		build/$1/initramfs >$$@
+		build/$1/initramfs >$$@.new
+	$(Q)mv $$@.new $$@
 build/$1/kernel.ok: build/$1/dev.cpio board/link board/set-initramfs
 	+$(Q)start=$$$$(date +%s); BUILD=build/$1 board/link $($1_KERNEL) \
 		>build/$1/linux.log 2>&1 || { tail -n 20 build/$1/linux.log; exit 1; }; \
 		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi.new; \
 		mv build/$1/zooid.efi.new build/$1/zooid.efi; \
-		$(if $($1_IMAGE),cp build/$1/linux/$($1_IMAGE) build/$1/Image;) \
+		$(if $($1_IMAGE),cp build/$1/linux/$($1_IMAGE) build/$1/Image.new; \
+		mv build/$1/Image.new build/$1/Image;) \
 		printf '  %-14s %-8s linked %6d s  %d bytes\n' zooid.efi $1 \
 			$$$$(($$$$(date +%s) - start)) $$$$(stat -c %s build/$1/zooid.efi)
 	$(Q)touch $$@
