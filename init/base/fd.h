@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #define autoclose __attribute__((cleanup(fd_cleanup)))
-#define autofree __attribute__((cleanup(ptr_cleanup)))
+#define autofree  __attribute__((cleanup(ptr_cleanup)))
 
 /* Closes *fd unless negative, keeps errno, sets it to -1. */
 void fd_close(int *fd);

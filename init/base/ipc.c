@@ -131,7 +131,7 @@ int ipc_recv(int sock, void *message, size_t size, struct ipc_fds *fds)
 {
 	union control control;
 	struct ipc_fds came = { 0 };
-	struct ipc_head head;
+	struct ipc_head head = { 0 };
 	struct iovec iov = { message, size };
 	struct msghdr msg = {
 		.msg_iov = &iov,
@@ -179,8 +179,8 @@ static int readable_wait(int sock, uint64_t deadline_ms)
 	}
 }
 
-int ipc_call(int sock, const void *request, size_t request_size,
-	     const int *fds, int n_fds, void *reply, size_t reply_size,
+int ipc_call(int sock, const void *request, size_t request_size, const int *fds,
+	     int n_fds, void *reply, size_t reply_size,
 	     struct ipc_fds *reply_fds, int timeout_ms)
 {
 	uint64_t deadline_ms = clock_ms() + (uint64_t)timeout_ms;

@@ -53,8 +53,8 @@ int ipc_recv(int sock, void *message, size_t size, struct ipc_fds *fds);
 
 /* Sends request and waits at most timeout_ms for one reply. 0 or -errno;
  * -ETIMEDOUT, -ECONNRESET when the peer went away. reply_fds may be NULL. */
-int ipc_call(int sock, const void *request, size_t request_size,
-	     const int *fds, int n_fds, void *reply, size_t reply_size,
+int ipc_call(int sock, const void *request, size_t request_size, const int *fds,
+	     int n_fds, void *reply, size_t reply_size,
 	     struct ipc_fds *reply_fds, int timeout_ms);
 
 void ipc_fds_close(struct ipc_fds *fds);

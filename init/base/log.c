@@ -38,8 +38,8 @@ static size_t head_print(char *line, enum log_level level, const char *object)
 	n = end_of(snprintf(line + n, LINE_SIZE - n, "%s: ", program), n,
 		   LINE_SIZE);
 	if (object)
-		n = end_of(snprintf(line + n, LINE_SIZE - n, "%s: ", object),
-			   n, LINE_SIZE);
+		n = end_of(snprintf(line + n, LINE_SIZE - n, "%s: ", object), n,
+			   LINE_SIZE);
 	return n;
 }
 

@@ -28,13 +28,14 @@ void log_open(const char *program);
  * bytes are replaced by '?'. object may be NULL. errno is preserved. A full
  * non-blocking pipe drops the line and counts it; the count is reported in
  * the next line that fits. */
-__attribute__((format(printf, 3, 4)))
-void log_line(enum log_level level, const char *object, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void log_line(enum log_level level,
+						    const char *object,
+						    const char *fmt, ...);
 
 #define log_error(object, ...) log_line(LOG_LEVEL_ERROR, object, __VA_ARGS__)
 #define log_warning(object, ...) \
 	log_line(LOG_LEVEL_WARNING, object, __VA_ARGS__)
 #define log_notice(object, ...) log_line(LOG_LEVEL_NOTICE, object, __VA_ARGS__)
-#define log_info(object, ...) log_line(LOG_LEVEL_INFO, object, __VA_ARGS__)
+#define log_info(object, ...)	log_line(LOG_LEVEL_INFO, object, __VA_ARGS__)
 
 #endif

@@ -14,7 +14,7 @@
 #include <sys/epoll.h>
 
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr) - offsetof(type, member)))
+	((type *)((char *)(ptr)-offsetof(type, member)))
 
 #define LOOP_BATCH 64
 

@@ -44,7 +44,8 @@ static int resolve(int dir, const char *path, int flags, mode_t mode,
 {
 	struct open_how how = {
 		.flags = (unsigned)(flags | O_CLOEXEC),
-		.mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode : 0,
+		.mode = flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ? mode
+								       : 0,
 		.resolve = how_to | RESOLVE_NO_MAGICLINKS,
 	};
 	long fd;
