@@ -52,14 +52,14 @@ def test_no_link_at_boot_and_then_one(boot, scratch, httpd):
     node.resume()
     node.wait_ready()
     node.link(up=True)
-    assert web.fetch(node.url(medium.WEB_PORT))
+    assert node.fetch(medium.WEB_PORT)
 
 
 def test_small_machine_runs_a_container(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     node = boot(memory_mb=96, disks=[disk], ports=[medium.WEB_PORT])
     node.wait_ready()
-    assert web.fetch(node.url(medium.WEB_PORT)) == web.PAGE
+    assert node.fetch(medium.WEB_PORT) == web.PAGE
 
 
 @pytest.mark.parametrize("arch", ARCHES)
@@ -76,12 +76,12 @@ def test_reboot(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     node = boot(disks=[disk], ports=[medium.WEB_PORT])
     node.wait_ready()
-    assert web.fetch(node.url(medium.WEB_PORT)) == web.PAGE
+    assert node.fetch(medium.WEB_PORT) == web.PAGE
     mark = node.log.mark()
     node.log.send("\rreboot\r")
     node.qmp.wait_event("RESET", 30)
     node.wait_ready(mark=mark)
-    assert web.fetch(node.url(medium.WEB_PORT)) == web.PAGE
+    assert node.fetch(medium.WEB_PORT) == web.PAGE
 
 
 def test_power_button(boot, scratch):

@@ -21,18 +21,18 @@ def node(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
-    web.fetch(node.url(PORT))
+    node.fetch(PORT)
     return node
 
 
 @pytest.mark.parametrize("name", SOCKETS)
 def test_garbage_on_a_socket(node, rng, name):
-    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    started = node.fetch(PORT, "/cgi-bin/started")
     node.agent.ask("garbage", "/run/zooid/%s.sock" % name,
                    rng.randrange(1 << 30), 2000, *SOCKETS[name])
     assert node.console("status")
-    assert web.fetch(node.url(PORT)) == web.PAGE
-    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started
+    assert node.fetch(PORT) == web.PAGE
+    assert node.fetch(PORT, "/cgi-bin/started") == started
 
 
 def test_ten_thousand_orphans(node):
@@ -40,7 +40,7 @@ def test_ten_thousand_orphans(node):
     node.agent.ask("orphans", 10000, deadline_s=120)
     assert node.console("status")
     assert node.agent.processes() <= before + 2
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
 
 
 def test_fork_bomb_in_a_container(boot, scratch, httpd):
@@ -50,7 +50,7 @@ def test_fork_bomb_in_a_container(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd, text=text)
     node = boot(disks=[disk], ports=[PORT])
     node.wait_ready()
-    assert web.fetch(node.url(PORT), 120) == web.PAGE
+    assert node.fetch(PORT, deadline_s=120) == web.PAGE
     assert node.console("status", 60)
     node.console_poweroff(60)
 
@@ -70,7 +70,7 @@ def test_service_that_dies_at_once(node):
         starts.append(int(match[1]))
     assert all(b in (2 * a, 30000) for a, b in zip(starts, starts[1:]))
     assert starts[0] <= 200 and starts[-1] >= 10000
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     node.agent.ask("mend", program)
     node.wait_console("status", r"^zlog +ready ", 90)
 

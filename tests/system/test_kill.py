@@ -19,7 +19,7 @@ def node(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
-    web.fetch(node.url(PORT))
+    node.fetch(PORT)
     return node
 
 
@@ -58,11 +58,11 @@ def kill_service(node, name):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_sigkill(node, name):
-    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    started = node.fetch(PORT, "/cgi-bin/started")
     download = Download(node.port(PORT))
     kill_service(node, name)
-    assert web.fetch(node.url(PORT)) == web.PAGE
-    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started
+    assert node.fetch(PORT) == web.PAGE
+    assert node.fetch(PORT, "/cgi-bin/started") == started
     for _ in range(5):
         if not download.more():
             assert name in BREAKS_DOWNLOADS
@@ -84,11 +84,11 @@ def test_connects_while_znet_is_dead(node):
 
 
 def test_all_at_once(node):
-    started = web.fetch(node.url(PORT, "/cgi-bin/started"))
+    started = node.fetch(PORT, "/cgi-bin/started")
     pids = {name: service_pid(node, name) for name in SERVICES}
     for pid in pids.values():
         node.agent.kill(pid)
     for name, pid in pids.items():
         wait_again(node, name, pid)
-    assert web.fetch(node.url(PORT)) == web.PAGE
-    assert web.fetch(node.url(PORT, "/cgi-bin/started")) == started
+    assert node.fetch(PORT) == web.PAGE
+    assert node.fetch(PORT, "/cgi-bin/started") == started

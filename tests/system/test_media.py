@@ -15,7 +15,7 @@ def test_first_boot_fills_the_medium(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd, size_mb=512)
     node = boot(disks=[disk], ports=[PORT])
     node.wait_ready()
-    web.fetch(node.url(PORT))
+    node.fetch(PORT)
     node.console_poweroff()
     start, size = disk.partitions()["ZOOID-DATA"]
     assert start + size >= 510 * MB
@@ -31,7 +31,7 @@ def test_a_larger_medium_is_filled_later(boot, scratch, httpd):
     disk.grow(768)
     node = boot(disks=[disk], ports=[PORT])
     node.wait_ready()
-    web.fetch(node.url(PORT))
+    node.fetch(PORT)
     node.console_poweroff()
     start, size = disk.partitions()["ZOOID-DATA"]
     assert start + size >= 766 * MB
@@ -52,16 +52,16 @@ def test_full_data(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd, size_mb=384)
     node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     assert int(node.agent.ask("fill", "/data/volumes/full")) > 100 * MB
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     assert node.console("status")
     node.console_poweroff()
     node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     node.agent.ask("remove", "/data/volumes/full")
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
 
 
 @pytest.mark.parametrize("what", ["layer", "manifest", "config"])
@@ -78,7 +78,7 @@ def test_one_flipped_bit(boot, scratch, httpd, rng, what):
         "images/httpd": httpd, "images/bad": bad})
     node = boot(disks=[disk], ports=[PORT, 8081])
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     line = node.wait_console("log znode", r".*\bbad\b.*sha256.*")[0]
     assert not re.search(r"^bad.* running", node.console("ps"), re.M)
     assert node.console("log znode").count(line) == 1
@@ -92,9 +92,9 @@ def test_medium_dies(boot, scratch, httpd, flaky, error):
     server, drive = flaky(disk)
     node = boot(disks=[drive], ports=[PORT])
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     server.fail = server.fail_reads = error
-    assert web.fetch(node.url(PORT)) == web.PAGE
+    assert node.fetch(PORT) == web.PAGE
     assert node.console("status")
 
 
@@ -104,4 +104,4 @@ def test_slow_medium(boot, scratch, httpd, flaky):
     server.delay_s = 0.02
     node = boot(disks=[drive], ports=[PORT])
     node.wait_ready()
-    assert web.fetch(node.url(PORT), 120) == web.PAGE
+    assert node.fetch(PORT, deadline_s=120) == web.PAGE

@@ -64,5 +64,5 @@ def test_fixed_address(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd, text=text)
     node = boot(disks=[disk], ports=[medium.WEB_PORT])
     node.wait_ready()
-    assert web.fetch(node.url(medium.WEB_PORT)) == web.PAGE
+    assert node.fetch(medium.WEB_PORT) == web.PAGE
     assert "10.0.2.15" in node.console("status")

@@ -38,7 +38,7 @@ class Lives:
         self.server.on_write = on_write
         try:
             node.wait_ready()
-            page = web.fetch(node.url(PORT))
+            page = node.fetch(PORT)
             assert page == web.PAGE
         except (Late, OSError):
             if self.server.on_write:
@@ -53,7 +53,7 @@ class Lives:
         """An undisturbed life: all must be well."""
         node = self.boot(disks=[self.drive], ports=[PORT])
         node.wait_ready()
-        assert web.fetch(node.url(PORT)) == web.PAGE
+        assert node.fetch(PORT) == web.PAGE
         node.console_poweroff()
 
 
@@ -79,7 +79,7 @@ def test_canary(boot, scratch, httpd, flaky):
         server, drive = flaky(disk, seed=seed, ignore_flush=True)
         node = boot(disks=[drive], ports=[PORT])
         node.wait_ready()
-        web.fetch(node.url(PORT))
+        node.fetch(PORT)
         server.cut()
         node.end()
         server.close()

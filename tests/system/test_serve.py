@@ -20,15 +20,15 @@ def node(boot, scratch, httpd):
 
 def test_page_and_the_clients_address(node):
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
-    seen = web.fetch(node.url(PORT, "/cgi-bin/client"))
+    assert node.fetch(PORT) == web.PAGE
+    seen = node.fetch(PORT, "/cgi-bin/client")
     assert seen in (CLIENT, "::ffff:" + CLIENT, "[::ffff:%s]" % CLIENT)
     assert re.search(r"^web +running ", node.console("ps"), re.M)
 
 
 def test_large_answer_and_many_clients(node):
     node.wait_ready()
-    web.fetch(node.url(PORT))
+    node.fetch(PORT)
     url, results = node.url(PORT, "/big"), []
     threads = [threading.Thread(
         target=lambda: results.append(len(web.fetch(url, 90))))
@@ -48,8 +48,8 @@ def test_two_apps_do_not_meet(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd, text=text)
     node = boot(disks=[disk], ports=[PORT, 8081])
     node.wait_ready()
-    assert web.fetch(node.url(PORT)) == web.PAGE
-    assert "REMOTE_ADDR" in web.fetch(node.url(8081, "/client"))
+    assert node.fetch(PORT) == web.PAGE
+    assert "REMOTE_ADDR" in node.fetch(8081, "/client")
 
 
 def test_comes_back_after_reboot_without_the_image(boot, scratch, httpd):
@@ -57,11 +57,11 @@ def test_comes_back_after_reboot_without_the_image(boot, scratch, httpd):
     disk = medium.web(scratch / "disk", httpd)
     first = boot(disks=[disk], ports=[PORT])
     first.wait_ready()
-    web.fetch(first.url(PORT))
+    first.fetch(PORT)
     first.console_poweroff()
     second = boot(disks=[disk], ports=[PORT])
     second.wait_ready()
-    assert web.fetch(second.url(PORT)) == web.PAGE
+    assert second.fetch(PORT) == web.PAGE
     assert "unpacked" not in second.log.text
 
 

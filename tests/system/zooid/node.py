@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from . import agent as agents
-from . import process
+from . import process, web
 from .build import BUILD, TOP, product
 from .log import Late, Log
 from .qmp import Qmp
@@ -26,7 +26,7 @@ MACHINE = {
 # On a busy host the emulated timers' ticks come late and then all at once; a
 # kernel that tests them, or calibrates by them, then panics or hangs before
 # anything of ours runs. wait_ready() starts such a machine again.
-NO_TICKS = r"IO-APIC \+ timer doesn't work|with PM-Timer: \d\d?ms instead"
+NO_TICKS = r"8254 timer not connected|with PM-Timer: \d\d?ms instead"
 KERNEL = {"x86_64": ["zooid.efi"], "aarch64": ["Image"]}
 
 
@@ -220,6 +220,11 @@ class Node:
 
     def url(self, port, path="/"):
         return "http://127.0.0.1:%d%s" % (self.port(port), path)
+
+    def fetch(self, port, path="/", deadline_s=None):
+        """The page at a published port, as soon as it is served."""
+        return web.fetch(self.url(port, path), deadline_s or self.deadline_s,
+                         self.process)
 
     def console_poweroff(self, deadline_s=30):
         """An orderly end, asked for at the console."""

@@ -25,15 +25,17 @@ def request(url, deadline_s=30):
         connection.close()
 
 
-def fetch(url, deadline_s=60):
-    """The body of `url` as soon as it is served.
+def fetch(url, deadline_s=60, process=None):
+    """The body of `url` as soon as it is served; Late after the deadline, or
+    as soon as `process`, the machine, has ended.
 
     QEMU's user network accepts for a port that nobody listens on yet and
     then resets, and tells nobody when that changes; so this asks again until
     the deadline."""
     end = time.monotonic() + deadline_s
     why = "nothing"
-    while time.monotonic() < end:
+    while time.monotonic() < end and (
+            process is None or process.poll() is None):
         try:
             status, body = request(url, max(1, end - time.monotonic()))
             if status == 200:
@@ -42,4 +44,5 @@ def fetch(url, deadline_s=60):
         except OSError as error:
             why = repr(error)
         time.sleep(PAUSE_S)
-    raise Late("%s: not served within %g s: %s" % (url, deadline_s, why))
+    raise Late("%s: not served within %g s, or its machine has ended: %s" % (
+        url, deadline_s, why))
