@@ -446,11 +446,11 @@ SOURCES := $(foreach m,$(MODULES),$($m_SRC))
 FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/,$d*.c $d*.h))
 lint: build/deps-lint build/include/ok $(FILTERS:%=build/host/gen/%_filter.h) \
 		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
-	clang-format --dry-run -Werror $(FORMATTED)
+	@status=0; clang-format --dry-run -Werror $(FORMATTED) || status=1; \
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \
 		--enable=warning,performance,portability \
-		--suppressions-list=.cppcheck $(SOURCES)
-	@status=0; $(foreach s,$(SOURCES),clang-tidy --quiet $s -- $(CFLAGS) \
+		--suppressions-list=.cppcheck $(SOURCES) || status=1; \
+	$(foreach s,$(SOURCES),clang-tidy --quiet $s -- $(CFLAGS) \
 		-Ibuild/include/$(call module_of,$(patsubst %/,%,$(dir $s))) -Ibuild/host/gen \
 		$(foreach u,$(USES_$(patsubst %/,%,$(dir $s))),-isystem build/host/pkg/$u/include) \
 		2>/dev/null || status=1;) exit $$status
