@@ -26,6 +26,7 @@ bool limit_take(struct limit *limit);
 struct hub {
 	struct loop loop;
 	int dir;
+	int statm_fd; /* /proc/self/statm */
 	struct config config;
 	struct store *store;
 	struct blobs *blobs;

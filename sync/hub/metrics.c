@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "api.h"
-#include "base/fd.h"
 #include "node.h"
 
 enum { TEXT_SIZE = 8 << 10 };
@@ -98,13 +97,12 @@ static void add_http(struct text *t, const struct http_stats *s)
 	    (unsigned long long)s->handshakes_failed);
 }
 
-static uint64_t resident_bytes(void)
+static uint64_t resident_bytes(const struct hub *hub)
 {
-	autofree char *text = NULL;
+	char text[128] = "";
 	unsigned long pages = 0;
-	size_t size;
 
-	if (file_read(-1, "/proc/self/statm", 4096, &text, &size) == 0)
+	if (pread(hub->statm_fd, text, sizeof(text) - 1, 0) > 0)
 		sscanf(text, "%*u %lu", &pages);
 	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -118,7 +116,7 @@ static void add_hub(struct text *t, struct hub *hub)
 	add_metric(t, "gauge", "revision", "Revision of the store.",
 		   store_revision(hub->store));
 	add_metric(t, "gauge", "resident_memory_bytes",
-		   "Resident memory of the hub.", resident_bytes());
+		   "Resident memory of the hub.", resident_bytes(hub));
 	if (fstatvfs(hub->dir, &s) == 0)
 		add_metric(t, "gauge", "disk_free_bytes",
 			   "Room on the hub's disk.",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "registry.h"
 
 /* ---- replies ---- */
@@ -50,8 +51,16 @@ static void reply_created(struct registry_call *call,
 	registry_reply(call->request, 201, headers, 2);
 }
 
+/* What came so far is not kept on a disk that is full. */
 static void fail(struct registry_call *call, int error)
 {
+	if (error == -ENOSPC) {
+		log_error(call->repo, "push refused: the disk is full: free "
+				      "some space");
+		if (call->upload)
+			blob_upload_drop(call->upload);
+		call->upload = NULL;
+	}
 	call->failed = true;
 	registry_fail_errno(call->request, error);
 }
@@ -77,11 +86,8 @@ static void upload_body(struct http_request *request, struct span bytes)
 	if (call->failed)
 		return;
 	err = blob_upload_write(call->upload, bytes);
-	if (err < 0) {
-		blob_upload_drop(call->upload);
-		call->upload = NULL;
+	if (err < 0)
 		fail(call, err);
-	}
 }
 
 static void upload_end(struct http_request *request)

@@ -1,4 +1,17 @@
-/* zhub serve: opens everything, then turns the loop. */
+/* zhub serve: opens everything, shuts itself in, then turns the loop. From then
+ * on it reaches no file but those beneath its folder and opens no connection.
+ * What it calls, for SQLite, blobs, and the children that finish uploads:
+ *
+ * #syscalls: openat fstat newfstatat statx lseek pread64 pwrite64 ftruncate
+ * #syscalls: fsync fdatasync fchmod fchown unlinkat mkdirat renameat renameat2
+ * #syscalls: flock fstatfs statfs utimensat getdents64 sync_file_range
+ * #syscalls: faccessat faccessat2 readlinkat getcwd geteuid umask mprotect
+ * #syscalls: getrandom setsockopt shutdown accept sigaltstack
+ * #syscalls: clone wait4 waitid kill pidfd_open close_range dup3 prctl
+ * #syscalls: set_tid_address set_robust_list getppid
+ * #syscalls[x86_64]: open stat lstat access unlink mkdir rename readlink fork
+ * #syscalls[x86_64]: dup2 time
+ */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +29,7 @@
 
 #include "api.h"
 #include "apply.h"
+#include "base/confine.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/service.h"
@@ -26,6 +40,7 @@
 #include "stream.h"
 #include "ticket.h"
 #include "watch.h"
+#include "zhub_filter.h"
 
 enum {
 	HOUR_MS = 3600 * 1000,
@@ -199,6 +214,18 @@ static void signal_ready(struct watch *w, uint32_t events)
 
 /* ---- the command ---- */
 
+/* Before the first byte of a client. */
+static int serve_confine(struct serve *s)
+{
+	int err;
+
+	s->hub.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	err = confine_files(&s->hub.dir, 1);
+	return err < 0 ? err :
+			 confine(seccomp_filter, sizeof(seccomp_filter) /
+						 sizeof(*seccomp_filter));
+}
+
 static int serve_open(struct serve *s, const char *folder, const char *listen)
 {
 	static const int signals[] = { SIGTERM, SIGINT, 0 };
@@ -222,7 +249,7 @@ static int serve_open(struct serve *s, const char *folder, const char *listen)
 	err = fd < 0 ? fd : watch_add(&s->hub.loop, &s->signals, fd, EPOLLIN);
 	s->upkeep.fire = upkeep_fire;
 	timer_set(&s->hub.loop, &s->upkeep, FIRST_SWEEP_MS);
-	return err;
+	return err < 0 ? err : serve_confine(s);
 }
 
 static void serve_close(struct serve *s)
@@ -241,6 +268,7 @@ static void serve_close(struct serve *s)
 	streams_free(hub);
 	tls_free(hub->tls);
 	ca_close(&hub->ca);
+	fd_close(&hub->statm_fd);
 	fd_close(&s->listen_fd);
 	fd_close(&s->local_fd);
 }
@@ -300,7 +328,7 @@ int command_serve(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	s->hub.dir = dir;
-	s->listen_fd = s->local_fd = -1;
+	s->listen_fd = s->local_fd = s->hub.statm_fd = -1;
 	s->hub.enrol = (struct limit){ .rate = ENROL_RATE,
 				       .burst = ENROL_BURST };
 	s->hub.anonymous = s->hub.enrol;
