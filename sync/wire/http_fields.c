@@ -49,9 +49,9 @@ int fields_add(struct fields *f, struct span name, struct span value,
 
 const char *fields_get(const struct fields *f, const char *name)
 {
-	const char *p = f->text, *end = p + f->used;
+	const char *p = f->text, *end = p ? p + f->used : p;
 
-	while (p && p < end) {
+	while (p < end) {
 		const char *value = p + strlen(p) + 1;
 
 		if (strcmp(p, name) == 0)

@@ -40,6 +40,30 @@ static struct stream *stream_at(nghttp2_session *session, int32_t id)
 
 /* ---- in ---- */
 
+/* Frames that carry nothing but make us look, whether or not their stream still
+ * exists. */
+static bool is_idle_talk(const nghttp2_frame_hd *head)
+{
+	switch (head->type) {
+	case NGHTTP2_HEADERS:
+	case NGHTTP2_CONTINUATION:
+	case NGHTTP2_WINDOW_UPDATE:
+		return false;
+	case NGHTTP2_DATA:
+		return head->length == 0 &&
+		       !(head->flags & NGHTTP2_FLAG_END_STREAM);
+	default:
+		return true;
+	}
+}
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head,
+			  void *user)
+{
+	return is_idle_talk(head) && !conn_flood(user) ?
+		       NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
 			    void *user)
 {
@@ -97,27 +121,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame,
 	struct conn *conn = user;
 	struct stream *stream = stream_at(session, frame->hd.stream_id);
 
-	switch (frame->hd.type) {
-	case NGHTTP2_HEADERS:
+	if (frame->hd.type == NGHTTP2_HEADERS) {
 		conn->head_ms = 0;
 		if (stream && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
 			on_request(stream);
-		break;
-	case NGHTTP2_DATA:
-		if (frame->hd.length == 0 &&
-		    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-		    !conn_flood(conn))
-			return NGHTTP2_ERR_CALLBACK_FAILURE;
-		break;
-	case NGHTTP2_RST_STREAM:
-	case NGHTTP2_SETTINGS:
-	case NGHTTP2_PING:
-	case NGHTTP2_PRIORITY:
-		if (!conn_flood(conn))
-			return NGHTTP2_ERR_CALLBACK_FAILURE;
-		break;
-	default:
-		break;
 	}
 	/* The handler may have broken it off meanwhile. */
 	stream = stream_at(session, frame->hd.stream_id);
@@ -340,6 +347,8 @@ static nghttp2_session_callbacks *callbacks(void)
 
 	if (c || nghttp2_session_callbacks_new(&c) != 0)
 		return c;
+	nghttp2_session_callbacks_set_on_begin_frame_callback(c,
+							      on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(
 		c, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
