@@ -103,7 +103,6 @@ class FlakyDisk:
                 if write is kept[-1] and not write.sure:
                     size = self.random.randint(0, size // SECTOR) * SECTOR
                 os.pwrite(self._file, write.data[:size], write.offset)
-            os.fdatasync(self._file)
             self._load()
             self.cuts += 1
             self._interrupted = threading.Event()

@@ -31,8 +31,8 @@ class Lives:
         def on_write(disk):
             if disk.writes >= target:
                 disk.on_write = None
-                disk.cut()
                 node.process.kill()
+                disk.cut()
 
         node = self.boot(disks=[self.drive], ports=[PORT])
         self.server.on_write = on_write
