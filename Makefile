@@ -240,7 +240,7 @@ USES_sync/wire := mbedtls nghttp2 http-parser
 USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
 USES_sync/ctl := yyjson
-USES_tests := yyjson
+USES_tests/fuzz := yyjson
 USES_tests/unit := sqlite3 yyjson zlib
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
