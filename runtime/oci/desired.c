@@ -42,8 +42,7 @@ static const char *text_keep(struct json_walk *w, struct span a,
 	return kept;
 }
 
-static int text_read(struct json_walk *w, yyjson_val *v, char *out,
-		     size_t size)
+static int text_read(struct json_walk *w, yyjson_val *v, char *out, size_t size)
 {
 	struct span s;
 	int err = json_string(w, v, "want a string", &s);
@@ -66,8 +65,8 @@ static int id_read(struct json_walk *w, yyjson_val *v, char out[64])
 
 	if (err < 0)
 		return err;
-	return id_valid(s) ? span_copy(out, 64, s) :
-			     json_fail_value(w, v, want);
+	return id_valid(s) ? span_copy(out, 64, s)
+			   : json_fail_value(w, v, want);
 }
 
 static int number_read(struct json_walk *w, yyjson_val *v, uint64_t max,
@@ -483,8 +482,10 @@ static int parse(struct span text, struct desired *d, bool is_apps,
 	size_t scratch_size = 16 * text.size + 8192;
 	struct desired_reader r = { .desired = d, .is_apps = is_apps };
 	struct json_walk w = { .file = is_apps ? "application" : "desired",
-			       .text = text, .error = error,
-			       .error_size = DESIRED_ERROR_SIZE, .whole = &r };
+			       .text = text,
+			       .error = error,
+			       .error_size = DESIRED_ERROR_SIZE,
+			       .whole = &r };
 	autofree void *scratch = NULL;
 	yyjson_val *root;
 	int err;

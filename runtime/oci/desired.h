@@ -55,8 +55,8 @@ struct desired_app {
 	char name[64];
 	char image[DESIRED_IMAGE_SIZE];
 	struct digest digest;
-	bool has_digest; /* always, but in what an operator puts */
-	const char *const *command;	/* NULL-terminated, or NULL */
+	bool has_digest;	    /* always, but in what an operator puts */
+	const char *const *command; /* NULL-terminated, or NULL */
 	const char *const *environment; /* "KEY=value", or NULL */
 	uint16_t n_command, n_environment, n_ports;
 	struct desired_port port[DESIRED_PORTS_MAX];

@@ -195,17 +195,18 @@ bool api_caller(struct hub *hub, struct http_request *request,
 	caller->role = role_of(peer->uri);
 	text_copy(caller->name, sizeof(caller->name), peer->name);
 	if (peer->expired && !outdated_too) {
-		api_refuse(request, 403, "your certificate is outdated: renew "
-					 "it with POST /v1/renew");
+		api_refuse(request, 403,
+			   "your certificate is outdated: renew "
+			   "it with POST /v1/renew");
 		return false;
 	}
 	if (!id_valid(span_of(caller->name)) || caller->role == ROLE_NONE) {
 		api_refuse(request, 403, "a certificate of an unknown kind");
 		return false;
 	}
-	if (caller->role == ROLE_NODE ?
-		    node_is_revoked(hub, caller->name) :
-		    operator_is_revoked(hub, caller->name)) {
+	if (caller->role == ROLE_NODE
+		    ? node_is_revoked(hub, caller->name)
+		    : operator_is_revoked(hub, caller->name)) {
 		api_refuse(request, 403, "your certificate was revoked");
 		return false;
 	}
@@ -363,8 +364,8 @@ static void route_request(struct hub *hub, struct http_request *request,
 	if (!call || !call->route) {
 		free(call);
 		api_refuse(request, status,
-			   status == 405 ? "no such method here" :
-					   "no such path");
+			   status == 405 ? "no such method here"
+					 : "no such path");
 		return;
 	}
 	call->hub = hub;
@@ -380,9 +381,9 @@ static void route_request(struct hub *hub, struct http_request *request,
 	}
 	if (!is_allowed(call)) {
 		api_refuse(request, call->caller.role == ROLE_NONE ? 401 : 403,
-			   call->caller.role == ROLE_NONE ?
-				   "a client certificate is needed" :
-				   "this is not for you");
+			   call->caller.role == ROLE_NONE
+				   ? "a client certificate is needed"
+				   : "this is not for you");
 		free(call);
 		return;
 	}

@@ -70,8 +70,9 @@ yyjson_doc *api_body(struct api_call *call);
 
 /* Replies; frees reply (NULL: {}). */
 void api_reply(struct api_call *call, int status, yyjson_mut_doc *reply);
-__attribute__((format(printf, 3, 4)))
-void api_fail(struct api_call *call, int status, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) void api_fail(struct api_call *call,
+						    int status, const char *fmt,
+						    ...);
 /* Says what -errno of the store or of blobs means. */
 void api_fail_errno(struct api_call *call, int error);
 /* Replies once the open round is on stable storage, or says that it is not. */

@@ -28,8 +28,8 @@ struct put {
 	char problem[API_ERROR_SIZE];
 };
 
-__attribute__((format(printf, 2, 3)))
-static int problem(struct put *put, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int problem(struct put *put,
+							 const char *fmt, ...)
 {
 	va_list args;
 
@@ -56,8 +56,8 @@ static int nodes_check(struct put *put)
 		if (!yyjson_is_str(v) ||
 		    !node_named(put->call->hub, yyjson_get_str(v)))
 			return problem(put, "no node %.63s is enrolled",
-				       yyjson_is_str(v) ? yyjson_get_str(v) :
-							  "of that name");
+				       yyjson_is_str(v) ? yyjson_get_str(v)
+							: "of that name");
 	}
 	return 0;
 }
@@ -74,12 +74,15 @@ static int digests_resolve(struct put *put)
 		err = registry_resolve(put->call->hub, app->image,
 				       &app->digest);
 		if (err == -EINVAL)
-			return problem(put, "%s: image %s: want "
+			return problem(put,
+				       "%s: image %s: want "
 				       "hub/NAME:TAG, or a digest",
 				       app->name, app->image);
 		if (err < 0)
-			return problem(put, "%s: this hub has no image %s: "
-				       "push it first", app->name, app->image);
+			return problem(put,
+				       "%s: this hub has no image %s: "
+				       "push it first",
+				       app->name, app->image);
 		app->has_digest = true;
 	}
 	return 0;
@@ -103,7 +106,8 @@ static bool lists_meet(yyjson_val *a, yyjson_val *b)
 }
 
 /* Whether an app of another application stands in the way of one of ours. */
-static int app_meets(struct put *put, const char *application, yyjson_val *other)
+static int app_meets(struct put *put, const char *application,
+		     yyjson_val *other)
 {
 	const char *name = yyjson_get_str(yyjson_obj_get(other, "name"));
 	yyjson_val *ports = yyjson_obj_get(other, "ports"), *port;
@@ -113,15 +117,18 @@ static int app_meets(struct put *put, const char *application, yyjson_val *other
 		const struct desired_app *app = &put->apps.app[i];
 
 		if (name && !strcmp(app->name, name))
-			return problem(put, "application %s has an app %s on "
-				       "the same node", application, name);
+			return problem(put,
+				       "application %s has an app %s on "
+				       "the same node",
+				       application, name);
 		yyjson_arr_iter_init(ports, &iter);
 		while ((port = yyjson_arr_iter_next(&iter)))
 			for (unsigned j = 0; j < app->n_ports; j++)
 				if (app->port[j].host ==
 				    member_u64(port, "host", 0))
 					return problem(
-						put, "port %u of %s is "
+						put,
+						"port %u of %s is "
 						"taken by %s of application "
 						"%s on the same node",
 						app->port[j].host, app->name,
@@ -139,8 +146,7 @@ static int application_meets(void *context, const char *name,
 	int err = 0;
 
 	if (!strcmp(name, put->name) ||
-	    !lists_meet(put->nodes,
-			yyjson_obj_get(record, "nodes")))
+	    !lists_meet(put->nodes, yyjson_obj_get(record, "nodes")))
 		return 0;
 	yyjson_arr_iter_init(yyjson_obj_get(record, "apps"), &iter);
 	while (err == 0 && (app = yyjson_arr_iter_next(&iter)))
@@ -181,25 +187,25 @@ static yyjson_mut_val *app_document(yyjson_mut_doc *doc,
 	yyjson_mut_obj_add_strcpy(doc, object, "name", app->name);
 	yyjson_mut_obj_add_strcpy(doc, object, "image", app->image);
 	yyjson_mut_obj_add_strcpy(doc, object, "digest", digest);
-	list = app->n_command ? yyjson_mut_obj_add_arr(doc, object, "command") :
-				NULL;
+	list = app->n_command ? yyjson_mut_obj_add_arr(doc, object, "command")
+			      : NULL;
 	for (unsigned i = 0; i < app->n_command; i++)
 		yyjson_mut_arr_add_strcpy(doc, list, app->command[i]);
-	list = app->n_environment ?
-		       yyjson_mut_obj_add_obj(doc, object, "environment") :
-		       NULL;
+	list = app->n_environment
+		       ? yyjson_mut_obj_add_obj(doc, object, "environment")
+		       : NULL;
 	for (unsigned i = 0; i < app->n_environment; i++) {
 		const char *equals = strchr(app->environment[i], '=');
 
 		yyjson_mut_obj_add(
 			list,
-			yyjson_mut_strncpy(doc, app->environment[i],
-					   (size_t)(equals -
-						    app->environment[i])),
+			yyjson_mut_strncpy(
+				doc, app->environment[i],
+				(size_t)(equals - app->environment[i])),
 			yyjson_mut_strcpy(doc, equals + 1));
 	}
-	list = app->n_ports ? yyjson_mut_obj_add_arr(doc, object, "ports") :
-			      NULL;
+	list = app->n_ports ? yyjson_mut_obj_add_arr(doc, object, "ports")
+			    : NULL;
 	for (unsigned i = 0; i < app->n_ports; i++) {
 		yyjson_mut_val *port = yyjson_mut_arr_add_obj(doc, list);
 
@@ -286,8 +292,8 @@ static void mark_old(struct hub *hub, const char *key)
 	yyjson_doc *old = stored_document(hub->store, key);
 
 	if (old)
-		mark_nodes(hub, yyjson_obj_get(yyjson_doc_get_root(old),
-					       "nodes"));
+		mark_nodes(hub,
+			   yyjson_obj_get(yyjson_doc_get_root(old), "nodes"));
 	yyjson_doc_free(old);
 }
 
@@ -339,8 +345,7 @@ static void put_do(struct put *put, yyjson_val *body)
 
 	if (err < 0) {
 		api_fail(call, err == -EINVAL || err == -E2BIG ? 400 : 500,
-			 "%s", put->problem[0] ? put->problem :
-						 strerror(-err));
+			 "%s", put->problem[0] ? put->problem : strerror(-err));
 		return;
 	}
 	snprintf(key, sizeof(key), "app/%s", put->name);
@@ -354,7 +359,8 @@ static void put_do(struct put *put, yyjson_val *body)
 	}
 	mark_nodes(hub, put->nodes);
 	api_settle(call, 200, put_reply(put, store_revision(hub->store)));
-	event_add(hub, &(struct event){ .what = "applied", .app = put->name,
+	event_add(hub, &(struct event){ .what = "applied",
+					.app = put->name,
 					.by = call->caller.name });
 }
 

@@ -160,10 +160,9 @@ static int file_write(struct store *archive, const char *name, int fd)
 int archive_extract(struct store *archive, const char *name, int dir,
 		    const char *path)
 {
-	autoclose int fd = openat(dir, "restore.part",
-				  O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW |
-					  O_CLOEXEC,
-				  0600);
+	autoclose int fd = openat(
+		dir, "restore.part",
+		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	int err = fd < 0 ? -errno : file_write(archive, name, fd);
 
 	if (err == 0 && renameat(dir, "restore.part", dir, path) < 0)

@@ -73,9 +73,9 @@ int blobs_room(const struct blobs *b, uint64_t size_bytes)
 	reserve = (uint64_t)s.f_blocks * s.f_frsize / RESERVE_PART;
 	if (reserve > RESERVE_MAX)
 		reserve = RESERVE_MAX;
-	return free_bytes >= reserve && free_bytes - reserve >= size_bytes ?
-		       0 :
-		       -ENOSPC;
+	return free_bytes >= reserve && free_bytes - reserve >= size_bytes
+		       ? 0
+		       : -ENOSPC;
 }
 
 void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE])

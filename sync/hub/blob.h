@@ -31,7 +31,8 @@ int blobs_open(struct blobs **blobs, int dir, struct loop *loop);
 /* Uploads that are being finished are abandoned; their bytes stay. */
 void blobs_close(struct blobs *blobs);
 
-/* Whether size_bytes more fit, with a reserve left for the store: 0, -ENOSPC. */
+/* Whether size_bytes more fit, with a reserve left for the store: 0, -ENOSPC.
+ */
 int blobs_room(const struct blobs *blobs, uint64_t size_bytes);
 
 /* ---- blobs ---- */

@@ -143,8 +143,7 @@ void blob_sweep_cancel(struct blobs *b)
 }
 
 int blobs_each(struct blobs *b,
-	       int (*each)(void *user, const struct digest *digest),
-	       void *user)
+	       int (*each)(void *user, const struct digest *digest), void *user)
 {
 	for (unsigned folder = 0; folder < FOLDERS; folder++) {
 		DIR *d = folder_open(b, folder);

@@ -34,7 +34,7 @@ struct blob_upload {
 	int fd;
 	char id[BLOB_ID_SIZE];
 	uint64_t size;
-	uint64_t synced; /* handed to the disk so far */
+	uint64_t synced;   /* handed to the disk so far */
 	uint64_t promised; /* room was checked up to here */
 	/* While it is finished. */
 	struct digest digest;
@@ -291,8 +291,8 @@ static int child_start(struct blob_upload *u)
 		return -errno;
 	}
 	fd = (int)syscall(SYS_pidfd_open, u->pid, 0);
-	err = fd < 0 ? -errno :
-		       watch_add(u->blobs->loop, &u->child, fd, EPOLLIN);
+	err = fd < 0 ? -errno
+		     : watch_add(u->blobs->loop, &u->child, fd, EPOLLIN);
 	if (err < 0) {
 		kill(u->pid, SIGKILL);
 		waitpid(u->pid, NULL, 0);

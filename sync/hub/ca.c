@@ -210,8 +210,8 @@ static int leaf_make(int keys, const char *name, const struct ca *ca,
 	int err = cert_key_make(&key);
 
 	if (err == 0)
-		err = names ? server_issue(ca, names, key, pem) :
-			      sign_issue(ca, key, pem);
+		err = names ? server_issue(ca, names, key, pem)
+			    : sign_issue(ca, key, pem);
 	if (err < 0)
 		fail(name, err);
 	snprintf(file, sizeof(file), "%s.pem", name);
@@ -403,9 +403,9 @@ int ca_refresh(int dir, struct ca *ca, const struct ca_names *names, bool force,
 	*changed = err == 0 && server;
 	if (err == 0)
 		log_notice("keys", "renewed the certificate%s",
-			   server && sign ? "s of server and documents" :
-			   server	  ? " of the server" :
-					    " of documents");
+			   server && sign ? "s of server and documents"
+			   : server	  ? " of the server"
+					  : " of documents");
 	return err;
 }
 

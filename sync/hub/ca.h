@@ -17,9 +17,9 @@ struct ca {
 	struct cert_key *key, *server_key, *sign_key;
 	struct chain *issuer;
 	char *root_pem;
-	char *issuer_pem;   /* the intermediate alone */
-	char *server_chain; /* leaf, intermediate, root */
-	char *sign_chain;   /* leaf, intermediate */
+	char *issuer_pem;			/* the intermediate alone */
+	char *server_chain;			/* leaf, intermediate, root */
+	char *sign_chain;			/* leaf, intermediate */
 	int64_t server_renew_at, sign_renew_at; /* seconds since 1970 */
 	uint8_t pin[CHAIN_PIN_SIZE];
 	char pin_text[65];

@@ -23,9 +23,9 @@
 #include "command.h"
 
 static const char *const small_files[] = {
-	"hub.json",	   "keys/root.key", "keys/root.pem", "keys/ca.key",
-	"keys/ca.pem",	   "keys/server.key", "keys/server.pem",
-	"keys/sign.key",   "keys/sign.pem",
+	"hub.json",	   "keys/root.key", "keys/root.pem",
+	"keys/ca.key",	   "keys/ca.pem",   "keys/server.key",
+	"keys/server.pem", "keys/sign.key", "keys/sign.pem",
 };
 
 struct backup {
@@ -265,8 +265,8 @@ static int store_replace(int dir, const char *folder)
 static int restore_read(int dir, const char *folder, const char *file)
 {
 	struct restore r = { .dir = dir };
-	int err = access(file, R_OK) < 0 ? -errno :
-					   store_open(&r.archive, file, NULL);
+	int err = access(file, R_OK) < 0 ? -errno
+					 : store_open(&r.archive, file, NULL);
 
 	if (err < 0)
 		return err;

@@ -44,12 +44,14 @@ static int credential_save(int dir, const struct credential *c)
 	yyjson_mut_obj_add_str(doc, root, "key", c->key);
 	yyjson_mut_obj_add_str(doc, root, "chain", c->chain);
 	yyjson_mut_obj_add_str(doc, root, "root", c->ca->root_pem);
-	json = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES |
-				YYJSON_WRITE_NEWLINE_AT_END, NULL);
+	json = yyjson_mut_write(doc,
+				YYJSON_WRITE_PRETTY_TWO_SPACES |
+					YYJSON_WRITE_NEWLINE_AT_END,
+				NULL);
 	yyjson_mut_doc_free(doc);
 	snprintf(file, sizeof(file), "%s.json", c->name);
-	err = json ? file_replace(dir, file, 0600, json, strlen(json)) :
-		     -ENOMEM;
+	err = json ? file_replace(dir, file, 0600, json, strlen(json))
+		   : -ENOMEM;
 	if (json)
 		explicit_bzero(json, strlen(json));
 	if (err < 0)
@@ -102,7 +104,7 @@ int operator_make(int dir, const struct config *config, const struct ca *ca,
 	if (err == 0)
 		err = cert_key_write(key, c.key);
 	cert_key_free(key);
-	if (err < 0) {
+	if (err != 0) {
 		log_error(name, "no certificate: %s", strerror(-err));
 		return err;
 	}
@@ -182,7 +184,8 @@ static int init_parse(int argc, char **argv, struct config *config,
 			return -EINVAL;
 	}
 	if (optind != argc || !id_valid(span_of(config->name)) || !n) {
-		log_error(NULL, "usage: zhub init [--name NAME] [--listen "
+		log_error(NULL,
+			  "usage: zhub init [--name NAME] [--listen "
 			  "ADDRESS:PORT] --address HOST[:PORT] ...: every name "
 			  "and address that nodes and operators dial");
 		return -EINVAL;

@@ -55,10 +55,10 @@ static int label_add(struct wish *w, const char *text)
 
 	if (!equals || equals == text)
 		return -EINVAL;
-	yyjson_mut_obj_add(root,
-			   yyjson_mut_strncpy(w->labels, text,
-					      (size_t)(equals - text)),
-			   yyjson_mut_strcpy(w->labels, equals + 1));
+	yyjson_mut_obj_add(
+		root,
+		yyjson_mut_strncpy(w->labels, text, (size_t)(equals - text)),
+		yyjson_mut_strcpy(w->labels, equals + 1));
 	return 0;
 }
 
@@ -94,7 +94,7 @@ static int wish_parse(int argc, char **argv, struct wish *w)
 	}
 	if (err < 0 || optind != argc || !w->uses) {
 		log_error(NULL, "usage: zhub token [--uses N] [--expires 24h] "
-			  "[--place P] [--label K=V] [--registry]");
+				"[--place P] [--label K=V] [--registry]");
 		return -EINVAL;
 	}
 	return 0;
@@ -113,10 +113,10 @@ static char *wish_body(const struct wish *w)
 	yyjson_mut_obj_add_uint(doc, root, "uses", w->uses);
 	yyjson_mut_obj_add_uint(doc, root, "expires", w->expires_s);
 	yyjson_mut_obj_add_str(doc, root, "place", w->place);
-	yyjson_mut_obj_add_val(doc, root, "labels",
-			       yyjson_mut_val_mut_copy(
-				       doc,
-				       yyjson_mut_doc_get_root(w->labels)));
+	yyjson_mut_obj_add_val(
+		doc, root, "labels",
+		yyjson_mut_val_mut_copy(doc,
+					yyjson_mut_doc_get_root(w->labels)));
 	json = yyjson_mut_write(doc, 0, NULL);
 	yyjson_mut_doc_free(doc);
 	return json;
@@ -139,8 +139,8 @@ static int hub_connect(const char *folder)
 static int reply_print(const char *reply)
 {
 	const char *body = strstr(reply, "\r\n\r\n");
-	yyjson_doc *doc = body ? yyjson_read(body + 4, strlen(body + 4), 0) :
-				 NULL;
+	yyjson_doc *doc = body ? yyjson_read(body + 4, strlen(body + 4), 0)
+			       : NULL;
 	yyjson_val *root = yyjson_doc_get_root(doc);
 	const char *token = yyjson_get_str(yyjson_obj_get(root, "token"));
 	const char *error = yyjson_get_str(yyjson_obj_get(root, "error"));
@@ -232,8 +232,9 @@ static int make_here(const struct wish *w)
 
 int command_token(int argc, char **argv)
 {
-	struct wish w = { .place = "", .kind = "enrol", .uses = 1,
-			  .expires_s = DAY };
+	struct wish w = {
+		.place = "", .kind = "enrol", .uses = 1, .expires_s = DAY
+	};
 	autoclose int fd = -1;
 	int code = EXIT_USAGE;
 

@@ -59,8 +59,9 @@ static bool host_valid(const char *host)
 	size_t n = strlen(host);
 
 	return n && n < 254 &&
-	       strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			    "0123456789.-:") == n;
+	       strspn(host,
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		      "0123456789.-:") == n;
 }
 
 int config_address_add(struct config *config, const char *text)
@@ -103,8 +104,8 @@ static int name_read(struct json_walk *w, yyjson_val *v, void *into)
 
 	if (err < 0)
 		return err;
-	return id_valid(s) ? span_copy(config->name, sizeof(config->name), s) :
-			     json_fail_value(w, v, want);
+	return id_valid(s) ? span_copy(config->name, sizeof(config->name), s)
+			   : json_fail_value(w, v, want);
 }
 
 static int listen_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -149,7 +150,8 @@ int config_load(int dir, struct config *config)
 	};
 	char error[200] = "hub.json: out of memory";
 	autofree char *text = NULL, *scratch = NULL;
-	struct json_walk w = { .file = "hub.json", .error = error,
+	struct json_walk w = { .file = "hub.json",
+			       .error = error,
 			       .error_size = sizeof(error) };
 	yyjson_val *root;
 	size_t size;
@@ -163,8 +165,8 @@ int config_load(int dir, struct config *config)
 	}
 	w.text = (struct span){ text, size };
 	scratch = malloc(16 * size + 4096);
-	err = scratch ? json_open(&w, scratch, 16 * size + 4096, &root) :
-			-ENOMEM;
+	err = scratch ? json_open(&w, scratch, 16 * size + 4096, &root)
+		      : -ENOMEM;
 	if (err == 0)
 		err = json_object(&w, root, keys, 3, config);
 	if (err < 0)
@@ -185,8 +187,10 @@ int config_save(int dir, const struct config *config)
 	list = yyjson_mut_obj_add_arr(doc, root, "addresses");
 	for (unsigned i = 0; i < config->n_addresses; i++)
 		yyjson_mut_arr_add_str(doc, list, config->address[i]);
-	text = yyjson_mut_write(doc, YYJSON_WRITE_PRETTY_TWO_SPACES |
-				YYJSON_WRITE_NEWLINE_AT_END, NULL);
+	text = yyjson_mut_write(doc,
+				YYJSON_WRITE_PRETTY_TWO_SPACES |
+					YYJSON_WRITE_NEWLINE_AT_END,
+				NULL);
 	yyjson_mut_doc_free(doc);
 	if (text)
 		err = file_replace(dir, "hub.json", 0644, text, strlen(text));

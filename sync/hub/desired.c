@@ -57,8 +57,8 @@ static int each_record(void *context, const struct store_entry *e)
 	struct each_context *c = context;
 	yyjson_doc *doc = yyjson_read(e->value.data, e->value.size, 0);
 	int err = doc ? c->each(c->context, e->key.data + strlen("app/"),
-				yyjson_doc_get_root(doc)) :
-			-EBADMSG;
+				yyjson_doc_get_root(doc))
+		      : -EBADMSG;
 
 	yyjson_doc_free(doc);
 	return err;

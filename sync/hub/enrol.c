@@ -3,7 +3,8 @@
  * Who chose the bytes: whoever can connect. They must not get a certificate
  * without a token, nor one for a name that another node has, nor use a token
  * twice. But a node whose reply was lost asks again with the same key, and gets
- * its certificate again: the key is remembered with the token that let it in. */
+ * its certificate again: the key is remembered with the token that let it in.
+ */
 #define _GNU_SOURCE
 #include "enrol.h"
 
@@ -39,8 +40,9 @@ static int enrolment_read(struct api_call *call, yyjson_val *body,
 	    member_text(body, "board", e->board, sizeof(e->board)) < 0 ||
 	    member_text(body, "arch", e->arch, sizeof(e->arch)) < 0 ||
 	    (e->name[0] && !id_valid(span_of(e->name)))) {
-		api_fail(call, 400, "want token, secret, csr, name, board, "
-				    "arch");
+		api_fail(call, 400,
+			 "want token, secret, csr, name, board, "
+			 "arch");
 		return -EINVAL;
 	}
 	e->csr = yyjson_get_str(yyjson_obj_get(body, "csr"));
@@ -55,8 +57,9 @@ static int csr_read(struct api_call *call, const char *csr,
 	int err = csr ? cert_request_read(span_of(csr), public) : -EINVAL;
 
 	if (err < 0) {
-		api_fail(call, 400, "csr: want a signed request for a P-256 "
-				    "key in PEM");
+		api_fail(call, 400,
+			 "csr: want a signed request for a P-256 "
+			 "key in PEM");
 		return err;
 	}
 	cert_pin(public, pin);
@@ -69,7 +72,7 @@ static void node_id_make(char id[64])
 	uint8_t random[7];
 
 	wire_random(random, sizeof(random));
-	strcpy(id, "n-");
+	text_copy(id, 64, "n-");
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(id + 2 + 2 * i, 3, "%02x", random[i]);
 }
@@ -166,10 +169,14 @@ static void newcomer(struct api_call *call, const struct enrolment *e,
 	member_text(grant, "place", r.place, sizeof(r.place));
 	other = node_named(hub, r.name);
 	if (other) {
-		log_warning(r.name, "enrolment refused from %s: %s has that "
-			    "name", call->request->remote, other->id);
-		api_fail(call, 409, "the name %s is taken by node %s: choose "
-			 "another, or revoke that one", r.name, other->id);
+		log_warning(r.name,
+			    "enrolment refused from %s: %s has that "
+			    "name",
+			    call->request->remote, other->id);
+		api_fail(call, 409,
+			 "the name %s is taken by node %s: choose "
+			 "another, or revoke that one",
+			 r.name, other->id);
 		return;
 	}
 	err = token_use(hub, e->token, token);
@@ -181,7 +188,8 @@ static void newcomer(struct api_call *call, const struct enrolment *e,
 	}
 	node_forget_unless_settled(node);
 	desired_mark(hub, node);
-	event_add(hub, &(struct event){ .what = "enrolled", .node = r.name,
+	event_add(hub, &(struct event){ .what = "enrolled",
+					.node = r.name,
 					.text = r.id });
 	welcome_reply(call, node, r.place, e);
 }
@@ -260,10 +268,11 @@ struct node *node_adopt(struct hub *hub, const struct tls_peer *peer)
 	if (node_add(hub, &r, &node) < 0)
 		return NULL;
 	desired_mark(hub, node);
-	event_add(hub, &(struct event){
-			       .what = "adopted", .node = r.name,
-			       .text = "its certificate is good, but this "
-				       "store is older" });
+	event_add(hub,
+		  &(struct event){ .what = "adopted",
+				   .node = r.name,
+				   .text = "its certificate is good, but this "
+					   "store is older" });
 	return node;
 }
 
@@ -322,19 +331,20 @@ void time_handle(struct api_call *call)
 		return;
 	}
 	if (http_query(call->request, "nonce", nonce, sizeof(nonce)) < 0 ||
-	    strlen(nonce) != strspn(nonce, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"
-					   "ghijklmnopqrstuvwxyz0123456789-_")) {
-		api_fail(call, 400, "nonce: want up to 64 letters, digits, - "
-				    "and _");
+	    strlen(nonce) != strspn(nonce,
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef"
+				    "ghijklmnopqrstuvwxyz0123456789-_")) {
+		api_fail(call, 400,
+			 "nonce: want up to 64 letters, digits, - "
+			 "and _");
 		return;
 	}
 	time_text(time(NULL), at);
 	snprintf(payload, sizeof(payload), "{\"time\":\"%s\",\"nonce\":\"%s\"}",
 		 at, nonce);
-	err = envelope_sign(ENVELOPE_TIME, span_of(payload),
-			    call->hub->ca.sign_key,
-			    span_of(call->hub->ca.sign_chain), &envelope,
-			    &size);
+	err = envelope_sign(
+		ENVELOPE_TIME, span_of(payload), call->hub->ca.sign_key,
+		span_of(call->hub->ca.sign_chain), &envelope, &size);
 	if (err < 0) {
 		api_fail_errno(call, err);
 		return;

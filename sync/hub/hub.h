@@ -65,7 +65,7 @@ int stored_put(struct store *store, const char *key, yyjson_mut_doc *doc,
 /* ---- events: what happened, for operators ---- */
 
 struct event {
-	const char *what; /* "enrolled", "applied", ... */
+	const char *what;	     /* "enrolled", "applied", ... */
 	const char *node, *app, *by; /* each may be NULL */
 	const char *text;
 };

@@ -16,10 +16,12 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{ "init", command_init, "[--name NAME] [--listen ADDRESS:PORT] "
+	{ "init", command_init,
+	  "[--name NAME] [--listen ADDRESS:PORT] "
 	  "--address HOST[:PORT] ..." },
 	{ "serve", command_serve, "[--listen ADDRESS:PORT]" },
-	{ "token", command_token, "[--uses N] [--expires 24h] [--place P] "
+	{ "token", command_token,
+	  "[--uses N] [--expires 24h] [--place P] "
 	  "[--label K=V] [--registry]" },
 	{ "operator", command_operator, "[--viewer] NAME" },
 	{ "backup", command_backup, "[--no-images] FILE" },
@@ -34,7 +36,8 @@ static void help(FILE *to)
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].help);
 	fputs("\nDIR is $ZOOID_HUB or /var/lib/zooid-hub unless given. "
-	      "See zhub(8).\n", to);
+	      "See zhub(8).\n",
+	      to);
 }
 
 const char *command_folder_name(const char *dir)
@@ -62,8 +65,8 @@ int command_lock(int dir)
 	autoclose int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
 				  0600);
 
-	if (fd < 0 || (flock(fd, LOCK_EX | LOCK_NB) < 0 &&
-		       errno != EWOULDBLOCK)) {
+	if (fd < 0 ||
+	    (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno != EWOULDBLOCK)) {
 		log_error("lock", "%s", strerror(errno));
 		return -errno;
 	}
@@ -78,8 +81,8 @@ void command_store_path(const char *dir, char path[512])
 int main(int argc, char **argv)
 {
 	log_open("zhub");
-	if (argc > 1 && (!strcmp(argv[1], "--help") ||
-			 !strcmp(argv[1], "help"))) {
+	if (argc > 1 &&
+	    (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
 		help(stdout);
 		return EXIT_DONE;
 	}

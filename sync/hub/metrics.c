@@ -18,8 +18,8 @@ struct text {
 	char bytes[TEXT_SIZE];
 };
 
-__attribute__((format(printf, 2, 3)))
-static void add(struct text *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void add(struct text *t,
+						      const char *fmt, ...)
 {
 	size_t room = sizeof(t->bytes) - t->used;
 	va_list args;
@@ -35,8 +35,9 @@ static void add(struct text *t, const char *fmt, ...)
 static void add_metric(struct text *t, const char *type, const char *name,
 		       const char *help, uint64_t value)
 {
-	add(t, "# HELP zooid_hub_%s %s\n# TYPE zooid_hub_%s %s\n"
-	       "zooid_hub_%s %llu\n",
+	add(t,
+	    "# HELP zooid_hub_%s %s\n# TYPE zooid_hub_%s %s\n"
+	    "zooid_hub_%s %llu\n",
 	    name, help, name, type, name, (unsigned long long)value);
 }
 
@@ -87,11 +88,12 @@ static void add_http(struct text *t, const struct http_stats *s)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		add_metric(t, rows[i].type, rows[i].name, rows[i].help,
 			   rows[i].value);
-	add(t, "# HELP zooid_hub_handshakes_total TLS handshakes.\n"
-	       "# TYPE zooid_hub_handshakes_total counter\n"
-	       "zooid_hub_handshakes_total{kind=\"full\"} %llu\n"
-	       "zooid_hub_handshakes_total{kind=\"resumed\"} %llu\n"
-	       "zooid_hub_handshakes_total{kind=\"failed\"} %llu\n",
+	add(t,
+	    "# HELP zooid_hub_handshakes_total TLS handshakes.\n"
+	    "# TYPE zooid_hub_handshakes_total counter\n"
+	    "zooid_hub_handshakes_total{kind=\"full\"} %llu\n"
+	    "zooid_hub_handshakes_total{kind=\"resumed\"} %llu\n"
+	    "zooid_hub_handshakes_total{kind=\"failed\"} %llu\n",
 	    (unsigned long long)s->handshakes_full,
 	    (unsigned long long)s->handshakes_resumed,
 	    (unsigned long long)s->handshakes_failed);
@@ -140,8 +142,9 @@ void metrics_request(struct hub *hub, struct http_request *request)
 		return;
 	if (caller.role != ROLE_OPERATOR && caller.role != ROLE_VIEWER &&
 	    !from_loopback(request)) {
-		api_refuse(request, 401, "the certificate of an operator or "
-					 "viewer is needed");
+		api_refuse(request, 401,
+			   "the certificate of an operator or "
+			   "viewer is needed");
 		return;
 	}
 	t = calloc(1, sizeof(*t));

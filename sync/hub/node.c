@@ -109,10 +109,10 @@ static void notes_load(struct hub *hub, struct node *n)
 	if (store_note_get(hub->store, key, &text, &size) < 0)
 		return;
 	doc = yyjson_read(text, size, 0);
-	n->acknowledged_epoch =
-		member_u64(yyjson_doc_get_root(doc), "epoch", 0);
-	n->acknowledged_revision =
-		member_u64(yyjson_doc_get_root(doc), "revision", 0);
+	n->acknowledged_epoch = member_u64(yyjson_doc_get_root(doc), "epoch",
+					   0);
+	n->acknowledged_revision = member_u64(yyjson_doc_get_root(doc),
+					      "revision", 0);
 	n->seen = (int64_t)member_u64(yyjson_doc_get_root(doc), "seen", 0);
 	yyjson_doc_free(doc);
 }

@@ -90,12 +90,13 @@ static void events_of(struct hub *hub, const struct node *node, yyjson_val *old,
 		    member_text(app, "reason", reason, sizeof(reason)) < 0)
 			continue;
 		before = app_named(old, name);
-		if (before && yyjson_equals_str(yyjson_obj_get(before, "state"),
-						state))
+		if (before &&
+		    yyjson_equals_str(yyjson_obj_get(before, "state"), state))
 			continue;
 		event_add(hub, &(struct event){ .what = state,
 						.node = node->name,
-						.app = name, .text = reason });
+						.app = name,
+						.text = reason });
 	}
 }
 
@@ -183,8 +184,8 @@ static void add_desired(yyjson_mut_doc *doc, yyjson_mut_val *to,
 			 node->acknowledged_revision);
 }
 
-static void add_state(yyjson_mut_doc *doc, yyjson_mut_val *to,
-		      const char *key, const struct node *node)
+static void add_state(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *key,
+		      const struct node *node)
 {
 	char text[TIME_TEXT_SIZE];
 	int64_t seen;
@@ -210,8 +211,9 @@ struct table {
 
 static int node_row(void *context, struct node *node)
 {
-	static const char *const record_keys[] = { "board", "arch", "place",
-						   "labels", "enrolled", NULL };
+	static const char *const record_keys[] = { "board",    "arch",
+						   "place",    "labels",
+						   "enrolled", NULL };
 	struct table *t = context;
 	yyjson_mut_val *row = yyjson_mut_arr_add_obj(t->doc, t->rows);
 	yyjson_doc *record, *observed;
@@ -290,10 +292,10 @@ static int application_keep(void *context, const struct store_entry *e)
 static void add_observed(struct table *t, yyjson_mut_val *row, yyjson_val *app,
 			 int64_t at)
 {
-	static const char *const keys[] = {
-		"state", "reason", "restarts", "started", "cpu_ms",
-		"memory_bytes", "container", NULL
-	};
+	static const char *const keys[] = { "state",	 "reason",
+					    "restarts",	 "started",
+					    "cpu_ms",	 "memory_bytes",
+					    "container", NULL };
 
 	copy_members(t->doc, row, app, keys);
 	yyjson_mut_obj_add_sint(t->doc, row, "observed_s",

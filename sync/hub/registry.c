@@ -59,8 +59,7 @@ void registry_fail_errno(struct http_request *request, int error)
 {
 	switch (error) {
 	case -ENOSPC:
-		registry_fail(request, 507, "DENIED",
-			      "the hub's disk is full");
+		registry_fail(request, 507, "DENIED", "the hub's disk is full");
 		break;
 	case -EMFILE:
 		registry_fail(request, 429, "TOOMANYREQUESTS",
@@ -110,8 +109,7 @@ bool registry_repo_valid(struct span repo)
 			if (!inner || !is_alnum(repo.data[i - 1]))
 				return false;
 		} else if (c == '-' || c == '_') {
-			if (!i || i + 1 == repo.size ||
-			    repo.data[i - 1] == '/')
+			if (!i || i + 1 == repo.size || repo.data[i - 1] == '/')
 				return false;
 		} else {
 			return false;
@@ -122,8 +120,8 @@ bool registry_repo_valid(struct span repo)
 
 bool registry_tag_valid(struct span tag)
 {
-	if (!tag.size || tag.size >= REGISTRY_TAG_SIZE ||
-	    tag.data[0] == '.' || tag.data[0] == '-')
+	if (!tag.size || tag.size >= REGISTRY_TAG_SIZE || tag.data[0] == '.' ||
+	    tag.data[0] == '-')
 		return false;
 	for (size_t i = 0; i < tag.size; i++) {
 		char c = tag.data[i];
@@ -174,9 +172,9 @@ static const struct http_request_on plain_on = {
 	.gone = call_gone,
 };
 
-static const struct registry_route *
-route_find(const struct http_request *request, struct registry_call *call,
-	   int *status)
+static const struct registry_route *route_find(
+	const struct http_request *request, struct registry_call *call,
+	int *status)
 {
 	const char *path = request->path + strlen("/v2");
 
@@ -211,8 +209,7 @@ static void base_request(struct hub *hub, struct http_request *request)
 	if (!strcmp(request->path, "/v2/_catalog"))
 		registry_catalog(&call);
 	else
-		http_reply(request, 200, headers, 2,
-			   http_bytes(span_of("{}")));
+		http_reply(request, 200, headers, 2, http_bytes(span_of("{}")));
 }
 
 void registry_request(struct hub *hub, struct http_request *request,
@@ -242,10 +239,11 @@ void registry_request(struct hub *hub, struct http_request *request,
 			registry_fail(request, 403, "DENIED",
 				      "you may pull, not push");
 		else
-			registry_fail(request, status, status == 405 ?
-				      "UNSUPPORTED" : "NAME_UNKNOWN",
-				      status == 405 ? "no such method here" :
-						      "no such path");
+			registry_fail(request, status,
+				      status == 405 ? "UNSUPPORTED"
+						    : "NAME_UNKNOWN",
+				      status == 405 ? "no such method here"
+						    : "no such path");
 		return;
 	}
 	call->hub = hub;

@@ -68,13 +68,11 @@ static int credential(const struct http_request *request,
 	    base64_decode(field + 6, pair) < 0)
 		return -EINVAL;
 	password = strchr(pair, ':');
-	return password ? span_copy(out, CREDENTIAL_SIZE,
-				    span_of(password + 1)) :
-			  -EINVAL;
+	return password ? span_copy(out, CREDENTIAL_SIZE, span_of(password + 1))
+			: -EINVAL;
 }
 
-static bool pull_token_fits(struct hub *hub, const char *id,
-			    const char *secret)
+static bool pull_token_fits(struct hub *hub, const char *id, const char *secret)
 {
 	const struct node *node = node_find(hub, id);
 	unsigned char differ = 0;
@@ -98,9 +96,10 @@ static bool refuse(struct http_request *request, const char *text)
 	};
 	char json[200];
 
-	snprintf(json, sizeof(json),
-		 "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"%s\"}]}",
-		 text);
+	snprintf(
+		json, sizeof(json),
+		"{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"%s\"}]}",
+		text);
 	http_reply(request, 401, headers, 3, http_bytes(span_of(json)));
 	return false;
 }
@@ -128,9 +127,9 @@ static bool allowed_by_token(struct hub *hub, struct http_request *request,
 	*may_push = true;
 	if (verdict == TOKEN_GOOD)
 		return true;
-	return refuse(request, verdict == TOKEN_EXPIRED ?
-				       "this token has expired" :
-				       "unknown token");
+	return refuse(request, verdict == TOKEN_EXPIRED
+				       ? "this token has expired"
+				       : "unknown token");
 }
 
 bool registry_allowed(struct hub *hub, struct http_request *request,

@@ -51,8 +51,8 @@ static void blob_send(struct registry_call *call, int fd, uint64_t size,
 		 (unsigned long long)(range->first + range->n - 1),
 		 (unsigned long long)size);
 	http_reply(call->request, range->partial ? 206 : 200, headers,
-		   range->partial ? 5 : 4, http_file(fd, range->first,
-						     range->n));
+		   range->partial ? 5 : 4,
+		   http_file(fd, range->first, range->n));
 }
 
 void registry_blob_get(struct registry_call *call)

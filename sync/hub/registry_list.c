@@ -72,15 +72,15 @@ static int tag_row(void *context, const struct store_entry *e)
 void registry_tags(struct registry_call *call)
 {
 	char prefix[STORE_KEY_MAX], after[STORE_KEY_MAX] = "",
-		last[REGISTRY_TAG_SIZE], link[512];
+				    last[REGISTRY_TAG_SIZE], link[512];
 	struct list l = list_new(call->hub, "tags");
 	bool paged;
 	unsigned n = page_size(call->request, &paged);
 
 	yyjson_mut_obj_add_str(l.doc, yyjson_mut_doc_get_root(l.doc), "name",
 			       call->repo);
-	l.skip = (size_t)snprintf(prefix, sizeof(prefix), "tag/%s:",
-				  call->repo);
+	l.skip = (size_t)snprintf(prefix, sizeof(prefix),
+				  "tag/%s:", call->repo);
 	if (http_query(call->request, "last", last, sizeof(last)) == 0)
 		snprintf(after, sizeof(after), "tag/%s:%s", call->repo, last);
 	store_range(call->hub->store, prefix, after, n, tag_row, &l);
@@ -94,8 +94,8 @@ void registry_tags(struct registry_call *call)
 		 "</v2/%s/tags/list?n=%u&last=%s>; rel=\"next\"", call->repo, n,
 		 l.last);
 	list_reply(&l, call->request, "application/json",
-		   paged && n && yyjson_mut_arr_size(l.rows) == n ? link :
-								    NULL);
+		   paged && n && yyjson_mut_arr_size(l.rows) == n ? link
+								  : NULL);
 }
 
 /* ---- referrers ---- */
@@ -107,8 +107,8 @@ static int referrer_row(void *context, const struct store_entry *e)
 
 	if (doc)
 		yyjson_mut_arr_append(
-			l->rows, yyjson_val_mut_copy(
-					 l->doc, yyjson_doc_get_root(doc)));
+			l->rows,
+			yyjson_val_mut_copy(l->doc, yyjson_doc_get_root(doc)));
 	yyjson_doc_free(doc);
 	return 0;
 }
@@ -174,10 +174,9 @@ static void image_facts(struct list *l, yyjson_mut_val *row, const char *repo,
 		 digest + strlen("sha256:"));
 	doc = stored_document(l->hub->store, key);
 	root = yyjson_doc_get_root(doc);
-	yyjson_mut_obj_add_val(l->doc, row, "media_type",
-			       yyjson_val_mut_copy(
-				       l->doc,
-				       yyjson_obj_get(root, "mediaType")));
+	yyjson_mut_obj_add_val(
+		l->doc, row, "media_type",
+		yyjson_val_mut_copy(l->doc, yyjson_obj_get(root, "mediaType")));
 	yyjson_mut_obj_add_uint(l->doc, row, "size",
 				member_u64(root, "total", 0));
 	time_text((int64_t)member_u64(root, "at", 0), at);

@@ -59,8 +59,8 @@ static int descriptor_digest(yyjson_val *d, struct digest *digest)
 
 	if (!yyjson_is_str(v))
 		return -EINVAL;
-	return digest_parse((struct span){ yyjson_get_str(v),
-					   yyjson_get_len(v) }, digest);
+	return digest_parse(
+		(struct span){ yyjson_get_str(v), yyjson_get_len(v) }, digest);
 }
 
 /* Layers with "urls" lie elsewhere. */
@@ -204,8 +204,8 @@ static int referrer_put(struct hub *hub, const char *repo, yyjson_val *manifest,
 	if (yyjson_is_obj(yyjson_obj_get(manifest, "annotations")))
 		yyjson_mut_obj_add_val(
 			doc, root, "annotations",
-			yyjson_val_mut_copy(doc, yyjson_obj_get(manifest,
-								"annotations")));
+			yyjson_val_mut_copy(
+				doc, yyjson_obj_get(manifest, "annotations")));
 	snprintf(key, sizeof(key), "referrer/%s@%s/%s", repo, subject, hex);
 	return stored_put(hub->store, key, doc, STORE_ANY);
 }
@@ -229,16 +229,17 @@ static int tag_put(struct hub *hub, const char *repo, const char *tag,
 	digest_text(digest, text);
 	err = store_put(hub->store, key, span_of(text), STORE_ANY, NULL);
 	need_key(digest, repo, ':', tag, need);
-	return err < 0 ? err : store_put(hub->store, need, span_of("1"),
-					 STORE_ANY, NULL);
+	return err < 0 ? err
+		       : store_put(hub->store, need, span_of("1"), STORE_ANY,
+				   NULL);
 }
 
 static int manifest_keep(struct registry_call *call, yyjson_val *root,
 			 const struct manifest *m, struct digest *digest)
 {
 	struct hub *hub = call->hub;
-	int err = blob_put(hub->blobs,
-			   (struct span){ call->body, call->size }, digest);
+	int err = blob_put(hub->blobs, (struct span){ call->body, call->size },
+			   digest);
 
 	if (err == 0)
 		err = record_put(hub, call->repo, digest, m, call->size);
@@ -298,8 +299,8 @@ static int reference_check(const struct registry_call *call)
 	struct digest named, actual = digest_of(call->body, call->size);
 
 	if (!strchr(call->reference, ':'))
-		return registry_tag_valid(span_of(call->reference)) ? 0 :
-								      -EINVAL;
+		return registry_tag_valid(span_of(call->reference)) ? 0
+								    : -EINVAL;
 	if (digest_parse(span_of(call->reference), &named) < 0)
 		return -EINVAL;
 	return digest_equal(&named, &actual) ? 0 : -EBADMSG;

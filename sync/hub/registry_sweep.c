@@ -68,8 +68,8 @@ static int manifest_sweep(void *context, const struct store_entry *e)
 	doc = yyjson_read(e->value.data, e->value.size, 0);
 	pushed = member_u64(yyjson_doc_get_root(doc), "at", 0);
 	yyjson_doc_free(doc);
-	if (pushed + s->grace_s > (uint64_t)time(NULL) ||
-	    is_used(s, &digest) || registry_is_needed(s->hub, &digest))
+	if (pushed + s->grace_s > (uint64_t)time(NULL) || is_used(s, &digest) ||
+	    registry_is_needed(s->hub, &digest))
 		return 0;
 	err = registry_manifest_forget(s->hub, repo, &digest);
 	s->n_manifests += err == 0;
@@ -89,9 +89,10 @@ static void sweep_done(void *user, unsigned n, uint64_t size_bytes)
 	struct sweep *s = user;
 
 	if (n || s->n_manifests)
-		log_notice("registry", "removed %u manifests, %u blobs, %llu "
-			   "bytes that nothing needs", s->n_manifests, n,
-			   (unsigned long long)size_bytes);
+		log_notice("registry",
+			   "removed %u manifests, %u blobs, %llu "
+			   "bytes that nothing needs",
+			   s->n_manifests, n, (unsigned long long)size_bytes);
 	free(s);
 }
 

@@ -149,9 +149,9 @@ void registry_upload_start(struct registry_call *call)
 	struct digest mount;
 	uint64_t size;
 	int has_mount = query_digest(call, "mount", &mount);
-	int has_digest = has_mount < 0 ? -EINVAL :
-					 query_digest(call, "digest",
-						      &call->digest);
+	int has_digest = has_mount < 0
+				 ? -EINVAL
+				 : query_digest(call, "digest", &call->digest);
 	int err;
 
 	if (has_digest < 0)

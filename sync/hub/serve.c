@@ -89,13 +89,13 @@ static int tls_start(struct hub *hub)
 static int local_listen(const char *folder)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK |
-				  SOCK_CLOEXEC, 0);
+	autoclose int fd =
+		socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (snprintf(address.sun_path, sizeof(address.sun_path),
-		     "%s/zhub.sock", folder) >= (int)sizeof(address.sun_path)) {
+	if (snprintf(address.sun_path, sizeof(address.sun_path), "%s/zhub.sock",
+		     folder) >= (int)sizeof(address.sun_path)) {
 		log_warning(folder, "path too long for a socket: zhub token "
 				    "will not work while the hub serves");
 		return -ENAMETOOLONG;
@@ -221,9 +221,10 @@ static int serve_confine(struct serve *s)
 
 	s->hub.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	err = confine_files(&s->hub.dir, 1);
-	return err < 0 ? err :
-			 confine(seccomp_filter, sizeof(seccomp_filter) /
-						 sizeof(*seccomp_filter));
+	return err < 0 ? err
+		       : confine(seccomp_filter,
+				 sizeof(seccomp_filter) /
+					 sizeof(*seccomp_filter));
 }
 
 static int serve_open(struct serve *s, const char *folder, const char *listen)
@@ -281,8 +282,7 @@ static int serve_run(struct serve *s, const char *folder, const char *listen)
 		serve_close(s);
 		return EXIT_FAILED;
 	}
-	log_notice(s->hub.config.name,
-		   "ready on %s, epoch %llu, revision %llu",
+	log_notice(s->hub.config.name, "ready on %s, epoch %llu, revision %llu",
 		   listen ? listen : s->hub.config.listen,
 		   (unsigned long long)store_epoch(s->hub.store),
 		   (unsigned long long)store_revision(s->hub.store));

@@ -257,8 +257,8 @@ static struct store_watch **watch_list(struct store *store, const char *key)
 
 void store_watch_add(struct store *store, struct store_watch *w)
 {
-	struct store_watch **list = w->is_prefix ? &store->prefix :
-						   watch_list(store, w->key);
+	struct store_watch **list = w->is_prefix ? &store->prefix
+						 : watch_list(store, w->key);
 
 	w->next = *list;
 	if (w->next)

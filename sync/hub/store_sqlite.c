@@ -180,7 +180,8 @@ static int upgrade(struct rows *rows)
 	if (version > SCHEMA) {
 		log_error(rows->path,
 			  "schema %u was made by a newer zhub: this one knows "
-			  "up to %d", (unsigned)version, SCHEMA);
+			  "up to %d",
+			  (unsigned)version, SCHEMA);
 		return -ENOTSUP;
 	}
 	if (version && version < SCHEMA)
@@ -225,12 +226,11 @@ static int numbers_read(struct rows *rows, uint64_t *epoch, uint64_t *revision,
 
 /* 512 KiB of pages are plenty: the keys of a thousand nodes fit, and what does
  * not lies in the kernel's cache. */
-static const char settings[] =
-	"PRAGMA journal_mode = WAL;"
-	"PRAGMA synchronous = FULL;"
-	"PRAGMA cache_size = -512;"
-	"PRAGMA temp_store = MEMORY;"
-	"PRAGMA journal_size_limit = 4194304;";
+static const char settings[] = "PRAGMA journal_mode = WAL;"
+			       "PRAGMA synchronous = FULL;"
+			       "PRAGMA cache_size = -512;"
+			       "PRAGMA temp_store = MEMORY;"
+			       "PRAGMA journal_size_limit = 4194304;";
 
 static int open_all(struct rows *rows, uint64_t *epoch, uint64_t *revision,
 		    uint64_t *compacted)
@@ -330,7 +330,8 @@ static int entry_copy(sqlite3_stmt *stmt, struct store_entry *found)
 	if (size)
 		memcpy(copy + key_size + 1, sqlite3_column_blob(stmt, 1), size);
 	copy[key_size + 1 + size] = '\0';
-	found->key = (struct span){ copy, key_size };
+	found->key.data = copy;
+	found->key.size = key_size;
 	found->value = (struct span){ copy + key_size + 1, size };
 	found->deleted = sqlite3_column_type(stmt, 1) == SQLITE_NULL;
 	found->revision = (uint64_t)sqlite3_column_int64(stmt, 2);
@@ -342,9 +343,9 @@ static int entry_get(struct rows *rows, enum statement s,
 {
 	sqlite3_stmt *stmt = rows->statement[s];
 	int code = sqlite3_step(stmt);
-	int err = code == SQLITE_ROW  ? entry_copy(stmt, found) :
-		  code == SQLITE_DONE ? -ENOENT :
-					failed(rows, code);
+	int err = code == SQLITE_ROW	? entry_copy(stmt, found)
+		  : code == SQLITE_DONE ? -ENOENT
+					: failed(rows, code);
 
 	sqlite3_reset(stmt);
 	return err;
@@ -390,8 +391,8 @@ int rows_put(struct rows *rows, const char *key, const struct span *value,
 	bind_text(rows, PUT, 1, key);
 	if (value)
 		sqlite3_bind_blob64(rows->statement[PUT], 2,
-				    value->size ? value->data : "",
-				    value->size, SQLITE_STATIC);
+				    value->size ? value->data : "", value->size,
+				    SQLITE_STATIC);
 	else
 		sqlite3_bind_null(rows->statement[PUT], 2);
 	bind_number(rows, PUT, 3, revision);

@@ -266,8 +266,8 @@ static int logs_ask(struct stream *s, const struct node *node, const char *app,
 			!strcmp(text, "1"));
 	json = yyjson_mut_write(doc, 0, &size);
 	yyjson_mut_doc_free(doc);
-	return json ? watch_ask(node->stream, (struct span){ json, size }) :
-		      -ENOMEM;
+	return json ? watch_ask(node->stream, (struct span){ json, size })
+		    : -ENOMEM;
 }
 
 void logs_handle(struct api_call *call)

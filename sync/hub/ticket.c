@@ -102,7 +102,8 @@ int ticket_keys_refresh(struct hub *hub)
 	}
 	if (err == 0)
 		err = tls_server_ticket_keys(
-			hub->tls, (const uint8_t(*)[TLS_TICKET_KEY_SIZE])keys.key,
+			hub->tls,
+			(const uint8_t(*)[TLS_TICKET_KEY_SIZE])keys.key,
 			keys.n);
 	explicit_bzero(&keys, sizeof(keys));
 	if (err < 0)

@@ -85,8 +85,8 @@ static int enrol_text(const struct hub *hub, const char *id, const char *secret,
 		return -ENOMEM;
 	if (size > (TOKEN_TEXT_SIZE - 16) / 4 * 3)
 		return -E2BIG;
-	memcpy(text, "zooid1.", 7);
-	base64url(json, size, text + 7);
+	text_copy(text, TOKEN_TEXT_SIZE, "zooid1.");
+	base64url(json, size, text + strlen(text));
 	return 0;
 }
 
@@ -155,8 +155,8 @@ enum token_verdict token_check(struct hub *hub, const char *kind,
 	root = yyjson_doc_get_root(doc);
 	secret_hash(secret, hash);
 	if (!doc || member_text(root, "secret", stored, sizeof(stored)) < 0 ||
-	    member_text(root, "kind", is, sizeof(is)) < 0 ||
-	    strcmp(is, kind) || !hex_equal(hash, stored)) {
+	    member_text(root, "kind", is, sizeof(is)) < 0 || strcmp(is, kind) ||
+	    !hex_equal(hash, stored)) {
 		yyjson_doc_free(doc);
 		return TOKEN_UNKNOWN;
 	}
@@ -174,7 +174,8 @@ int token_use(struct hub *hub, const char *id, yyjson_doc *doc)
 
 	snprintf(key, sizeof(key), "token/%s", id);
 	yyjson_mut_set_uint(yyjson_mut_obj_get(root, "uses"),
-			    member_u64(yyjson_doc_get_root(doc), "uses", 1) - 1);
+			    member_u64(yyjson_doc_get_root(doc), "uses", 1) -
+				    1);
 	return stored_put(hub->store, key, copy, STORE_ANY);
 }
 
@@ -218,14 +219,16 @@ static int plan_read(struct api_call *call, yyjson_val *body,
 	    (expires &&
 	     (!yyjson_is_uint(expires) || !yyjson_get_uint(expires) ||
 	      yyjson_get_uint(expires) > EXPIRES_MAX_S))) {
-		api_fail(call, 400, "uses: want 1 to %d; expires: seconds, at "
-			 "most a year", USES_MAX);
+		api_fail(call, 400,
+			 "uses: want 1 to %d; expires: seconds, at "
+			 "most a year",
+			 USES_MAX);
 		return -EINVAL;
 	}
 	plan->kind = kind[0] ? kind : "enrol";
 	plan->uses = yyjson_is_uint(uses) ? yyjson_get_uint(uses) : 1;
-	plan->expires_s = yyjson_is_uint(expires) ? yyjson_get_uint(expires) :
-						    EXPIRES_S;
+	plan->expires_s = yyjson_is_uint(expires) ? yyjson_get_uint(expires)
+						  : EXPIRES_S;
 	plan->place = place;
 	plan->labels = yyjson_obj_get(body, "labels");
 	if (plan->labels && !yyjson_is_obj(plan->labels)) {
@@ -246,7 +249,8 @@ void token_make_handle(struct api_call *call)
 
 	if (!body)
 		return;
-	if (plan_read(call, yyjson_doc_get_root(body), &plan, place, kind) < 0) {
+	if (plan_read(call, yyjson_doc_get_root(body), &plan, place, kind) <
+	    0) {
 		yyjson_doc_free(body);
 		return;
 	}

@@ -14,10 +14,10 @@ enum {
 
 struct token_plan {
 	const char *kind;
-	uint64_t uses;	     /* of an enrolment token */
-	uint64_t expires_s;  /* from now */
-	const char *place;   /* or "" */
-	yyjson_val *labels;  /* or NULL */
+	uint64_t uses;	    /* of an enrolment token */
+	uint64_t expires_s; /* from now */
+	const char *place;  /* or "" */
+	yyjson_val *labels; /* or NULL */
 	const char *by;
 };
 

@@ -81,13 +81,14 @@ static int document_frame(struct watch_stream *s)
 		return -EBADMSG;
 	if (head.epoch < s->epoch ||
 	    (head.epoch == s->epoch && head.revision < s->revision)) {
-		log_error(s->node->name,
-			  "has document %llu.%llu, this hub only %llu.%llu: was "
-			  "its store rolled back without zhub restore?",
-			  (unsigned long long)s->epoch,
-			  (unsigned long long)s->revision,
-			  (unsigned long long)head.epoch,
-			  (unsigned long long)head.revision);
+		log_error(
+			s->node->name,
+			"has document %llu.%llu, this hub only %llu.%llu: was "
+			"its store rolled back without zhub restore?",
+			(unsigned long long)s->epoch,
+			(unsigned long long)s->revision,
+			(unsigned long long)head.epoch,
+			(unsigned long long)head.revision);
 		return 0;
 	}
 	if (head.epoch == s->epoch && head.revision == s->revision)
@@ -138,8 +139,8 @@ static int frame_next(struct watch_stream *s)
 	if (made == 0 && (s->bye || !s->follow)) {
 		s->ended = true;
 		if (s->bye)
-			made = frame_make(s, WATCH_BYE, empty) < 0 ? -ENOMEM :
-								     1;
+			made = frame_make(s, WATCH_BYE, empty) < 0 ? -ENOMEM
+								   : 1;
 	}
 	return made;
 }
@@ -223,9 +224,9 @@ static unsigned heartbeat_of(const struct http_request *request)
 {
 	uint64_t s = query_u64(request, "heartbeat", 75);
 
-	return s < HEARTBEAT_MIN_S ? HEARTBEAT_MIN_S :
-	       s > HEARTBEAT_MAX_S ? HEARTBEAT_MAX_S :
-				     (unsigned)s;
+	return s < HEARTBEAT_MIN_S   ? HEARTBEAT_MIN_S
+	       : s > HEARTBEAT_MAX_S ? HEARTBEAT_MAX_S
+				     : (unsigned)s;
 }
 
 /* The request stops being a call: the stream is its user from here on. */

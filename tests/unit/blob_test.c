@@ -91,7 +91,8 @@ static void upload_test(int fd)
 	char id[BLOB_ID_SIZE];
 
 	ok(blob_upload_new(b, 3, &u) == 0 &&
-		   blob_upload_write(u, span_of("a")) == 0, "an upload begins");
+		   blob_upload_write(u, span_of("a")) == 0,
+	   "an upload begins");
 	text_copy(id, sizeof(id), blob_upload_id(u));
 	ok(blob_upload_open(b, span_of(id), &again) == -EBUSY,
 	   "a second writer is refused");
@@ -99,7 +100,8 @@ static void upload_test(int fd)
 	blobs_close(b);
 	b = opened(fd);
 	ok(blob_upload_open(b, span_of(id), &u) == 0 &&
-		   blob_upload_size(u) == 1, "it goes on after a restart");
+		   blob_upload_size(u) == 1,
+	   "it goes on after a restart");
 	blob_upload_write(u, span_of("bc"));
 	ok(holds(b, &d, NULL), "unfinished it is no blob");
 	ok(finished(u, &d) == 0 && holds(b, &d, "abc"), "finished it is one");
@@ -110,7 +112,8 @@ static void upload_test(int fd)
 	blob_upload_new(b, 0, &u);
 	blob_upload_write(u, span_of("abd"));
 	ok(finished(u, &d) == -EBADMSG && holds(b, &d, "abc") &&
-		   files(fd, "uploads") == 0, "another digest is refused");
+		   files(fd, "uploads") == 0,
+	   "another digest is refused");
 	blob_upload_new(b, 0, &u);
 	blob_upload_write(u, span_of("abc"));
 	ok(finished(u, &d) == 0 && holds(b, &d, "abc"), "a blob comes twice");
@@ -118,7 +121,8 @@ static void upload_test(int fd)
 	blob_upload_drop(u);
 	ok(files(fd, "uploads") == 0, "a dropped upload is gone");
 	ok(blob_upload_open(b, span_of("../blobs/sha256/ba/" ABC), &u) ==
-		   -ENOENT, "an id is no path");
+		   -ENOENT,
+	   "an id is no path");
 	blobs_close(b);
 }
 
@@ -224,8 +228,8 @@ static void full_disk_test(void)
 	   "an upload larger than the disk is refused at once");
 	blob_upload_new(b, 0, &u);
 	while (n < 100 && err == 0) {
-		err = blob_upload_write(u, (struct span){ chunk,
-							  sizeof(chunk) });
+		err = blob_upload_write(u,
+					(struct span){ chunk, sizeof(chunk) });
 		n += err == 0;
 	}
 	ok(err == -ENOSPC && n > 40 && blob_upload_size(u) == n * sizeof(chunk),
@@ -260,8 +264,10 @@ static void sweep_done(void *user, unsigned n, uint64_t size_bytes)
 static void sweep(struct blobs *b, unsigned grace_s)
 {
 	bool ended = false;
-	struct blobs_sweep s = { .needed = is_abc, .done = sweep_done,
-				 .user = &ended, .grace_s = grace_s };
+	struct blobs_sweep s = { .needed = is_abc,
+				 .done = sweep_done,
+				 .user = &ended,
+				 .grace_s = grace_s };
 
 	blobs_sweep_start(b, &s);
 	for (uint64_t end = clock_ms() + 10000; !ended && clock_ms() < end;)

@@ -98,8 +98,8 @@ static int walk(void *context, const struct store_entry *e)
 	return 0;
 }
 
-static bool range_is(struct store *store, const char *prefix,
-		     const char *after, unsigned max, const char *expected)
+static bool range_is(struct store *store, const char *prefix, const char *after,
+		     unsigned max, const char *expected)
 {
 	walked[0] = '\0';
 	return store_range(store, prefix, after, max, walk, NULL) == 0 &&
@@ -133,7 +133,8 @@ static void range_test(void)
 	store_close(store);
 	store = opened();
 	ok(store_revision(store) == 6 && holds(store, "n/b", NULL) &&
-		   holds(store, "n/c", "3"), "all is there after opening anew");
+		   holds(store, "n/c", "3"),
+	   "all is there after opening anew");
 	ok(store_compact(store, 6) == 0 && changes(store, 5) == -ESTALE &&
 		   changes(store, 6) == 0 && !walked[0],
 	   "compacted changes are refused, later ones are not");
@@ -166,8 +167,8 @@ static void waiter_changed(struct store_watch *w)
 	container_of(w, struct waiter, watch)->changes++;
 }
 
-static void waiter_watch(struct store *store, struct waiter *w,
-			 const char *key, bool is_prefix)
+static void waiter_watch(struct store *store, struct waiter *w, const char *key,
+			 bool is_prefix)
 {
 	*w = (struct waiter){ .wait.done = waiter_done,
 			      .watch.changed = waiter_changed };
@@ -286,15 +287,19 @@ static void full_disk_test(void)
 	revision = store_revision(store);
 	ok(err == -ENOSPC && n > 5, "a full disk says so after %d puts", n);
 	ok(holds(store, "before", "1") && holds(store, "after", NULL) &&
-		   revision == (uint64_t)n + 1, "nothing of the round is left");
+		   revision == (uint64_t)n + 1,
+	   "nothing of the round is left");
 	ok(put(store, "small", "1") == 0 && store_commit(store) <= 0 &&
-		   holds(store, "before", "1"), "the store serves on");
+		   holds(store, "before", "1"),
+	   "the store serves on");
 	mount("tmpfs", dir, "tmpfs", MS_REMOUNT, "size=16m");
 	ok(put(store, "more", "1") == 0 && store_commit(store) == 0 &&
-		   holds(store, "more", "1"), "and writes when there is room");
+		   holds(store, "more", "1"),
+	   "and writes when there is room");
 	store_close(store);
 	store = opened();
-	ok(store && holds(store, "more", "1") && holds(store, "big/0", NULL) == 0,
+	ok(store && holds(store, "more", "1") &&
+		   holds(store, "big/0", NULL) == 0,
 	   "and is whole when opened anew");
 	store_close(store);
 	umount2(dir, MNT_DETACH);
@@ -329,7 +334,8 @@ static void kill_test(void)
 	close(tell[0]);
 	close(tell[1]);
 	store = opened();
-	ok(store && holds(store, "kept", "1") && holds(store, "kept too", "2") &&
+	ok(store && holds(store, "kept", "1") &&
+		   holds(store, "kept too", "2") &&
 		   holds(store, "lost", NULL) && store_revision(store) == 2,
 	   "after SIGKILL the committed is there, the open round is not");
 	store_close(store);
@@ -362,7 +368,8 @@ static void schema_test(void)
 	ok(store && holds(store, "old", "kept") && store_epoch(store) == 3 &&
 		   store_revision(store) == 9 &&
 		   store_note(store, "n", span_of("1")) == 0 &&
-		   store_commit(store) == 0, "a store of schema 1 is upgraded");
+		   store_commit(store) == 0,
+	   "a store of schema 1 is upgraded");
 	store_close(store);
 	sql("PRAGMA user_version = 1000;");
 	ok(store_open(&store, file, &loop) == -ENOTSUP,
@@ -388,7 +395,8 @@ static void copy_test(void)
 	ok(store_open(&store, other, &loop) == 0 && holds(store, "a", "1"),
 	   "the copy holds what was there");
 	ok(store_epoch_set(store, 5) == 0 && store_commit(store) == 0 &&
-		   store_epoch(store) == 5, "the epoch rises");
+		   store_epoch(store) == 5,
+	   "the epoch rises");
 	store_close(store);
 }
 
