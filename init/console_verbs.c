@@ -49,8 +49,8 @@ static void memory_print(void)
 				       10);
 
 		if (strncmp(line, "MemFree", 7) != 0)
-			printf("%.*s %" PRIu64 " MB%s", (int)strcspn(line, ":"),
-			       line, kb / 1024, i == 0 ? ", " : "\n");
+			printf("%.*s %.1f MB%s", (int)strcspn(line, ":"), line,
+			       (double)kb / 1024, i == 0 ? ", " : "\n");
 	}
 	if (f)
 		fclose(f);

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from zooid import medium, web
+from zooid import ARCHES, image, medium, web
 from zooid.image import BIG_BYTES
 
 PORT = medium.WEB_PORT
@@ -18,7 +18,10 @@ def node(boot, scratch, httpd):
     return boot(disks=[disk], ports=[PORT])
 
 
-def test_page_and_the_clients_address(node):
+@pytest.mark.parametrize("arch", ARCHES)
+def test_page_and_the_clients_address(boot, scratch, arch):
+    disk = medium.web(scratch / "disk", image.httpd(arch))
+    node = boot(arch=arch, disks=[disk], ports=[PORT])
     node.wait_ready()
     assert node.fetch(PORT) == web.PAGE
     seen = node.fetch(PORT, "/cgi-bin/client")
