@@ -361,7 +361,7 @@ build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/host/gen/gen_init
 	$(Q)build/host/gen/gen_init_cpio -t $(SOURCE_TIME) \
 		build/$1/initramfs >$$@.new
 	$(Q)mv $$@.new $$@
-build/$1/kernel.ok: build/$1/dev.cpio board/link board/set-initramfs
+build/$1/kernel.ok: build/$1/dev.cpio build/$1/pkg/linux.ok board/link board/set-initramfs
 	+$(Q)start=$$$$(date +%s); BUILD=build/$1 board/link $($1_KERNEL) \
 		>build/$1/linux.log 2>&1 || { tail -n 20 build/$1/linux.log; exit 1; }; \
 		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi.new; \
