@@ -127,7 +127,7 @@ def memory():
     medium = test_directory() / "bench.img"
     Disk.make(medium, {"node.json": "{}"})
     with Node("bench-memory", disks=[Disk(medium)], dev=False,
-                  append="") as node:
+              append="") as node:
         node.wait_ready()
         text = node.console("status")
     medium.unlink()
