@@ -29,6 +29,8 @@ for name in ARIA_C CAMELLIA_C CIPHER_MODE_CFB CIPHER_MODE_OFB CIPHER_MODE_XTS \
 do
 	$config unset MBEDTLS_$name
 done
+# Allocation can be replaced (sync/wire/pool.c).
+$config set MBEDTLS_PLATFORM_MEMORY
 # Tables shared by all processes instead of made by each.
 $config set MBEDTLS_AES_ROM_TABLES
 $config set MBEDTLS_SSL_OUT_CONTENT_LEN 8192
@@ -38,6 +40,12 @@ $config set MBEDTLS_X509_MAX_INTERMEDIATE_CA 4
 # musl has getrandom(2) as well: a confined program cannot open /dev/urandom.
 sed -i 's/(defined(__linux__) && defined(__GLIBC__))/defined(__linux__)/' \
 	library/entropy_poll.c
+# A client's chain has three certificates at most; each one more that fits the
+# message could be a candidate issuer, to be tried by a signature check.
+sed -i 's/(certificate_list_len >= 0x10000))/(certificate_list_len >= \
+(ssl->conf->endpoint == MBEDTLS_SSL_IS_SERVER ? 3072u : 0x10000u)))/' \
+	library/ssl_tls13_generic.c
+grep -q 3072u library/ssl_tls13_generic.c
 make -C library CC=$CC AR=${CROSS}ar CFLAGS="$CFLAGS -fPIE" -j$JOBS static
 mkdir "$OUT/lib"
 cp library/libmbedcrypto.a library/libmbedx509.a library/libmbedtls.a "$OUT/lib"

@@ -14,8 +14,14 @@ sed "s/@PACKAGE_VERSION@/${VERSION%%-*}/; s/@PACKAGE_VERSION_NUM@/$number/" \
 	"$SRC/lib/includes/nghttp2/nghttp2ver.h.in" \
 	>"$OUT/include/nghttp2/nghttp2ver.h"
 rm "$OUT/include/nghttp2/nghttp2ver.h.in"
+cp -R "$SRC/lib" .
+# Every connection keeps one buffer for frames that it sends: 4 KB, not 16.
+sed -i 's/define NGHTTP2_MAX_PAYLOADLEN 16384/define NGHTTP2_MAX_PAYLOADLEN 4096/
+	s/define NGHTTP2_DATA_PAYLOADLEN .*/define NGHTTP2_DATA_PAYLOADLEN 4096/' \
+	lib/nghttp2_frame.h
+[ $(grep -c ' 4096$' lib/nghttp2_frame.h) = 2 ]
 $CC $CFLAGS -fPIE -DNGHTTP2_STATICLIB -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H \
 	-DHAVE_CLOCK_GETTIME -DHAVE_DECL_CLOCK_MONOTONIC=1 -DHAVE_TIME_H -DNDEBUG \
-	-I"$OUT/include" -c "$SRC"/lib/*.c
+	-I"$OUT/include" -c lib/*.c
 ${CROSS}ar rcs "$OUT/lib/libnghttp2.a" *.o
 endef

@@ -141,11 +141,11 @@ uint64_t http_heard_ms(const struct http_request *request);
 struct http_limits {
 	uint32_t connections;	 /* 10000; beyond it the oldest idle or
 				  * anonymous one goes, else the new one */
-	uint32_t handshakes;	 /* 256 unfinished at once, oldest goes */
+	uint32_t handshakes;	 /* 256 unfinished at once; others wait */
 	uint32_t streams;	 /* 64 requests at once on a connection */
 	uint32_t header_bytes;	 /* 16384, all fields of one request */
 	uint32_t window_bytes;	 /* 262144 of one body not yet consumed */
-	uint32_t handshake_ms;	 /* 10000 from accept to the end of TLS */
+	uint32_t handshake_ms;	 /* 10000 from its beginning to its end */
 	uint32_t header_ms;	 /* 10000 from first byte to end of headers */
 	uint32_t stall_ms;	 /* 60000 without progress of a body, either way,
 				  * a pull that pauses excepted */

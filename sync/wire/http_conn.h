@@ -98,12 +98,13 @@ struct http_server {
 	struct listener listeners[LISTENERS_MAX];
 	unsigned n_listeners;
 	struct conn *conns;
-	uint32_t n_shaking; /* in TLS handshake */
+	uint32_t n_shaking; /* that have begun their TLS handshake */
 	struct conn *work, **work_end;	 /* with something to do */
 	uint32_t n_work;
 	struct conn *shake, **shake_end; /* handshakes that can go on */
 	struct timer work_timer, sweep_timer, drain_timer;
-	bool draining, listening;
+	bool draining;
+	bool crowded; /* handshakes wait for others to end */
 	void (*drained)(void *user);
 	void *drained_user;
 	uint64_t logged_ms; /* when refusals were last logged */

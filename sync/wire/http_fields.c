@@ -61,6 +61,16 @@ const char *fields_get(const struct fields *f, const char *name)
 	return NULL;
 }
 
+void fields_trim(struct fields *f)
+{
+	char *text = f->used ? realloc(f->text, f->used) : NULL;
+
+	if (text) {
+		f->text = text;
+		f->size = f->used;
+	}
+}
+
 void fields_free(struct fields *f)
 {
 	free(f->text);

@@ -18,6 +18,8 @@ int fields_add(struct fields *f, struct span name, struct span value,
 	       size_t max);
 /* The value of the first of that name, or NULL. */
 const char *fields_get(const struct fields *f, const char *name);
+/* No more will come: gives back what was kept for them. */
+void fields_trim(struct fields *f);
 void fields_free(struct fields *f);
 
 /* Splits a request target into a decoded path and a query: "/a%20b?c" becomes

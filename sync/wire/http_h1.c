@@ -170,6 +170,7 @@ static int on_head(http_parser *parser)
 	if (keep_field(conn))
 		return -1;
 	conn->head_ms = 0;
+	fields_trim(&h1->stream->fields);
 	expect = fields_get(&h1->stream->fields, "expect");
 	h1->expects = expect && strcasecmp(expect, "100-continue") == 0;
 	/* An upgrade is not taken: what follows would not be HTTP. */

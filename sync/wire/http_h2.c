@@ -109,9 +109,11 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame,
 
 static void on_request(struct stream *stream)
 {
-	const char *method = fields_get(&stream->fields, ":method");
-	const char *path = fields_get(&stream->fields, ":path");
+	const char *method, *path;
 
+	fields_trim(&stream->fields);
+	method = fields_get(&stream->fields, ":method");
+	path = fields_get(&stream->fields, ":path");
 	stream_dispatch(stream, method ? method : "", path ? path : "");
 }
 

@@ -3,8 +3,10 @@
  *
  * What a client may cost is bounded here:
  *	handshakes	two a round of the loop (each up to 3 ms of CPU), so
- *			others wait for at most that; the oldest unfinished one
- *			goes when there are too many
+ *			others wait for at most that. A connection costs no more
+ *			than its descriptor before its first bytes come and it
+ *			is among `handshakes` that may have begun; while others
+ *			wait for that, those that have must hurry
  *	time		one sweep a second (ten when nothing hurries) compares
  *			every connection with the limits
  *	output		a connection whose output is blocked is not read from,
@@ -30,6 +32,8 @@ enum {
 	WRITES_A_TURN = 16,
 	ACCEPTS_A_TURN = 32,
 	LOG_EVERY_MS = 60000,
+	CROWDED_MS = 3000,
+	HELLO_TIMES = 3, /* handshake_ms until the first byte: costs little */
 };
 
 /* ---- life of a connection ---- */
@@ -104,9 +108,9 @@ void conn_free(struct conn *conn)
 	streams_bury(conn);
 	leave_shake(conn);
 	watch_del(server->loop, &conn->watch);
-	if (shaking(conn))
+	if (shaking(conn) && conn->transport.tls)
 		server->n_shaking--;
-	else
+	if (!shaking(conn))
 		conn->protocol->free(conn);
 	transport_close(&conn->transport);
 	*conn->prevp = conn->next;
@@ -254,13 +258,29 @@ static void handshake_done(struct conn *conn)
 		conn_serve(conn, true);
 }
 
+/* Its first bytes are there. */
+static int begin_shake(struct conn *conn)
+{
+	struct http_server *server = conn->server;
+	int err = tls_open(server->tls, conn->transport.fd, NULL,
+			   &conn->transport.tls);
+
+	if (err)
+		return err;
+	server->n_shaking++;
+	conn->idle_ms = clock_ms();
+	return 0;
+}
+
 static void conn_shake(struct conn *conn)
 {
-	int n;
+	int n = 0;
 
-	do
+	if (!conn->transport.tls)
+		n = begin_shake(conn);
+	conn->heard_ms = clock_ms();
+	while (n == 0)
 		n = tls_handshake(conn->transport.tls);
-	while (n == 0);
 	if (n == 1)
 		handshake_done(conn);
 	else if (n == -EAGAIN)
@@ -296,15 +316,28 @@ static void conn_ready(struct watch *w, uint32_t events)
 	conn_serve(conn, events & EPOLLIN);
 }
 
+/* Who may go on: one that has begun, or one more. */
+static struct conn *next_shake(struct http_server *server)
+{
+	struct conn *conn = server->shake;
+
+	while (conn && !conn->transport.tls &&
+	       server->n_shaking >= server->limits.handshakes)
+		conn = conn->shake_next;
+	return conn;
+}
+
 static void shake_some(struct http_server *server)
 {
-	for (int i = 0; i < SHAKES_A_ROUND && server->shake; i++) {
-		struct conn *conn = server->shake;
+	struct conn *conn;
 
+	for (int i = 0; i < SHAKES_A_ROUND && (conn = next_shake(server));
+	     i++) {
 		leave_shake(conn);
 		if (!conn->dead)
 			conn_shake(conn);
 	}
+	server->crowded = server->shake && !next_shake(server);
 }
 
 static void on_work(struct timer *t)
@@ -323,7 +356,8 @@ static void on_work(struct timer *t)
 			conn_serve(conn, false);
 	}
 	shake_some(server);
-	if ((server->work || server->shake) && !server->work_timer.deadline_ms)
+	if ((server->work || (server->shake && !server->crowded)) &&
+	    !server->work_timer.deadline_ms)
 		timer_set(server->loop, &server->work_timer, 0);
 }
 
@@ -353,7 +387,8 @@ static int start_protocol(struct conn *conn)
 	if (err)
 		return err;
 	conn->protocol = h2 ? &http2 : &http1;
-	conn->server->n_shaking--;
+	if (conn->transport.tls)
+		conn->server->n_shaking--;
 	conn->idle_ms = clock_ms();
 	return 0;
 }
@@ -376,24 +411,18 @@ struct conn *conn_new(struct http_server *server, int fd)
 		conn->next->prevp = &conn->next;
 	server->conns = conn;
 	server->stats.connections++;
-	server->n_shaking++;
 	return conn;
 }
 
-static bool dispensable(const struct conn *conn)
-{
-	return !conn->dead && conn->n_streams == 0;
-}
-
-/* Whom a new connection may push out: one in its handshake (if that is what
- * there are too many of), else one without requests, rather one that showed no
- * certificate. The list has the newest first. */
-static struct conn *find_victim(struct http_server *server, bool handshakes)
+/* Whom a new connection may push out where there are too many: one without
+ * requests, rather one that showed no certificate; the oldest, since the list
+ * has the newest first. */
+static struct conn *find_victim(struct http_server *server)
 {
 	struct conn *named = NULL, *other = NULL;
 
 	for (struct conn *c = server->conns; c; c = c->next) {
-		if (!dispensable(c) || (handshakes && !shaking(c)))
+		if (c->dead || c->n_streams > 0)
 			continue;
 		if (!shaking(c) && c->transport.tls &&
 		    tls_peer(c->transport.tls)->present)
@@ -418,17 +447,12 @@ static void refused(struct http_server *server)
 		    (unsigned long long)n);
 }
 
-/* Room for one more, if need be by closing another. */
-static bool make_room(struct http_server *server)
+/* False when there is nobody who could go. */
+static bool push_out(struct http_server *server)
 {
-	bool handshakes = server->n_shaking >= server->limits.handshakes;
-	struct conn *victim;
+	struct conn *victim = find_victim(server);
 
-	if (!handshakes &&
-	    server->stats.connections < server->limits.connections)
-		return true;
 	refused(server);
-	victim = find_victim(server, handshakes);
 	if (victim)
 		conn_kill(victim);
 	return victim;
@@ -437,9 +461,12 @@ static bool make_room(struct http_server *server)
 static void conn_begin(struct http_server *server, int fd,
 		       const struct sockaddr_storage *from)
 {
-	struct conn *conn = make_room(server) ? conn_new(server, fd) : NULL;
+	bool full = server->stats.connections >= server->limits.connections;
+	struct conn *conn = NULL;
 	int one = 1, err = 0;
 
+	if (!full || push_out(server))
+		conn = conn_new(server, fd);
 	if (!conn) {
 		close(fd);
 		return;
@@ -447,9 +474,7 @@ static void conn_begin(struct http_server *server, int fd,
 	server->stats.accepted++;
 	remote_text(from, conn->remote);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (server->tls)
-		err = tls_open(server->tls, fd, NULL, &conn->transport.tls);
-	else
+	if (!server->tls)
 		err = start_protocol(conn);
 	if (!err)
 		err = watch_add(server->loop, &conn->watch, fd, EPOLLIN);
@@ -475,7 +500,7 @@ static void on_accept(struct watch *w, uint32_t events)
 		/* Out of descriptors: the sweep opens the door again. */
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
 		    errno == ENOBUFS) {
-			refused(server);
+			push_out(server);
 			watch_events(server->loop, w, 0);
 		}
 		if (errno != ECONNABORTED && errno != EINTR)
@@ -497,22 +522,23 @@ static bool owing(const struct stream *s)
 	       (s->status && !s->paused && !s->source.ended);
 }
 
-/* Why it must go, or NULL. */
-static const char *overdue(struct conn *conn, uint64_t now)
+static bool overdue(struct conn *conn, uint64_t now)
 {
 	const struct http_limits *limits = &conn->server->limits;
 
+	if (conn->on_shake) /* it waits for us */
+		return false;
 	if (shaking(conn))
-		return since(conn->idle_ms, now) > limits->handshake_ms ?
-			       "handshake" : NULL;
-	if (conn->head_ms && since(conn->head_ms, now) > limits->header_ms)
-		return "header";
-	if (since(conn->heard_ms, now) > limits->silent_ms)
-		return "silence";
-	if (conn->n_streams == 0 &&
-	    since(conn->idle_ms, now) > limits->idle_ms)
-		return "idle";
-	return NULL;
+		return since(conn->idle_ms, now) >
+			       (conn->transport.tls ? 1 : HELLO_TIMES) *
+				       limits->handshake_ms ||
+		       (conn->server->crowded && conn->transport.tls &&
+			since(conn->heard_ms, now) > CROWDED_MS);
+	return (conn->head_ms &&
+		since(conn->head_ms, now) > limits->header_ms) ||
+	       since(conn->heard_ms, now) > limits->silent_ms ||
+	       (conn->n_streams == 0 &&
+		since(conn->idle_ms, now) > limits->idle_ms);
 }
 
 /* Whether any stream needs a look again soon. A handler that hears that its
@@ -552,7 +578,7 @@ static void on_sweep(struct timer *t)
 			conn_kill(conn);
 		}
 	}
-	for (unsigned i = 0; i < server->n_listeners && server->listening; i++)
+	for (unsigned i = 0; i < server->n_listeners; i++)
 		watch_events(server->loop, &server->listeners[i].watch,
 			     EPOLLIN);
 	timer_set(server->loop, t, hurry ? 1000 : 10000);
@@ -615,7 +641,6 @@ int http_server_new(const struct http_server_config *config,
 	server->work_timer.fire = on_work;
 	server->sweep_timer.fire = on_sweep;
 	server->drain_timer.fire = on_drain_end;
-	server->listening = true;
 	timer_set(server->loop, &server->sweep_timer, 1000);
 	return 0;
 }
@@ -645,7 +670,6 @@ static void stop_listening(struct http_server *server)
 	for (unsigned i = 0; i < server->n_listeners; i++)
 		watch_del(server->loop, &server->listeners[i].watch);
 	server->n_listeners = 0;
-	server->listening = false;
 }
 
 void http_server_drain(struct http_server *server, uint32_t timeout_ms,

@@ -12,9 +12,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "oci/digest/digest.h"
+#include "pool.h"
 
 int wire_init(void)
 {
+	pool_start();
 	if (psa_crypto_init() == PSA_SUCCESS)
 		return 0;
 	log_error("crypto", "cannot start: no random numbers");

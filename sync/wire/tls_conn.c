@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include <mbedtls/error.h>
+#include <mbedtls/platform.h>
 #include <mbedtls/platform_util.h>
 #include <mbedtls/x509_crt.h>
 
@@ -185,7 +186,7 @@ static size_t buffer_size(const struct tls_conn *conn, bool in)
 static void buffer_free(unsigned char **buf, size_t size)
 {
 	mbedtls_platform_zeroize(*buf, size);
-	free(*buf);
+	mbedtls_free(*buf);
 	*buf = NULL;
 }
 
@@ -212,11 +213,11 @@ static int unpark(struct tls_conn *conn)
 
 	if (!conn->parked)
 		return 0;
-	ssl->in_buf = calloc(1, buffer_size(conn, true));
-	ssl->out_buf = calloc(1, buffer_size(conn, false));
+	ssl->in_buf = mbedtls_calloc(1, buffer_size(conn, true));
+	ssl->out_buf = mbedtls_calloc(1, buffer_size(conn, false));
 	if (!ssl->in_buf || !ssl->out_buf) {
-		free(ssl->in_buf);
-		free(ssl->out_buf);
+		mbedtls_free(ssl->in_buf);
+		mbedtls_free(ssl->out_buf);
 		ssl->in_buf = ssl->out_buf = NULL;
 		return fail(conn, -ENOMEM, "out of memory");
 	}
@@ -304,16 +305,35 @@ static int judge(struct tls_conn *conn)
 		    walk->why[0] ? walk->why : "certificate is not for this");
 }
 
+/* Of the library, but in no header of it. */
+void mbedtls_ssl_handshake_free(mbedtls_ssl_context *ssl);
+void mbedtls_ssl_transform_free(mbedtls_ssl_transform *transform);
+
+/* A client keeps this state for tickets to come; for a server it is over, and
+ * costs five kilobytes. */
+static void free_handshake(mbedtls_ssl_context *ssl)
+{
+	mbedtls_ssl_handshake_free(ssl);
+	mbedtls_free(ssl->handshake);
+	ssl->handshake = NULL;
+	mbedtls_ssl_transform_free(ssl->transform_negotiate);
+	mbedtls_free(ssl->transform_negotiate);
+	ssl->transform_negotiate = NULL;
+}
+
 /* What only the handshake needed, the peer's certificate first of all. */
 static void finish(struct tls_conn *conn)
 {
 	mbedtls_ssl_session *session = conn->ssl.session;
 
+	if (conn->tls->server)
+		free_handshake(&conn->ssl);
+
 	free(conn->walk);
 	conn->walk = NULL;
 	if (session && session->peer_cert) {
 		mbedtls_x509_crt_free(session->peer_cert);
-		free(session->peer_cert);
+		mbedtls_free(session->peer_cert);
 		session->peer_cert = NULL;
 	}
 	conn->done = true;

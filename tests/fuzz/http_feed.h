@@ -92,7 +92,6 @@ static void feed(const struct protocol *protocol,
 	if (!conn || start(conn) < 0)
 		abort();
 	conn->protocol = protocol;
-	server->n_shaking--;
 	while (!err && !conn->dead && off < size) {
 		size_t n = size - off < piece ? size - off : piece;
 		ssize_t sent = 1;
