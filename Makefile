@@ -428,7 +428,7 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet znode zhub) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub) \
 	build/x86_64/bin/zhub \
 	$(if $(shell command -v clang),fuzzers)
 run: image-$(ARCH)
