@@ -17,6 +17,7 @@ def start(argv, **options):
     us), killed by the kernel should we die without cleaning up."""
     def in_child():
         os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # see tests/run
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     return subprocess.Popen([str(a) for a in argv], preexec_fn=in_child,
                             **options)
