@@ -241,6 +241,7 @@ USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
 USES_sync/ctl := yyjson
 USES_tests/fuzz := yyjson
+USES_tests/bench := mbedtls
 USES_tests/unit := sqlite3 yyjson zlib
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
@@ -414,6 +415,20 @@ endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_rule,host,unit,$t)))
 $(foreach t,$(FUZZERS),$(eval $(call test_rule,fuzz,fuzz,$t,-fsanitize=fuzzer)))
 
+# What bench runs, compiled as what it measures.
+define bench_rule # FLAVOUR NAME
+build/$1/bench/$2: build/$1/obj/tests/bench/$2.o \
+		$(foreach m,wire oci base,build/$1/lib/lib$m.a) \
+		$(call foreign_ok,$1,wire oci base)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $$(call LINK_$1,$2) -o $$@ \
+		$$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
+		-Wl,--end-group $(call foreign,$1,wire oci base)
+endef
+BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
+$(foreach a,$(ARCHES),$(eval $(call compile_rule,$a,tests/bench,test,-fPIE))\
+	$(foreach b,$(BENCHES),$(eval $(call bench_rule,$a,$b))))
+
 # What the system tests put into a node.
 define guest_rule # FLAVOUR NAME
 build/$1/tests/$2: tests/system/$2.c build/$1/pkg/musl.ok build/$1/pkg/linux-headers.ok
@@ -437,7 +452,7 @@ test: $(TESTED)
 	@tests/run
 test-all: $(TESTED)
 	@ZOOID_TEST_FULL=1 tests/run
-bench: $(ARCHES:%=image-%) dev
+bench: $(ARCHES:%=image-%) dev $(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
 # ---- lint ----

@@ -11,6 +11,7 @@ The machine is shared, so times of a peer and of ours are taken in turns
 within one run, and their medians compared."""
 
 import json
+import os
 import pathlib
 import re
 import statistics
@@ -169,7 +170,60 @@ def edit():
               30)
 
 
-GROUPS = [sizes, whole_boot, first_boot, memory, edit]
+# TLS.
+
+def cpu_seconds(pid):
+    fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")")[1]
+    utime, stime = fields.split()[11:13]
+    return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
+
+
+def openssl_handshake_us(directory):
+    """CPU of one mutual TLS 1.3 handshake in openssl s_server."""
+    subprocess.run(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        " -keyout key.pem -out cert.pem -subj /CN=localhost -days 2",
+        shell=True, cwd=directory, check=True, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        "exec openssl s_server -accept 127.0.0.1:0 -tls1_3 -www -Verify 2"
+        " -CAfile cert.pem -cert cert.pem -key key.pem -no_ticket",
+        shell=True, cwd=directory, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL)
+    try:
+        for line in server.stdout:
+            if line.startswith("ACCEPT"):
+                address = line.split()[1]
+                break
+        before = cpu_seconds(server.pid)
+        said = subprocess.run(
+            "openssl s_time -new -time 2 -connect %s -CAfile cert.pem"
+            " -cert cert.pem -key key.pem" % address,
+            shell=True, cwd=directory, check=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        used = cpu_seconds(server.pid) - before
+    finally:
+        server.kill()
+        server.wait()
+    connections = int(re.search(r"(\d+) connections in \d+ real", said)[1])
+    return used / connections * 1e6
+
+
+def handshakes():
+    """The hub's side of a mutual handshake: CPU against the primitives that
+    it needs, both measured in one process."""
+    said = json.loads(subprocess.run([product("x86_64", "bench/handshake")],
+                                     check=True, text=True,
+                                     stdout=subprocess.PIPE).stdout)
+    yield Row("tls: full handshake", said["full_us"] / 1000, "ms", 1.4,
+              said["full_ratio"], "primitives")
+    yield Row("tls: resumed handshake", said["resumed_us"] / 1000, "ms", 1.4,
+              said["resumed_ratio"], "primitives")
+    theirs = openssl_handshake_us(test_directory())
+    yield Row("tls: full handshake, to openssl", said["full_us"] / 1000, "ms",
+              None, said["full_us"] / theirs, "s_server")
+
+
+GROUPS = [sizes, whole_boot, first_boot, memory, edit, handshakes]
 
 
 def main(names):
