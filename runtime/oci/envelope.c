@@ -99,7 +99,8 @@ static int check_signature(yyjson_val *v, const struct pae *pae,
 			   struct chain_facts *signer,
 			   char error[ENVELOPE_ERROR_SIZE])
 {
-	struct chain_trust by = { .root = trust->root, .now = trust->now,
+	struct chain_trust by = { .root = trust->root,
+				  .now = trust->now,
 				  .use = CHAIN_USE_SIGN };
 	struct span text = member(v, "sig");
 	unsigned char sig[CHAIN_SIGNATURE_SIZE];
@@ -127,7 +128,8 @@ static int check_signature(yyjson_val *v, const struct pae *pae,
 				   (struct span){ (char *)sig, (size_t)n });
 		if (err)
 			snprintf(error, ENVELOPE_ERROR_SIZE,
-				 "envelope: the signature of \"%s\" does not fit its bytes",
+				 "envelope: the signature of \"%s\" does not "
+				 "fit its bytes",
 				 signer->name);
 	}
 	chain_free(chain);
@@ -151,7 +153,8 @@ static int check_signatures(yyjson_val *root, const struct pae *pae,
 			 ENVELOPE_SIGNATURES_MAX);
 		return -EBADMSG;
 	}
-	yyjson_arr_foreach(list, i, max, v) {
+	yyjson_arr_foreach(list, i, max, v)
+	{
 		err = check_signature(v, pae, trust, signer, error);
 		if (!err || err == -ENOMEM)
 			return err;

@@ -2,8 +2,8 @@
  * releases). https://github.com/secure-systems-lab/dsse, protocol.md, v1.0.2.
  *
  * {"payloadType":TYPE,"payload":BASE64,"signatures":[
- *	{"keyid":HEX sha256 of the signer's SPKI,"sig":BASE64 of ECDSA P-256 DER,
- *	 "cert":PEM chain of the signer, without the root}]}
+ *	{"keyid":HEX sha256 of the signer's SPKI,"sig":BASE64 of ECDSA P-256
+ *DER, "cert":PEM chain of the signer, without the root}]}
  *
  * What is signed is PAE(type, payload), the exact bytes; JSON is read from the
  * payload only after the signature held. The signer must chain to the pinned
@@ -25,7 +25,7 @@ enum {
 };
 
 #define ENVELOPE_DESIRED "application/vnd.zooid.desired.v1+json"
-#define ENVELOPE_TIME "application/vnd.zooid.time.v1+json"
+#define ENVELOPE_TIME	 "application/vnd.zooid.time.v1+json"
 
 struct envelope_trust {
 	uint8_t pin[CHAIN_PIN_SIZE];

@@ -63,8 +63,7 @@ static int csr_verify(mbedtls_x509_csr *csr)
 {
 	uint8_t hash[32];
 
-	if (csr->sig_md != MBEDTLS_MD_SHA256 ||
-	    csr->sig_pk != MBEDTLS_PK_ECDSA)
+	if (csr->sig_md != MBEDTLS_MD_SHA256 || csr->sig_pk != MBEDTLS_PK_ECDSA)
 		return -EINVAL;
 	(void)mbedtls_sha256(csr->cri.p, csr->cri.len, hash, 0);
 	if (mbedtls_pk_verify(&csr->pk, MBEDTLS_MD_SHA256, hash, sizeof(hash),
@@ -163,7 +162,9 @@ static int set_names(mbedtls_x509write_cert *crt, const struct cert_plan *plan)
 	if (plan->n_names == 0)
 		return 0;
 	return mbedtls_x509write_crt_set_subject_alternative_name(
-		       crt, &list[0].node) == 0 ? 0 : -ENOMEM;
+		       crt, &list[0].node) == 0
+		       ? 0
+		       : -ENOMEM;
 }
 
 /* X.509 says until 2049 with two digits of the year; the library knows. */
@@ -181,8 +182,9 @@ static int set_dates(mbedtls_x509write_cert *crt, const struct cert_plan *plan)
 			    14)
 			return -EINVAL;
 	}
-	return mbedtls_x509write_crt_set_validity(crt, text[0], text[1]) == 0 ?
-		       0 : -EINVAL;
+	return mbedtls_x509write_crt_set_validity(crt, text[0], text[1]) == 0
+		       ? 0
+		       : -EINVAL;
 }
 
 static int set_tls_uses(mbedtls_x509write_cert *crt, uint8_t use)
@@ -191,11 +193,13 @@ static int set_tls_uses(mbedtls_x509write_cert *crt, uint8_t use)
 	size_t n = 0;
 
 	if (use & CHAIN_USE_SERVER) {
-		eku[n].buf.p = (unsigned char *)(uintptr_t)MBEDTLS_OID_SERVER_AUTH;
+		eku[n].buf.p =
+			(unsigned char *)(uintptr_t)MBEDTLS_OID_SERVER_AUTH;
 		eku[n++].buf.len = MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH);
 	}
 	if (use & CHAIN_USE_CLIENT) {
-		eku[n].buf.p = (unsigned char *)(uintptr_t)MBEDTLS_OID_CLIENT_AUTH;
+		eku[n].buf.p =
+			(unsigned char *)(uintptr_t)MBEDTLS_OID_CLIENT_AUTH;
 		eku[n++].buf.len = MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH);
 	}
 	if (n == 2)
@@ -217,8 +221,8 @@ static int set_use(mbedtls_x509write_cert *crt, const struct cert_plan *plan)
 		    crt, ca, ca ? plan->path_length : -1) != 0 ||
 	    mbedtls_x509write_crt_set_key_usage(
 		    crt, ca ? MBEDTLS_X509_KU_KEY_CERT_SIGN |
-				      MBEDTLS_X509_KU_CRL_SIGN :
-			      MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0 ||
+					 MBEDTLS_X509_KU_CRL_SIGN
+			    : MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0 ||
 	    set_tls_uses(crt, plan->use) != 0)
 		return -ENOMEM;
 	return 0;
@@ -231,8 +235,9 @@ static int set_serial(mbedtls_x509write_cert *crt)
 	wire_random(serial, sizeof(serial));
 	serial[0] = (serial[0] & 0x7f) | 0x40; /* positive, of full length */
 	return mbedtls_x509write_crt_set_serial_raw(crt, serial,
-						    sizeof(serial)) == 0 ?
-		       0 : -ENOMEM;
+						    sizeof(serial)) == 0
+		       ? 0
+		       : -ENOMEM;
 }
 
 static int set_issuer(mbedtls_x509write_cert *crt, const struct cert_plan *plan,

@@ -11,7 +11,8 @@
 #include "oci/digest/chain.h"
 
 enum {
-	CERT_PEM_SIZE = 2048, /* one key, request or certificate, with its NUL */
+	CERT_PEM_SIZE =
+		2048, /* one key, request or certificate, with its NUL */
 	CERT_PUBLIC_SIZE = 91, /* SubjectPublicKeyInfo of P-256, DER */
 	CERT_NAMES_MAX = 16,
 };

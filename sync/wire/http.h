@@ -5,7 +5,7 @@
  * function here may be called, on any object.
  *
  * Memory is bounded by struct http_limits, whoever is at the other end:
- *	idle connection	about 15 KB with the kernel's part
+ *	idle connection	about 24 KB with a watch stream and the kernel's part
  *	busy connection	+ 26 KB of TLS buffers while bytes move
  *	request		header_bytes + window_bytes of body not yet consumed
  *			(if the handler keeps it) + 16 KB of reply in flight
@@ -36,7 +36,8 @@ struct http_body {
 	struct span bytes;
 	int fd; /* FILE: becomes the wire's, closed in every case */
 	uint64_t offset;
-	/* FILE: exactly this many; PULL: or -1, unknown until pull returns 0. */
+	/* FILE: exactly this many; PULL: or -1, unknown until pull returns 0.
+	 */
 	int64_t length;
 	/* PULL: fills buf; user is that of the request or call. Returns the
 	 * bytes (at least 1), 0 at the end, -EAGAIN (pauses until http_resume()
@@ -53,14 +54,18 @@ static inline struct http_body http_bytes(struct span bytes)
 static inline struct http_body http_file(int fd, uint64_t offset,
 					 uint64_t length)
 {
-	return (struct http_body){ .kind = HTTP_BODY_FILE, .fd = fd,
-				   .offset = offset, .length = (int64_t)length };
+	return (struct http_body){ .kind = HTTP_BODY_FILE,
+				   .fd = fd,
+				   .offset = offset,
+				   .length = (int64_t)length };
 }
 
-static inline struct http_body
-http_pull(int64_t length, ssize_t (*pull)(void *user, void *buf, size_t size))
+static inline struct http_body http_pull(int64_t length,
+					 ssize_t (*pull)(void *user, void *buf,
+							 size_t size))
 {
-	return (struct http_body){ .kind = HTTP_BODY_PULL, .length = length,
+	return (struct http_body){ .kind = HTTP_BODY_PULL,
+				   .length = length,
 				   .pull = pull };
 }
 
@@ -139,21 +144,21 @@ uint64_t http_heard_ms(const struct http_request *request);
 
 /* Zero means the default, which is given. */
 struct http_limits {
-	uint32_t connections;	 /* 10000; beyond it the oldest idle or
-				  * anonymous one goes, else the new one */
-	uint32_t handshakes;	 /* 256 unfinished at once; others wait */
-	uint32_t streams;	 /* 64 requests at once on a connection */
-	uint32_t header_bytes;	 /* 16384, all fields of one request */
-	uint32_t window_bytes;	 /* 262144 of one body not yet consumed */
-	uint32_t handshake_ms;	 /* 10000 from its beginning to its end */
-	uint32_t header_ms;	 /* 10000 from first byte to end of headers */
-	uint32_t stall_ms;	 /* 60000 without progress of a body, either way,
-				  * a pull that pauses excepted */
-	uint32_t idle_ms;	 /* 120000 without a request */
-	uint32_t silent_ms;	 /* 800000 without a byte, though requests (watch
-				  * streams) are open */
-	uint32_t floods;	 /* 200 resets, pings, settings and the like that
-				  * may come at once; refilled by 20 a second */
+	uint32_t connections;  /* 10000; beyond it the oldest idle or
+				* anonymous one goes, else the new one */
+	uint32_t handshakes;   /* 256 unfinished at once; others wait */
+	uint32_t streams;      /* 64 requests at once on a connection */
+	uint32_t header_bytes; /* 16384, all fields of one request */
+	uint32_t window_bytes; /* 262144 of one body not yet consumed */
+	uint32_t handshake_ms; /* 10000 from its beginning to its end */
+	uint32_t header_ms;    /* 10000 from first byte to end of headers */
+	uint32_t stall_ms;     /* 60000 without progress of a body, either way,
+				* a pull that pauses excepted */
+	uint32_t idle_ms;      /* 120000 without a request */
+	uint32_t silent_ms;    /* 800000 without a byte, though requests (watch
+				* streams) are open */
+	uint32_t floods;       /* 200 resets, pings, settings and the like that
+				* may come at once; refilled by 20 a second */
 };
 
 struct http_server_config {
@@ -222,8 +227,8 @@ struct http_client_config {
 	 * by a short-lived child process, so the loop never waits for it. The
 	 * certificate must carry the host. */
 	const char *address;
-	struct span session; /* to resume, or empty */
-	uint32_t open_ms;    /* 15000: until open() or closed(-ETIMEDOUT) */
+	struct span session;   /* to resume, or empty */
+	uint32_t open_ms;      /* 15000: until open() or closed(-ETIMEDOUT) */
 	uint32_t window_bytes; /* 1 MB: reply bytes not yet consumed, a call */
 	const struct http_client_on *on;
 	void *user;
@@ -257,7 +262,7 @@ struct http_call_on {
 };
 
 struct http_call_config {
-	const char *method, *path; /* path with its query, encoded */
+	const char *method, *path;	   /* path with its query, encoded */
 	const struct http_header *headers; /* copied */
 	size_t n_headers;
 	struct http_body body; /* pull gets user */
@@ -285,8 +290,8 @@ void http_call_cancel(struct http_call *call);
 /* Collects a whole small reply for a caller that wants no pieces: on and user
  * of config are not used. reply is called once, body is "" at worst and free
  * after it; at most max_bytes (-EFBIG beyond). */
-int http_fetch(struct http_client *client, const struct http_call_config *config,
-	       size_t max_bytes,
+int http_fetch(struct http_client *client,
+	       const struct http_call_config *config, size_t max_bytes,
 	       void (*reply)(void *user, int error, int status,
 			     struct span body),
 	       void *user);

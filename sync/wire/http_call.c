@@ -139,8 +139,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame,
 		call->status = span_u64(text, 999, &status) ? 0 : (int)status;
 		return 0;
 	}
-	return fields_add(&call->reply, key, text, CLIENT_HEADER_BYTES) ?
-		       NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+	return fields_add(&call->reply, key, text, CLIENT_HEADER_BYTES)
+		       ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
+		       : 0;
 }
 
 static void on_ping_back(struct http_client *client)
@@ -252,8 +253,8 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t error,
 	struct http_call *call = call_at(session, id);
 
 	if (call)
-		call_over(call, call->ended && call->head_done ? 0 :
-								 -ECONNRESET);
+		call_over(call,
+			  call->ended && call->head_done ? 0 : -ECONNRESET);
 	return 0;
 }
 
@@ -325,7 +326,8 @@ static int add(struct http_call *call, const char *name, const char *value)
 			  CLIENT_HEADER_BYTES);
 }
 
-static int add_all(struct http_call *call, const struct http_call_config *config)
+static int add_all(struct http_call *call,
+		   const struct http_call_config *config)
 {
 	const struct dial *dial = &call->client->dial;
 	char authority[DIAL_HOST_SIZE + 10], length[24];
@@ -413,8 +415,8 @@ int http_call(struct http_client *client, const struct http_call_config *config,
 	return call_new(client, config, config->user, call ? call : &unused);
 }
 
-int http_fetch(struct http_client *client, const struct http_call_config *config,
-	       size_t max_bytes,
+int http_fetch(struct http_client *client,
+	       const struct http_call_config *config, size_t max_bytes,
 	       void (*reply)(void *user, int error, int status,
 			     struct span body),
 	       void *user)
@@ -425,7 +427,8 @@ int http_fetch(struct http_client *client, const struct http_call_config *config
 
 	if (!fetch)
 		return -ENOMEM;
-	*fetch = (struct fetch){ .max = max_bytes, .reply = reply,
+	*fetch = (struct fetch){ .max = max_bytes,
+				 .reply = reply,
 				 .user = user };
 	err = call_new(client, config, user, &call);
 	if (err)

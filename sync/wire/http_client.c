@@ -146,8 +146,8 @@ static ssize_t produce(struct http_client *client, uint8_t *buf, size_t size)
 				break;
 			client->out_size = (size_t)rc;
 		}
-		n = client->out_size < size - used ? client->out_size :
-						     size - used;
+		n = client->out_size < size - used ? client->out_size
+						   : size - used;
 		memcpy(buf + used, client->out, n);
 		client->out += n;
 		client->out_size -= n;
@@ -236,14 +236,15 @@ static int start_http2(struct http_client *client)
 	nghttp2_option_set_no_auto_window_update(option, 1);
 	nghttp2_option_set_no_closed_streams(option, 1);
 	nghttp2_option_set_max_deflate_dynamic_table_size(option, 0);
-	rc = call_callbacks() ?
-		     nghttp2_session_client_new2(&client->session,
-						 call_callbacks(), client,
-						 option) : -1;
+	rc = call_callbacks() ? nghttp2_session_client_new2(&client->session,
+							    call_callbacks(),
+							    client, option)
+			      : -1;
 	nghttp2_option_del(option);
 	if (rc != 0 ||
 	    nghttp2_submit_settings(client->session, NGHTTP2_FLAG_NONE, entries,
-				    sizeof(entries) / sizeof(entries[0])) != 0 ||
+				    sizeof(entries) / sizeof(entries[0])) !=
+		    0 ||
 	    nghttp2_session_set_local_window_size(
 		    client->session, NGHTTP2_FLAG_NONE, 0,
 		    (int32_t)(CONNECTION_WINDOWS * client->window_bytes)) != 0)
@@ -383,8 +384,8 @@ static void start(struct http_client *client)
 	client->state = CLIENT_RESOLVING;
 	err = dial_resolve(&client->dial);
 	if (!err)
-		err = watch_add(client->loop, &client->watch,
-				client->dial.pipe, EPOLLIN);
+		err = watch_add(client->loop, &client->watch, client->dial.pipe,
+				EPOLLIN);
 	if (err)
 		finish(client, err, "cannot resolve its name");
 }
@@ -478,8 +479,8 @@ int http_client_new(const struct http_client_config *config,
 	client->tls = config->tls;
 	client->on = config->on;
 	client->user = config->user;
-	client->window_bytes = config->window_bytes ? config->window_bytes :
-						      WINDOW_BYTES;
+	client->window_bytes = config->window_bytes ? config->window_bytes
+						    : WINDOW_BYTES;
 	err = dial_parse(&client->dial, config->address);
 	if (!err && config->session.size) {
 		client->session_offer = malloc(config->session.size);
@@ -510,8 +511,8 @@ const struct tls_peer *http_client_peer(const struct http_client *client)
 {
 	static const struct tls_peer nobody;
 
-	return client->transport.tls ? tls_peer(client->transport.tls) :
-				       &nobody;
+	return client->transport.tls ? tls_peer(client->transport.tls)
+				     : &nobody;
 }
 
 void http_ping(struct http_client *client, uint32_t timeout_ms)

@@ -77,7 +77,7 @@ struct conn {
 	uint64_t heard_ms; /* last byte */
 	uint64_t head_ms;  /* first byte of fields not yet complete, or 0 */
 	uint64_t refill_ms;
-	uint32_t flood;	   /* control frames that it may still send */
+	uint32_t flood; /* control frames that it may still send */
 	char remote[48];
 };
 
@@ -98,8 +98,8 @@ struct http_server {
 	struct listener listeners[LISTENERS_MAX];
 	unsigned n_listeners;
 	struct conn *conns;
-	uint32_t n_shaking; /* that have begun their TLS handshake */
-	struct conn *work, **work_end;	 /* with something to do */
+	uint32_t n_shaking;	       /* that have begun their TLS handshake */
+	struct conn *work, **work_end; /* with something to do */
 	uint32_t n_work;
 	struct conn *shake, **shake_end; /* handshakes that can go on */
 	struct timer work_timer, sweep_timer, drain_timer;

@@ -3,7 +3,13 @@
  * Resolving a name waits for other machines, and the C library offers no other
  * way: a child process does it and writes the addresses into a pipe. It shares
  * the confinement of its parent, reads /etc/resolv.conf and /etc/hosts, and can
- * be killed at any moment. */
+ * be killed at any moment.
+ *
+ * #syscalls: socket connect setsockopt pipe2 kill
+ * #syscalls: clone wait4 set_robust_list set_tid_address
+ * #syscalls: bind openat lseek fstat newfstatat ioctl
+ * #syscalls[x86_64]: fork open
+ */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,11 +67,11 @@ int dial_parse(struct dial *dial, const char *address)
 	return 0;
 }
 
-__attribute__((noreturn))
-static void resolver(const struct dial *dial, int to)
+__attribute__((noreturn)) static void resolver(const struct dial *dial, int to)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-				  .ai_flags = AI_ADDRCONFIG }, *list, *a;
+				  .ai_flags = AI_ADDRCONFIG },
+			*list, *a;
 	char port[8];
 	int n = 0;
 
@@ -137,13 +143,15 @@ int dial_connect(struct dial *dial)
 	if (dial->next == dial->n)
 		return -ENOENT;
 	dial->next++;
-	fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		    0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(fd, (const void *)a,
-		    a->ss_family == AF_INET ? sizeof(struct sockaddr_in) :
-					      sizeof(struct sockaddr_in6)) < 0 &&
+		    a->ss_family == AF_INET
+			    ? sizeof(struct sockaddr_in)
+			    : sizeof(struct sockaddr_in6)) < 0 &&
 	    errno != EINPROGRESS)
 		return -errno;
 	return fd_take(&fd);

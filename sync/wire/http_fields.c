@@ -130,12 +130,12 @@ static bool path_plain(const char *path)
 	return *path == '\0';
 }
 
-static size_t slashes(const char *s, size_t n)
+static size_t slashes(const char *s, char end)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < n; i++)
-		count += s[i] == '/';
+	for (; *s && *s != end; s++)
+		count += *s == '/';
 	return count;
 }
 
@@ -148,13 +148,12 @@ char *target_parse(const char *target, const char **query)
 
 	if (target[0] != '/' || strchr(target, '#'))
 		return NULL;
-	buf = malloc(n + strlen(q) + 2);
+	buf = calloc(1, n + strlen(q) + 2);
 	if (!buf)
 		return NULL;
 	/* An escaped slash would make two paths of one. */
 	if (percent_decode((struct span){ target, n }, buf, n + 1) < 0 ||
-	    slashes(buf, strlen(buf)) != slashes(target, n) ||
-	    !path_plain(buf)) {
+	    slashes(buf, '\0') != slashes(target, '?') || !path_plain(buf)) {
 		free(buf);
 		return NULL;
 	}

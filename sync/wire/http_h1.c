@@ -2,9 +2,9 @@
  * connection, in order.
  *
  * The parser is stopped at the end of each request; what came behind it waits
- * in `pending`, and nothing more is read, until the reply has left. A reply that
- * is sent before the body of its request came keeps the connection when no more
- * than DISCARD_MAX of that follows.
+ * in `pending`, and nothing more is read, until the reply has left. A reply
+ * that is sent before the body of its request came keeps the connection when
+ * no more than DISCARD_MAX of that follows.
  *
  * What decides where a message ends (lengths, chunks) is left to the parser in
  * its strict mode; it refuses a message that says both. */
@@ -34,12 +34,12 @@ struct h1 {
 	http_parser parser;
 	struct stream *stream; /* in hand, or NULL */
 	struct text target, name, value;
-	bool in_value;	       /* the last piece of a field was its value */
-	bool waiting;	       /* parser stopped until the reply has left */
-	bool closing;	       /* after what is still to send */
-	int fault;	       /* status of a request that cannot be read */
-	bool expects;	       /* 100 (Continue), not yet said */
-	bool chunked;	       /* this reply */
+	bool in_value; /* the last piece of a field was its value */
+	bool waiting;  /* parser stopped until the reply has left */
+	bool closing;  /* after what is still to send */
+	int fault;     /* status of a request that cannot be read */
+	bool expects;  /* 100 (Continue), not yet said */
+	bool chunked;  /* this reply */
 	size_t head_sent;
 	uint64_t discarded;
 	char *pending;
@@ -270,12 +270,19 @@ static const char *reason(int status)
 		int status;
 		const char *reason;
 	} reasons[] = {
-		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" },
-		{ 204, "No Content" }, { 206, "Partial Content" },
-		{ 304, "Not Modified" }, { 307, "Temporary Redirect" },
-		{ 400, "Bad Request" }, { 401, "Unauthorized" },
-		{ 403, "Forbidden" }, { 404, "Not Found" },
-		{ 405, "Method Not Allowed" }, { 409, "Conflict" },
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 206, "Partial Content" },
+		{ 304, "Not Modified" },
+		{ 307, "Temporary Redirect" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 409, "Conflict" },
 		{ 413, "Content Too Large" },
 		{ 416, "Range Not Satisfiable" },
 		{ 429, "Too Many Requests" },
@@ -347,10 +354,10 @@ static int h1_reply(struct stream *stream, const struct http_header *headers,
 	return err;
 }
 
+/* With a NUL that does not count, for which there is always room. */
 static ssize_t put(uint8_t *buf, const char *text)
 {
-	memcpy(buf, text, strlen(text));
-	return (ssize_t)strlen(text);
+	return stpcpy((char *)buf, text) - (char *)buf;
 }
 
 /* Bytes of the body, in a chunk if need be; what -EAGAIN and 0 mean as in
@@ -378,11 +385,10 @@ static ssize_t produce_body(struct h1 *h1, uint8_t *buf, size_t size)
 static size_t produce_head(struct h1 *h1, uint8_t *buf, size_t size)
 {
 	const char *rest = h1->stream->reply_head + h1->head_sent;
-	size_t n = strlen(rest);
+	size_t n = 0;
 
-	if (n > size)
-		n = size;
-	memcpy(buf, rest, n);
+	for (; n < size && rest[n]; n++)
+		buf[n] = (uint8_t)rest[n];
 	h1->head_sent += n;
 	return n;
 }
@@ -439,7 +445,8 @@ static ssize_t produce_fault(struct conn *conn, uint8_t *buf)
 		return -EPROTO;
 	return sprintf((char *)buf,
 		       "HTTP/1.1 %d %s\r\ncontent-length: 0\r\n"
-		       "connection: close\r\n\r\n", status, reason(status));
+		       "connection: close\r\n\r\n",
+		       status, reason(status));
 }
 
 static ssize_t h1_produce(struct conn *conn, uint8_t *buf, size_t size)

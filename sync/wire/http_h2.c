@@ -57,15 +57,16 @@ static bool is_idle_talk(const nghttp2_frame_hd *head)
 	}
 }
 
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head,
-			  void *user)
+static int on_begin_frame(nghttp2_session *session,
+			  const nghttp2_frame_hd *head, void *user)
 {
-	return is_idle_talk(head) && !conn_flood(user) ?
-		       NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	return is_idle_talk(head) && !conn_flood(user)
+		       ? NGHTTP2_ERR_CALLBACK_FAILURE
+		       : 0;
 }
 
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
-			    void *user)
+static int on_begin_headers(nghttp2_session *session,
+			    const nghttp2_frame *frame, void *user)
 {
 	struct conn *conn = user;
 	struct stream *stream;
@@ -150,8 +151,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
 }
 
 /* Each costs us a frame in return. */
-static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame,
-			    int error, void *user)
+static int on_invalid_frame(nghttp2_session *session,
+			    const nghttp2_frame *frame, int error, void *user)
 {
 	return conn_flood(user) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -174,7 +175,8 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t error,
 
 static int h2_feed(struct conn *conn, const uint8_t *bytes, size_t n)
 {
-	nghttp2_ssize rc = nghttp2_session_mem_recv2(session_of(conn), bytes, n);
+	nghttp2_ssize rc = nghttp2_session_mem_recv2(session_of(conn), bytes,
+						     n);
 
 	if (rc == NGHTTP2_ERR_FLOODED)
 		conn->server->stats.refused_floods++;
@@ -277,8 +279,9 @@ static int h2_reply(struct stream *stream, const struct http_header *headers,
 	if (no_body)
 		source_close(&stream->source);
 	return nghttp2_submit_response2(session_of(stream->conn), stream->id,
-					nv, used, no_body ? NULL : &body) ?
-		       -ENOMEM : 0;
+					nv, used, no_body ? NULL : &body)
+		       ? -ENOMEM
+		       : 0;
 }
 
 static void h2_resume(struct stream *stream)
@@ -294,8 +297,8 @@ static void h2_abort(struct stream *stream)
 	stream->unconsumed = 0;
 	nghttp2_session_set_stream_user_data(session, stream->id, NULL);
 	nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id,
-				  stream->status ? NGHTTP2_INTERNAL_ERROR :
-						   NGHTTP2_CANCEL);
+				  stream->status ? NGHTTP2_INTERNAL_ERROR
+						 : NGHTTP2_CANCEL);
 }
 
 static void h2_consumed(struct stream *stream, size_t n)
@@ -390,7 +393,8 @@ static int submit_settings(nghttp2_session *session,
 	int32_t window = (int32_t)(CONNECTION_WINDOWS * limits->window_bytes);
 
 	if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, entries,
-				    sizeof(entries) / sizeof(entries[0])) != 0 ||
+				    sizeof(entries) / sizeof(entries[0])) !=
+		    0 ||
 	    nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0,
 						  window) != 0)
 		return -ENOMEM;

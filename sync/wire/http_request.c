@@ -50,9 +50,13 @@ struct stream *stream_new(struct conn *conn, int32_t id)
 	stream->source.body.fd = -1;
 	stream->progress_ms = clock_ms();
 	stream->request = (struct http_request){
-		.method = "", .path = "", .query = "",
-		.peer = peer_of(conn), .remote = conn->remote,
-		.content_length = -1, .http2 = conn->protocol == &http2,
+		.method = "",
+		.path = "",
+		.query = "",
+		.peer = peer_of(conn),
+		.remote = conn->remote,
+		.content_length = -1,
+		.http2 = conn->protocol == &http2,
 	};
 	link_to(&conn->streams, stream);
 	conn->n_streams++;

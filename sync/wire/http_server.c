@@ -13,7 +13,9 @@
  *			so what it asks for cannot pile up
  *	turns		64 KB in and 128 KB out, then it is another's turn
  *
- * A connection is freed only from the work list, never under a callback. */
+ * A connection is freed only from the work list, never under a callback.
+ *
+ * #syscalls: setsockopt */
 #define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -130,8 +132,8 @@ bool conn_flood(struct conn *conn)
 
 	if (more) {
 		conn->refill_ms = now;
-		conn->flood += more < limits->floods ? (uint32_t)more :
-						       limits->floods;
+		conn->flood += more < limits->floods ? (uint32_t)more
+						     : limits->floods;
 		if (conn->flood > limits->floods)
 			conn->flood = limits->floods;
 	}
@@ -443,7 +445,8 @@ static void refused(struct http_server *server)
 	n = server->stats.refused_limits - server->logged;
 	server->logged = server->stats.refused_limits;
 	server->logged_ms = now;
-	log_warning("server", "at its limits: %llu connections or requests refused",
+	log_warning("server",
+		    "at its limits: %llu connections or requests refused",
 		    (unsigned long long)n);
 }
 

@@ -17,8 +17,8 @@ int source_open(struct source *s, struct http_body body, void *user);
 /* All bytes there will be, or -1: not known. */
 int64_t source_length(const struct source *s);
 /* Bytes into buf; 0: the end (s->ended is set, also together with the last
- * bytes where the length is known); -EAGAIN: paused; else broken: a file that is
- * shorter than it was said, a pull that ended too early or gave too much. */
+ * bytes where the length is known); -EAGAIN: paused; else broken: a file that
+ * is shorter than it was said, a pull that ended too early or gave too much. */
 ssize_t source_read(struct source *s, void *buf, size_t size);
 void source_close(struct source *s);
 

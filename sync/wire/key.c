@@ -14,6 +14,8 @@
 #include "oci/digest/digest.h"
 #include "pool.h"
 
+/* #syscalls: getrandom */
+
 int wire_init(void)
 {
 	pool_start();
@@ -78,8 +80,8 @@ int cert_key_make(struct cert_key **out)
 		return -ENOMEM;
 	if (mbedtls_pk_setup(&key->pk, mbedtls_pk_info_from_type(
 					       MBEDTLS_PK_ECKEY)) == 0 &&
-	    mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(key->pk),
-				wire_rng, NULL) == 0)
+	    mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1,
+				mbedtls_pk_ec(key->pk), wire_rng, NULL) == 0)
 		return 0;
 	cert_key_free(key);
 	*out = NULL;

@@ -36,7 +36,9 @@ static int sign(const char *type, struct span payload,
 	mbedtls_sha256_free(&sha);
 	return mbedtls_pk_sign(key_pk(key), MBEDTLS_MD_SHA256, hash,
 			       sizeof(hash), sig, CHAIN_SIGNATURE_SIZE, size,
-			       wire_rng, NULL) == 0 ? 0 : -ENOMEM;
+			       wire_rng, NULL) == 0
+		       ? 0
+		       : -ENOMEM;
 }
 
 static bool chain_is_of(struct span pem, const uint8_t pin[CHAIN_PIN_SIZE])
@@ -70,19 +72,11 @@ static char *pem_escape(char *to, struct span pem)
 			continue;
 		memcpy(to, line.data, line.size);
 		to += line.size;
-		memcpy(to, "\\n", 2);
-		to += 2;
+		*to++ = '\\';
+		*to++ = 'n';
 		inside = !span_is(line, end);
 	}
 	return to;
-}
-
-static char *put(char *to, const char *text)
-{
-	size_t n = strlen(text);
-
-	memcpy(to, text, n);
-	return to + n;
 }
 
 static char *put_base64(char *to, const void *bytes, size_t size)
@@ -120,17 +114,17 @@ int envelope_sign(const char *type, struct span payload,
 	if (!p)
 		return -ENOMEM;
 	*envelope = p;
-	p = put(p, "{\"payloadType\":\"");
-	p = put(p, type);
-	p = put(p, "\",\"payload\":\"");
+	p = stpcpy(p, "{\"payloadType\":\"");
+	p = stpcpy(p, type);
+	p = stpcpy(p, "\",\"payload\":\"");
 	p = put_base64(p, payload.data, payload.size);
-	p = put(p, "\",\"signatures\":[{\"keyid\":\"");
-	p = put(p, keyid);
-	p = put(p, "\",\"sig\":\"");
+	p = stpcpy(p, "\",\"signatures\":[{\"keyid\":\"");
+	p = stpcpy(p, keyid);
+	p = stpcpy(p, "\",\"sig\":\"");
 	p = put_base64(p, sig, sig_size);
-	p = put(p, "\",\"cert\":\"");
+	p = stpcpy(p, "\",\"cert\":\"");
 	p = pem_escape(p, chain);
-	p = put(p, "\"}]}");
+	p = stpcpy(p, "\"}]}");
 	*p = '\0';
 	*size = (size_t)(p - *envelope);
 	return 0;

@@ -67,8 +67,8 @@ void tls_free(struct tls *tls)
 static int configure(struct tls *tls, mbedtls_ssl_config *config)
 {
 	if (mbedtls_ssl_config_defaults(config,
-					tls->server ? MBEDTLS_SSL_IS_SERVER :
-						      MBEDTLS_SSL_IS_CLIENT,
+					tls->server ? MBEDTLS_SSL_IS_SERVER
+						    : MBEDTLS_SSL_IS_CLIENT,
 					MBEDTLS_SSL_TRANSPORT_STREAM,
 					MBEDTLS_SSL_PRESET_DEFAULT) != 0)
 		return -ENOMEM;
@@ -77,8 +77,8 @@ static int configure(struct tls *tls, mbedtls_ssl_config *config)
 	mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_3);
 	mbedtls_ssl_conf_groups(config, groups);
 	mbedtls_ssl_conf_sig_algs(config, signatures);
-	mbedtls_ssl_conf_ciphersuites(config, slow_aes() ? chacha_first :
-							 aes_first);
+	mbedtls_ssl_conf_ciphersuites(config,
+				      slow_aes() ? chacha_first : aes_first);
 	mbedtls_ssl_conf_cert_profile(config, &chain_profile);
 	mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_OPTIONAL);
 	/* A stolen ticket key must not open what was recorded: always with a
@@ -124,9 +124,9 @@ static int own_certificate(struct tls_own *own, struct span chain,
 	err = chain_facts(own->chain, 0, &facts);
 	if (!err && memcmp(facts.pin, pin, sizeof(pin)) != 0)
 		err = -EINVAL;
-	if (!err && mbedtls_ssl_conf_own_cert(&own->config,
-					      chain_crt(own->chain),
-					      &own->key->pk) != 0)
+	if (!err &&
+	    mbedtls_ssl_conf_own_cert(&own->config, chain_crt(own->chain),
+				      &own->key->pk) != 0)
 		err = -ENOMEM;
 	return err;
 }

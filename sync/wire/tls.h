@@ -18,9 +18,9 @@
 
 /* Who is at the other end, as its certificate said. */
 struct tls_peer {
-	bool present;  /* it showed a certificate that chains to the pin */
-	bool expired;  /* outside its dates; only with allow_expired */
-	bool resumed;  /* known from a ticket */
+	bool present; /* it showed a certificate that chains to the pin */
+	bool expired; /* outside its dates; only with allow_expired */
+	bool resumed; /* known from a ticket */
 	char name[CHAIN_NAME_SIZE]; /* CN */
 	char uri[CHAIN_URI_SIZE];
 	uint8_t serial[CHAIN_SERIAL_SIZE];
@@ -70,8 +70,8 @@ int tls_server_ticket_keys(struct tls *tls,
 
 struct tls_client_config {
 	uint8_t pin[CHAIN_PIN_SIZE];
-	/* Own certificate and those above it without the root, and its key; both
-	 * empty before enrolment. */
+	/* Own certificate and those above it without the root, and its key;
+	 * both empty before enrolment. */
 	struct span chain;
 	const struct cert_key *key;
 	/* Take a server certificate outside its dates: for the connection whose

@@ -73,7 +73,8 @@ static const char *refusal(int alert)
 	case MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED:
 		return "the other side says our certificate has expired";
 	case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA:
-		return "the other side does not know who issued our certificate";
+		return "the other side does not know who issued our "
+		       "certificate";
 	case MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED:
 		return "the other side denies us access";
 	case MBEDTLS_SSL_ALERT_MSG_CERT_REQUIRED:
@@ -178,8 +179,8 @@ static size_t buffer_size(const struct tls_conn *conn, bool in)
 	size_t *size = &sizes[in];
 
 	if (!*size)
-		*size = malloc_usable_size(in ? conn->ssl.in_buf :
-						conn->ssl.out_buf);
+		*size = malloc_usable_size(in ? conn->ssl.in_buf
+					      : conn->ssl.out_buf);
 	return *size;
 }
 
@@ -251,8 +252,8 @@ static void begin(struct tls_conn *conn)
 {
 	conn->walk->pin = conn->tls->pin;
 	conn->walk->now = time(NULL);
-	conn->walk->use = conn->tls->server ? CHAIN_USE_CLIENT :
-					      CHAIN_USE_SERVER;
+	conn->walk->use = conn->tls->server ? CHAIN_USE_CLIENT
+					    : CHAIN_USE_SERVER;
 	mbedtls_ssl_set_verify(&conn->ssl, on_certificate, conn);
 }
 
@@ -281,8 +282,8 @@ static void send_alert(struct tls_conn *conn, unsigned char alert)
 		ssl->transform_out = ssl->transform_application;
 		memset(ssl->cur_out_ctr, 0, sizeof(ssl->cur_out_ctr));
 	}
-	(void)mbedtls_ssl_send_alert_message(
-		ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+	(void)mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+					     alert);
 }
 
 /* Once the peer's chain was walked: yes or no. */
@@ -299,8 +300,8 @@ static int judge(struct tls_conn *conn)
 		accept_peer(conn);
 		return 0;
 	}
-	send_alert(conn, rejected ? MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA :
-				    MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED);
+	send_alert(conn, rejected ? MBEDTLS_SSL_ALERT_MSG_UNKNOWN_CA
+				  : MBEDTLS_SSL_ALERT_MSG_CERT_EXPIRED);
 	return fail(conn, rejected ? -EKEYREJECTED : -EKEYEXPIRED,
 		    walk->why[0] ? walk->why : "certificate is not for this");
 }

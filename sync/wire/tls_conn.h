@@ -40,7 +40,7 @@ struct tls_conn {
 	uint32_t events;
 	/* Resumed until a certificate is asked for or shown. */
 	bool full, done;
-	bool parked;	/* without record buffers */
+	bool parked;	       /* without record buffers */
 	uint8_t in_counter[8]; /* lives in the input buffer when not parked */
 	/* A certificate on its way through the checks; NULL after. */
 	struct chain_walk *walk;

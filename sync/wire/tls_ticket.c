@@ -148,10 +148,9 @@ static ssize_t open_ticket(const struct tls *tls, const unsigned char *ticket,
 	n = size - NAME - IV - TAG;
 	err = crypt_setup(&gcm, key);
 	if (!err)
-		err = mbedtls_gcm_auth_decrypt(&gcm, n, ticket + NAME, IV,
-					       ticket, NAME,
-					       ticket + NAME + IV + n, TAG,
-					       ticket + NAME + IV, plain);
+		err = mbedtls_gcm_auth_decrypt(
+			&gcm, n, ticket + NAME, IV, ticket, NAME,
+			ticket + NAME + IV + n, TAG, ticket + NAME + IV, plain);
 	mbedtls_gcm_free(&gcm);
 	return err ? -1 : (ssize_t)n;
 }

@@ -53,8 +53,7 @@ static void exchange(void)
 
 	psa_set_key_usage_flags(&a, PSA_KEY_USAGE_DERIVE);
 	psa_set_key_algorithm(&a, PSA_ALG_ECDH);
-	psa_set_key_type(&a,
-			 PSA_KEY_TYPE_ECC_KEY_PAIR(PSA_ECC_FAMILY_SECP_R1));
+	psa_set_key_type(&a, PSA_KEY_TYPE_ECC_KEY_PAIR(PSA_ECC_FAMILY_SECP_R1));
 	psa_set_key_bits(&a, 256);
 	if (psa_generate_key(&a, &key) != PSA_SUCCESS ||
 	    psa_export_public_key(key, own, sizeof(own), &n) != PSA_SUCCESS)
@@ -72,8 +71,8 @@ static size_t sig_size;
 
 static void sign(void)
 {
-	mbedtls_pk_sign(key_pk(pki.server.key), MBEDTLS_MD_SHA256, hash, 32, sig,
-			sizeof(sig), &sig_size, wire_rng, NULL);
+	mbedtls_pk_sign(key_pk(pki.server.key), MBEDTLS_MD_SHA256, hash, 32,
+			sig, sizeof(sig), &sig_size, wire_rng, NULL);
 }
 
 static void verify(void)
@@ -177,8 +176,8 @@ int main(void)
 		least(&s, time_of(sign));
 		least(&v, time_of(verify));
 		least(&full, handshake((struct span){ NULL, 0 }));
-		least(&resumed, handshake((struct span){ session,
-							 session_size }));
+		least(&resumed,
+		      handshake((struct span){ session, session_size }));
 	}
 	printf("{\"exchange_us\":%.0f,\"sign_us\":%.0f,\"verify_us\":%.0f,"
 	       "\"full_us\":%.0f,\"full_ratio\":%.3f,"

@@ -1,4 +1,5 @@
-/* HTTP/2 as a client may write it, after the preface that it must begin with. */
+/* HTTP/2 as a client may write it, after the preface that it must begin with.
+ */
 #include "http_feed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

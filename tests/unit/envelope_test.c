@@ -42,7 +42,8 @@ static int run(const char *line)
 {
 	char command[600];
 
-	snprintf(command, sizeof(command), "cd %s && ( %s ) >log 2>&1", dir, line);
+	snprintf(command, sizeof(command), "cd %s && ( %s ) >log 2>&1", dir,
+		 line);
 	return system(command);
 }
 
@@ -138,7 +139,8 @@ static void test_openssl(void)
 	   "what we signed openssl verifies");
 	ok(run("test $(sed 's/.*\"keyid\":\"\\([^\"]*\\)\".*/\\1/' made) = "
 	       "$(openssl pkey -pubin -in signer.pub -outform DER | "
-	       "sha256sum | cut -c1-64)") == 0, "keyid is the key's sha256");
+	       "sha256sum | cut -c1-64)") == 0,
+	   "keyid is the key's sha256");
 }
 
 static void replace(char *text, const char *old, const char *new)
@@ -183,51 +185,54 @@ static void test_hostile(void)
 		{ "another organism's", strdup(good), &foreign, -EKEYREJECTED },
 		{ "root of another pin", strdup(good), &mixed, -EKEYREJECTED },
 		{ "payload changed", strdup(good), &always, -EKEYREJECTED },
-		{ "another type", made_by(&pki.signer, pki.signer.chain,
-					  ENVELOPE_TIME, "{}"), &always,
-		  -EBADMSG },
-		{ "signed by a node", made_by(&pki.node, pki.node.chain, TYPE,
-					      "{}"), &always, -EKEYREJECTED },
-		{ "signed by a server", made_by(&pki.server, pki.server.chain,
-						TYPE, "{}"), &always,
+		{ "another type",
+		  made_by(&pki.signer, pki.signer.chain, ENVELOPE_TIME, "{}"),
+		  &always, -EBADMSG },
+		{ "signed by a node",
+		  made_by(&pki.node, pki.node.chain, TYPE, "{}"), &always,
 		  -EKEYREJECTED },
-		{ "signed by the hub's CA", made_by(&pki.hub_ca,
-						    pki.hub_ca.chain, TYPE,
-						    "{}"), &always,
+		{ "signed by a server",
+		  made_by(&pki.server, pki.server.chain, TYPE, "{}"), &always,
 		  -EKEYREJECTED },
-		{ "without the intermediate", made_by(&pki.signer,
-						      pki.signer.pem, TYPE,
-						      "{}"), &always,
+		{ "signed by the hub's CA",
+		  made_by(&pki.hub_ca, pki.hub_ca.chain, TYPE, "{}"), &always,
+		  -EKEYREJECTED },
+		{ "without the intermediate",
+		  made_by(&pki.signer, pki.signer.pem, TYPE, "{}"), &always,
 		  -EKEYREJECTED },
 		{ "signer expired, dates checked", NULL, &today, -EKEYEXPIRED },
 		{ "signer expired, clock not believed", NULL, &always, 0 },
 		{ "empty", strdup(""), &always, -EBADMSG },
 		{ "not JSON", strdup("{\"payload\":"), &always, -EBADMSG },
 		{ "an array", strdup("[]"), &always, -EBADMSG },
-		{ "no signature", strdup("{\"payloadType\":\"" TYPE "\","
-					 "\"payload\":\"e30=\","
-					 "\"signatures\":[]}"),
+		{ "no signature",
+		  strdup("{\"payloadType\":\"" TYPE "\","
+			 "\"payload\":\"e30=\","
+			 "\"signatures\":[]}"),
 		  &always, -EKEYREJECTED },
-		{ "signatures not a list", strdup("{\"payloadType\":\"" TYPE
-						  "\",\"payload\":\"e30=\","
-						  "\"signatures\":3}"),
+		{ "signatures not a list",
+		  strdup("{\"payloadType\":\"" TYPE "\",\"payload\":\"e30=\","
+			 "\"signatures\":3}"),
 		  &always, -EKEYREJECTED },
-		{ "bad base64", strdup("{\"payloadType\":\"" TYPE "\","
-				       "\"payload\":\"e3!=\","
-				       "\"signatures\":[]}"),
+		{ "bad base64",
+		  strdup("{\"payloadType\":\"" TYPE "\","
+			 "\"payload\":\"e3!=\","
+			 "\"signatures\":[]}"),
 		  &always, -EBADMSG },
-		{ "base64 with bits to spare", strdup("{\"payloadType\":\"" TYPE
-						     "\",\"payload\":"
-						     "\"e31=\","
-						     "\"signatures\":[]}"),
+		{ "base64 with bits to spare",
+		  strdup("{\"payloadType\":\"" TYPE "\",\"payload\":"
+			 "\"e31=\","
+			 "\"signatures\":[]}"),
 		  &always, -EBADMSG },
-		{ "five signatures", strdup("{\"payloadType\":\"" TYPE "\","
-					    "\"payload\":\"e30=\","
-					    "\"signatures\":[1,2,3,4,5]}"),
+		{ "five signatures",
+		  strdup("{\"payloadType\":\"" TYPE "\","
+			 "\"payload\":\"e30=\","
+			 "\"signatures\":[1,2,3,4,5]}"),
 		  &always, -EBADMSG },
-		{ "no certificate", strdup("{\"payloadType\":\"" TYPE "\","
-					   "\"payload\":\"e30=\",\"signatures\""
-					   ":[{\"sig\":\"MAA=\"}]}"),
+		{ "no certificate",
+		  strdup("{\"payloadType\":\"" TYPE "\","
+			 "\"payload\":\"e30=\",\"signatures\""
+			 ":[{\"sig\":\"MAA=\"}]}"),
 		  &always, -EBADMSG },
 	};
 	char out[100], error[ENVELOPE_ERROR_SIZE];
@@ -246,8 +251,8 @@ static void test_hostile(void)
 		error[0] = '\0';
 		err = open_text(cases[i].text, cases[i].trust, out, sizeof(out),
 				error);
-		ok(err == cases[i].error && !err == !error[0],
-		   "%s: %d %s", cases[i].what, err, error);
+		ok(err == cases[i].error && !err == !error[0], "%s: %d %s",
+		   cases[i].what, err, error);
 		free(cases[i].text);
 	}
 	good[strlen(good) / 2] ^= 1;
@@ -299,11 +304,13 @@ static void test_certificates(void)
 	       "openssl verify -verify_hostname localhost -CAfile root.pem "
 	       "-untrusted ca.pem server.pem") == 0,
 	   "openssl verifies the server's chain and names");
-	ok(run("openssl verify -x509_strict -purpose sslclient -CAfile root.pem "
+	ok(run("openssl verify -x509_strict -purpose sslclient -CAfile "
+	       "root.pem "
 	       "-untrusted ca.pem node.pem") == 0,
 	   "and the node's");
 	ok(run("openssl x509 -in node.pem -noout -ext subjectAltName | "
-	       "grep -q 'URI:zooid:///n1'") == 0, "the node's URI");
+	       "grep -q 'URI:zooid:///n1'") == 0,
+	   "the node's URI");
 	cert_request_make(pki.node.key, "n-1", pem);
 	put_text("our.csr", pem);
 	ok(run("openssl req -in our.csr -verify -noout") == 0,
@@ -312,11 +319,13 @@ static void test_certificates(void)
 	       "ec_paramgen_curve:P-256 -out o.key && openssl req -new -key "
 	       "o.key -subj /CN=x -out o.csr && openssl pkey -in o.key -pubout "
 	       "-outform DER | sha256sum | cut -c1-64 | tr -d '\\n' >o.pin") ==
-		   0, "openssl makes key and request");
+		   0,
+	   "openssl makes key and request");
 	csr = get("o.csr");
 	key = get("o.key");
 	pin = get("o.pin");
-	ok(cert_request_read(span_of(csr), &public) == 0, "we read its request");
+	ok(cert_request_read(span_of(csr), &public) == 0,
+	   "we read its request");
 	ok(cert_key_read(span_of(key), &read) == 0, "and its key");
 	cert_key_public(read, &again);
 	ok(memcmp(&public, &again, sizeof(public)) == 0, "of one another");
@@ -326,9 +335,11 @@ static void test_certificates(void)
 	cert_key_free(read);
 	test_broken_request();
 	ok(run("openssl genpkey -algorithm RSA -out r.key && openssl req -new "
-	       "-key r.key -subj /CN=x -out r.csr && openssl genpkey -algorithm "
+	       "-key r.key -subj /CN=x -out r.csr && openssl genpkey "
+	       "-algorithm "
 	       "EC -pkeyopt ec_paramgen_curve:P-384 -out p.key && openssl req "
-	       "-new -key p.key -subj /CN=x -out p.csr") == 0, "others");
+	       "-new -key p.key -subj /CN=x -out p.csr") == 0,
+	   "others");
 	for (int i = 0; i < 2; i++) {
 		autofree char *wrong = get(i ? "r.csr" : "p.csr");
 		autofree char *wrong_key = get(i ? "r.key" : "p.key");
@@ -384,7 +395,8 @@ static void test_paths(void)
 		const char *ca_names[] = { cases[i].ca, NULL };
 		const char *names[] = { cases[i].leaf, NULL };
 		struct chain_trust trust = { .root = span_of(pki.root.pem),
-					     .now = now, .use = cases[i].use };
+					     .now = now,
+					     .use = cases[i].use };
 		struct party ca = { 0 }, leaf = { 0 };
 		char error[CHAIN_ERROR_SIZE];
 		struct chain *chain;

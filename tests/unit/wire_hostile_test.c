@@ -65,7 +65,8 @@ struct attacker {
 
 static int dial(uint16_t to)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(to),
+	struct sockaddr_in a = { .sin_family = AF_INET,
+				 .sin_port = htons(to),
 				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -111,8 +112,8 @@ static void drain_input(struct attacker *a)
 	ssize_t n;
 
 	for (int i = 0; i < 50 && !a->over; i++) {
-		n = a->tls ? tls_read(a->tls, buf, sizeof(buf)) :
-			     recv(a->fd, buf, sizeof(buf), 0);
+		n = a->tls ? tls_read(a->tls, buf, sizeof(buf))
+			   : recv(a->fd, buf, sizeof(buf), 0);
 		if (!a->tls && n < 0)
 			n = -errno;
 		if (n == -EAGAIN)
@@ -131,8 +132,8 @@ static void drain_input(struct attacker *a)
 /* Sends what can be sent; the bytes. */
 static size_t push(struct attacker *a, const void *bytes, size_t size)
 {
-	ssize_t n = a->tls ? tls_write(a->tls, bytes, size) :
-			     send(a->fd, bytes, size, MSG_NOSIGNAL);
+	ssize_t n = a->tls ? tls_write(a->tls, bytes, size)
+			   : send(a->fd, bytes, size, MSG_NOSIGNAL);
 
 	if (!a->tls && n < 0)
 		n = -errno;
@@ -218,7 +219,9 @@ static bool still_serves(void)
 
 /* ---- HTTP/2 ---- */
 
-#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" "\0\0\0\4\0\0\0\0\0"
+#define PREFACE                            \
+	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" \
+	"\0\0\0\4\0\0\0\0\0"
 #define FIELDS "\x82\x84\x87\x41\x01x" /* GET / https, authority x */
 
 static void test_h2_floods(void)
@@ -232,12 +235,15 @@ static void test_h2_floods(void)
 	} cases[] = {
 		{ "pings", "", 0, "\0\0\x08\6\0\0\0\0\0abcdefgh", 17 },
 		{ "settings", "", 0, "\0\0\0\4\0\0\0\0\0", 9 },
-		{ "priorities", "", 0,
-		  "\0\0\5\2\0\0\0\0\x03\0\0\0\1\x10", 14 },
-		{ "empty data", "\0\0\6\1\4\0\0\0\1" "\x83\x84\x87\x41\x01x",
+		{ "priorities", "", 0, "\0\0\5\2\0\0\0\0\x03\0\0\0\1\x10", 14 },
+		{ "empty data",
+		  "\0\0\6\1\4\0\0\0\1"
+		  "\x83\x84\x87\x41\x01x",
 		  15, "\0\0\0\0\0\0\0\0\1", 9 },
 		{ "continuations", "\0\0\6\1\0\0\0\0\1" FIELDS, 15,
-		  "\0\0\x04\x09\0\0\0\0\1" "\0\1a\0", 13 },
+		  "\0\0\x04\x09\0\0\0\0\1"
+		  "\0\1a\0",
+		  13 },
 		{ "unknown settings", "", 0,
 		  "\0\0\x06\4\0\0\0\0\0\xff\0\0\0\0\1", 15 },
 		{ "garbage", "", 0, "ghaeFohchoh4ahs1eishohPhiech8Ai", 31 },
@@ -259,8 +265,8 @@ static void test_h2_floods(void)
 
 static void test_rapid_reset(void)
 {
-	char frames[28] = "\0\0\6\1\5\0\0\0\0" FIELDS
-			  "\0\0\4\3\0\0\0\0\0" "\0\0\0\x08";
+	char frames[28] = "\0\0\6\1\5\0\0\0\0" FIELDS "\0\0\4\3\0\0\0\0\0"
+			  "\0\0\0\x08";
 	struct attacker a;
 	uint32_t id = 1;
 
@@ -315,10 +321,13 @@ static void test_window(void)
 	held = 0;
 	begin(&a, true);
 	push_all(&a, PREFACE, sizeof(PREFACE) - 1);
-	push_all(&a, "\0\0\x0c\1\4\0\0\0\1" "\x83\x87\x41\x01x\x04\x05/hold",
+	push_all(&a,
+		 "\0\0\x0c\1\4\0\0\0\1"
+		 "\x83\x87\x41\x01x\x04\x05/hold",
 		 9 + 12);
 	flood(&a, data, sizeof(data), ATTACK_BYTES, false);
-	ok(held > 60000 && held <= 65536 + 16384, "a body not taken stops at %zu bytes", held);
+	ok(held > 60000 && held <= 65536 + 16384,
+	   "a body not taken stops at %zu bytes", held);
 	finish(&a);
 	ok(still_serves(), "others are served");
 }
@@ -332,25 +341,32 @@ static void test_h1_cases(void)
 	} cases[] = {
 		{ "plain", "GET / HTTP/1.1\r\nhost: x\r\n\r\n",
 		  "HTTP/1.1 200 OK\r\n", "\r\n\r\nserved" },
-		{ "two at once", "GET / HTTP/1.1\r\n\r\nGET /a%20 HTTP/1.1\r\n"
-				 "\r\n", "HTTP/1.1 200", "servedHTTP/1.1 200" },
-		{ "chunked", "POST / HTTP/1.1\r\ntransfer-encoding: chunked"
-			     "\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n"
-			     "\r\n", "HTTP/1.1 200", "servedHTTP/1.1 200" },
+		{ "two at once",
+		  "GET / HTTP/1.1\r\n\r\nGET /a%20 HTTP/1.1\r\n"
+		  "\r\n",
+		  "HTTP/1.1 200", "servedHTTP/1.1 200" },
+		{ "chunked",
+		  "POST / HTTP/1.1\r\ntransfer-encoding: chunked"
+		  "\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n"
+		  "\r\n",
+		  "HTTP/1.1 200", "servedHTTP/1.1 200" },
 		{ "1.0 closes", "GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200",
 		  "connection: close" },
 		{ "head", "HEAD / HTTP/1.1\r\n\r\nGET /../ HTTP/1.1\r\n\r\n",
 		  "HTTP/1.1 200", "content-length: 6\r\n\r\nHTTP/1.1 400" },
-		{ "continue", "POST /hold HTTP/1.1\r\nexpect: 100-continue\r\n"
-			      "content-length: 3\r\n\r\n",
+		{ "continue",
+		  "POST /hold HTTP/1.1\r\nexpect: 100-continue\r\n"
+		  "content-length: 3\r\n\r\n",
 		  "HTTP/1.1 100 Continue\r\n\r\n", "" },
 		{ "garbage", "\x16\x03\x01\x02\r\n\r\n", "HTTP/1.1 400",
 		  "connection: close" },
-		{ "both lengths", "POST / HTTP/1.1\r\ncontent-length: 3\r\n"
-				  "transfer-encoding: chunked\r\n\r\nabc",
+		{ "both lengths",
+		  "POST / HTTP/1.1\r\ncontent-length: 3\r\n"
+		  "transfer-encoding: chunked\r\n\r\nabc",
 		  "HTTP/1.1 400", "close" },
-		{ "two lengths", "POST / HTTP/1.1\r\ncontent-length: 3\r\n"
-				 "content-length: 4\r\n\r\nabc",
+		{ "two lengths",
+		  "POST / HTTP/1.1\r\ncontent-length: 3\r\n"
+		  "content-length: 4\r\n\r\nabc",
 		  "HTTP/1.1 400", "close" },
 		{ "space before colon", "GET / HTTP/1.1\r\nhost : x\r\n\r\n",
 		  "HTTP/1.1 400", "close" },
@@ -371,7 +387,8 @@ static void test_h1_cases(void)
 			drain_input(&a);
 		}
 		ok(strncmp(a.reply, cases[i].starts, strlen(cases[i].starts)) ==
-				   0 && strstr(a.reply, cases[i].has),
+				   0 &&
+			   strstr(a.reply, cases[i].has),
 		   "%s", cases[i].what);
 		finish(&a);
 	}
@@ -393,8 +410,8 @@ static void test_h1_floods(void)
 
 		begin(&a, false);
 		push_all(&a, cases[i].first, strlen(cases[i].first));
-		flood(&a, cases[i].pattern, strlen(cases[i].pattern),
-		      100 << 20, false);
+		flood(&a, cases[i].pattern, strlen(cases[i].pattern), 100 << 20,
+		      false);
 		drain_input(&a);
 		/* What was sent too much may make the kernel drop the reply. */
 		ok(a.over && a.sent < 20 << 20, "%s: cut off after %zu bytes",
@@ -443,8 +460,7 @@ static void test_slow(void)
 
 	gone = 0;
 	begin(&a, false);
-	push_all(&a, "POST /hold HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc",
-		 44);
+	push_all(&a, "POST /hold HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", 44);
 	for (uint64_t end = clock_ms() + WAIT_MS; !gone && clock_ms() < end;)
 		loop_once(&loop, 50);
 	/* The handler keeps three bytes: it is not the client who stalls. */
@@ -484,8 +500,9 @@ static void test_many_handshakes(void)
 	static const struct http_client_on on = { .open = on_late_open,
 						  .closed = on_late_closed };
 	char address[32];
-	struct http_client_config config = { .loop = &loop, .tls = client_tls,
-					     .address = address, .on = &on };
+	struct http_client_config config = {
+		.loop = &loop, .tls = client_tls, .address = address, .on = &on
+	};
 	struct attacker a[40];
 	uint64_t end = clock_ms() + WAIT_MS;
 
@@ -527,12 +544,16 @@ static void set_up(int fd, int plain_fd)
 				       .key = pki.server.key,
 				       .alpn = "h2 http/1.1" };
 	struct tls_client_config c = { .chain = span_of(pki.node.chain),
-				       .key = pki.node.key, .alpn = "h2" };
+				       .key = pki.node.key,
+				       .alpn = "h2" };
 	struct http_server_config config = {
-		.loop = &loop, .request = on_request,
-		.limits = { .handshakes = 16, .window_bytes = 65536,
+		.loop = &loop,
+		.request = on_request,
+		.limits = { .handshakes = 16,
+			    .window_bytes = 65536,
 			    .header_bytes = 8192,
-			    .header_ms = HEADER_MS, .handshake_ms = 1500,
+			    .header_ms = HEADER_MS,
+			    .handshake_ms = 1500,
 			    .stall_ms = 500 },
 	};
 
@@ -554,8 +575,9 @@ static void start_good(void)
 	static const struct http_client_on on = { .open = on_open,
 						  .closed = on_closed };
 	char address[32];
-	struct http_client_config config = { .loop = &loop, .tls = client_tls,
-					     .address = address, .on = &on };
+	struct http_client_config config = {
+		.loop = &loop, .tls = client_tls, .address = address, .on = &on
+	};
 
 	snprintf(address, sizeof(address), "localhost:%u", port);
 	http_client_new(&config, &good);

@@ -194,8 +194,11 @@ static void on_closed(struct http_client *client, int error, const char *why)
 }
 
 static const struct http_client_on client_on = {
-	.open = on_open, .session = on_session, .pong = on_pong,
-	.goaway = on_goaway, .closed = on_closed,
+	.open = on_open,
+	.session = on_session,
+	.pong = on_pong,
+	.goaway = on_goaway,
+	.closed = on_closed,
 };
 
 static void on_head(struct http_call *call, int status)
@@ -237,8 +240,13 @@ static struct http_client *dial(struct result *r, struct tls *tls,
 				const char *to, struct span resume)
 {
 	struct http_client_config config = {
-		.loop = &loop, .tls = tls, .address = to, .session = resume,
-		.open_ms = 5000, .on = &client_on, .user = r,
+		.loop = &loop,
+		.tls = tls,
+		.address = to,
+		.session = resume,
+		.open_ms = 5000,
+		.on = &client_on,
+		.user = r,
 	};
 	struct http_client *client;
 
@@ -249,8 +257,10 @@ static struct http_call *call(struct http_client *client, struct result *r,
 			      const char *method, const char *path,
 			      struct http_body body)
 {
-	struct http_call_config config = { .method = method, .path = path,
-					   .body = body, .on = &call_on,
+	struct http_call_config config = { .method = method,
+					   .path = path,
+					   .body = body,
+					   .on = &call_on,
 					   .user = r };
 	struct http_call *c;
 	int err = http_call(client, &config, &c);
@@ -477,8 +487,8 @@ static void test_ends(void)
 	client = dial(&conn, client_tls, address, resume);
 	call(client, &r, "GET", "/cut", none);
 	wait_for(&conn.closed);
-	ok(conn.closed_error < 0 && r.done && r.error < 0,
-	   "cut off: %d, %s", r.error, conn.why);
+	ok(conn.closed_error < 0 && r.done && r.error < 0, "cut off: %d, %s",
+	   r.error, conn.why);
 
 	memset(&conn, 0, sizeof(conn));
 	memset(&r, 0, sizeof(r));
@@ -535,7 +545,8 @@ static void set_up(int listen_fd)
 				       .key = pki.server.key,
 				       .alpn = "h2 http/1.1" };
 	struct tls_client_config c = { .chain = span_of(pki.node.chain),
-				       .key = pki.node.key, .alpn = "h2" };
+				       .key = pki.node.key,
+				       .alpn = "h2" };
 	struct http_server_config config = { .loop = &loop,
 					     .request = on_request };
 

@@ -11,7 +11,7 @@
 
 struct party {
 	struct cert_key *key;
-	char pem[CERT_PEM_SIZE];	 /* its certificate */
+	char pem[CERT_PEM_SIZE];       /* its certificate */
 	char chain[4 * CERT_PEM_SIZE]; /* and those above, the root left out */
 };
 
@@ -32,8 +32,11 @@ static void pki_issue(struct party *p, const struct party *by, uint8_t use,
 		      const char *name, const char *const *names, int64_t from,
 		      int64_t to)
 {
-	struct cert_plan plan = { .use = use, .name = name, .names = names,
-				  .not_before = from, .not_after = to,
+	struct cert_plan plan = { .use = use,
+				  .name = name,
+				  .names = names,
+				  .not_before = from,
+				  .not_after = to,
 				  .path_length = by ? 0 : 2 };
 	struct cert_public public;
 	struct chain *above = NULL;
@@ -53,8 +56,7 @@ static void pki_issue(struct party *p, const struct party *by, uint8_t use,
 		p->chain[0] = '\0';
 }
 
-__attribute__((unused))
-static void pki_make(struct pki *pki)
+__attribute__((unused)) static void pki_make(struct pki *pki)
 {
 	static const char *const any[] = { "uri:zooid:///", NULL };
 	static const char *const server[] = { "dns:localhost", "ip:127.0.0.1",
@@ -80,8 +82,7 @@ static void pki_make(struct pki *pki)
 	cert_pin(&public, pki->pin);
 }
 
-__attribute__((unused))
-static void pki_free(struct pki *pki)
+__attribute__((unused)) static void pki_free(struct pki *pki)
 {
 	cert_key_free(pki->root.key);
 	cert_key_free(pki->hub_ca.key);

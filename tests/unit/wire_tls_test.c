@@ -210,8 +210,8 @@ static void test_refusals(void)
 		else if (p.client_end == 1) {
 			char c;
 
-			ok(tls_read(p.client, &c, 1) == -EACCES,
-			   "%s: %s", cases[i].what, tls_error(p.client));
+			ok(tls_read(p.client, &c, 1) == -EACCES, "%s: %s",
+			   cases[i].what, tls_error(p.client));
 		}
 		part(&p);
 		tls_free(server);

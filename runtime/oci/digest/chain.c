@@ -130,11 +130,12 @@ static int first_uri(const mbedtls_x509_crt *crt, char uri[CHAIN_URI_SIZE])
 
 	uri[0] = '\0';
 	for (; s && s->buf.p; s = s->next)
-		if (s->buf.tag == (MBEDTLS_ASN1_CONTEXT_SPECIFIC |
-				   MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER))
-			return span_copy(uri, CHAIN_URI_SIZE,
-					 (struct span){ (char *)s->buf.p,
-							s->buf.len });
+		if (s->buf.tag ==
+		    (MBEDTLS_ASN1_CONTEXT_SPECIFIC |
+		     MBEDTLS_X509_SAN_UNIFORM_RESOURCE_IDENTIFIER))
+			return span_copy(
+				uri, CHAIN_URI_SIZE,
+				(struct span){ (char *)s->buf.p, s->buf.len });
 	return 0;
 }
 
@@ -205,9 +206,9 @@ int chain_facts(const struct chain *chain, size_t i, struct chain_facts *facts)
 
 /* ---- checks ---- */
 
-__attribute__((format(printf, 3, 4)))
-static void reject(struct chain_walk *walk, const struct chain_facts *facts,
-		   const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void reject(
+	struct chain_walk *walk, const struct chain_facts *facts,
+	const char *fmt, ...)
 {
 	va_list ap;
 	size_t n;
@@ -239,8 +240,8 @@ static void check_path(struct chain_walk *walk, const struct chain_facts *facts)
 {
 	bool may_lack = facts->use == CHAIN_USE_SERVER;
 
-	if (facts->uri[0] ? !beneath(facts->uri, walk->constraint) :
-			    walk->constraint[0] && !may_lack)
+	if (facts->uri[0] ? !beneath(facts->uri, walk->constraint)
+			  : walk->constraint[0] && !may_lack)
 		reject(walk, facts, "its name \"%.60s\" is not beneath %.60s",
 		       facts->uri, walk->constraint);
 	if (facts->uri[0])
@@ -253,15 +254,15 @@ static void check_dates(struct chain_walk *walk, uint32_t *flags,
 {
 	*flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_EXPIRED |
 			      MBEDTLS_X509_BADCERT_FUTURE);
-	if (!walk->now || (walk->now >= facts->not_before &&
-			   walk->now <= facts->not_after))
+	if (!walk->now ||
+	    (walk->now >= facts->not_before && walk->now <= facts->not_after))
 		return;
 	if (!walk->expired && !walk->rejected)
-		snprintf(walk->why, sizeof(walk->why),
-			 "certificate \"%s\": %s", facts->name,
-			 walk->now < facts->not_before ?
-				 "not valid yet: is the clock right?" :
-				 "expired");
+		snprintf(walk->why, sizeof(walk->why), "certificate \"%s\": %s",
+			 facts->name,
+			 walk->now < facts->not_before
+				 ? "not valid yet: is the clock right?"
+				 : "expired");
 	walk->expired = true;
 	*flags |= MBEDTLS_X509_BADCERT_EXPIRED;
 }
@@ -325,14 +326,16 @@ static int read_root(const struct chain_trust *trust, struct chain **root,
 		err = -EKEYREJECTED;
 	if (err)
 		snprintf(error, CHAIN_ERROR_SIZE,
-			 "the root certificate at hand is broken or not that of the pin");
+			 "the root certificate at hand is broken or not that "
+			 "of the pin");
 	return err;
 }
 
 int chain_check(const struct chain *chain, const struct chain_trust *trust,
 		struct chain_facts *facts, char error[CHAIN_ERROR_SIZE])
 {
-	struct chain_walk walk = { .pin = trust->pin, .now = trust->now,
+	struct chain_walk walk = { .pin = trust->pin,
+				   .now = trust->now,
 				   .use = trust->use };
 	struct chain *root;
 	uint32_t flags = 0;

@@ -41,7 +41,7 @@ struct chain_facts {
 	char uri[CHAIN_URI_SIZE];   /* the first URI name, or "" */
 	uint8_t serial[CHAIN_SERIAL_SIZE];
 	uint8_t serial_size;
-	uint8_t use; /* enum chain_use */
+	uint8_t use;		       /* enum chain_use */
 	int64_t not_before, not_after; /* seconds since 1970 */
 	uint8_t pin[CHAIN_PIN_SIZE];   /* sha256 of SubjectPublicKeyInfo */
 };
