@@ -5,7 +5,7 @@
  * function here may be called, on any object.
  *
  * Memory is bounded by struct http_limits, whoever is at the other end:
- *	idle connection	about 24 KB with a watch stream and the kernel's part
+ *	idle connection	about 22 KB with a watch stream and the kernel's part
  *	busy connection	+ 26 KB of TLS buffers while bytes move
  *	request		header_bytes + window_bytes of body not yet consumed
  *			(if the handler keeps it) + 16 KB of reply in flight
@@ -144,10 +144,11 @@ uint64_t http_heard_ms(const struct http_request *request);
 
 /* Zero means the default, which is given. */
 struct http_limits {
-	uint32_t connections;  /* 10000; beyond it the oldest idle or
-				* anonymous one goes, else the new one */
-	uint32_t handshakes;   /* 256 unfinished at once; others wait */
-	uint32_t streams;      /* 64 requests at once on a connection */
+	uint32_t connections; /* 10000; beyond it the oldest idle or
+			       * anonymous one goes, else the new one */
+	uint32_t handshakes; /* 1024 unfinished at once, 35 KB each; others wait
+			      */
+	uint32_t streams;    /* 64 requests at once on a connection */
 	uint32_t header_bytes; /* 16384, all fields of one request */
 	uint32_t window_bytes; /* 262144 of one body not yet consumed */
 	uint32_t handshake_ms; /* 10000 from its beginning to its end */

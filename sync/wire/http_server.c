@@ -318,15 +318,17 @@ static void conn_ready(struct watch *w, uint32_t events)
 	conn_serve(conn, events & EPOLLIN);
 }
 
-/* Who may go on: one that has begun, or one more. */
+/* Who goes on: rather one that has begun, so that few are under way at once and
+ * each is quick when all come together; else one more. */
 static struct conn *next_shake(struct http_server *server)
 {
 	struct conn *conn = server->shake;
 
-	while (conn && !conn->transport.tls &&
-	       server->n_shaking >= server->limits.handshakes)
+	while (conn && !conn->transport.tls)
 		conn = conn->shake_next;
-	return conn;
+	if (conn || server->n_shaking >= server->limits.handshakes)
+		return conn;
+	return server->shake;
 }
 
 static void shake_some(struct http_server *server)
@@ -597,7 +599,7 @@ static uint32_t or_default(uint32_t value, uint32_t otherwise)
 static void set_limits(struct http_limits *l)
 {
 	l->connections = or_default(l->connections, 10000);
-	l->handshakes = or_default(l->handshakes, 256);
+	l->handshakes = or_default(l->handshakes, 1024);
 	l->streams = or_default(l->streams, 64);
 	l->header_bytes = or_default(l->header_bytes, 16384);
 	l->window_bytes = or_default(l->window_bytes, 262144);
