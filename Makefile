@@ -99,7 +99,9 @@ base_SRC := $(filter-out init/base/mk%,$(wildcard init/base/*.c))
 init_SRC := $(wildcard init/*.c)
 zlog_SRC := $(wildcard init/zlog/*.c)
 oci_SRC := $(wildcard runtime/oci/*.c runtime/oci/*/*.c)
-image_SRC := $(wildcard runtime/image/*.c runtime/image/*/*.c)
+image_SRC := $(wildcard runtime/image/*.c)
+registry_SRC := $(wildcard runtime/image/registry/*.c)
+zpull_SRC := $(wildcard runtime/image/zpull/*.c)
 zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
 node_SRC := $(wildcard runtime/node/*.c)
 net_SRC := $(wildcard runtime/net/*.c)
@@ -107,13 +109,15 @@ wire_SRC := $(wildcard sync/wire/*.c)
 hub_SRC := $(wildcard sync/hub/*.c)
 agent_SRC := $(wildcard sync/agent/*.c)
 ctl_SRC := $(wildcard sync/ctl/*.c)
-MODULES := base init zlog oci image zrun node net wire hub agent ctl
+MODULES := base init zlog oci image registry zpull zrun node net wire hub agent ctl
 
 DIR_base := init/base
 DIR_init := init
 DIR_zlog := init/zlog
 DIR_oci := runtime/oci
 DIR_image := runtime/image
+DIR_registry := runtime/image/registry
+DIR_zpull := runtime/image/zpull
 DIR_zrun := runtime/zrun
 DIR_node := runtime/node
 DIR_net := runtime/net
@@ -128,21 +132,25 @@ SEES_init := base
 SEES_zlog := base
 SEES_oci := base oci
 SEES_image := base oci image
+SEES_registry := base oci registry
+SEES_zpull := base oci registry
 SEES_zrun := base oci image zrun
 SEES_node := base oci
 SEES_net := base oci
 SEES_wire := base oci
-SEES_hub := base oci wire hub
+SEES_hub := base oci wire registry hub
 SEES_agent := base oci wire
-SEES_ctl := base oci wire
-SEES_test := base oci image zrun node net init zlog wire hub agent ctl
+SEES_ctl := base oci wire registry
+SEES_test := base oci image registry zpull zrun node net init zlog wire hub agent ctl
 # Messages.
-SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h
+SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h sync/agent/zagent.h
 SPEAKS_zlog := init/init.h
 SPEAKS_zrun := init/init.h
-SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h
+SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h \
+	runtime/image/zpull/zpull.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
-SPEAKS_agent := init/init.h runtime/node/znode.h
+SPEAKS_zpull := init/init.h sync/agent/zagent.h runtime/image/zpull/zpull.h
+SPEAKS_agent := init/init.h init/zlog/zlog.h runtime/node/znode.h sync/agent/zagent.h
 
 build/include/ok: Makefile
 	$(Q)$(foreach m,$(MODULES) test,mkdir -p build/include/$m; \
@@ -256,7 +264,8 @@ build/$1/obj/$2/%.o: $2/%.c \
 		-MMD -MP -c -o $$@ $$<
 endef
 DIRS := $(sort $(dir $(foreach m,$(MODULES),$($m_SRC))))
-module_of = $(or $(strip $(foreach m,$(filter-out init,$(MODULES)),\
+# The innermost: a module within another one's folder is listed after it.
+module_of = $(or $(lastword $(foreach m,$(filter-out init,$(MODULES)),\
 	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
@@ -274,12 +283,13 @@ $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m)
 
 # ---- programs ----
 
-PROGRAMS := init zlog zrun znode znet zhub zagent zctl
+PROGRAMS := init zlog zrun znode znet zpull zhub zagent zctl
 MODULE_init := init
 MODULE_zlog := zlog
 MODULE_zrun := zrun
 MODULE_znode := node
 MODULE_znet := net
+MODULE_zpull := zpull
 MODULE_zhub := hub
 MODULE_zagent := agent
 MODULE_zctl := ctl
@@ -288,6 +298,7 @@ NEEDS_zlog := base
 NEEDS_zrun := image oci base
 NEEDS_znode := oci base
 NEEDS_znet := base
+NEEDS_zpull := registry oci base
 NEEDS_zhub := wire oci base
 NEEDS_zagent := wire oci base
 NEEDS_zctl := wire oci base

@@ -78,6 +78,7 @@ static const struct data_dir dirs[] = {
 	{ "logs", UID_ZLOG, 0750 },
 	{ "identity", UID_ZAGENT, 0700 },
 	{ "desired", UID_ZNODE, 0700 },
+	{ "pull", UID_ZPULL, 0700 },
 };
 
 static int disk_find_either(void *arg)

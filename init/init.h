@@ -60,6 +60,10 @@ enum init_verb {
 	 * root, znode. The reply comes before it starts. */
 	INIT_POWEROFF,
 	INIT_REBOOT,
+	/* Sets the clock to `clock` seconds since 1970, which a hub signed.
+	 * zagent. -EINVAL before the image was built; -ENOTSUP on an ordinary
+	 * host. */
+	INIT_CLOCK,
 };
 
 struct init_key {
@@ -78,6 +82,7 @@ struct init_request {
 	struct ipc_head head; /* verb: enum init_verb */
 	struct init_key key;
 	struct init_bind bind;
+	int64_t clock; /* INIT_CLOCK */
 	uint8_t note[INIT_NOTE_SIZE];
 };
 

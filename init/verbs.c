@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/service.h"
 #include "base/span.h"
+#include "boot.h"
 #include "reaper.h"
 #include "server.h"
 #include "store.h"
@@ -65,6 +66,9 @@ int verb_allowed(uid_t uid, enum init_verb verb, uint32_t kind)
 	case INIT_POWEROFF:
 	case INIT_REBOOT:
 		allowed = uid == UID_ZNODE;
+		break;
+	case INIT_CLOCK:
+		allowed = uid == UID_ZAGENT;
 		break;
 	}
 	return allowed ? 0 : -EPERM;
@@ -234,6 +238,11 @@ static int verb_service(struct verb_call *call)
 	return err;
 }
 
+static int verb_clock(struct verb_call *call)
+{
+	return boot_clock_set(call->request->clock);
+}
+
 /* Comes after the reply; see server.c. */
 static int verb_end(struct verb_call *call)
 {
@@ -246,7 +255,7 @@ static int (*const verbs[])(struct verb_call *) = {
 	[INIT_NOTE] = verb_note,       [INIT_GET] = verb_get,
 	[INIT_DROP] = verb_drop,       [INIT_WATCH] = verb_watch,
 	[INIT_SERVICE] = verb_service, [INIT_POWEROFF] = verb_end,
-	[INIT_REBOOT] = verb_end,
+	[INIT_REBOOT] = verb_end,      [INIT_CLOCK] = verb_clock,
 };
 
 static bool has_key(uint32_t verb)

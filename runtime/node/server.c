@@ -137,6 +137,10 @@ static void serve(struct connection *c, struct znode_request *request)
 	case ZNODE_INSPECT:
 		serve_named(c, request);
 		return;
+	case ZNODE_DESIRED:
+	case ZNODE_REVISION:
+	case ZNODE_WATCH:
+		break;
 	}
 	refuse(c, -ENOSYS, "no such verb");
 }

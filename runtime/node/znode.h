@@ -12,7 +12,8 @@
 #define ZNODE_TEXT_SIZE 256
 #define ZNODE_PORTS_MAX 8
 
-/* Who may ask: rows are for every uid, the rest for root and znode's own. */
+/* Who may ask: rows are for every uid; what is marked zagent for that uid and
+ * root; the rest for root and znode's own. */
 enum znode_verb {
 	/* Application number `arg`, as struct znode_app. -ENOENT past the
 	 * end. */
@@ -26,6 +27,22 @@ enum znode_verb {
 	/* The OCI config of `name` that would be used now, in a memfd sent
 	 * along with the reply. */
 	ZNODE_INSPECT,
+	/* Takes a desired document: two memfds, its envelope, and in PEM this
+	 * node's certificate chain with the root at its end. Replies once the
+	 * document is on stable storage, with its epoch and revision; it is
+	 * obeyed from then on. znode checks signature, pin, node and numbers
+	 * itself: who asks can delay but not forge. -EKEYREJECTED, -EBADMSG;
+	 * -ESTALE: not newer than what is obeyed (epoch and revision of the
+	 * reply); -ENOSPC. zagent. */
+	ZNODE_DESIRED,
+	/* Epoch and revision of the document obeyed, 0 and 0 when there is
+	 * none. zagent. */
+	ZNODE_REVISION,
+	/* Turns the connection into a stream of replies of this verb: one at
+	 * once, then one whenever a row of ZNODE_APP has changed since; several
+	 * changes are one reply to who reads slowly. Counters (cpu_ms,
+	 * memory_used) are no change. zagent. */
+	ZNODE_WATCH,
 };
 
 /* The states of DESIGN §6. */
@@ -59,9 +76,13 @@ struct znode_app {
 	uint32_t restarts;
 	uint32_t n_ports;
 	uint32_t retry_ms;     /* until the next attempt, 0 if none */
+	uint32_t from_hub;     /* 1: of the desired document, not node.json */
+	uint32_t reserved;
 	uint64_t since_ms;     /* CLOCK_BOOTTIME of the last change of state */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME, 0 while it does not run */
 	uint64_t memory_bytes; /* its limit, 0 if none */
+	uint64_t memory_used;  /* of its cgroup now, 0 while it does not run */
+	uint64_t cpu_ms;       /* used by its instance so far */
 	uint64_t image_bytes;  /* compressed, 0 if unknown */
 	struct znode_port port[ZNODE_PORTS_MAX];
 };
@@ -77,6 +98,7 @@ struct znode_reply {
 	struct ipc_head head; /* verb: that of the request */
 	int32_t error;	      /* 0 or -errno */
 	uint32_t reserved;
+	uint64_t epoch, revision;
 	char text[ZNODE_TEXT_SIZE]; /* one line when error is set */
 	struct znode_app app;
 };

@@ -51,7 +51,8 @@ enum zrun_verb {
 	 * beneath the ZOOID partition, into the image store: the manifest,
 	 * config and layers are verified, layers unpacked in the confined
 	 * worker. Replies when all is on stable storage. A layer already
-	 * there is not unpacked again. znode. */
+	 * there is not unpacked again. flags: ZRUN_UNPACK_PULLED: `path` is
+	 * beneath /data/pull instead, where zpull puts what it fetched. znode. */
 	ZRUN_UNPACK,
 	/* Removes image `digest` and the layers that no other image has.
 	 * -EBUSY while a container has it. znode. */
@@ -73,6 +74,7 @@ enum zrun_verb {
 enum {
 	ZRUN_KILL_ALL = 1,
 	ZRUN_SOCKETS_V6 = 1,
+	ZRUN_UNPACK_PULLED = 1,
 	ZRUN_SOCKETS_MAX = 16,
 };
 

@@ -11,7 +11,7 @@ HOLD, OPEN = 0, 1
 ZRUN_SOCKETS = 7
 ZRUN_SOCKETS_V6 = 1
 
-INIT_REQUEST = struct.Struct("=IIII64s16sHH192s")
+INIT_REQUEST = struct.Struct("=IIII64s16sHH4xq192s")
 INIT_REPLY = struct.Struct("=IIiI192s")
 ROUTE = struct.Struct("=II64s16sHH")
 ZRUN_REQUEST = struct.Struct("=IIII64s72s256s192s")
@@ -49,7 +49,7 @@ class Init:
         port = n if verb == INIT_BIND else 0
         request = INIT_REQUEST.pack(
             INIT_REQUEST.size, verb, kind, n, name.encode(),
-            address_bytes(address), port, 1024, note)
+            address_bytes(address), port, 1024, 0, note)
         socket.send_fds(self.sock, [request], list(fds))
         error = INIT_REPLY.unpack(self.sock.recv(INIT_REPLY.size))[2]
         if error:
