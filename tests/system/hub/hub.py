@@ -95,15 +95,16 @@ class Client:
 
 
 class Hub:
-    def __init__(self, directory, program=ZHUB):
+    def __init__(self, directory, program=ZHUB,
+                 addresses=("localhost", "127.0.0.1")):
         self.directory = pathlib.Path(directory)
         self.program = program
         self.port = free_port()
         self.log = self.directory.with_suffix(".log")
         self.process = None
         zhub("init", "--dir", self.directory, "--listen",
-             "127.0.0.1:%d" % self.port, "--address", "localhost",
-             "--address", "127.0.0.1")
+             "127.0.0.1:%d" % self.port,
+             *("--address=%s" % a for a in addresses), program=program)
         self.root = self.directory / "keys/root.pem"
         self.operator = self.credential("operator")
 
@@ -146,7 +147,8 @@ class Hub:
             else ""
 
     def token(self, *options):
-        return zhub("token", "--dir", self.directory, *options).stdout.strip()
+        return zhub("token", "--dir", self.directory, *options,
+                    program=self.program).stdout.strip()
 
     def anyone(self):
         return Client(self)

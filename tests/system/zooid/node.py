@@ -47,6 +47,7 @@ class Node:
     disks       Disk objects, in order
     ports       of the node that get a port of 127.0.0.1, see port()
     network     False: no network card at all
+    host        True: the host answers at 10.0.2.2, for a hub that runs there
     dev         boot build/<arch>/dev.cpio by -initrd when it is there
     agent       hands inside, node.agent: see ../README.md
     append      words for the kernel's command line; the default lets the
@@ -57,14 +58,14 @@ class Node:
     """
 
     def __init__(self, name, arch="x86_64", memory_mb=256, disks=(),
-                 ports=(), network=True, dev=True, agent=False, append=VERBOSE,
-                 kernel=None, initrd=None, directory=None,
+                 ports=(), network=True, host=False, dev=True, agent=False,
+                 append=VERBOSE, kernel=None, initrd=None, directory=None,
                  paused=False, extra=(), deadline_s=READY_S):
         self.name, self.arch = name, arch
         self.directory = directory or BUILD / "test" / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.memory_mb, self.disks = memory_mb, list(disks)
-        self.ports, self.network = tuple(ports), network
+        self.ports, self.network, self.host = tuple(ports), network, host
         self.append = append
         self.extra = list(extra) + (["-S"] if paused else [])
         self.deadline_s = deadline_s
@@ -121,8 +122,9 @@ class Node:
         if self.network:
             forward = "".join(",hostfwd=tcp:127.0.0.1:0-:%d" % p
                               for p in self.ports)
-            # restrict: it answers DHCP and RA, but nothing leaves the host.
-            words += ["-netdev", "user,id=net,restrict=on" + forward,
+            # restrict: it answers DHCP and RA, but nothing leaves the guest.
+            restrict = "" if self.host else ",restrict=on"
+            words += ["-netdev", "user,id=net" + restrict + forward,
                       "-device", "virtio-net-pci,netdev=net,id=nic,romfile="]
         if self._with_agent:
             words += ["-device", "virtio-serial-pci",
