@@ -7,8 +7,9 @@
  *			than its descriptor before its first bytes come and it
  *			is among `handshakes` that may have begun; while others
  *			wait for that, those that have must hurry
- *	time		one sweep a second (ten when nothing hurries) compares
- *			every connection with the limits
+ *	time		a sweep, once in a tenth of the shortest limit (in all
+ *			of it when nothing hurries), compares every connection
+ *			with the limits
  *	output		a connection whose output is blocked is not read from,
  *			so what it asks for cannot pile up
  *	turns		64 KB in and 128 KB out, then it is another's turn
@@ -566,6 +567,17 @@ static bool reset_stalled(struct conn *conn, uint64_t now)
 	return some;
 }
 
+/* How often when nothing hurries. */
+static uint32_t sweep_ms(const struct http_server *server)
+{
+	const struct http_limits *l = &server->limits;
+	uint32_t ms = l->handshake_ms;
+
+	if (ms > l->header_ms)
+		ms = l->header_ms;
+	return ms > l->stall_ms ? l->stall_ms : ms;
+}
+
 static void on_sweep(struct timer *t)
 {
 	struct http_server *server = container_of(t, struct http_server,
@@ -586,7 +598,7 @@ static void on_sweep(struct timer *t)
 	for (unsigned i = 0; i < server->n_listeners; i++)
 		watch_events(server->loop, &server->listeners[i].watch,
 			     EPOLLIN);
-	timer_set(server->loop, t, hurry ? 1000 : 10000);
+	timer_set(server->loop, t, sweep_ms(server) / (hurry ? 10 : 1));
 }
 
 /* ---- server ---- */
@@ -646,7 +658,7 @@ int http_server_new(const struct http_server_config *config,
 	server->work_timer.fire = on_work;
 	server->sweep_timer.fire = on_sweep;
 	server->drain_timer.fire = on_drain_end;
-	timer_set(server->loop, &server->sweep_timer, 1000);
+	timer_set(server->loop, &server->sweep_timer, sweep_ms(server) / 10);
 	return 0;
 }
 
