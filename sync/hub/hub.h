@@ -8,6 +8,7 @@
 #include "blob.h"
 #include "ca.h"
 #include "config.h"
+#include "fresh.h"
 #include "store.h"
 #include "wire/http.h"
 
@@ -38,6 +39,7 @@ struct hub {
 	struct limit enrol, anonymous; /* of clients without certificate */
 	struct node *dirty; /* nodes whose documents may be outdated */
 	struct timer desired_turn;
+	struct fresh fresh;
 	bool draining;
 };
 

@@ -13,7 +13,9 @@ struct watch_stream;
 struct node {
 	char id[64], name[64];
 	bool revoked;
-	bool dirty;		     /* its desired document may be outdated */
+	bool dirty;   /* its desired document may be outdated */
+	bool awaited; /* was asked to tell and may in time */
+	uint64_t asked_ms;
 	struct watch_stream *stream; /* while it is connected */
 	unsigned heartbeat_s;
 	int64_t seen; /* when it was last heard, while it is not connected */

@@ -100,7 +100,7 @@ static void events_of(struct hub *hub, const struct node *node, yyjson_val *old,
 	}
 }
 
-static void observed_keep(struct api_call *call, const struct node *node)
+static void observed_keep(struct api_call *call, struct node *node)
 {
 	autofree char *note = NULL;
 	char key[96];
@@ -120,6 +120,7 @@ static void observed_keep(struct api_call *call, const struct node *node)
 		api_fail_errno(call, err);
 	else
 		api_reply(call, 200, NULL);
+	fresh_told(call->hub, node);
 }
 
 void observed_handle(struct api_call *call)
@@ -388,7 +389,7 @@ static int node_rows(void *context, struct node *node)
 	return 0;
 }
 
-void ps_handle(struct api_call *call)
+static void ps_reply(struct api_call *call)
 {
 	struct table *t = table_new(call->hub, "rows");
 
@@ -400,4 +401,15 @@ void ps_handle(struct api_call *call)
 		    application_keep, t);
 	nodes_each(call->hub, node_rows, t);
 	table_reply(call, t);
+}
+
+void ps_handle(struct api_call *call)
+{
+	char text[4];
+
+	if (http_query(call->request, "fresh", text, sizeof(text)) == 0 &&
+	    !strcmp(text, "0"))
+		ps_reply(call);
+	else
+		fresh_ask(call, ps_reply);
 }

@@ -35,6 +35,7 @@ struct watch_stream {
 	bool check;		  /* the document may be newer */
 	bool synced;		  /* was said since the last document */
 	bool follow;		  /* goes on after that */
+	bool observe;		  /* is to be asked of the node */
 	bool bye, ended;
 	struct ask *asks, **asks_end;
 	unsigned n_asks;
@@ -121,6 +122,7 @@ static int ask_frame(struct watch_stream *s)
 /* 1: a frame was made; 0: nothing to say now; -errno. */
 static int frame_next(struct watch_stream *s)
 {
+	const struct span observe = span_of("{\"verb\":\"observe\"}");
 	const struct span empty = { NULL, 0 };
 	int made = 0;
 
@@ -133,6 +135,10 @@ static int frame_next(struct watch_stream *s)
 	if (made == 0 && !s->synced) {
 		s->synced = true;
 		made = frame_make(s, WATCH_SYNCED, empty) < 0 ? -ENOMEM : 1;
+	}
+	if (made == 0 && s->observe) {
+		s->observe = false;
+		made = frame_make(s, WATCH_ASK, observe) < 0 ? -ENOMEM : 1;
 	}
 	if (made == 0 && s->asks)
 		made = ask_frame(s);
@@ -187,6 +193,7 @@ static void stream_gone(struct http_request *request, bool complete)
 	store_watch_del(&s->watch);
 	if (s->node->stream == s) {
 		s->node->stream = NULL;
+		fresh_told(s->hub, s->node);
 		s->node->seen = time(NULL);
 		snprintf(key, sizeof(key), "acknowledged/%s", s->node->id);
 		snprintf(text, sizeof(text),
@@ -317,6 +324,12 @@ static int node_bye(void *context, struct node *node)
 		http_resume(node->stream->request);
 	}
 	return 0;
+}
+
+void watch_observe(struct watch_stream *s)
+{
+	s->observe = true;
+	http_resume(s->request);
 }
 
 void watch_bye_all(struct hub *hub)

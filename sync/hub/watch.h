@@ -22,6 +22,10 @@ uint64_t watch_heard_ms(const struct watch_stream *stream);
  * sent yet), -ENOMEM. */
 int watch_ask(struct watch_stream *stream, struct span json);
 
+/* Asks the node to tell what it observes, once for all who want that before it
+ * is sent. */
+void watch_observe(struct watch_stream *stream);
+
 /* Says bye on every stream. */
 void watch_bye_all(struct hub *hub);
 

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -180,6 +181,49 @@ def test_ps_and_nodes_tell_what_nodes_told(hub, tmp_path):
     assert listed["state"] == "offline" and "seen" in listed
     assert listed["acknowledged"] == listed["desired"]
     assert len(hub.operator.get("/v1/ps")["rows"]) == 2
+
+
+def tells_when_asked(node, watch, asks):
+    """What an agent does with an ask to observe, until the stream ends."""
+    while frame := watch.frame():
+        if frame[0] == ASK and json.loads(frame[1]) == {"verb": "observe"}:
+            asks.append(node.name)
+            node.observe({"name": "web", "state": "running",
+                          "memory_bytes": 4096 * len(asks)})
+
+
+def test_ps_asks_nodes_to_tell_anew(hub, tmp_path):
+    node, mute = Node(hub, tmp_path, "n1"), Node(hub, tmp_path, "n2")
+    Node(hub, tmp_path, "off")
+    put(hub, "shop", ["*"], web())
+    asks = []
+    watch = node.watch()
+    agent = threading.Thread(target=tells_when_asked, args=(node, watch, asks))
+    agent.start()
+    start = time.monotonic()
+    rows = {r["node"]: r for r in hub.operator.get("/v1/ps")["rows"]}
+    assert rows["n1"]["memory_bytes"] == 4096, "told while we waited"
+    assert rows["off"]["state"] == "pending"
+    hub.operator.get("/v1/ps?fresh=0")
+    for _ in range(3):
+        hub.operator.get("/v1/ps")
+    # It may have been asked again when the machine was slow, but not thrice.
+    assert len(asks) <= 1 + (time.monotonic() - start) // 2
+    with mute.watch() as quiet:
+        quiet.document()
+        start = time.monotonic()
+        rows = hub.operator.get("/v1/ps")["rows"]
+        assert time.monotonic() - start < 5 and len(rows) == 3
+        both = [threading.Thread(target=hub.operator.get, args=("/v1/ps",))
+                for _ in range(8)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+    hub.stop()  # bye ends the agent's stream
+    agent.join()
+    watch.close()
+    hub.start()
 
 
 def test_stale_node_is_called_so(hub, tmp_path):
