@@ -15,7 +15,10 @@ enum zpull_verb {
 	 * that of the manifest for this node's platform, path the layout's
 	 * name, which `zrun serve` takes with ZRUN_UNPACK_PULLED. Blobs are
 	 * resumed by range and verified. flags: ZPULL_HUB: the image is the
-	 * hub's own, its name without the registry. znode.
+	 * hub's own, its name without the registry. Where `digest` is that of
+	 * an index, its bytes come along with the last reply in a sealed memfd:
+	 * znode believes no other that the manifest is the one in the index,
+	 * and keeps them for the day without network. znode.
 	 * -ENOENT the registry has no such image; -EBADMSG what came is not
 	 * what was asked for; -EACCES; -ENOSPC; -ENOTSUP (no manifest for this
 	 * platform); -ENOTCONN, -ETIMEDOUT and the like: try again. */
