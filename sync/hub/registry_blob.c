@@ -11,21 +11,29 @@ struct range {
 	bool partial;
 };
 
-/* "bytes=FIRST-" or "bytes=FIRST-LAST"; anything else is as if not said, as
- * RFC 9110 allows. -ERANGE beyond the end. */
+/* "bytes=FIRST-", "bytes=FIRST-LAST" or "bytes=-SUFFIX"; anything else is as if
+ * not said, as RFC 9110 allows. -ERANGE beyond the end. */
 static int range_parse(const char *field, uint64_t size, struct range *range)
 {
 	struct span rest, word;
-	uint64_t first, last = size - 1;
+	uint64_t first, last = size - 1, n;
 
 	*range = (struct range){ 0, size, false };
 	if (!field || strncmp(field, "bytes=", 6))
 		return 0;
 	rest = span_of(field + 6);
-	if (!span_cut(&rest, '-', &word) || !rest.data ||
-	    span_u64(word, INT64_MAX, &first) < 0 ||
-	    (rest.size && span_u64(rest, INT64_MAX, &last) < 0))
+	if (!span_cut(&rest, '-', &word) || !rest.data)
 		return 0;
+	if (!word.size) {
+		if (span_u64(rest, INT64_MAX, &n) < 0)
+			return 0;
+		if (!n)
+			return -ERANGE;
+		first = n < size ? size - n : 0;
+	} else if (span_u64(word, INT64_MAX, &first) < 0 ||
+		   (rest.size && span_u64(rest, INT64_MAX, &last) < 0)) {
+		return 0;
+	}
 	if (first >= size || last < first)
 		return -ERANGE;
 	if (last >= size)

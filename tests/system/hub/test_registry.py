@@ -3,9 +3,13 @@
 import base64
 import contextlib
 import gzip
+import io
 import json
 import os
+import pathlib
 import subprocess
+import tarfile
+import tempfile
 import threading
 
 import pytest
@@ -37,7 +41,12 @@ def image(tmp_path):
     def blob(data, kind):
         (blobs / digest(data)[7:]).write_bytes(data)
         return {"mediaType": kind, "digest": digest(data), "size": len(data)}
-    tar = os.urandom(3 << 20)
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        entry = tarfile.TarInfo("noise")
+        entry.size = 3 << 20
+        archive.addfile(entry, io.BytesIO(os.urandom(entry.size)))
+    tar = tar.getvalue()
     layer = gzip.compress(tar, 1)
     config = json.dumps({
         "architecture": "amd64", "os": "linux", "rootfs": {
@@ -98,6 +107,81 @@ def test_skopeo_with_tokens(hub, image, tmp_path):
     hub.operator.ask("POST", "/v1/nodes/n1/revoke")
     with pytest.raises(Refused):
         hub.anyone().ask("GET", "/v2/", None, bearer)
+
+
+@pytest.fixture
+def store():
+    """Where podman keeps its images; it wants short paths."""
+    with tempfile.TemporaryDirectory(prefix="pod-") as directory:
+        (pathlib.Path(directory) / "auth.json").write_text("{}")
+        yield pathlib.Path(directory)
+
+
+def podman(store, *arguments, check=True):
+    """Nothing is run, so no cgroup matters."""
+    done = subprocess.run(
+        ["podman", "--root", store / "root", "--runroot", store / "run",
+         "--storage-driver", "vfs", *map(str, arguments)], text=True,
+        capture_output=True, timeout=120,
+        env={**os.environ, "REGISTRY_AUTH_FILE": str(store / "auth.json")})
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def test_podman_pushes_and_pulls(hub, image, store, tmp_path):
+    """By certificate, by token, and without either."""
+    certificates = hub.directory / "operator.d"
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    (trust / "ca.crt").write_bytes(hub.root.read_bytes())
+    where = "localhost:%d/team/web" % hub.port
+    loaded = podman(store, "pull", "-q", "oci:%s:latest" % image).stdout.strip()
+    podman(store, "push", "--cert-dir", certificates, loaded, where + ":1")
+    podman(store, "push", "--cert-dir", trust, "--creds",
+           "me:" + hub.token("--registry"), loaded, where + ":2")
+    assert hub.operator.get("/v2/team/web/tags/list")["tags"] == ["1", "2"]
+    for tag in ("1", "2"):
+        refused = podman(store, "push", "--cert-dir", trust, loaded,
+                         where + ":" + tag, check=False)
+        assert refused.returncode != 0
+        assert "unauthorized" in refused.stderr, refused.stderr
+    podman(store, "rmi", "--all", "--force")
+    podman(store, "login", "--cert-dir", trust, "--username", "me",
+           "--password", hub.token("--registry"), "localhost:%d" % hub.port)
+    pulled = [podman(store, "pull", "-q", "--cert-dir", folder, where + tag)
+              .stdout.strip() for folder, tag in ((certificates, ":1"),
+                                                  (trust, ":2"))]
+    assert pulled == [loaded, loaded]
+    podman(store, "rmi", "--all", "--force")
+
+
+def test_http1_connection_is_kept(hub):
+    """Whole, HEAD, a range and an error, one after the other on one
+    connection."""
+    data = os.urandom(300000)
+    push_blob(hub.operator, "web", data)
+    path = "/v2/web/blobs/" + digest(data)
+    with contextlib.closing(hub.operator.connect()) as connection:
+        sockets = set()
+        for method, where, headers, status, body in (
+                ("GET", path, {}, 200, data),
+                ("HEAD", path, {}, 200, b""),
+                ("GET", path, {"range": "bytes=7-299"}, 206, data[7:300]),
+                ("HEAD", path + "0", {}, 400, b""),
+                ("GET", "/v2/web/manifests/none", {}, 404, None),
+                ("GET", path, {"range": "bytes=-5"}, 206, data[-5:]),
+                ("GET", path, {"range": "bytes=-0"}, 416, None),
+                ("GET", "/v2/", {}, 200, b"{}")):
+            connection.request(method, where, headers=headers)
+            reply = connection.getresponse()
+            got = reply.read()
+            assert reply.status == status, (method, where, headers)
+            assert body is None or got == body
+            if method == "HEAD" and status == 200:
+                assert reply.headers["content-length"] == str(len(data))
+            sockets.add(connection.sock.fileno())
+            sockets.add(id(connection.sock))
+        assert len(sockets) == 2, "it was the same all the time"
 
 
 def location(reply):
