@@ -49,6 +49,12 @@ static int ruleset_allow(int ruleset, uint64_t access, int dir)
 
 int confine_files(const int *dirs, size_t n)
 {
+	return confine_files_reading(dirs, n, NULL, 0);
+}
+
+int confine_files_reading(const int *dirs, size_t n, const int *read_dirs,
+			  size_t n_read)
+{
 	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 			       LANDLOCK_CREATE_RULESET_VERSION);
 	uint64_t access = files_known(abi); /* all of the oldest attribute */
@@ -60,8 +66,11 @@ int confine_files(const int *dirs, size_t n)
 			       sizeof(access), 0);
 	if (ruleset < 0)
 		return fail("Landlock ruleset");
-	for (size_t i = 0; i < n; i++) {
-		int error = ruleset_allow(ruleset, access, dirs[i]);
+	for (size_t i = 0; i < n + n_read; i++) {
+		int error = i < n ? ruleset_allow(ruleset, access, dirs[i])
+				  : ruleset_allow(ruleset,
+						  LANDLOCK_ACCESS_FS_READ_FILE,
+						  read_dirs[i - n]);
 
 		if (error < 0)
 			return error;

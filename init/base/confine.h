@@ -43,6 +43,10 @@
  * log line. */
 int confine_files(const int *dirs, size_t n);
 
+/* The same, and files beneath the n_read other directories may be read. */
+int confine_files_reading(const int *dirs, size_t n, const int *read_dirs,
+			  size_t n_read);
+
 /* For ever, and for all that this process starts: no new privileges, no
  * capability (bounding set included), no core file, no ptrace by the same uid,
  * and only the system calls of the filter. 0, or -errno after one log line. */

@@ -417,6 +417,26 @@ static int console_read(struct json_walk *w, yyjson_val *v, void *into)
 	return json_object(w, v, keys, ARRAY_SIZE(keys), into);
 }
 
+/* Not shown either: whoever has it can enrol. */
+static int token_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_json *node = into;
+
+	if (!yyjson_is_str(v) ||
+	    enrol_token_parse(json_text(v), &node->hub) < 0)
+		return json_fail(w, "not an enrolment token: %s", WANT_TOKEN);
+	return 0;
+}
+
+static int hub_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "token", token_read, true },
+	};
+
+	return json_object(w, v, keys, ARRAY_SIZE(keys), into);
+}
+
 static int interfaces_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	return json_array(w, v, NODE_INTERFACES_MAX, interface_read, into);
@@ -432,6 +452,7 @@ static int root_read(struct json_walk *w, yyjson_val *root)
 	static const struct json_key keys[] = {
 		{ "name", name_read, false },
 		{ "console", console_read, false },
+		{ "hub", hub_read, false },
 		{ "interfaces", interfaces_read, false },
 		{ "apps", apps_read, false },
 	};

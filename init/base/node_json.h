@@ -3,6 +3,7 @@
  * {
  *   "name": "n1",                          id; default "zooid"
  *   "console": {"password": "$6$..."},     crypt(3) hash that locks the console
+ *   "hub": {"token": "zooid1...."},        enrolment token, as zhub(8) makes it
  *   "interfaces": [                        default: every one by DHCP and RA
  *     {"match": "eth0" or "52:54:00:12:34:56",
  *      "address": ["192.0.2.7/24", "2001:db8::7/64"],   no DHCP then
@@ -19,12 +20,14 @@
  *
  * The file is foreign and unsigned: it can name what to run, but grants
  * nothing. An unknown key, a wrong type, a value out of range is an error that
- * names line and key. Read by init and by znode. */
+ * names line and key. Read by init, znode and zagent. */
 #ifndef BASE_NODE_JSON_H
 #define BASE_NODE_JSON_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "enrol_token.h"
 
 enum {
 	NODE_JSON_SIZE_MAX = 256 << 10,
@@ -76,6 +79,7 @@ struct node_app {
 struct node_json {
 	char name[64];
 	char password[128]; /* "" when the console is open */
+	struct enrol_token hub; /* n_hub is 0 when there is none */
 	struct node_interface interface[NODE_INTERFACES_MAX];
 	struct node_app app[NODE_APPS_MAX];
 	uint8_t n_interface, n_app;

@@ -33,6 +33,8 @@ int node_text_match(struct span s, char out[32]);
 	"prints"
 int node_text_password(struct span s, char out[128]);
 
+#define WANT_TOKEN "want one such as zooid1.eyJ..., as `zhub token` prints"
+
 /* "images/httpd" or "images/httpd:1.0", split at the colon. The path cannot
  * leave the directory it is taken from. */
 #define WANT_IMAGE "want a relative path such as images/web or images/web:tag"

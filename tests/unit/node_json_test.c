@@ -47,10 +47,10 @@ static const struct mistake {
 	{ "a number", "12", "node.json:1: 12: want an object {...}" },
 	{ "a string", "\"x\"", "node.json:1: \"x\": want an object {...}" },
 	{ "unknown key", "{\n\"nmae\": \"a\"}",
-	  "node.json:2: nmae: unknown key: want one of name, console, "
+	  "node.json:2: nmae: unknown key: want one of name, console, hub, "
 	  "interfaces, apps" },
 	{ "key with control bytes", "{\"a\\u001b[1m\": 1}",
-	  "node.json:1: a?[1m: unknown key: want one of name, console, "
+	  "node.json:1: a?[1m: unknown key: want one of name, console, hub, "
 	  "interfaces, apps" },
 	{ "key twice", "{\"name\": \"a\",\n\n\"name\": \"a\"}",
 	  "node.json:3: name: given twice: want it once" },
@@ -88,6 +88,15 @@ static const struct mistake {
 	  "{\"console\": {\"password\": 1234}}",
 	  "node.json:1: console.password: not a password hash: want a crypt "
 	  "hash such as $6$..., as `mkpasswd -m sha512crypt` prints" },
+
+	{ "hub a token", "{\"hub\": \"zooid1.secret\"}",
+	  "node.json:1: hub: \"zooid1.secret\": want an object {...}" },
+	{ "hub without token", "{\n\"hub\": {}}",
+	  "node.json:2: hub: want the key \"token\" too" },
+	{ "token that is none is not shown",
+	  "{\"hub\": {\n\"token\": \"zooid1.c2VjcmV0\"}}",
+	  "node.json:2: hub.token: not an enrolment token: want one such as "
+	  "zooid1.eyJ..., as `zhub token` prints" },
 
 	{ "interfaces an object", "{\"interfaces\": {}}",
 	  "node.json:1: interfaces: object: want an array [...]" },
