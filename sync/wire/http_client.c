@@ -41,7 +41,7 @@ static void hang_up(struct http_client *client)
 	timer_cancel(&client->work_timer);
 	timer_cancel(&client->connect_timer);
 	timer_cancel(&client->limit_timer);
-	dial_stop(&client->dial);
+	resolve_stop(&client->dial.resolve);
 	transport_close(&client->transport);
 }
 
@@ -337,7 +337,7 @@ static void connect_next(struct http_client *client, int error)
 	client->transport.fd = fd;
 	if (watch_add(client->loop, &client->watch, fd, EPOLLOUT) < 0)
 		finish(client, -ENOMEM, "cannot watch it");
-	else if (client->dial.next < client->dial.n)
+	else if (client->dial.next < client->dial.resolve.n)
 		timer_set(client->loop, &client->connect_timer, CONNECT_MS);
 }
 
@@ -359,15 +359,15 @@ static void connected(struct http_client *client)
 static void resolved(struct http_client *client)
 {
 	/* The watch first: the descriptor is closed with the answer. */
-	int pipe = client->dial.pipe;
+	int pipe = client->dial.resolve.pipe;
 
 	watch_del(client->loop, &client->watch);
-	if (dial_answer(&client->dial) == -EAGAIN) {
+	if (resolve_answer(&client->dial.resolve) == -EAGAIN) {
 		if (watch_add(client->loop, &client->watch, pipe, EPOLLIN) < 0)
 			finish(client, -ENOMEM, "cannot watch it");
 		return;
 	}
-	if (client->dial.n == 0)
+	if (client->dial.resolve.n == 0)
 		finish(client, -EHOSTUNREACH, "its name is not known here");
 	else
 		connect_next(client, 0);
@@ -377,15 +377,15 @@ static void start(struct http_client *client)
 {
 	int err;
 
-	if (client->dial.n > 0) {
+	if (client->dial.resolve.n > 0) {
 		connect_next(client, 0);
 		return;
 	}
 	client->state = CLIENT_RESOLVING;
 	err = dial_resolve(&client->dial);
 	if (!err)
-		err = watch_add(client->loop, &client->watch, client->dial.pipe,
-				EPOLLIN);
+		err = watch_add(client->loop, &client->watch,
+				client->dial.resolve.pipe, EPOLLIN);
 	if (err)
 		finish(client, err, "cannot resolve its name");
 }

@@ -5,6 +5,7 @@
 #include <nghttp2/nghttp2.h>
 #include <sys/socket.h>
 
+#include "base/resolve.h"
 #include "http.h"
 #include "http_fields.h"
 #include "http_source.h"
@@ -12,7 +13,6 @@
 
 enum {
 	DIAL_HOST_SIZE = 254,
-	DIAL_ADDRESSES_MAX = 4,
 	CLIENT_HEADER_BYTES = 16384,
 	CLIENT_WHY_SIZE = 300,
 };
@@ -22,22 +22,17 @@ enum {
 struct dial {
 	char host[DIAL_HOST_SIZE];
 	uint16_t port;
-	struct sockaddr_storage address[DIAL_ADDRESSES_MAX];
-	int n, next;
-	int pid, pipe; /* of the resolver; 0 and -1 when there is none */
-	size_t got;    /* bytes of address[] that it told */
+	struct resolve resolve;
+	int next; /* of its addresses */
 };
 
-/* -EINVAL. A literal address needs no resolver: n is 1 then. */
+/* -EINVAL. A literal address needs no resolver: resolve.n is 1 then. */
 int dial_parse(struct dial *dial, const char *address);
-/* Starts the resolver; watch dial->pipe for EPOLLIN. 0 or -errno. */
+/* Starts the resolver (base/resolve.h). 0 or -errno. */
 int dial_resolve(struct dial *dial);
-/* Reads its answer: 1 when complete (n may be 0), -EAGAIN. */
-int dial_answer(struct dial *dial);
 /* A socket that connects to the next address, or -errno; -ENOENT after the
  * last. */
 int dial_connect(struct dial *dial);
-void dial_stop(struct dial *dial);
 
 /* ---- http_client.c, http_call.c ---- */
 

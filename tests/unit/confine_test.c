@@ -85,6 +85,17 @@ static int file_beneath(void)
 	return bad;
 }
 
+static int file_reading(void)
+{
+	int etc = open("/etc", O_DIRECTORY | O_PATH);
+
+	if (confine_files_reading(NULL, 0, &etc, 1) < 0)
+		return 1;
+	return open("/etc/passwd", O_RDONLY) < 0 ||
+	       open("/etc/passwd", O_WRONLY) >= 0 ||
+	       open("/proc/self/status", O_RDONLY) >= 0;
+}
+
 static int status_of(int (*f)(void))
 {
 	int status = -1;
@@ -109,6 +120,8 @@ int main(void)
 	ok(status_of(file_none) == 0, "no file can be opened");
 	ok(mkdtemp(directory) && status_of(file_beneath) == 0,
 	   "only files beneath the directory");
+	ok(status_of(file_reading) == 0,
+	   "files beneath another may only be read");
 	rmdir(directory);
 	return tap_done();
 }
