@@ -111,6 +111,7 @@ int archive_each(struct store *archive,
 
 /* ---- extracting ---- */
 
+/* fd < 0: only reads them. */
 static int pieces_write(struct store *archive, const char *name, int fd,
 			char end[END_SIZE])
 {
@@ -127,7 +128,7 @@ static int pieces_write(struct store *archive, const char *name, int fd,
 
 		piece_key(key, name, n);
 		err = store_get(archive, key, &piece, &size, NULL);
-		if (err == 0)
+		if (err == 0 && fd >= 0)
 			err = fd_write(fd, piece, size);
 		if (err < 0)
 			break;
@@ -152,9 +153,25 @@ static int file_write(struct store *archive, const char *name, int fd)
 		err = pieces_write(archive, name, fd, actual);
 	if (err == 0 && strcmp(said, actual))
 		err = -EBADMSG;
-	if (err == 0 && fsync(fd) < 0)
+	if (err == 0 && fd >= 0 && fsync(fd) < 0)
 		err = -errno;
 	return err;
+}
+
+static int extract_fail(const char *name, int err)
+{
+	if (err == -EBADMSG)
+		log_error(name, "damaged in the backup");
+	else
+		log_error(name, "%s", strerror(-err));
+	return err;
+}
+
+int archive_check(struct store *archive, const char *name)
+{
+	int err = file_write(archive, name, -1);
+
+	return err < 0 ? extract_fail(name, err) : 0;
 }
 
 int archive_extract(struct store *archive, const char *name, int dir,
@@ -170,9 +187,5 @@ int archive_extract(struct store *archive, const char *name, int dir,
 	if (err == 0)
 		return 0;
 	unlinkat(dir, "restore.part", 0);
-	if (err == -EBADMSG)
-		log_error(name, "damaged in the backup");
-	else
-		log_error(name, "%s", strerror(-err));
-	return err;
+	return extract_fail(name, err);
 }

@@ -21,6 +21,10 @@ int archive_add(struct store *archive, const char *name, int dir,
 int archive_each(struct store *archive,
 		 int (*each)(void *context, const char *name), void *context);
 
+/* Reads the file called name: whole and undamaged? 0 or -errno after one log
+ * line. */
+int archive_check(struct store *archive, const char *name);
+
 /* Writes the file called name to `path` beneath dir: complete, checked and on
  * stable storage, or not at all. 0 or -errno after one log line. */
 int archive_extract(struct store *archive, const char *name, int dir,

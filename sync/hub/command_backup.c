@@ -189,20 +189,26 @@ static bool name_is_ours(const char *name)
 	       !strncmp(name + 13, name + 16, 2);
 }
 
-static int file_restore(void *context, const char *name)
+static int file_check(void *context, const char *name)
 {
 	struct restore *r = context;
-	char folder[32];
 
 	if (!name_is_ours(name)) {
 		log_error(name, "not of a backup of zhub");
 		return -EBADMSG;
 	}
-	if (!strcmp(name, "store.db")) {
-		r->has_store = true;
+	r->has_store = r->has_store || !strcmp(name, "store.db");
+	return archive_check(r->archive, name);
+}
+
+static int file_restore(void *context, const char *name)
+{
+	struct restore *r = context;
+	char folder[32];
+
+	if (!strcmp(name, "store.db"))
 		return archive_extract(r->archive, name, r->dir,
 				       "store.db.new");
-	}
 	if (!strncmp(name, "blobs/", 6)) {
 		snprintf(folder, sizeof(folder), "%.15s", name);
 		if (path_mkdirs(r->dir, folder, 0700) < 0)
@@ -270,12 +276,14 @@ static int restore_read(int dir, const char *folder, const char *file)
 
 	if (err < 0)
 		return err;
-	err = path_mkdirs(dir, "keys", 0700);
+	err = archive_each(r.archive, file_check, &r);
+	if (err == 0 && !r.has_store)
+		err = -EBADMSG;
+	if (err == 0)
+		err = path_mkdirs(dir, "keys", 0700);
 	if (err == 0)
 		err = archive_each(r.archive, file_restore, &r);
 	store_close(r.archive);
-	if (err == 0 && !r.has_store)
-		err = -EBADMSG;
 	return err < 0 ? err : store_replace(dir, folder);
 }
 

@@ -99,6 +99,18 @@ static void add_http(struct text *t, const struct http_stats *s)
 	    (unsigned long long)s->handshakes_failed);
 }
 
+static void add_store(struct text *t, const struct store_stats *s)
+{
+	add_metric(t, "counter", "store_changes_total",
+		   "Keys of the store that were set or deleted.", s->changes);
+	add_metric(t, "counter", "store_notes_total",
+		   "Values that nodes told and that were noted.", s->notes);
+	add_metric(t, "counter", "store_commits_total",
+		   "Transactions, each one fdatasync.", s->commits);
+	add_metric(t, "counter", "store_failed_total",
+		   "Transactions that the disk did not take.", s->failed);
+}
+
 static uint64_t resident_bytes(const struct hub *hub)
 {
 	char text[128] = "";
@@ -153,6 +165,7 @@ void metrics_request(struct hub *hub, struct http_request *request)
 		return;
 	}
 	add_hub(t, hub);
+	add_store(t, store_stats(hub->store));
 	add_nodes(t, hub);
 	add_http(t, http_server_stats(hub->server));
 	http_reply_bytes(request, 200, "text/plain; version=0.0.4",

@@ -34,6 +34,7 @@ struct store {
 	uint64_t compacted;
 	bool open; /* a transaction is */
 	int failed;
+	struct store_stats stats;
 	struct store_wait *waits;
 	struct store_watch *due; /* to be called after this round */
 	struct store_watch *exact[WATCH_LISTS];
@@ -71,6 +72,7 @@ static int round_begin(struct store *store, uint64_t delay_ms)
 static int round_fail(struct store *store, int err)
 {
 	store->open = false;
+	store->stats.failed++;
 	store->failed = err;
 	store->revision = store->committed_revision;
 	store->epoch = store->committed_epoch;
@@ -86,6 +88,8 @@ static int round_commit(struct store *store)
 		err = rows_commit(store->rows);
 		if (err < 0)
 			round_fail(store, err);
+		else
+			store->stats.commits++;
 	}
 	store->open = false;
 	store->failed = 0;
@@ -229,6 +233,11 @@ uint64_t store_epoch(const struct store *store)
 uint64_t store_revision(const struct store *store)
 {
 	return store->revision;
+}
+
+const struct store_stats *store_stats(const struct store *store)
+{
+	return &store->stats;
 }
 
 int store_epoch_set(struct store *store, uint64_t epoch)
@@ -410,6 +419,7 @@ static int change(struct store *store, const char *key,
 	if (err < 0)
 		return round_fail(store, err);
 	store->revision++;
+	store->stats.changes++;
 	watches_wake(store, key);
 	return 0;
 }
@@ -453,6 +463,7 @@ int store_note(struct store *store, const char *key, struct span value)
 		return err;
 	if (value.size > STORE_VALUE_MAX)
 		return -E2BIG;
+	store->stats.notes++;
 	err = rows_note_put(store->rows, key, value);
 	return err < 0 ? round_fail(store, err) : 0;
 }

@@ -75,6 +75,13 @@ int store_epoch_set(struct store *store, uint64_t epoch);
 /* Of the last change, the open round's included. */
 uint64_t store_revision(const struct store *store);
 
+/* Since the store was opened. Commits that had nothing to write do not count.
+ */
+struct store_stats {
+	uint64_t changes, notes, commits, failed;
+};
+const struct store_stats *store_stats(const struct store *store);
+
 /* The value of key in a new buffer with a terminating NUL that *size does not
  * count; the caller frees it. Each out parameter may be NULL. 0, -ENOENT,
  * -EIO. */

@@ -79,18 +79,27 @@ enum { SCHEMA = sizeof(upgrade_sql) / sizeof(*upgrade_sql) };
 struct rows {
 	sqlite3 *db;
 	const char *path;
+	bool full; /* its disk was, when last written to */
 	sqlite3_stmt *statement[STATEMENTS];
 };
 
-/* What a result code means to callers; logs what only the operator can mend. */
+static int disk_full(struct rows *rows)
+{
+	if (!rows->full)
+		log_error(rows->path, "disk full: free some space");
+	rows->full = true;
+	return -ENOSPC;
+}
+
+/* What a result code means to callers; logs what only the operator can mend,
+ * once. */
 static int failed(struct rows *rows, int code)
 {
 	int os = sqlite3_system_errno(rows->db);
 
 	switch (code & 0xff) {
 	case SQLITE_FULL:
-		log_error(rows->path, "disk full: free some space");
-		return -ENOSPC;
+		return disk_full(rows);
 	case SQLITE_NOMEM:
 		return -ENOMEM;
 	case SQLITE_BUSY:
@@ -99,10 +108,8 @@ static int failed(struct rows *rows, int code)
 	case SQLITE_TOOBIG:
 		return -E2BIG;
 	}
-	if ((code & 0xff) == SQLITE_IOERR && (os == ENOSPC || os == EDQUOT)) {
-		log_error(rows->path, "disk full: free some space");
-		return -ENOSPC;
-	}
+	if ((code & 0xff) == SQLITE_IOERR && (os == ENOSPC || os == EDQUOT))
+		return disk_full(rows);
 	log_error(rows->path, "%s", sqlite3_errmsg(rows->db));
 	return -EIO;
 }
@@ -302,6 +309,9 @@ int rows_commit(struct rows *rows)
 
 	if (err < 0)
 		rows_rollback(rows);
+	else if (rows->full)
+		log_notice(rows->path, "there is room again");
+	rows->full = rows->full && err < 0;
 	return err;
 }
 

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from hub import BUILD, Client, Hub, Node, Refused, zhub
+from hub import BUILD, SYNCED, Client, Hub, Node, Refused, zhub
 from registry import digest, push, push_blob
 from test_apply import put, web
 
@@ -58,13 +58,18 @@ def test_damaged_backup_changes_nothing(hub, tmp_path):
     backup = tmp_path / "backup"
     hub.stop()
     zhub("backup", "--dir", hub.directory, backup)
-    data = bytearray(backup.read_bytes())
-    blob = next((hub.directory / "blobs/sha256").glob("*/*")).read_bytes()
-    place = data.find(blob[:40])
-    data[place + 20] ^= 1
-    backup.write_bytes(data)
-    done = zhub("restore", "--dir", hub.directory, backup, check=False)
-    assert done.returncode == 1 and "damaged" in done.stderr
+    good = backup.read_bytes()
+    config = hub.directory / "hub.json"
+    changed = config.read_text().replace("{", "{ ", 1)
+    config.write_text(changed)
+    blob = max((b.read_bytes() for b in
+                (hub.directory / "blobs/sha256").glob("*/*")), key=len)
+    for part in (blob[:40], b"SQLite format 3\0"):  # the store's, within
+        bad = part[:-1] + bytes([part[-1] ^ 1])
+        backup.write_bytes(good[:1] + good[1:].replace(part, bad))
+        done = zhub("restore", "--dir", hub.directory, backup, check=False)
+        assert done.returncode == 1 and "damaged" in done.stderr
+        assert config.read_text() == changed
     hub.start()
     assert hub.operator.get("/v2/web/tags/list")["tags"] == ["1"]
 
@@ -106,6 +111,68 @@ def test_metrics_are_in_prometheus_format(hub, tmp_path):
     assert (judged.returncode, judged.stdout) == (0, "")
 
 
+def counters(hub):
+    return {name: int(value) for name, value in (
+        line.rsplit(" ", 1) for line in
+        hub.operator.get("/metrics").decode().splitlines()
+        if line.startswith("zooid_hub_store_"))}
+
+
+def writers(clients, n, method, path, body):
+    """n requests of each client, all clients at the same time; the worst
+    status."""
+    worst = []
+
+    def one(client, path):
+        with contextlib.closing(client.connect()) as connection:
+            for i in range(n):
+                connection.request(method, path, json.dumps(body(i)))
+                reply = connection.getresponse()
+                reply.read()
+                worst.append(reply.status)
+    threads = [threading.Thread(target=one, args=(client, path(client)))
+               for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(worst) == n * len(clients)
+    return max(worst)
+
+
+def test_writers_share_commits(hub, tmp_path):
+    """What comes at the same time is one fdatasync; what nodes observe costs
+    none of its own."""
+    token = hub.token("--uses", "16")
+    nodes = {}
+    for n in range(16):
+        node = Node(hub, tmp_path, "n%d" % n, token)
+        nodes[node.client] = node
+    before = counters(hub)
+    assert writers(nodes, 25, "PUT", lambda client:
+                   "/v1/nodes/%s/observed" % nodes[client].id,
+                   lambda i: {"node": {"i": i}, "apps": []}) == 200
+    observed = counters(hub)
+    notes, commits = (observed[name] - before[name] for name in (
+        "zooid_hub_store_notes_total", "zooid_hub_store_commits_total"))
+    print("%d notes in %d commits" % (notes, commits))
+    assert notes == 400 and commits <= 20
+    assert writers(nodes, 25, "POST", lambda client:
+                   "/v1/nodes/%s/acknowledged" % nodes[client].id,
+                   lambda i: {"epoch": 1, "revision": i}) == 200
+    assert counters(hub)["zooid_hub_store_commits_total"] - observed[
+        "zooid_hub_store_commits_total"] <= 20
+    before = counters(hub)
+    assert writers([hub.operator] * 16, 10, "POST", lambda _: "/v1/tokens",
+                   lambda _: {}) == 201
+    changed = counters(hub)
+    changes, commits = (changed[name] - before[name] for name in (
+        "zooid_hub_store_changes_total", "zooid_hub_store_commits_total"))
+    print("%d changes in %d commits" % (changes, commits))
+    assert changes == 2 * 160, "the token and its event"
+    assert commits <= 160
+
+
 # ---- a full disk ----
 
 @pytest.fixture
@@ -129,8 +196,10 @@ def test_full_disk(small_hub, tmp_path):
     hub = small_hub
     node = Node(hub, tmp_path, "n1")
     put(hub, "shop", ["n1"], web())
-    with node.watch(follow=False) as watch:
-        before = watch.document()
+    watch = node.watch()
+    while len(watch.document()["apps"]) != 1:
+        pass
+    assert watch.frame()[0] == SYNCED
     # The hub ends the connection before all was sent, so the client may not
     # come to read the reply.
     with pytest.raises((Refused, OSError)) as refused:
@@ -151,14 +220,23 @@ def test_full_disk(small_hub, tmp_path):
         Node(hub, tmp_path, "n2", hub.operator.ask(
             "POST", "/v1/tokens", {})["token"])
     assert refused.value.status == 507
-    with node.watch(before["epoch"], before["revision"]) as watch:
-        watch.frame()  # it serves
-        filler.unlink()
-        put(hub, "large", ["n1"], web("b", ports=[]), source=source)
+    for state in ("failed", "running"):  # an event each
+        with contextlib.suppress(Refused):
+            node.observe({"name": "web", "state": state})
+    assert hub.operator.get("/v1/ps")["rows"], "it serves"
+    assert hub.operator.get("/v1/nodes")["nodes"][0]["state"] == "ready"
+    filler.unlink()
+    put(hub, "large", ["n1"], web("b", ports=[]), source=source)
+    with watch:  # the node was connected all the time
         while len(watch.document()["apps"]) != 2:
             pass
     second = Node(hub, tmp_path, "n2x")
     assert second.id in [n["id"] for n in hub.operator.get("/v1/nodes")["nodes"]]
+    lines = [line for line in hub.said().splitlines() if "store.db" in line]
+    assert [line.split("store.db: ")[1] for line in lines] == [
+        "disk full: free some space", "there is room again"] * (
+            len(lines) // 2), "one line when it is full, one when it is not"
+    assert len(lines) <= 6
 
 
 # ---- hostile clients ----
