@@ -247,7 +247,7 @@ USES_runtime/node := yyjson
 USES_sync/wire := mbedtls nghttp2 http-parser
 USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
-USES_sync/ctl := yyjson
+USES_sync/ctl := yyjson libyaml
 USES_tests/fuzz := yyjson
 USES_tests/bench := mbedtls
 USES_tests/unit := sqlite3 yyjson zlib
@@ -257,9 +257,9 @@ build/$1/obj/$2/%.o: $2/%.c \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
 		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
 		| build/deps build/include/ok build/$1/gen/seccomp_default.h \
-		$(FILTERS:%=build/$1/gen/%_filter.h)
+		build/gen/version.h $(FILTERS:%=build/$1/gen/%_filter.h)
 	$(Q)mkdir -p $$(@D)
-	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen \
+	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen -Ibuild/gen \
 		$(foreach p,$(USES_$2),-isystem $(call pkg,$1)/$p/include) \
 		-MMD -MP -c -o $$@ $$<
 endef
@@ -308,6 +308,7 @@ LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
 LIBS_zrun := libseccomp/libseccomp
 LIBS_wire := mbedtls/libmbedtls nghttp2/libnghttp2 http-parser/libhttp_parser
 LIBS_hub := sqlite3/libsqlite3
+LIBS_ctl := libyaml/libyaml
 
 # $(call foreign,FLAVOUR,MODULES): their archives, in link order.
 foreign = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
@@ -347,6 +348,8 @@ VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknow
 # Deterministic, and the same name for every build.
 EROFS_UUID := 7a6f6f69-6400-4000-8000-000000000001
 
+build/gen/version.h: build/gen/version
+	$(Q)echo "#define ZOOID_VERSION \"$$(cat $<)\"" >$@
 build/gen/build-time build/gen/version: build/gen/%: FORCE
 	$(Q)mkdir -p $(@D)
 	$(Q)echo '$(if $(filter version,$*),$(VERSION),$(SOURCE_TIME))' >$@.new
@@ -454,7 +457,7 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub zctl) \
 	build/x86_64/bin/zhub \
 	$(if $(shell command -v clang),fuzzers)
 run: image-$(ARCH)

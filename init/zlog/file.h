@@ -1,6 +1,4 @@
-/* For the writer alone: all that may wait for a disk is here.
- *
- * The two files of one source: NAME.log, and NAME.log.1 which it becomes when
+/* The two files of one source: NAME.log, and NAME.log.1 which it becomes when
  * it is full. Nothing is ever synced: what matters is durable elsewhere, and
  * flash wears out. */
 #ifndef ZLOG_FILE_H
@@ -27,9 +25,10 @@ struct file {
  * -errno after one log line. */
 int file_dir_open(void);
 
-/* Appends text in one write; opens and rotates as needed. 0 or -errno
+/* Appends both pieces in one write; opens and rotates as needed. 0 or -errno
  * (-ENOSPC ...), with the file left so that the same can be tried again. */
-int file_append(struct file *f, int dir, const char *name, struct span text);
+int file_append(struct file *f, int dir, const char *name,
+		const struct span pieces[2]);
 
 void file_close(struct file *f);
 

@@ -1,9 +1,6 @@
 /* A client has a place in the ring of its source. Whenever its socket takes
  * more, it gets what lies between the place and the end; when the ring has
- * overtaken it, what is missing is told in a line. Nothing is queued here.
- *
- * A source that ended is in its file only: the client waits until the disk has
- * told what is there, or disk.c has given up on it. */
+ * overtaken it, what is missing is told in a line. Nothing is queued here. */
 #define _GNU_SOURCE
 #include "tail.h"
 
@@ -22,9 +19,7 @@ enum { CLIENT_MAX = 16, CHUNKS = 8 };
 
 struct client {
 	int fd;
-	bool follow, asked, placed, ended;
-	uint32_t lines;
-	char name[ZLOG_NAME_SIZE];
+	bool follow, asked, ended;
 	struct watch watch;
 	struct source *source;
 	uint64_t place;
@@ -94,66 +89,23 @@ static void client_send(struct client *c)
 		watch_events(loop, &c->watch, EPOLLIN | EPOLLOUT);
 }
 
-static void client_refuse(struct client *c)
+static void request_take(struct client *c, struct zlog_request *request)
 {
 	struct zlog_reply r = { .error = -ENOENT };
 
-	reply_send(c, &r);
-	client_close(c);
-}
-
-static void client_point(struct client *c, struct source *s)
-{
-	if (c->source)
-		c->source->tails--;
-	c->source = s;
-	if (s)
-		s->tails++;
-}
-
-/* Where it begins, once that can be known. False while it cannot, and when
- * there is no such source and the client is gone. */
-static bool client_place(struct client *c)
-{
-	char of_app[ZLOG_NAME_SIZE];
-
-	if (!c->source->loaded) {
-		watch_events(loop, &c->watch, EPOLLIN);
-		return false;
-	}
-	source_name(c->name, of_app);
-	if (source_is_unknown(c->source) &&
-	    strcmp(c->source->name, of_app) != 0) {
-		client_point(c, source_seek(of_app));
-		if (c->source)
-			return client_place(c);
-	}
-	if (!c->source || source_is_unknown(c->source)) {
-		client_refuse(c);
-		return false;
-	}
-	c->place = ring_last_lines(c->source->ring, c->lines);
-	return c->placed = true;
-}
-
-static void request_take(struct client *c, struct zlog_request *request)
-{
-	struct source *s;
-
 	request->name[sizeof(request->name) - 1] = '\0';
-	if (!id_valid(span_of(request->name))) {
-		client_refuse(c);
+	c->source = id_valid(span_of(request->name))
+			    ? source_find(request->name)
+			    : NULL;
+	if (!c->source) {
+		reply_send(c, &r);
+		client_close(c);
 		return;
 	}
-	text_copy(c->name, sizeof(c->name), request->name);
+	c->source->tails++;
 	c->follow = request->flags & ZLOG_FOLLOW;
-	c->lines = request->lines;
-	s = source_find(c->name);
-	client_point(c, s ? s : source_seek(c->name));
-	if (!c->source)
-		client_refuse(c);
-	else if (client_place(c))
-		client_send(c);
+	c->place = ring_last_lines(c->source->ring, request->lines);
+	client_send(c);
 }
 
 static void client_ready(struct watch *w, uint32_t events)
@@ -164,7 +116,7 @@ static void client_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	if (n == -EAGAIN) {
-		if (c->source && (c->placed || client_place(c)))
+		if (c->source)
 			client_send(c);
 	} else if (n != 1 || c->asked || request.head.verb != ZLOG_TAIL) {
 		client_close(c);

@@ -1,0 +1,253 @@
+/* zctl apply: a Compose file becomes an application. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apply_wait.h"
+#include "ask.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "compose.h"
+#include "show.h"
+
+/* What Compose looks for, in its order. */
+static const char *const file_names[] = { "compose.yaml", "compose.yml",
+					  "docker-compose.yaml",
+					  "docker-compose.yml" };
+
+struct application {
+	const char *file; /* as lines call it */
+	char *text;
+	size_t size;
+	char name[64];
+	struct compose compose;
+	yyjson_mut_doc *body;
+};
+
+/* ---- the file ---- */
+
+static int file_find(const struct ctl *ctl, struct application *a)
+{
+	a->file = ctl->file;
+	for (size_t i = 0;
+	     !a->file && i < sizeof(file_names) / sizeof(*file_names); i++)
+		if (access(file_names[i], F_OK) == 0)
+			a->file = file_names[i];
+	if (a->file)
+		return EXIT_DONE;
+	log_error("compose.yaml", "there is none here; give -f FILE");
+	return EXIT_USAGE;
+}
+
+/* Standard input may be a pipe, whose size nobody knows. */
+static int stdin_read(struct application *a)
+{
+	ssize_t n;
+
+	a->text = malloc(COMPOSE_SOURCE_MAX + 2);
+	n = a->text ? fd_read(STDIN_FILENO, a->text, COMPOSE_SOURCE_MAX + 1)
+		    : -ENOMEM;
+	if (n < 0)
+		return (int)n;
+	a->text[n] = '\0';
+	a->size = (size_t)n;
+	return n > COMPOSE_SOURCE_MAX ? -EFBIG : 0;
+}
+
+static int file_load(struct application *a)
+{
+	bool is_stdin = !strcmp(a->file, "-");
+	int err = is_stdin ? stdin_read(a)
+			   : file_read(AT_FDCWD, a->file, COMPOSE_SOURCE_MAX,
+				       &a->text, &a->size);
+
+	if (is_stdin)
+		a->file = "stdin";
+	if (err == -EFBIG)
+		log_error(a->file, "is larger than %u KB",
+			  COMPOSE_SOURCE_MAX >> 10);
+	else if (err < 0)
+		log_error(a->file, "%s; give -f FILE", strerror(-err));
+	return err < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+static int parse(struct application *a)
+{
+	const struct compose_config config = { .file = a->file,
+					       .variable = getenv };
+	const struct compose_lines *p = &a->compose.problems;
+	int err = compose_read((struct span){ a->text, a->size }, &config,
+			       &a->compose);
+
+	for (unsigned i = 0; i < a->compose.notices.n; i++)
+		log_notice(NULL, "%s", a->compose.notices.line[i]);
+	for (unsigned i = 0; i < p->n; i++)
+		log_error(NULL, "%s", p->line[i]);
+	if (p->more)
+		log_error(a->file, "and %u more", p->more);
+	if (err == -ENOMEM)
+		log_error(a->file, "out of memory");
+	return err ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* ---- its name ---- */
+
+/* That of the folder, as Compose makes it: in lower case, without what no name
+ * has. */
+static void folder_name(const struct application *a, char name[64])
+{
+	autofree char *path = realpath(a->file, NULL);
+	char *slash = path ? strrchr(path, '/') : NULL;
+	size_t n = 0;
+
+	if (slash)
+		*slash = '\0';
+	slash = slash ? strrchr(path, '/') : NULL;
+	for (const char *p = slash ? slash + 1 : ""; *p && n < 63; p++) {
+		char c = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
+
+		if (id_valid((struct span){ &c, 1 }))
+			name[n++] = c;
+	}
+	name[n] = '\0';
+}
+
+static int name_find(const struct ctl *ctl, struct application *a)
+{
+	const char *said = ctl->name ? ctl->name : a->compose.name;
+
+	if (said[0])
+		text_copy(a->name, sizeof(a->name), said);
+	else
+		folder_name(a, a->name);
+	if (id_valid(span_of(said[0] ? said : a->name)))
+		return EXIT_DONE;
+	if (said[0])
+		log_error(said, "no name of an application; want 1 to 63 of "
+				"a-z, 0-9 and -");
+	else
+		log_error(a->file, "says no name:; give --name NAME");
+	return EXIT_USAGE;
+}
+
+/* ---- what is sent ---- */
+
+/* --node a,b --node c. */
+static int nodes_write(const struct ctl *ctl, yyjson_mut_doc *body)
+{
+	yyjson_mut_val *list = yyjson_mut_obj_add_arr(
+		body, yyjson_mut_doc_get_root(body), "nodes");
+	struct span rest, name;
+
+	for (unsigned i = 0; i < ctl->nodes.n; i++) {
+		rest = span_of(ctl->nodes.item[i]);
+		while (span_cut(&rest, ',', &name)) {
+			if (!span_is(name, "*") && !id_valid(name)) {
+				log_error(ctl->nodes.item[i],
+					  "no name of a node; want --node "
+					  "NAME,... or --node '*'");
+				return EXIT_USAGE;
+			}
+			yyjson_mut_arr_add_strncpy(body, list, name.data,
+						   name.size);
+		}
+	}
+	if (yyjson_mut_arr_size(list))
+		return EXIT_DONE;
+	log_error("apply", "where? Give --node NAME,... or --node '*'");
+	return EXIT_USAGE;
+}
+
+static int body_make(const struct ctl *ctl, struct application *a)
+{
+	yyjson_mut_val *root;
+	int code;
+
+	a->body = yyjson_mut_doc_new(NULL);
+	root = yyjson_mut_obj(a->body);
+	yyjson_mut_doc_set_root(a->body, root);
+	code = nodes_write(ctl, a->body);
+	yyjson_mut_obj_add_val(
+		a->body, root, "apps",
+		yyjson_mut_val_mut_copy(
+			a->body, yyjson_mut_doc_get_root(a->compose.apps)));
+	if (!ctl->dry_run)
+		yyjson_mut_obj_add_strn(a->body, root, "source", a->text,
+					a->size);
+	return code;
+}
+
+/* "shop: web: hub/web:1@sha256:0123456789ab". */
+static void reply_show(yyjson_val *root, const char *name)
+{
+	yyjson_arr_iter iter;
+	yyjson_val *app;
+
+	yyjson_arr_iter_init(yyjson_obj_get(root, "apps"), &iter);
+	while ((app = yyjson_arr_iter_next(&iter)))
+		printf("%s: %s: %s@%.19s\n", name, text_of(app, "name"),
+		       text_of(app, "image"), text_of(app, "digest"));
+	fflush(stdout);
+}
+
+static int send_and_wait(const struct ctl *ctl, struct application *a)
+{
+	char path[96];
+	struct ask ask = { 0 };
+	yyjson_doc *reply = NULL;
+	struct ask_request request = { .method = "PUT",
+				       .path = path,
+				       .object = a->name,
+				       .body = a->body };
+	int code = ask_open(&ask, ctl);
+
+	snprintf(path, sizeof(path), "/v1/apps/%s", a->name);
+	if (!code) {
+		a->body = NULL; /* ask_json() frees it */
+		code = ask_json(&ask, &request, &reply);
+	}
+	if (!code && ctl->json)
+		code = show_json(yyjson_doc_get_root(reply));
+	else if (!code)
+		reply_show(yyjson_doc_get_root(reply), a->name);
+	if (!code)
+		code = apply_wait(&ask, ctl, a->name,
+				  yyjson_doc_get_root(reply));
+	yyjson_doc_free(reply);
+	ask_close(&ask);
+	return code;
+}
+
+static int apply(const struct ctl *ctl, struct application *a)
+{
+	int code = file_find(ctl, a);
+
+	if (!code)
+		code = file_load(a);
+	if (!code)
+		code = parse(a);
+	if (!code)
+		code = name_find(ctl, a);
+	if (!code)
+		code = body_make(ctl, a);
+	if (code)
+		return code;
+	return ctl->dry_run ? show_json_mut(a->body) : send_and_wait(ctl, a);
+}
+
+int command_apply(struct ctl *ctl)
+{
+	struct application *a = calloc(1, sizeof(*a));
+	int code = a ? apply(ctl, a) : EXIT_FAILED;
+
+	if (!a)
+		return code;
+	yyjson_mut_doc_free(a->body);
+	compose_end(&a->compose);
+	free(a->text);
+	free(a);
+	return code;
+}

@@ -1,0 +1,176 @@
+/* zctl ps: a row for each app of each node, as the hub knows them now. A node
+ * that is silent is never waited for: its rows tell how old they are. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ask.h"
+#include "rows.h"
+#include "show.h"
+
+/* Of an app that is not there, not even as an image being pulled. */
+static bool is_idle(const char *state)
+{
+	return !strcmp(state, "absent") || !strcmp(state, "image");
+}
+
+bool row_wanted(const struct ctl *ctl, yyjson_val *row)
+{
+	if (ctl->argc && strcmp(text_of(row, "node"), ctl->argv[0]) != 0)
+		return false;
+	return ctl->all || !is_idle(text_of(row, "state"));
+}
+
+static enum table_color color_of(const char *state, bool is_fresh)
+{
+	if (!is_fresh)
+		return COLOR_DOUBT;
+	if (!strcmp(state, "running"))
+		return COLOR_GOOD;
+	return strcmp(state, "failed") ? COLOR_NONE : COLOR_BAD;
+}
+
+/* "running"; "running, 4 m ago" when the node is silent. */
+static void state_add(struct table *t, yyjson_val *row)
+{
+	const char *state = text_of(row, "state");
+	int64_t silent = number_of(row, "silent_s",
+				   number_of(row, "observed_s", -1));
+	bool is_fresh = !strcmp(text_of(row, "node_state"), "ready");
+	char age[SHOW_SIZE];
+
+	if (is_fresh)
+		table_add(t, "%s", state);
+	else if (silent >= 0)
+		table_add(t, "%s, %s ago", state, show_age(silent, age));
+	else
+		table_add(t, "%s, node never seen", state);
+	table_color(t, color_of(state, is_fresh));
+}
+
+static void age_add(struct table *t, yyjson_val *row)
+{
+	int64_t started = time_read(yyjson_obj_get(row, "started"));
+	int64_t age = (int64_t)time(NULL) - started;
+	char text[SHOW_SIZE];
+
+	if (started <= 0)
+		table_add(t, "-");
+	else
+		table_add(t, "%s", show_age(age < 0 ? 0 : age, text));
+}
+
+static void usage_add(struct table *t, yyjson_val *row)
+{
+	int64_t cpu = number_of(row, "cpu_ms", -1);
+	int64_t memory = number_of(row, "memory_bytes", -1);
+	char text[SHOW_SIZE];
+
+	if (cpu < 0)
+		table_add(t, "-");
+	else
+		table_add(t, "%s", show_cpu((uint64_t)cpu, text));
+	if (memory < 0)
+		table_add(t, "-");
+	else
+		table_add(t, "%s", show_bytes((uint64_t)memory, text));
+	table_add(t, "%lld", (long long)number_of(row, "restarts", 0));
+}
+
+/* "8080:80,8443:443". */
+static void ports_add(struct table *t, yyjson_val *row)
+{
+	char text[32 * 12 + 1] = "";
+	size_t used = 0;
+	yyjson_arr_iter iter;
+	yyjson_val *port;
+
+	yyjson_arr_iter_init(yyjson_obj_get(row, "ports"), &iter);
+	while ((port = yyjson_arr_iter_next(&iter)) && used + 14 < sizeof(text))
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%s%u:%u",
+			used ? "," : "", (uint16_t)number_of(port, "host", 0),
+			(uint16_t)number_of(port, "container", 0));
+	table_add(t, "%s", used ? text : "-");
+}
+
+void rows_begin(const struct ctl *ctl, struct table *t)
+{
+	table_begin(t, ctl->all ? "NODE NAME APPLICATION IMAGE STATE >AGE >CPU "
+				  ">MEMORY >RESTARTS PORTS CONTAINER REASON"
+				: "NODE NAME IMAGE STATE >AGE >CPU >MEMORY "
+				  ">RESTARTS REASON");
+}
+
+static void text_add(struct table *t, const char *text)
+{
+	table_add(t, "%s", text[0] ? text : "-");
+}
+
+void rows_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
+{
+	table_add(t, "%s", text_of(row, "node"));
+	table_add(t, "%s", text_of(row, "name"));
+	if (ctl->all)
+		text_add(t, text_of(row, "application"));
+	text_add(t, text_of(row, "image"));
+	state_add(t, row);
+	age_add(t, row);
+	usage_add(t, row);
+	if (ctl->all) {
+		ports_add(t, row);
+		text_add(t, text_of(row, "container"));
+	}
+	table_add(t, "%s", text_of(row, "reason"));
+}
+
+static int rows_json(const struct ctl *ctl, yyjson_val *rows)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc), *list;
+	yyjson_arr_iter iter;
+	yyjson_val *row;
+	int code;
+
+	yyjson_mut_doc_set_root(doc, root);
+	list = yyjson_mut_obj_add_arr(doc, root, "rows");
+	yyjson_arr_iter_init(rows, &iter);
+	while ((row = yyjson_arr_iter_next(&iter)))
+		if (row_wanted(ctl, row))
+			yyjson_mut_arr_append(list,
+					      yyjson_val_mut_copy(doc, row));
+	code = show_json_mut(doc);
+	yyjson_mut_doc_free(doc);
+	return code;
+}
+
+static int rows_table(const struct ctl *ctl, yyjson_val *rows)
+{
+	yyjson_arr_iter iter;
+	yyjson_val *row;
+	struct table t;
+
+	rows_begin(ctl, &t);
+	yyjson_arr_iter_init(rows, &iter);
+	while ((row = yyjson_arr_iter_next(&iter)))
+		if (row_wanted(ctl, row))
+			rows_add(ctl, &t, row);
+	table_print(&t);
+	return EXIT_DONE;
+}
+
+int command_ps(struct ctl *ctl)
+{
+	struct ask ask = { 0 };
+	yyjson_doc *doc = NULL;
+	yyjson_val *rows;
+	int code = ask_open(&ask, ctl);
+
+	if (!code)
+		code = ask_list(&ask, "/v1/ps", "rows", &doc, &rows);
+	if (!code)
+		code = ctl->json ? rows_json(ctl, rows) : rows_table(ctl, rows);
+	yyjson_doc_free(doc);
+	ask_close(&ask);
+	return code;
+}
