@@ -70,14 +70,16 @@ struct remote_get {
 	/* REMOTE_BLOB: what its descriptor says. */
 	struct digest digest;
 	uint64_t size;
-	/* REMOTE_BLOB: that many bytes are there already, hash is over them. */
+	/* REMOTE_BLOB: that many bytes are there already (less than size), hash
+	 * is over them. After an error they tell how far it came: start again
+	 * and it goes on from there. */
 	uint64_t offset;
 	struct digest_stream hash;
 	/* REMOTE_BLOB: the first byte comes now. offset is where it belongs:
 	 * what it was, or 0 when the registry begins anew. 0 or -errno, which
 	 * ends it. May be NULL. */
 	int (*begin)(struct remote_get *get);
-	/* REMOTE_BLOB: the next bytes, already in hash. 0, -errno or
+	/* REMOTE_BLOB: the next bytes, in hash once it returned 0. -errno,
 	 * REMOTE_PAUSE. */
 	int (*data)(struct remote_get *get, const void *data, size_t size);
 	/* Called once, last. error: 0, or
@@ -95,8 +97,8 @@ struct remote_get {
 	/* Results, valid in done(). */
 	struct digest found;		    /* manifest, head: its digest */
 	char media_type[REMOTE_MEDIA_SIZE]; /* manifest, head; "" if unsaid */
-	char *document;			    /* manifest: NUL-terminated; take it
-					     * with ptr_take() or leave it */
+	/* manifest: NUL-terminated, for the owner to free. */
+	char *document;
 	size_t document_size;
 	unsigned retry_after_s;	     /* 0: it did not say */
 	char text[REMOTE_TEXT_SIZE]; /* one line when error is set */
@@ -112,7 +114,7 @@ bool remote_is_transient(int error);
 int remote_start(struct remote *remote, struct remote_get *get);
 /* Ends it without done(); no-op when idle. */
 void remote_cancel(struct remote_get *get);
-/* After data() returned REMOTE_PAUSE. */
+/* After data() returned REMOTE_PAUSE; may call it at once. */
 void remote_resume(struct remote_get *get);
 
 #endif
