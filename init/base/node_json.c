@@ -61,6 +61,70 @@ static int id_read(struct json_walk *w, yyjson_val *v, char out[64])
 	return span_copy(out, 64, s);
 }
 
+/* registries[] */
+
+static int host_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+	struct span s;
+	int error = json_string(w, v, WANT_HOST, &s);
+
+	if (error < 0)
+		return error;
+	if (node_text_host(s, registry->host) < 0)
+		return json_fail_value(w, v, WANT_HOST);
+	for (const struct node_registry *r = node_of(w)->registry; r < registry;
+	     r++) {
+		if (!strcmp(r->host, registry->host))
+			return json_fail_value(w, v,
+					       "is the host of a registry "
+					       "before it: want another");
+	}
+	return 0;
+}
+
+static int http_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+
+	if (!yyjson_is_bool(v))
+		return json_fail_value(w, v, "want true or false");
+	registry->http = yyjson_get_bool(v);
+	return 0;
+}
+
+static int ca_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+	struct span s;
+	int error = json_string(w, v, WANT_FILE, &s);
+
+	if (error < 0)
+		return error;
+	return node_text_file(s, registry->ca) < 0
+		       ? json_fail_value(w, v, WANT_FILE)
+		       : 0;
+}
+
+static int registry_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "host", host_read, true },
+		{ "http", http_read, false },
+		{ "ca", ca_read, false },
+	};
+	struct node_json *node = into;
+	struct node_registry *registry = &node->registry[node->n_registry];
+	int error = json_object(w, v, keys, ARRAY_SIZE(keys), registry);
+
+	if (error < 0)
+		return error;
+	if (registry->http && registry->ca[0])
+		return json_fail(w, "both http and ca: want one of them");
+	node->n_registry++;
+	return 0;
+}
+
 /* interfaces[] */
 
 static int match_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -437,6 +501,11 @@ static int hub_read(struct json_walk *w, yyjson_val *v, void *into)
 	return json_object(w, v, keys, ARRAY_SIZE(keys), into);
 }
 
+static int registries_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	return json_array(w, v, NODE_REGISTRIES_MAX, registry_read, into);
+}
+
 static int interfaces_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	return json_array(w, v, NODE_INTERFACES_MAX, interface_read, into);
@@ -453,6 +522,7 @@ static int root_read(struct json_walk *w, yyjson_val *root)
 		{ "name", name_read, false },
 		{ "console", console_read, false },
 		{ "hub", hub_read, false },
+		{ "registries", registries_read, false },
 		{ "interfaces", interfaces_read, false },
 		{ "apps", apps_read, false },
 	};

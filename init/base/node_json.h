@@ -4,6 +4,11 @@
  *   "name": "n1",                          id; default "zooid"
  *   "console": {"password": "$6$..."},     crypt(3) hash that locks the console
  *   "hub": {"token": "zooid1...."},        enrolment token, as zhub(8) makes it
+ *   "registries": [                        how to reach those that need it
+ *     {"host": "10.0.2.2:5000",            as images name it
+ *      "http": true},                      without TLS
+ *     {"host": "registry.example",
+ *      "ca": "registry.pem"}],             certificates, beneath the partition
  *   "interfaces": [                        default: every one by DHCP and RA
  *     {"match": "eth0" or "52:54:00:12:34:56",
  *      "address": ["192.0.2.7/24", "2001:db8::7/64"],   no DHCP then
@@ -20,10 +25,11 @@
  *
  * The file is foreign and unsigned: it can name what to run, but grants
  * nothing. An unknown key, a wrong type, a value out of range is an error that
- * names line and key. Read by init, znode and zagent. */
+ * names line and key. Read by init, znode, zagent and zpull. */
 #ifndef BASE_NODE_JSON_H
 #define BASE_NODE_JSON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +43,8 @@ enum {
 	NODE_ARGS_MAX = 32,
 	NODE_ENV_MAX = 32,
 	NODE_PORTS_MAX = 8,
+	NODE_REGISTRIES_MAX = 8,
+	NODE_HOST_SIZE = 264,
 	NODE_ERROR_SIZE = 200,
 };
 
@@ -52,6 +60,12 @@ struct node_interface {
 	struct node_address dns[NODE_ADDRESSES_MAX];
 	uint8_t n_address, n_gateway, n_dns;
 	uint16_t mtu; /* 0: the driver's */
+};
+
+struct node_registry {
+	char host[NODE_HOST_SIZE]; /* HOST or HOST:PORT */
+	char ca[200];		   /* path as of an image, "": none */
+	bool http;
 };
 
 enum node_restart {
@@ -78,11 +92,12 @@ struct node_app {
 
 struct node_json {
 	char name[64];
-	char password[128]; /* "" when the console is open */
+	char password[128];	/* "" when the console is open */
 	struct enrol_token hub; /* n_hub is 0 when there is none */
+	struct node_registry registry[NODE_REGISTRIES_MAX];
 	struct node_interface interface[NODE_INTERFACES_MAX];
 	struct node_app app[NODE_APPS_MAX];
-	uint8_t n_interface, n_app;
+	uint8_t n_registry, n_interface, n_app;
 	/* private: where strings live */
 	size_t text_used;
 	char text[32 << 10];

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "node_json_text.h"
 
 #include <arpa/inet.h>
@@ -188,6 +189,55 @@ int node_text_image(struct span s, char image[200], char tag[64])
 	span_copy(image, 200, path);
 	span_copy(tag, 64, after);
 	return 0;
+}
+
+int node_text_file(struct span s, char file[200])
+{
+	return path_is_plain(s) && s.size < 200 ? span_copy(file, 200, s)
+						: -EINVAL;
+}
+
+/* Length of the port at the end with its colon: 0 when there is none. */
+static size_t host_port(struct span s)
+{
+	const char *colon = memrchr(s.data, ':', s.size);
+	const char *bracket = memchr(s.data, ']', s.size);
+
+	return colon && colon > bracket ? s.size - (size_t)(colon - s.data) : 0;
+}
+
+int node_text_host(struct span s, char host[NODE_HOST_SIZE])
+{
+	size_t port_size = s.size ? host_port(s) : 0;
+	struct span name = { s.data, s.size - port_size };
+	struct span digits;
+	struct node_address address;
+	uint64_t port;
+
+	if (port_size) {
+		digits = (struct span){ name.data + name.size + 1,
+					port_size - 1 };
+		if (span_u64(digits, UINT16_MAX, &port) < 0 || !port)
+			return -EINVAL;
+	}
+	if (name.size == 0 || name.size > 253)
+		return -EINVAL;
+	if (name.data[0] == '[') {
+		struct span inner = { name.data + 1, name.size - 2 };
+
+		if (name.data[name.size - 1] != ']' ||
+		    node_text_address(inner, &address) < 0 ||
+		    node_address_is_v4(&address))
+			return -EINVAL;
+		return span_copy(host, NODE_HOST_SIZE, s);
+	}
+	for (size_t i = 0; i < name.size; i++) {
+		char c = name.data[i];
+
+		if (!is_alnum(c) && (i == 0 || (c != '.' && c != '-')))
+			return -EINVAL;
+	}
+	return span_copy(host, NODE_HOST_SIZE, s);
 }
 
 int node_text_port(struct span s, struct node_port *out)

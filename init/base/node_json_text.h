@@ -40,6 +40,14 @@ int node_text_password(struct span s, char out[128]);
 #define WANT_IMAGE "want a relative path such as images/web or images/web:tag"
 int node_text_image(struct span s, char image[200], char tag[64]);
 
+/* A registry as image references name it. */
+#define WANT_HOST "want a registry such as registry.example or 10.0.2.2:5000"
+int node_text_host(struct span s, char host[NODE_HOST_SIZE]);
+
+/* A file on the partition. */
+#define WANT_FILE "want a relative path such as registry.pem"
+int node_text_file(struct span s, char file[200]);
+
 #define WANT_PORT "want HOST:CONTAINER, both 1 to 65535"
 int node_text_port(struct span s, struct node_port *out);
 

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				     scratch_size, &node, error);
 
 	if ((result == 0) != (error[0] == '\0') ||
-	    (result < 0 && (node.n_app || node.n_interface)) ||
+	    (result < 0 &&
+	     (node.n_app || node.n_interface || node.n_registry)) ||
 	    strchr(error, '\n'))
 		abort();
 	for (unsigned int i = 0; i < node.n_app; i++) {

@@ -27,7 +27,10 @@ static int parse(const char *text, size_t size)
 
 #define APP(rest) "{\"apps\": [{\"name\": \"a\", \"image\": \"i\"" rest "}]}"
 #define NIC(rest) "{\"interfaces\": [{\"match\": \"eth0\"" rest "}]}"
-#define TEN	  "aaaaaaaaaa"
+#define REGISTRY(host, rest) \
+	"{\"registries\": [{\"host\": \"" host "\"" rest "}]}"
+#define HOST "want a registry such as registry.example or 10.0.2.2:5000"
+#define TEN  "aaaaaaaaaa"
 
 static const struct mistake {
 	const char *name, *text, *line;
@@ -48,10 +51,10 @@ static const struct mistake {
 	{ "a string", "\"x\"", "node.json:1: \"x\": want an object {...}" },
 	{ "unknown key", "{\n\"nmae\": \"a\"}",
 	  "node.json:2: nmae: unknown key: want one of name, console, hub, "
-	  "interfaces, apps" },
+	  "registries, interfaces, apps" },
 	{ "key with control bytes", "{\"a\\u001b[1m\": 1}",
 	  "node.json:1: a?[1m: unknown key: want one of name, console, hub, "
-	  "interfaces, apps" },
+	  "registries, interfaces, apps" },
 	{ "key twice", "{\"name\": \"a\",\n\n\"name\": \"a\"}",
 	  "node.json:3: name: given twice: want it once" },
 	{ "key twice by escapes", "{\"name\": \"a\", \"n\\u0061me\": \"a\"}",
@@ -97,6 +100,36 @@ static const struct mistake {
 	  "{\"hub\": {\n\"token\": \"zooid1.c2VjcmV0\"}}",
 	  "node.json:2: hub.token: not an enrolment token: want one such as "
 	  "zooid1.eyJ..., as `zhub token` prints" },
+
+	{ "registry without a host", "{\"registries\": [{\"http\": true}]}",
+	  "node.json:1: registries[0]: want the key \"host\" too" },
+	{ "registry with a path", REGISTRY("a.example/b", ""),
+	  "node.json:1: registries[0].host: \"a.example/b\": " HOST },
+	{ "registry with a scheme", REGISTRY("http://a.example", ""),
+	  "node.json:1: registries[0].host: \"http://a.example\": " HOST },
+	{ "registry with port 0", REGISTRY("a.example:0", ""),
+	  "node.json:1: registries[0].host: \"a.example:0\": " HOST },
+	{ "registry with an open bracket", REGISTRY("[fe80::1", ""),
+	  "node.json:1: registries[0].host: \"[fe80::1\": " HOST },
+	{ "registry with IPv4 in brackets", REGISTRY("[10.0.0.1]:80", ""),
+	  "node.json:1: registries[0].host: \"[10.0.0.1]:80\": " HOST },
+	{ "registry empty", REGISTRY("", ""),
+	  "node.json:1: registries[0].host: \"\": " HOST },
+	{ "registry only a port", REGISTRY(":80", ""),
+	  "node.json:1: registries[0].host: \":80\": " HOST },
+	{ "registry: http a string", REGISTRY("a", ", \"http\": \"yes\""),
+	  "node.json:1: registries[0].http: \"yes\": want true or false" },
+	{ "registry: ca outside the partition",
+	  REGISTRY("a", ", \"ca\": \"../ca.pem\""),
+	  "node.json:1: registries[0].ca: \"../ca.pem\": want a relative path "
+	  "such as registry.pem" },
+	{ "registry: http and ca",
+	  REGISTRY("a", ", \"http\": true, \"ca\": \"ca.pem\""),
+	  "node.json:1: registries[0]: both http and ca: want one of them" },
+	{ "registry twice",
+	  "{\"registries\": [{\"host\": \"a\"},\n{\"host\": \"a\"}]}",
+	  "node.json:2: registries[1].host: \"a\": is the host of a registry "
+	  "before it: want another" },
 
 	{ "interfaces an object", "{\"interfaces\": {}}",
 	  "node.json:1: interfaces: object: want an array [...]" },
@@ -329,6 +362,9 @@ static const char whole[] =
 	"\xef\xbb\xbf{\r\n"
 	"  \"name\": \"n1\",\r\n"
 	"  \"console\": {\"password\": \"$6$salt$hash\"},\r\n"
+	"  \"registries\": [\r\n"
+	"    {\"host\": \"10.0.2.2:5000\", \"http\": true},\r\n"
+	"    {\"ca\": \"keys/ca.pem\", \"host\": \"[2001:db8::1]\"}],\r\n"
 	"  \"interfaces\": [\r\n"
 	"    {\"match\": \"52:54:00:AB:CD:EF\",\r\n"
 	"     \"address\": [\"192.0.2.7/24\", \"2001:db8::7/64\"],\r\n"
@@ -366,6 +402,17 @@ static void test_interfaces(void)
 	ok(i->n_dns == 1 && i->dns[0].bytes[15] == 53 && i->mtu == 9000 &&
 		   i[1].mtu == 0 && i[1].n_address == 0,
 	   "dns, mtu and their defaults");
+}
+
+static void test_registries(void)
+{
+	const struct node_registry *r = node.registry;
+
+	ok(node.n_registry == 2 && !strcmp(r->host, "10.0.2.2:5000") &&
+		   r->http && !r->ca[0] &&
+		   !strcmp(r[1].host, "[2001:db8::1]") && !r[1].http &&
+		   !strcmp(r[1].ca, "keys/ca.pem"),
+	   "registries");
 }
 
 static void test_apps(void)
@@ -434,6 +481,7 @@ int main(void)
 		   !strcmp(node.password, "$6$salt$hash"),
 	   "a file with every key, byte order mark and CR LF: %s", error);
 	test_interfaces();
+	test_registries();
 	test_apps();
 	test_limits();
 	return tap_done();
