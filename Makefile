@@ -468,7 +468,7 @@ test: $(TESTED)
 	@tests/run
 test-all: $(TESTED)
 	@ZOOID_TEST_FULL=1 tests/run
-bench: $(ARCHES:%=image-%) dev $(BENCHES:%=build/$(ARCH)/bench/%)
+bench: $(ARCHES:%=image-%) dev build/x86_64/bin/zhub $(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
 # ---- lint ----
