@@ -161,12 +161,13 @@ build/include/ok: Makefile
 
 # ---- seccomp filters, from the lists beside the code ----
 
-FILTERS := unpack zlog znode znet zhub
+FILTERS := unpack zlog znode znet zhub zagent
 FILTER_unpack := runtime/image/worker.c
 FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
 FILTER_zhub := $(hub_SRC)
+FILTER_zagent := $(agent_SRC) sync/wire/http_dial.c
 # What the run time of the sanitizers calls beside.
 SANITIZER_CALLS := mprotect sigaltstack readlink openat pread64 lseek fstat \
 	newfstatat ioctl sched_yield sched_getaffinity prlimit64 uname \
