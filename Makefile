@@ -167,7 +167,7 @@ FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
 FILTER_zhub := $(hub_SRC)
-FILTER_zagent := $(agent_SRC) sync/wire/http_dial.c
+FILTER_zagent := $(agent_SRC) sync/wire/http_dial.c init/base/resolve.c
 # What the run time of the sanitizers calls beside.
 SANITIZER_CALLS := mprotect sigaltstack readlink openat pread64 lseek fstat \
 	newfstatat ioctl sched_yield sched_getaffinity prlimit64 uname \
@@ -460,7 +460,7 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub zctl) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub zctl zagent) \
 	build/x86_64/bin/zhub \
 	$(if $(shell command -v clang),fuzzers)
 run: image-$(ARCH)

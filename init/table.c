@@ -65,6 +65,17 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.oom_score_adj = -800,
 		.open_files = 262144,
 	},
+	/* After what it reports on; the node is whole without it. */
+	[ROW_ZAGENT] = {
+		.name = "zagent",
+		.argv = { "/bin/zagent" },
+		.needs = NEEDS(ZOOID) | NEEDS(DATA) | NEEDS(ZNODE),
+		.flags = SVC_UNCOUNTED,
+		.uid = UID_ZAGENT,
+		.socket_mode = 0666,
+		.oom_score_adj = -700,
+		.memory_mb = 32,
+	},
 	[ROW_NET] = {
 		.name = "net",
 		.argv = { "net" },

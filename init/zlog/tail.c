@@ -136,7 +136,8 @@ void tail_grown(struct source *s)
 
 static bool may_read(uid_t uid)
 {
-	return uid == 0 || uid == UID_ZNODE || uid == geteuid();
+	return uid == 0 || uid == UID_ZNODE || uid == UID_ZAGENT ||
+	       uid == geteuid();
 }
 
 static void listen_ready(struct watch *w, uint32_t events)

@@ -14,7 +14,7 @@ enum zlog_verb {
 	 * with size 0. With ZLOG_FOLLOW there is no last one: lines are sent
 	 * as they come. Who falls behind misses
 	 * the oldest and is told so in the text.
-	 * -ENOENT: no such source. root, znode. */
+	 * -ENOENT: no such source. root, znode, zagent. */
 	ZLOG_TAIL = 1,
 };
 
