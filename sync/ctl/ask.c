@@ -77,6 +77,8 @@ static const struct http_client_on client_on = {
 /* What no other address would make better. */
 static int wire_failed(const struct ask *ask, const char *object)
 {
+	if (ask->quiet)
+		return EXIT_AGAIN;
 	switch (ask->error) {
 	case -EKEYREJECTED:
 		log_error(object,
@@ -177,6 +179,17 @@ int ask_open(struct ask *ask, const struct ctl *ctl)
 	return code ? code : dial_all(ask);
 }
 
+int ask_again(struct ask *ask)
+{
+	bool quiet = ask->quiet;
+	int code;
+
+	ask->quiet = true;
+	code = ask->client ? EXIT_DONE : dial_all(ask);
+	ask->quiet = quiet;
+	return code;
+}
+
 void ask_close(struct ask *ask)
 {
 	int fd = ask->signals.fd;
@@ -255,6 +268,8 @@ int ask_failed(struct ask *ask, const char *object, int error, int status,
 /* ---- one answer ---- */
 
 struct fetched {
+	const struct ask_request *request;
+	uint64_t moved_ms; /* when the last bytes of a body went out */
 	bool done;
 	int error, status;
 	char *body;
@@ -278,30 +293,52 @@ static void on_reply(void *user, int error, int status, struct span body)
 	f->size = body.size;
 }
 
-/* The answer, or that there was none: f->done or not. */
-static void fetch(struct ask *ask, const struct ask_request *request,
-		  const char *json, struct fetched *f)
+static ssize_t on_pull(void *user, void *buf, size_t size)
 {
-	static const struct http_header header = { "content-type",
-						   "application/json" };
+	struct fetched *f = user;
+
+	f->moved_ms = clock_ms();
+	return f->request->pull(f->request->user, buf, size);
+}
+
+static int fetch_start(struct ask *ask, struct fetched *f, const char *json)
+{
+	const struct ask_request *r = f->request;
+	struct http_header header = { "content-type",
+				      json ? "application/json" : r->type };
 	struct http_call_config config = {
-		.method = request->method,
-		.path = request->path,
+		.method = r->method,
+		.path = r->path,
 		.headers = &header,
-		.n_headers = json ? 1 : 0,
-		.timeout_ms = ask->timeout_ms,
+		.n_headers = header.value ? 1 : 0,
+		/* How long a body takes is for the network to say. */
+		.timeout_ms = r->pull ? 0 : ask->timeout_ms,
 	};
 
 	if (json)
 		config.body = http_bytes(span_of(json));
-	f->error = ask->client ? http_fetch(ask->client, &config, ASK_REPLY_MAX,
-					    on_reply, f)
-			       : ask->error;
+	else if (r->pull)
+		config.body = http_pull((int64_t)r->size, on_pull);
+	f->moved_ms = clock_ms();
+	return ask->client ? http_fetch(ask->client, &config, ASK_REPLY_MAX,
+					on_reply, f)
+			   : ask->error;
+}
+
+/* The answer, or that there was none: f->done or not. */
+static void fetch(struct ask *ask, struct fetched *f, const char *json)
+{
+	f->error = fetch_start(ask, f, json);
 	if (f->error)
 		return;
-	while (!f->done && !ask->interrupted)
-		if (loop_once(&ask->loop, -1) < 0)
+	while (!f->done && !ask->interrupted) {
+		if (loop_once(&ask->loop, PING_MS) < 0)
 			break;
+		/* A hub that is gone without a word is noticed. */
+		if (f->request->pull && ask->client &&
+		    clock_ms() - f->moved_ms >= PING_MS)
+			http_ping(ask->client, PING_ANSWER_MS);
+	}
 	/* What is left of the call must not speak to our stack. */
 	if (!f->done && ask->client) {
 		http_client_free(ask->client);
@@ -313,7 +350,7 @@ int ask_json(struct ask *ask, const struct ask_request *request,
 	     yyjson_doc **doc)
 {
 	autofree char *json = NULL;
-	struct fetched f = { 0 };
+	struct fetched f = { .request = request };
 	yyjson_doc *reply = NULL;
 	int code = EXIT_DONE;
 
@@ -325,7 +362,7 @@ int ask_json(struct ask *ask, const struct ask_request *request,
 			return EXIT_FAILED;
 		}
 	}
-	fetch(ask, request, json, &f);
+	fetch(ask, &f, json);
 	if (ask->interrupted)
 		code = EXIT_INTERRUPTED;
 	else if (f.error || f.status / 100 != 2)
@@ -338,6 +375,22 @@ int ask_json(struct ask *ask, const struct ask_request *request,
 		*doc = reply;
 	else
 		yyjson_doc_free(reply);
+	return code;
+}
+
+int ask_head(struct ask *ask, const struct ask_request *request, bool *there)
+{
+	struct fetched f = { .request = request };
+	int code = EXIT_DONE;
+
+	fetch(ask, &f, NULL);
+	*there = f.status / 100 == 2;
+	if (ask->interrupted)
+		code = EXIT_INTERRUPTED;
+	else if (f.error || (!*there && f.status != 404))
+		code = ask_failed(ask, request->object, f.error, f.status,
+				  (struct span){ f.body, f.size });
+	free(f.body);
 	return code;
 }
 

@@ -30,13 +30,23 @@ struct ask {
 /* Reads the credential and dials: each address of the hub in turn, 5 s each. */
 int ask_open(struct ask *ask, const struct ctl *ctl);
 void ask_close(struct ask *ask);
+/* Dials anew after the connection was lost; prints nothing. */
+int ask_again(struct ask *ask);
 
-/* A request: `object` is what a failure is told of. */
+/* A request: `object` is what a failure is told of. Its body is a document, or
+ * `size` bytes that pull gives (see http_body), or nothing. */
 struct ask_request {
 	const char *method, *path; /* the path is encoded */
 	const char *object;
-	yyjson_mut_doc *body; /* freed in every case; NULL: none */
+	yyjson_mut_doc *body; /* freed in every case */
+	const char *type;     /* of other bodies */
+	uint64_t size;
+	ssize_t (*pull)(void *user, void *buf, size_t size);
+	void *user;
 };
+
+/* Whether it is there: HEAD. EXIT_DONE with *there, or another code. */
+int ask_head(struct ask *ask, const struct ask_request *request, bool *there);
 
 /* Asks and reads the JSON of a 2xx reply, which the caller frees. *doc may be
  * NULL when the reply has none; doc may be NULL. */

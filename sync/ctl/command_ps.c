@@ -107,7 +107,7 @@ static void text_add(struct table *t, const char *text)
 	table_add(t, "%s", text[0] ? text : "-");
 }
 
-void rows_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
+static void row_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
 {
 	table_add(t, "%s", text_of(row, "node"));
 	table_add(t, "%s", text_of(row, "name"));
@@ -122,6 +122,35 @@ void rows_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
 		text_add(t, text_of(row, "container"));
 	}
 	table_add(t, "%s", text_of(row, "reason"));
+}
+
+/* By node, then name. */
+static int row_compare(const void *a, const void *b)
+{
+	yyjson_val *const *x = a, *const *y = b;
+	int order = strcmp(text_of(*x, "node"), text_of(*y, "node"));
+
+	return order ? order : strcmp(text_of(*x, "name"), text_of(*y, "name"));
+}
+
+void rows_add_all(const struct ctl *ctl, struct table *t, yyjson_val *rows)
+{
+	yyjson_val **wanted = calloc(yyjson_arr_size(rows) + 1,
+				     sizeof(yyjson_val *));
+	yyjson_arr_iter iter;
+	yyjson_val *row;
+	size_t n = 0;
+
+	if (!wanted)
+		return;
+	yyjson_arr_iter_init(rows, &iter);
+	while ((row = yyjson_arr_iter_next(&iter)))
+		if (row_wanted(ctl, row))
+			wanted[n++] = row;
+	qsort(wanted, n, sizeof(yyjson_val *), row_compare);
+	for (size_t i = 0; i < n; i++)
+		row_add(ctl, t, wanted[i]);
+	free(wanted);
 }
 
 static int rows_json(const struct ctl *ctl, yyjson_val *rows)
@@ -146,15 +175,10 @@ static int rows_json(const struct ctl *ctl, yyjson_val *rows)
 
 static int rows_table(const struct ctl *ctl, yyjson_val *rows)
 {
-	yyjson_arr_iter iter;
-	yyjson_val *row;
 	struct table t;
 
 	rows_begin(ctl, &t);
-	yyjson_arr_iter_init(rows, &iter);
-	while ((row = yyjson_arr_iter_next(&iter)))
-		if (row_wanted(ctl, row))
-			rows_add(ctl, &t, row);
+	rows_add_all(ctl, &t, rows);
 	table_print(&t);
 	return EXIT_DONE;
 }

@@ -83,7 +83,7 @@ int command_completion(struct ctl *ctl);
 int command_help(struct ctl *ctl);
 
 /* zctl __complete WORD...: prints what the last word may become, a line each.
- * It never fails and never takes longer than a second. */
+ * It never fails and takes two seconds at most. */
 int complete_words(int argc, char **argv);
 
 /* ---- help.c ---- */

@@ -14,6 +14,8 @@ const struct ctl_command ctl_commands[] = {
 	  WORD_NONE },
 	{ "ps", command_ps, "[NODE]", "what runs where", LIST | OPT(ALL), 0, 1,
 	  WORD_NODE },
+	{ "top", command_top, "[NODE]", "the same, kept fresh", LIST | OPT(ALL),
+	  0, 1, WORD_NODE },
 	{ "apply", command_apply, "", "run what a Compose file says",
 	  LIST | OPT(FILE) | OPT(APPLICATION) | OPT(NODE) | OPT(DRY_RUN) |
 		  OPT(WAIT),
@@ -26,6 +28,8 @@ const struct ctl_command ctl_commands[] = {
 	  LIST | OPT(FOLLOW) | OPT(LINES), 1, 1, WORD_APP },
 	{ "events", command_events, "", "what happened",
 	  LIST | OPT(FOLLOW) | OPT(SINCE), 0, 0, WORD_NONE },
+	{ "push", command_push, "IMAGE", "send an image to the hub",
+	  LIST | OPT(IMAGE), 1, 1, WORD_FILE },
 	{ "images", command_images, "", "the images of the hub", LIST, 0, 0,
 	  WORD_NONE },
 	{ "token create", command_token_create, "", "let nodes enrol",
@@ -39,6 +43,8 @@ const struct ctl_command ctl_commands[] = {
 	{ "revoke", command_revoke, "NODE", "shut a node out for ever", LIST, 1,
 	  1, WORD_NODE },
 	{ "version", command_version, "", "of zctl", LIST, 0, 0, WORD_NONE },
+	{ "completion", command_completion, "bash|zsh",
+	  "a script for the shell", LIST, 1, 1, WORD_SHELL },
 	{ "help", command_help, "[COMMAND]", "of one command, or this", LIST, 0,
 	  2, WORD_COMMAND },
 };
@@ -173,6 +179,8 @@ static int dispatch(struct ctl *ctl, int argc, char **argv)
 	}
 	argc -= first;
 	argv += first;
+	if (!strcmp(argv[0], "__complete"))
+		return complete_words(argc - 1, argv + 1);
 	ctl->command = command_find(argc, argv, &n);
 	if (!ctl->command && is_group(argv[0]) && argc > 1 &&
 	    (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {

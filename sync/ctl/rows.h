@@ -9,8 +9,8 @@
 /* Whether the operator wants to see a row of /v1/ps. */
 bool row_wanted(const struct ctl *ctl, yyjson_val *row);
 
-/* Appends a row for each wanted one. */
+/* The titles; then each row that is wanted, by node and name. */
 void rows_begin(const struct ctl *ctl, struct table *t);
-void rows_add(const struct ctl *ctl, struct table *t, yyjson_val *row);
+void rows_add_all(const struct ctl *ctl, struct table *t, yyjson_val *rows);
 
 #endif
