@@ -416,6 +416,7 @@ $(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := wire oci base))
 MODULES_store_test := hub base
 MODULES_blob_test := hub oci base
+$(foreach t,compose_test compose_fuzz tar_fuzz,$(eval MODULES_$t := ctl oci base))
 
 $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/unit,test)))
 $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/fuzz,test)))

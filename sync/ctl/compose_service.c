@@ -148,7 +148,7 @@ static void environment_map(struct walk *w, const struct compose_node *map,
 		struct variable v = { key->text.data, NULL };
 		bool is_null = compose_is_null(value);
 
-		v.value = is_null ? w->config->variable(v.name)
+		v.value = is_null ? text_variable(w, key->line, v.name)
 				  : walk_text(w, value, "text");
 		if (strchr(v.name, '='))
 			walk_fail(w, key->line, "want a name without \"=\"");
@@ -177,7 +177,7 @@ static void environment_list(struct walk *w, const struct compose_node *list,
 				memcpy(name, text, (size_t)(equals - text));
 			v = (struct variable){ name, equals + 1 };
 		} else if (text) {
-			v.value = w->config->variable(text);
+			v.value = text_variable(w, item->line, text);
 		}
 		if (v.name)
 			variable_set(w, s, item->line, v);

@@ -63,13 +63,58 @@ static size_t name_size(struct span s)
 
 static int expand(struct output *o, struct span text, unsigned nesting);
 
+/* The bytes of one UTF-8 character at p, 0 when there is none (RFC 3629). */
+static size_t character_size(const unsigned char *p)
+{
+	static const struct {
+		unsigned char first, last, low, high; /* of the second byte */
+		size_t size;
+	} rows[] = {
+		{ 0x01, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (p[0] < rows[i].first || p[0] > rows[i].last)
+			continue;
+		if (rows[i].size > 1 &&
+		    (p[1] < rows[i].low || p[1] > rows[i].high))
+			return 0;
+		for (size_t j = 2; j < rows[i].size; j++)
+			if ((p[j] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].size;
+	}
+	return 0;
+}
+
+const char *text_variable(struct walk *w, unsigned line, const char *name)
+{
+	const char *value = w->config->variable(name);
+	const unsigned char *p = (const unsigned char *)value;
+	size_t n;
+
+	while (p && *p) {
+		n = character_size(p);
+		if (!n) {
+			walk_fail(w, line, "the variable %s is no UTF-8", name);
+			return NULL;
+		}
+		p += n;
+	}
+	return value;
+}
+
 /* The value of the variable, or NULL. name is NUL-terminated by this. */
 static const char *value_of(struct output *o, struct span s,
 			    char name[NAME_MAX_SIZE])
 {
 	if (span_copy(name, NAME_MAX_SIZE, s) < 0)
 		return NULL;
-	return o->w->config->variable(name);
+	return text_variable(o->w, o->line, name);
 }
 
 static int put_value(struct output *o, const char *name, const char *value)

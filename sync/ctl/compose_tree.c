@@ -231,19 +231,27 @@ static bool is_merge(const struct compose_node *key)
 	return key->plain && span_is(key->text, "<<");
 }
 
-/* What `from` has beyond `map` goes into `into`. */
-static int merge_map(struct reader *r, struct compose_node *into,
-		     unsigned *room, const struct compose_node *from)
+/* A map that others are merged into. */
+struct merging {
+	struct reader *r;
+	struct compose_node *into;
+	unsigned room, line; /* items; that of the "<<" */
+};
+
+/* What `from` has beyond the map goes into it. */
+static int merge_map(struct merging *m, const struct compose_node *from)
 {
+	struct compose_node *into = m->into;
+
 	if (from->kind != COMPOSE_MAP)
-		return fail(r, into->line, "<<: want a map or a list of maps");
+		return fail(m->r, m->line, "<<: want a map or a list of maps");
 	for (unsigned i = 0; i < 2 * from->n; i += 2) {
-		if (r->n_merged++ == COMPOSE_MERGES_MAX)
-			return fail(r, into->line, "<<: merges too much");
+		if (m->r->n_merged++ == COMPOSE_MERGES_MAX)
+			return fail(m->r, m->line, "<<: merges too much");
 		if (map_has(into, into->n, from->item[i]->text))
 			continue;
-		if (into->n + 2 > *room)
-			return fail(r, into->line,
+		if (into->n + 2 > m->room)
+			return fail(m->r, m->line,
 				    "<<: more than %u members in one place",
 				    COMPOSE_MEMBERS_MAX);
 		into->item[into->n++] = from->item[i];
@@ -252,15 +260,14 @@ static int merge_map(struct reader *r, struct compose_node *into,
 	return 0;
 }
 
-static int merge_value(struct reader *r, struct compose_node *into,
-		       unsigned *room, const struct compose_node *value)
+static int merge_value(struct merging *m, const struct compose_node *value)
 {
 	int err = 0;
 
 	if (value->kind != COMPOSE_LIST)
-		return merge_map(r, into, room, value);
+		return merge_map(m, value);
 	for (unsigned i = 0; i < value->n && err == 0; i++)
-		err = merge_map(r, into, room, value->item[i]);
+		err = merge_map(m, value->item[i]);
 	return err;
 }
 
@@ -289,10 +296,13 @@ static unsigned merged_room(const struct compose_node *map, unsigned n_items)
 static int merge(struct reader *r, struct compose_node *map)
 {
 	struct compose_node **own = map->item;
-	unsigned n_own = map->n, room = merged_room(map, n_own);
+	unsigned n_own = map->n;
+	struct merging m = { .r = r,
+			     .into = map,
+			     .room = merged_room(map, n_own) };
 	int err = 0;
 
-	map->item = compose_alloc(r->arena, room * sizeof(*own));
+	map->item = compose_alloc(r->arena, m.room * sizeof(*own));
 	if (!map->item)
 		return too_large(r, map->line);
 	map->n = 0;
@@ -301,9 +311,11 @@ static int merge(struct reader *r, struct compose_node *map)
 			map->item[map->n++] = own[i];
 			map->item[map->n++] = own[i + 1];
 		}
-	for (unsigned i = 0; i < n_own && err == 0; i += 2)
+	for (unsigned i = 0; i < n_own && err == 0; i += 2) {
+		m.line = own[i]->line;
 		if (is_merge(own[i]))
-			err = merge_value(r, map, &room, own[i + 1]);
+			err = merge_value(&m, own[i + 1]);
+	}
 	return err;
 }
 

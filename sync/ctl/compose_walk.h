@@ -50,6 +50,9 @@ const char *walk_text(struct walk *w, const struct compose_node *node,
 
 /* ---- compose_text.c ---- */
 
+/* The value of a variable, or NULL; also after a problem. */
+const char *text_variable(struct walk *w, unsigned line, const char *name);
+
 /* Puts the values of variables into text, as Compose does. NULL after a
  * problem. */
 const char *text_interpolate(struct walk *w, unsigned line, struct span text);

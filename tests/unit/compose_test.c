@@ -1,0 +1,567 @@
+/* Compose files: what becomes of them, by hand from the Compose Specification
+ * (compose-spec.io) and sync.5; what is refused, and the line that says so. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "ctl/compose.h"
+#include "tap.h"
+
+#define DIGEST    \
+	"sha256:" \
+	"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+/* A file of one service with these lines, and the app it becomes. */
+#define WEB(lines)   "services:\n  web:\n    image: hub/web:1\n" lines
+#define APP(members) "[{\"name\":\"web\",\"image\":\"hub/web:1\"" members "}]"
+
+static char *variable(const char *name)
+{
+	static char set[] = "value", empty[] = "", bad[] = "a\xff",
+		    secret[] = "s3cret";
+
+	return !strcmp(name, "SET")	 ? set
+	       : !strcmp(name, "EMPTY")	 ? empty
+	       : !strcmp(name, "BAD")	 ? bad
+	       : !strcmp(name, "SECRET") ? secret
+					 : NULL;
+}
+
+static const struct compose_config config = { .file = "f",
+					      .variable = variable };
+
+/* ---- what is read ---- */
+
+static const struct {
+	const char *name, *yaml, *json;
+} good[] = {
+	{ "an image alone", WEB(""), APP("") },
+	{ "flow style, one line", "services: {web: {image: hub/web:1}}",
+	  APP("") },
+	{ "extensions are ignored",
+	  "x-a: {b: [c]}\n" WEB("    x-more: [1, 2]\n"), APP("") },
+	{ "version is ignored", "version: '3.9'\n" WEB(""), APP("") },
+	{ "a byte order mark", "\xef\xbb\xbf" WEB(""), APP("") },
+	{ "document markers", "---\n" WEB("") "...\n", APP("") },
+	{ "CRLF", "services:\r\n  web:\r\n    image: hub/web:1\r\n", APP("") },
+	{ "two services", WEB("") "  db:\n    image: hub/db\n",
+	  "[{\"name\":\"web\",\"image\":\"hub/web:1\"},"
+	  "{\"name\":\"db\",\"image\":\"hub/db\"}]" },
+	{ "an image with a digest",
+	  "services: {web: {image: \"hub/web:1@" DIGEST "\"}}",
+	  APP(",\"digest\":\"" DIGEST "\"") },
+	/* command */
+	{ "command as a list", WEB("    command: [sh, -c, \"a && b\"]\n"),
+	  APP(",\"command\":[\"sh\",\"-c\",\"a && b\"]") },
+	{ "numbers in a list are text", WEB("    command: [sleep, 010, 1e3]\n"),
+	  APP(",\"command\":[\"sleep\",\"010\",\"1e3\"]") },
+	{ "command as text", WEB("    command: httpd  -f\t-h /www\n"),
+	  APP(",\"command\":[\"httpd\",\"-f\",\"-h\",\"/www\"]") },
+	{ "quotes group words",
+	  WEB("    command: sh -c 'echo \"a  b\"; c' \"d 'e'\"\n"),
+	  APP(",\"command\":[\"sh\",\"-c\",\"echo \\\"a  b\\\"; c\","
+	      "\"d 'e'\"]") },
+	{ "a backslash takes the next as it is",
+	  WEB("    command: a\\ b \\\"c '\\d' \"\\e\"\n"),
+	  APP(",\"command\":[\"a b\",\"\\\"c\",\"\\\\d\",\"e\"]") },
+	{ "an empty word", WEB("    command: a '' b\n"),
+	  APP(",\"command\":[\"a\",\"\",\"b\"]") },
+	{ "quotes within a word", WEB("    command: a'b c'd\n"),
+	  APP(",\"command\":[\"ab cd\"]") },
+	{ "a folded block is one line of words",
+	  WEB("    command: >\n      httpd\n      -f\n"),
+	  APP(",\"command\":[\"httpd\",\"-f\"]") },
+	{ "null is the image's command", WEB("    command:\n"), APP("") },
+	/* environment */
+	{ "environment as a map",
+	  WEB("    environment:\n      A: b c\n      E: \"\"\n      N: 1.10\n"
+	      "      Y: yes\n      T: true\n"),
+	  APP(",\"environment\":{\"A\":\"b c\",\"E\":\"\",\"N\":\"1.10\","
+	      "\"Y\":\"yes\",\"T\":\"true\"}") },
+	{ "environment as a list",
+	  WEB("    environment: [\"A=b=c\", E=, \"S= x\"]\n"),
+	  APP(",\"environment\":{\"A\":\"b=c\",\"E\":\"\",\"S\":\" x\"}") },
+	{ "without a value it is that of the shell",
+	  WEB("    environment:\n      SET:\n      NOT:\n      EMPTY: ~\n"),
+	  APP(",\"environment\":{\"SET\":\"value\",\"EMPTY\":\"\"}") },
+	{ "the same in a list", WEB("    environment: [SET, NOT, EMPTY]\n"),
+	  APP(",\"environment\":{\"SET\":\"value\",\"EMPTY\":\"\"}") },
+	{ "quoted null is text",
+	  WEB("    environment: {A: \"null\", B: '~'}\n"),
+	  APP(",\"environment\":{\"A\":\"null\",\"B\":\"~\"}") },
+	{ "the last of a list stands",
+	  WEB("    environment: [A=1, B=2, A=3]\n"),
+	  APP(",\"environment\":{\"A\":\"3\",\"B\":\"2\"}") },
+	/* interpolation */
+	{ "variables",
+	  WEB("    environment: [\"A=$SET-${SET}!\", \"B=${NOT}\"]\n"),
+	  APP(",\"environment\":{\"A\":\"value-value!\",\"B\":\"\"}") },
+	{ "defaults",
+	  WEB("    command: [\"${NOT:-d}\", \"${EMPTY:-d}\", \"${EMPTY-d}\", "
+	      "\"${SET:-d}\", \"${NOT-}\"]\n"),
+	  APP(",\"command\":[\"d\",\"d\",\"\",\"value\",\"\"]") },
+	{ "replacements",
+	  WEB("    command: [\"${SET:+r}\", \"${EMPTY:+r}\", \"${EMPTY+r}\", "
+	      "\"x${NOT+r}\"]\n"),
+	  APP(",\"command\":[\"r\",\"\",\"r\",\"x\"]") },
+	{ "what is needed and there", WEB("    command: [\"${SET:?no}\"]\n"),
+	  APP(",\"command\":[\"value\"]") },
+	{ "nested",
+	  WEB("    command: [\"${NOT:-${ALSO:-$SET}}\", "
+	      "\"${NOT:-a${SET}b}c\"]\n"),
+	  APP(",\"command\":[\"value\",\"avaluebc\"]") },
+	{ "two dollars are one", WEB("    command: [\"$$SET\", \"$${SET}\"]\n"),
+	  APP(",\"command\":[\"$SET\",\"${SET}\"]") },
+	{ "a dollar before no name stays",
+	  WEB("    command: [\"$1\", \"a$\", \"$ b\"]\n"),
+	  APP(",\"command\":[\"$1\",\"a$\",\"$ b\"]") },
+	{ "in single quotes too", WEB("    command: ['$SET']\n"),
+	  APP(",\"command\":[\"value\"]") },
+	{ "keys are not touched", WEB("    environment: {$SET: x}\n"),
+	  APP(",\"environment\":{\"$SET\":\"x\"}") },
+	{ "a port from a variable", WEB("    ports: [\"${NOT:-8080}:80\"]\n"),
+	  APP(",\"ports\":[{\"host\":8080,\"container\":80}]") },
+	/* ports */
+	{ "ports",
+	  WEB("    ports:\n      - \"8080:80\"\n      - 443:443/tcp\n"),
+	  APP(",\"ports\":[{\"host\":8080,\"container\":80},"
+	      "{\"host\":443,\"container\":443}]") },
+	{ "no number of base 60", WEB("    ports: [22:22, 59:59]\n"),
+	  APP(",\"ports\":[{\"host\":22,\"container\":22},"
+	      "{\"host\":59,\"container\":59}]") },
+	{ "ports in long form",
+	  WEB("    ports:\n      - target: 80\n        published: \"8080\"\n"
+	      "        protocol: tcp\n"),
+	  APP(",\"ports\":[{\"host\":8080,\"container\":80}]") },
+	/* restart, read_only */
+	{ "restart: no is no boolean", WEB("    restart: no\n"),
+	  APP(",\"restart\":\"no\"") },
+	{ "restart always", WEB("    restart: always\n"),
+	  APP(",\"restart\":\"always\"") },
+	{ "restart on-failure", WEB("    restart: on-failure\n"),
+	  APP(",\"restart\":\"on-failure\"") },
+	{ "restart unless-stopped", WEB("    restart: \"unless-stopped\"\n"),
+	  APP(",\"restart\":\"unless-stopped\"") },
+	{ "read_only", WEB("    read_only: true\n"),
+	  APP(",\"read_only\":true") },
+	{ "read_only: yes", WEB("    read_only: yes\n"),
+	  APP(",\"read_only\":true") },
+	{ "read_only: off", WEB("    read_only: off\n"), APP("") },
+	/* limits */
+	{ "limits of a service",
+	  WEB("    mem_limit: 64m\n    cpus: 0.5\n    pids_limit: 100\n"),
+	  APP(",\"memory\":67108864,\"cpus\":0.5,\"pids\":100") },
+	{ "limits of deploy",
+	  WEB("    deploy:\n      resources:\n        limits:\n"
+	      "          memory: 50M\n          cpus: '0.250'\n"
+	      "          pids: 10\n"),
+	  APP(",\"memory\":52428800,\"cpus\":0.25,\"pids\":10") },
+	{ "the same limit twice",
+	  WEB("    mem_limit: 1g\n    deploy: {resources: {limits: "
+	      "{memory: 1024mb}}}\n"),
+	  APP(",\"memory\":1073741824") },
+	{ "bytes alone", WEB("    mem_limit: 1048576\n"),
+	  APP(",\"memory\":1048576") },
+	{ "bytes with b", WEB("    mem_limit: 2b\n"), APP(",\"memory\":2") },
+	{ "kilobytes", WEB("    mem_limit: 300Kb\n"),
+	  APP(",\"memory\":307200") },
+	{ "half a gigabyte more", WEB("    mem_limit: 1.5gb\n"),
+	  APP(",\"memory\":1610612736") },
+	{ "whole and thousandth CPUs", WEB("    cpus: \"1.125\"\n"),
+	  APP(",\"cpus\":1.125") },
+	{ "two CPUs", WEB("    cpus: 2\n"), APP(",\"cpus\":2") },
+	{ "a CPU without a zero", WEB("    cpus: .5\n"), APP(",\"cpus\":0.5") },
+	{ "pids without a limit", WEB("    pids_limit: -1\n"), APP("") },
+	/* anchors, merge keys */
+	{ "an alias", "x-env: &env {A: b}\n" WEB("    environment: *env\n"),
+	  APP(",\"environment\":{\"A\":\"b\"}") },
+	{ "a merge key; its own stands",
+	  "x-base: &base\n  image: hub/base\n  restart: always\n"
+	  "services:\n  web:\n    <<: *base\n    image: hub/web:1\n",
+	  APP(",\"restart\":\"always\"") },
+	{ "its own stands also when it is first",
+	  "x-base: &base\n  image: hub/base\n  restart: always\n"
+	  "services:\n  web:\n    image: hub/web:1\n    <<: *base\n",
+	  APP(",\"restart\":\"always\"") },
+	{ "of a list of merges the first stands",
+	  "x-a: &a {restart: always}\nx-b: &b {restart: no, cpus: 1}\n" WEB(
+		  "    <<: [*a, *b]\n"),
+	  APP(",\"restart\":\"always\",\"cpus\":1") },
+	{ "merges of merges",
+	  "x-a: &a {cpus: 1}\nx-b: &b\n  <<: *a\n  restart: always\n" WEB(
+		  "    <<: *b\n"),
+	  APP(",\"restart\":\"always\",\"cpus\":1") },
+	{ "an alias to text", "x-i: &i hub/web:1\nservices: {web: {image: *i}}",
+	  APP("") },
+	{ "the latest anchor of a name",
+	  "x-1: &i hub/old\nx-2: &i hub/web:1\nservices: {web: {image: *i}}",
+	  APP("") },
+	{ "a tag for text", WEB("    environment: {A: !!str 1, B: !!str }\n"),
+	  APP(",\"environment\":{\"A\":\"1\",\"B\":\"\"}") },
+};
+
+static bool json_is(yyjson_mut_doc *doc, const char *want)
+{
+	char *text = yyjson_mut_write(doc, 0, NULL);
+	yyjson_doc *a = text ? yyjson_read(text, strlen(text), 0) : NULL;
+	yyjson_doc *b = yyjson_read(want, strlen(want), 0);
+	bool same = a && b &&
+		    yyjson_equals(yyjson_doc_get_root(a),
+				  yyjson_doc_get_root(b));
+
+	if (!same)
+		printf("# got  %s\n# want %s\n", text ? text : "nothing", want);
+	yyjson_doc_free(a);
+	yyjson_doc_free(b);
+	free(text);
+	return same;
+}
+
+static void good_test(void)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
+		int err = compose_read(span_of(good[i].yaml), &config, c);
+
+		if (err)
+			printf("# %s\n", c->problems.line[0]);
+		ok(err == 0 && json_is(c->apps, good[i].json), "%s",
+		   good[i].name);
+		compose_end(c);
+	}
+	free(c);
+}
+
+/* ---- what is refused ---- */
+
+static const struct {
+	const char *name, *yaml, *line;
+} bad[] = {
+	/* the file */
+	{ "nothing", "", "f:1: is empty; want services:" },
+	{ "only a comment", "# x\n", "f:1: is empty; want services:" },
+	{ "text", "hello", "f:1: want a map with services:" },
+	{ "no services", "name: a\n", "f:1: services: is missing" },
+	{ "services empty", "services: {}\n",
+	  "f:1: services: want at least one service" },
+	{ "services null", "services:\n",
+	  "f:1: services: want at least one service" },
+	{ "a list of services", "services: [web]\n",
+	  "f:1: services: want at least one service" },
+	{ "two documents", WEB("") "---\nservices: {}\n",
+	  "f:4: a second document: want one a file" },
+	{ "a tab indents", "services:\n\tweb:\n",
+	  "f:2: found character that cannot start any token while scanning "
+	  "for the next token" },
+	{ "not closed", "services: {web: {image: a}\n",
+	  "f:2: did not find expected ',' or '}' while parsing a flow "
+	  "mapping" },
+	{ "no UTF-8", "services: {web: {image: \"\xff\"}}",
+	  "f:1: invalid leading UTF-8 octet" },
+	{ "a control character", "a: \x01\n",
+	  "f:1: control characters are not allowed" },
+	{ "a NUL that is escaped", WEB("    command: [\"a\\0b\"]\n"),
+	  "f:4: text with a NUL byte" },
+	{ "a key twice", WEB("    image: hub/web:2\n"),
+	  "f:4: image: is there twice" },
+	{ "a service twice", WEB("") "  web:\n    image: a\n",
+	  "f:4: web: is there twice" },
+	{ "a key that is a map", "services: {{a: b}: c}",
+	  "f:1: want text for a key" },
+	{ "an alias to nothing", WEB("    environment: *env\n"),
+	  "f:4: *env: there is no such anchor above" },
+	{ "an alias within itself", "services: &s {web: *s}",
+	  "f:1: *s lies within itself" },
+	{ "a merge of text", WEB("    <<: text\n"),
+	  "f:4: <<: want a map or a list of maps" },
+	{ "a tag of Compose", WEB("    environment: !reset {}\n"),
+	  "f:4: tag !reset: not supported yet" },
+	/* the top level */
+	{ "volumes", WEB("") "volumes:\n  data:\n",
+	  "f:4: volumes: not supported yet" },
+	{ "a misspelt key", "servces: {}\n" WEB(""),
+	  "f:1: servces: no such key" },
+	{ "a bad name", "name: My Shop\n" WEB(""),
+	  "f:1: name: \"My Shop\": want 1 to 63 of a-z, 0-9 and -" },
+	/* a service */
+	{ "a bad name of a service", "services: {Web_1: {image: a}}",
+	  "f:1: services.Web_1: want 1 to 63 of a-z, 0-9 and - for a name" },
+	{ "no image", "services:\n  web:\n    restart: always\n",
+	  "f:2: services.web: image: is missing" },
+	{ "a service that is text", "services: {web: hub/web}",
+	  "f:1: services.web: want a map" },
+	{ "build", "services:\n  web:\n    build: .\n",
+	  "f:3: services.web.build: not supported yet" },
+	{ "volumes of a service", WEB("    volumes: [a:/b]\n"),
+	  "f:4: services.web.volumes: not supported yet" },
+	{ "x-zooid", WEB("    x-zooid: {class: microvm}\n"),
+	  "f:4: services.web.x-zooid: not supported yet" },
+	{ "a misspelt key of a service", WEB("    enviroment: {}\n"),
+	  "f:4: services.web.enviroment: no such key" },
+	{ "a key merged from elsewhere",
+	  "x-a: &a\n  tty: true\n" WEB("    <<: *a\n"),
+	  "f:2: services.web.tty: not supported yet" },
+	{ "image null", "services: {web: {image: }}",
+	  "f:1: services.web.image: want the name of an image" },
+	{ "an image with a space", "services: {web: {image: a b}}",
+	  "f:1: services.web.image: want a name without spaces" },
+	{ "a short digest", "services: {web: {image: \"a@sha256:12\"}}",
+	  "f:1: services.web.image: want @sha256: and 64 hex digits for a "
+	  "digest" },
+	/* command */
+	{ "an empty command", WEB("    command: []\n"),
+	  "f:4: services.web.command: an empty command is not supported yet" },
+	{ "an empty command as text", WEB("    command: ''\n"),
+	  "f:4: services.web.command: an empty command is not supported yet" },
+	{ "what needs a shell", WEB("    command: a && b\n"),
+	  "f:4: services.web.command: \"&\" needs a shell: write [sh, -c, "
+	  "\"...\"], or quote it" },
+	{ "an open quote", WEB("    command: a 'b\n"),
+	  "f:4: services.web.command: a quote is not closed" },
+	{ "a last backslash", WEB("    command: a \\\n"),
+	  "f:4: services.web.command: ends with a backslash" },
+	{ "a command that is a map", WEB("    command: {a: b}\n"),
+	  "f:4: services.web.command: want text or a list" },
+	{ "a word that is a list", WEB("    command: [a, [b]]\n"),
+	  "f:4: services.web.command[1]: want text" },
+	/* environment */
+	{ "environment as text", WEB("    environment: A=b\n"),
+	  "f:4: services.web.environment: want a map or a list" },
+	{ "a value that is a list", WEB("    environment: {A: [1]}\n"),
+	  "f:4: services.web.environment.A: want text" },
+	{ "no name", WEB("    environment: [\"=a\"]\n"),
+	  "f:4: services.web.environment[0]: want a name" },
+	{ "a name with =", WEB("    environment: {A=B: c}\n"),
+	  "f:4: services.web.environment.A=B: want a name without \"=\"" },
+	{ "a value that is no text", WEB("    environment: [BAD]\n"),
+	  "f:4: services.web.environment[0]: the variable BAD is no UTF-8" },
+	/* interpolation */
+	{ "an open brace", WEB("    command: [\"${SET\"]\n"),
+	  "f:4: services.web.command[0]: ${ without }; a $ itself is written "
+	  "$$" },
+	{ "no name in braces", WEB("    command: [\"${1}\"]\n"),
+	  "f:4: services.web.command[0]: want a variable's name within ${}; a "
+	  "$ itself is written $$" },
+	{ "an operator of a shell", WEB("    command: [\"${SET/a/b}\"]\n"),
+	  "f:4: services.web.command[0]: want ${NAME}, or ${NAME:-WORD} with "
+	  "one of :- - :? ? :+ +" },
+	{ "what is needed", WEB("    command: [\"${EMPTY:?set it}\"]\n"),
+	  "f:4: services.web.command[0]: the variable EMPTY is needed: set "
+	  "it" },
+	{ "what is needed, without a word", WEB("    command: [\"${NOT?}\"]\n"),
+	  "f:4: services.web.command[0]: the variable NOT is needed" },
+	{ "nested too deep",
+	  WEB("    command: [\"${A:-${A:-${A:-${A:-${A:-${A:-${A:-${A:-"
+	      "${A:-${A:-x}}}}}}}}}}\"]\n"),
+	  "f:4: services.web.command[0]: variables are nested too deep" },
+	/* ports */
+	{ "ports that are no list", WEB("    ports: 80:80\n"),
+	  "f:4: services.web.ports: want a list" },
+	{ "no host port", WEB("    ports: [80]\n"),
+	  "f:4: services.web.ports[0]: \"80\": want HOST:CONTAINER; a free "
+	  "host port is not chosen yet" },
+	{ "an address", WEB("    ports: [\"127.0.0.1:80:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"127.0.0.1:80:80\": an address to "
+	  "listen on is not supported yet; want HOST:CONTAINER" },
+	{ "an address of IPv6", WEB("    ports: [\"[::1]:80:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"[::1]:80:80\": an address to listen "
+	  "on is not supported yet; want HOST:CONTAINER" },
+	{ "UDP", WEB("    ports: [\"53:53/udp\"]\n"),
+	  "f:4: services.web.ports[0]: \"53:53/udp\": only tcp is supported "
+	  "yet" },
+	{ "a range", WEB("    ports: [\"80-81:80-81\"]\n"),
+	  "f:4: services.web.ports[0]: \"80-81:80-81\": ranges are not "
+	  "supported yet" },
+	{ "port 0", WEB("    ports: [\"0:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"0\": want a port, 1 to 65535" },
+	{ "port 65536", WEB("    ports: [\"80:65536\"]\n"),
+	  "f:4: services.web.ports[0]: \"65536\": want a port, 1 to 65535" },
+	{ "a host port twice", WEB("    ports: [\"80:1\", \"80:2\"]\n"),
+	  "f:4: services.web.ports[1]: host port 80 is there twice" },
+	{ "long without published", WEB("    ports: [{target: 80}]\n"),
+	  "f:4: services.web.ports[0]: want target and published" },
+	{ "long with more",
+	  WEB("    ports: [{target: 80, published: 80, host_ip: any}]\n"),
+	  "f:4: services.web.ports[0].host_ip: not supported yet" },
+	{ "long with UDP",
+	  WEB("    ports: [{target: 80, published: 80, protocol: udp}]\n"),
+	  "f:4: services.web.ports[0].protocol: \"udp\": only tcp is "
+	  "supported yet" },
+	/* the rest */
+	{ "restart with a number", WEB("    restart: on-failure:3\n"),
+	  "f:4: services.web.restart: \"on-failure:3\": a number of tries is "
+	  "not supported yet" },
+	{ "restart of another kind", WEB("    restart: never\n"),
+	  "f:4: services.web.restart: \"never\": want no, always, on-failure "
+	  "or unless-stopped" },
+	{ "read_only: maybe", WEB("    read_only: maybe\n"),
+	  "f:4: services.web.read_only: \"maybe\": want true or false" },
+	{ "memory that is no number", WEB("    mem_limit: lots\n"),
+	  "f:4: services.web.mem_limit: \"lots\": want bytes, as 64m" },
+	{ "memory below 0", WEB("    mem_limit: -1\n"),
+	  "f:4: services.web.mem_limit: \"-1\": want bytes, as 64m" },
+	{ "memory beyond all", WEB("    mem_limit: 99999999999999999999g\n"),
+	  "f:4: services.web.mem_limit: \"99999999999999999999g\": want "
+	  "bytes, as 64m" },
+	{ "a unit alone", WEB("    mem_limit: m\n"),
+	  "f:4: services.web.mem_limit: \"m\": want bytes, as 64m" },
+	{ "CPUs too fine", WEB("    cpus: 0.0001\n"),
+	  "f:4: services.web.cpus: \"0.0001\": want 0 to 4096 with at most 3 "
+	  "decimals" },
+	{ "two limits",
+	  WEB("    cpus: 1\n    deploy:\n      resources:\n"
+	      "        limits: {cpus: 2}\n"),
+	  "f:7: services.web.deploy.resources.limits.cpus: differs from line "
+	  "4" },
+	{ "replicas", WEB("    deploy: {replicas: 2}\n"),
+	  "f:4: services.web.deploy.replicas: not supported yet" },
+	{ "reservations",
+	  WEB("    deploy: {resources: {reservations: {cpus: 1}}}\n"),
+	  "f:4: services.web.deploy.resources.reservations: not supported "
+	  "yet" },
+};
+
+static void bad_test(void)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		int err = compose_read(span_of(bad[i].yaml), &config, c);
+		bool fits = err == -EINVAL && c->problems.n == 1 &&
+			    !strcmp(c->problems.line[0], bad[i].line);
+
+		if (!fits)
+			printf("# %d, %u problems\n# got  %s\n# want %s\n", err,
+			       c->problems.n, c->problems.line[0], bad[i].line);
+		ok(fits, "refused: %s", bad[i].name);
+		compose_end(c);
+	}
+	free(c);
+}
+
+/* ---- many faults, large files ---- */
+
+static void many_test(void)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+	char text[4096] = "services:\n";
+	size_t n = strlen(text);
+
+	for (int i = 0; i < 30; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n,
+				      "  s%d: {image: a, tty: true}\n", i);
+	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
+		   c->problems.n == COMPOSE_PROBLEMS_MAX &&
+		   c->problems.more == 10 &&
+		   !strcmp(c->problems.line[19],
+			   "f:21: services.s19.tty: not supported yet"),
+	   "thirty faults: twenty are told, ten counted");
+	compose_end(c);
+	ok(compose_read(span_of("version: '3'\n" WEB("    command: [$NOT]\n")),
+			&config, c) == 0 &&
+		   c->notices.n == 2 &&
+		   !strcmp(c->notices.line[0],
+			   "f:1: version: is obsolete and ignored") &&
+		   !strcmp(c->notices.line[1],
+			   "f:5: services.web.command[0]: the variable NOT is "
+			   "not set, so it is empty"),
+	   "notices");
+	compose_end(c);
+	ok(compose_read(span_of("name: shop\n" WEB("")), &config, c) == 0 &&
+		   !strcmp(c->name, "shop"),
+	   "the name");
+	compose_end(c);
+	free(c);
+}
+
+static void secret_test(void)
+{
+	static const char *const files[] = {
+		WEB("    environment: {A: \"${SECRET}${\"}\n"),
+		WEB("    environment: [\"A=${SECRET}\", SECRET]\n    tty: 1\n"),
+		WEB("    environment: {A: \"${NOT:?${SECRET:+x}}\"}\n"),
+	};
+	struct compose *c = calloc(1, sizeof(*c));
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		ok(compose_read(span_of(files[i]), &config, c) == -EINVAL &&
+			   c->problems.n == 1 &&
+			   !strstr(c->problems.line[0], "s3cret"),
+		   "no value of the environment is told");
+		compose_end(c);
+	}
+	free(c);
+}
+
+/* Small files that would become large, or take long. */
+static void bomb_test(void)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+	size_t size = 1 << 20, n;
+	char *text = malloc(size);
+
+	n = (size_t)snprintf(text, size, "x-0: &a0 [x, x, x, x, x, x, x, x]\n");
+	for (int i = 1; i < 30; i++)
+		n += (size_t)snprintf(text + n, size - n,
+				      "x-%d: &a%d [*a%d, *a%d, *a%d, *a%d, "
+				      "*a%d, *a%d]\n",
+				      i, i, i - 1, i - 1, i - 1, i - 1, i - 1,
+				      i - 1);
+	snprintf(text + n, size - n, WEB("    command: *a29\n"));
+	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
+		   c->problems.n == 6 &&
+		   strstr(c->problems.line[0],
+			  "services.web.command[0]: want text"),
+	   "a billion laughs are six faults: %s", c->problems.line[0]);
+	compose_end(c);
+
+	n = (size_t)snprintf(text, size, "x-m: &m {");
+	for (int i = 0; i < 1000; i++)
+		n += (size_t)snprintf(text + n, size - n, "k%d: 1, ", i);
+	n += (size_t)snprintf(text + n, size - n, "z: 1}\nx-l: [");
+	for (int i = 0; i < 100; i++)
+		n += (size_t)snprintf(text + n, size - n, "{<<: *m}, ");
+	snprintf(text + n, size - n, "1]\n" WEB(""));
+	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
+		   c->problems.n == 1 &&
+		   strstr(c->problems.line[0], "<<: merges too much"),
+	   "merges by the hundred: %s", c->problems.line[0]);
+	compose_end(c);
+
+	memset(text, '[', 100000);
+	ok(compose_read((struct span){ text, 100000 }, &config, c) == -EINVAL &&
+		   c->problems.n == 1 &&
+		   !strcmp(c->problems.line[0], "f:1: nested deeper than 32"),
+	   "deep: %s", c->problems.line[0]);
+	compose_end(c);
+
+	n = (size_t)snprintf(text, size, "x-l: [");
+	memset(text + n, '1', 1);
+	for (int i = 0; i < 100000; i++)
+		memcpy(text + n + 2 * (size_t)i, "1,", 2);
+	ok(compose_read((struct span){ text, 200000 }, &config, c) == -EINVAL &&
+		   strstr(c->problems.line[0], "more than 2048 members"),
+	   "many members: %s", c->problems.line[0]);
+	compose_end(c);
+
+	memset(text, ' ', size);
+	ok(compose_read((struct span){ text, COMPOSE_SOURCE_MAX + 1 }, &config,
+			c) == -EINVAL &&
+		   !strcmp(c->problems.line[0], "f:1: is larger than 256 KB"),
+	   "too large: %s", c->problems.line[0]);
+	compose_end(c);
+	free(text);
+	free(c);
+}
+
+int main(void)
+{
+	good_test();
+	bad_test();
+	many_test();
+	secret_test();
+	bomb_test();
+	return tap_done();
+}
