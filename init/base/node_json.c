@@ -492,10 +492,24 @@ static int token_read(struct json_walk *w, yyjson_val *v, void *into)
 	return 0;
 }
 
+static int heartbeat_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want seconds, 30 to 300";
+	struct node_json *node = into;
+	uint64_t seconds;
+
+	if (!yyjson_is_raw(v) || span_u64(json_text(v), 300, &seconds) < 0 ||
+	    seconds < 30)
+		return json_fail_value(w, v, want);
+	node->heartbeat_s = (uint16_t)seconds;
+	return 0;
+}
+
 static int hub_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
 		{ "token", token_read, true },
+		{ "heartbeat", heartbeat_read, false },
 	};
 
 	return json_object(w, v, keys, ARRAY_SIZE(keys), into);

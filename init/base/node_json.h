@@ -3,7 +3,8 @@
  * {
  *   "name": "n1",                          id; default "zooid"
  *   "console": {"password": "$6$..."},     crypt(3) hash that locks the console
- *   "hub": {"token": "zooid1...."},        enrolment token, as zhub(8) makes it
+ *   "hub": {"token": "zooid1....",         enrolment token, as zhub(8) makes it
+ *           "heartbeat": 30},              seconds; default: by the path
  *   "registries": [                        how to reach those that need it
  *     {"host": "10.0.2.2:5000",            as images name it
  *      "http": true},                      without TLS
@@ -94,6 +95,7 @@ struct node_json {
 	char name[64];
 	char password[128];	/* "" when the console is open */
 	struct enrol_token hub; /* n_hub is 0 when there is none */
+	uint16_t heartbeat_s;	/* 0: as the path needs it */
 	struct node_registry registry[NODE_REGISTRIES_MAX];
 	struct node_interface interface[NODE_INTERFACES_MAX];
 	struct node_app app[NODE_APPS_MAX];

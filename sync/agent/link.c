@@ -542,7 +542,7 @@ static void session_recall(void)
 int link_open(void)
 {
 	const char *fixed = getenv("ZOOID_HEARTBEAT_S");
-	uint64_t period_s = 0;
+	uint64_t period_s = agent.heartbeat_s;
 
 	if (fixed &&
 	    (span_u64(span_of(fixed), 3600, &period_s) < 0 || !period_s)) {

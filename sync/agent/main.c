@@ -41,6 +41,7 @@ static void settings_take(const struct node_json *json)
 {
 	agent.token = json->hub;
 	agent.has_token = json->hub.n_hub > 0;
+	agent.heartbeat_s = json->heartbeat_s;
 	/* "zooid" is what a node is called that has no name. */
 	if (strcmp(json->name, "zooid") != 0)
 		text_copy(agent.name, sizeof(agent.name), json->name);

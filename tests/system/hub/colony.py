@@ -94,9 +94,9 @@ class Colony:
 
     # Nodes.
 
-    def disk(self, name, content=None, size_mb=1024, **node_json):
+    def disk(self, name, content=None, size_mb=1024, hub={}, **node_json):
         """A new medium for a node with a token of its own in node.json."""
-        wanted = {"name": name, "hub": {"token": self.hub.token()},
+        wanted = {"name": name, "hub": {"token": self.hub.token(), **hub},
                   **node_json}
         return Disk.make(self.directory / (name + ".img"), {
             "node.json": json.dumps(wanted, indent=1) + "\n",

@@ -30,7 +30,7 @@ class Fixture:
     def start(self):
         self.colony.hub.start()
         self.colony.push()
-        self.boot(self.colony.disk("n1"))
+        self.boot(self.colony.disk("n1", hub={"heartbeat": HEARTBEAT_S}))
         self.colony.wait_nodes(["n1"], 60)
         self.colony.apply("n1")
         self.node.fetch(PORT)
