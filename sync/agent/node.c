@@ -112,6 +112,7 @@ static void document_took(const struct znode_reply *reply)
 	if (reply->error == 0 || reply->error == -ESTALE) {
 		node.refusal[0] = '\0';
 		watch_acknowledge(reply->epoch, reply->revision);
+		observe_changed();
 	} else {
 		const char *why = reply->text[0] ? reply->text
 						 : strerror(-reply->error);

@@ -17,6 +17,7 @@
 #include "node.h"
 #include "pace.h"
 #include "report.h"
+#include "watch.h"
 
 enum { ANSWER_MS = 15000, AGAIN_MS = 10000, NODE_MS = 3000 };
 
@@ -25,7 +26,8 @@ static struct {
 	struct timer timer; /* until the next round may begin */
 	struct timer late;  /* znode does not answer: tell without it */
 	struct damper damper;
-	bool told; /* `last` is what the hub knows */
+	uint64_t epoch, revision; /* obeyed when the rows were asked for */
+	bool told;		  /* `last` is what the hub knows */
 	struct digest last, now;
 } observe;
 
@@ -54,6 +56,8 @@ static void consider(void)
 	observe.stale = false;
 	observe.listing = true;
 	timer_set(&agent.loop, &observe.late, NODE_MS);
+	/* Of a document that comes meanwhile the rows may not know yet. */
+	watch_obeyed(&observe.epoch, &observe.revision);
 	node_list();
 }
 
@@ -109,7 +113,12 @@ static void tell(const struct znode_app *rows, unsigned n)
 	observe.listing = false;
 	if (!link_client())
 		return;
-	json = report_make(rows, n, node_refusal(), &size, &observe.now);
+	json = report_make(&(struct report){ .rows = rows,
+					     .n = n,
+					     .epoch = observe.epoch,
+					     .revision = observe.revision,
+					     .refusal = node_refusal() },
+			   &size, &observe.now);
 	if (json && (observe.forced || !observe.told ||
 		     !digest_equal(&observe.now, &observe.last))) {
 		observe.forced = false;

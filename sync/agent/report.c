@@ -87,8 +87,8 @@ static void add_counters(yyjson_mut_doc *doc, yyjson_mut_val *o,
 }
 
 /* The digest is over what was there before the counters came. */
-static void change_of(yyjson_mut_doc *doc, const struct znode_app *rows,
-		      unsigned n, struct digest *change)
+static void change_of(yyjson_mut_doc *doc, const struct report *r,
+		      struct digest *change)
 {
 	struct digest_stream stream;
 	size_t size;
@@ -97,14 +97,25 @@ static void change_of(yyjson_mut_doc *doc, const struct znode_app *rows,
 	digest_begin(&stream);
 	if (json)
 		digest_update(&stream, json, size);
-	for (unsigned i = 0; i < n; i++)
-		digest_update(&stream, &rows[i].started_ms,
-			      sizeof(rows[i].started_ms));
+	for (unsigned i = 0; i < r->n; i++)
+		digest_update(&stream, &r->rows[i].started_ms,
+			      sizeof(r->rows[i].started_ms));
 	*change = digest_end(&stream);
 }
 
-char *report_make(const struct znode_app *rows, unsigned n, const char *refusal,
-		  size_t *size, struct digest *change)
+static void add_desired(yyjson_mut_doc *doc, yyjson_mut_val *root,
+			const struct report *r)
+{
+	yyjson_mut_val *head;
+
+	if (!r->epoch)
+		return;
+	head = yyjson_mut_obj_add_obj(doc, root, "desired");
+	yyjson_mut_obj_add_uint(doc, head, "epoch", r->epoch);
+	yyjson_mut_obj_add_uint(doc, head, "revision", r->revision);
+}
+
+char *report_make(const struct report *r, size_t *size, struct digest *change)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc), *facts, *list, *app;
@@ -113,16 +124,17 @@ char *report_make(const struct znode_app *rows, unsigned n, const char *refusal,
 	yyjson_mut_doc_set_root(doc, root);
 	facts = yyjson_mut_obj_add_obj(doc, root, "node");
 	facts_add(doc, facts);
-	add_text(doc, facts, "document_error", refusal, ZNODE_TEXT_SIZE);
+	add_text(doc, facts, "document_error", r->refusal, ZNODE_TEXT_SIZE);
+	add_desired(doc, root, r);
 	list = yyjson_mut_obj_add_arr(doc, root, "apps");
-	for (unsigned i = 0; i < n; i++)
-		add_app(doc, list, &rows[i]);
+	for (unsigned i = 0; i < r->n; i++)
+		add_app(doc, list, &r->rows[i]);
 	yyjson_mut_obj_add_arr(doc, root, "images");
-	change_of(doc, rows, n, change);
+	change_of(doc, r, change);
 	facts_add_counters(doc, facts);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < r->n; i++) {
 		app = yyjson_mut_arr_get(list, i);
-		add_counters(doc, app, &rows[i]);
+		add_counters(doc, app, &r->rows[i]);
 	}
 	json = yyjson_mut_write(doc, 0, size);
 	yyjson_mut_doc_free(doc);

@@ -8,10 +8,16 @@
 #include "node/znode.h"
 #include "oci/digest/digest.h"
 
+struct report {
+	const struct znode_app *rows;
+	unsigned n;
+	uint64_t epoch, revision; /* of the document they are of, or 0 */
+	const char *refusal; /* why the last document was not taken, or "" */
+};
+
 /* New JSON text of *size bytes, the caller frees it; NULL without memory.
- * *change is equal for two reports that differ in counters only. refusal: why
- * the last document was not taken, or "". */
-char *report_make(const struct znode_app *rows, unsigned n, const char *refusal,
-		  size_t *size, struct digest *change);
+ * *change is equal for two reports that differ in counters only. */
+char *report_make(const struct report *report, size_t *size,
+		  struct digest *change);
 
 #endif

@@ -204,6 +204,12 @@ void watch_revision(uint64_t epoch, uint64_t revision)
 	begin();
 }
 
+void watch_obeyed(uint64_t *epoch, uint64_t *revision)
+{
+	*epoch = watch.epoch;
+	*revision = watch.revision;
+}
+
 /* ---- acknowledging ---- */
 
 static void acknowledged(void *user, int error, int status, struct span body)

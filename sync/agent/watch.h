@@ -18,4 +18,7 @@ void watch_revision(uint64_t epoch, uint64_t revision);
 /* znode has document epoch.revision on stable storage. */
 void watch_acknowledge(uint64_t epoch, uint64_t revision);
 
+/* The document that znode obeys, 0.0 for none, as far as it told. */
+void watch_obeyed(uint64_t *epoch, uint64_t *revision);
+
 #endif

@@ -1,6 +1,6 @@
 /* The hub tells when a state changes (/v1/events); what it is then, and whether
- * the node has the new document at all, is asked anew (/v1/ps, /v1/nodes): the
- * old container of a changed app may still be running. */
+ * it is that of the new document, is asked anew (/v1/ps): the old container of
+ * a changed app may still be running. */
 #include "apply_wait.h"
 
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 #include "base/log.h"
 #include "show.h"
 
-/* An acknowledgement is no event, so the hub is asked this often beside. */
+/* That a state is of a newer document is no event, so the hub is asked this
+ * often beside. */
 enum { ASK_AGAIN_MS = 500, LINE_SIZE = 160 };
 
 struct wait {
@@ -33,34 +34,15 @@ static bool event_came(void *user, struct span bytes)
 
 /* ---- how it stands ---- */
 
-static yyjson_val *node_named(yyjson_val *nodes, const char *name)
-{
-	yyjson_arr_iter iter;
-	yyjson_val *node;
-
-	yyjson_arr_iter_init(nodes, &iter);
-	while ((node = yyjson_arr_iter_next(&iter)))
-		if (!strcmp(text_of(node, "name"), name) &&
-		    strcmp(text_of(node, "state"), "revoked") != 0)
-			return node;
-	return NULL;
-}
-
-static bool is_current(yyjson_val *node)
-{
-	yyjson_val *want = yyjson_obj_get(node, "desired");
-	yyjson_val *have = yyjson_obj_get(node, "acknowledged");
-
-	return want && have && yyjson_equals(want, have);
-}
-
 static bool is_good(const char *state)
 {
 	return !strcmp(state, "running") || !strcmp(state, "frozen") ||
 	       !strcmp(state, "asleep");
 }
 
-static void row_judge(struct wait *w, yyjson_val *row, yyjson_val *nodes)
+/* What is not of the newest document may be the state of the container that is
+ * about to go. */
+static void row_judge(struct wait *w, yyjson_val *row)
 {
 	const char *state = text_of(row, "state");
 	const char *node = text_of(row, "node");
@@ -69,7 +51,7 @@ static void row_judge(struct wait *w, yyjson_val *row, yyjson_val *nodes)
 		return;
 	if (strcmp(text_of(row, "node_state"), "ready") != 0) {
 		w->n_silent++;
-	} else if (!is_current(node_named(nodes, node))) {
+	} else if (!yyjson_get_bool(yyjson_obj_get(row, "current"))) {
 		w->n_open++;
 		snprintf(w->open, LINE_SIZE, "%.63s on %.63s: being told",
 			 text_of(row, "name"), node);
@@ -86,24 +68,21 @@ static void row_judge(struct wait *w, yyjson_val *row, yyjson_val *nodes)
 
 static int judge(struct wait *w)
 {
-	yyjson_doc *ps = NULL, *list = NULL;
-	yyjson_val *rows, *nodes, *row;
+	yyjson_doc *doc = NULL;
+	yyjson_val *rows, *row;
 	yyjson_arr_iter iter;
-	/* The nodes last: what they acknowledged is no older than the rows. */
-	int code = ask_list(w->ask, "/v1/nodes", "nodes", &list, &nodes);
+	int code;
 
 	w->changed = false;
-	if (!code)
-		code = ask_list(w->ask, "/v1/ps", "rows", &ps, &rows);
-	if (!code) {
-		w->n_good = w->n_bad = w->n_silent = w->n_open = 0;
-		yyjson_arr_iter_init(rows, &iter);
-		while ((row = yyjson_arr_iter_next(&iter)))
-			row_judge(w, row, nodes);
-	}
-	yyjson_doc_free(ps);
-	yyjson_doc_free(list);
-	return code;
+	code = ask_list(w->ask, "/v1/ps?fresh=0", "rows", &doc, &rows);
+	if (code)
+		return code;
+	w->n_good = w->n_bad = w->n_silent = w->n_open = 0;
+	yyjson_arr_iter_init(rows, &iter);
+	while ((row = yyjson_arr_iter_next(&iter)))
+		row_judge(w, row);
+	yyjson_doc_free(doc);
+	return EXIT_DONE;
 }
 
 /* ---- what is told ---- */
@@ -138,7 +117,7 @@ static int failed_report(struct wait *w)
 	yyjson_doc *ps = NULL;
 	yyjson_val *rows, *row;
 	yyjson_arr_iter iter;
-	int code = ask_list(w->ask, "/v1/ps", "rows", &ps, &rows);
+	int code = ask_list(w->ask, "/v1/ps?fresh=0", "rows", &ps, &rows);
 
 	if (code)
 		return code;

@@ -167,18 +167,39 @@ static void add_head(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *key,
 	yyjson_mut_obj_add_uint(doc, o, "revision", revision);
 }
 
-static void add_desired(yyjson_mut_doc *doc, yyjson_mut_val *to,
-			struct hub *hub, const struct node *node)
+/* The newest document of a node; false when it has none. */
+static bool desired_newest(struct hub *hub, const struct node *node,
+			   struct desired_head *head)
 {
 	autofree char *value = NULL;
-	struct desired_head head;
 	struct span envelope;
 	char key[96];
 	size_t size;
 
 	snprintf(key, sizeof(key), "desired/%s", node->id);
-	if (store_get(hub->store, key, &value, &size, NULL) == 0 &&
-	    desired_stored((struct span){ value, size }, &head, &envelope) == 0)
+	return store_get(hub->store, key, &value, &size, NULL) == 0 &&
+	       desired_stored((struct span){ value, size }, head, &envelope) ==
+		       0;
+}
+
+/* Whether what a node told is of all that is wanted of it now. */
+static bool node_is_current(struct hub *hub, const struct node *node,
+			    yyjson_val *observed)
+{
+	yyjson_val *told = yyjson_obj_get(observed, "desired");
+	struct desired_head head;
+
+	return !node->dirty && told && desired_newest(hub, node, &head) &&
+	       member_u64(told, "epoch", 0) == head.epoch &&
+	       member_u64(told, "revision", 0) == head.revision;
+}
+
+static void add_desired(yyjson_mut_doc *doc, yyjson_mut_val *to,
+			struct hub *hub, const struct node *node)
+{
+	struct desired_head head;
+
+	if (desired_newest(hub, node, &head))
 		add_head(doc, to, "desired", head.epoch, head.revision);
 	if (node->acknowledged_epoch)
 		add_head(doc, to, "acknowledged", node->acknowledged_epoch,
@@ -208,6 +229,7 @@ struct table {
 	yyjson_doc *application[APPLICATIONS_MAX];
 	char name[APPLICATIONS_MAX][64];
 	unsigned n;
+	bool current; /* of the node in hand: see node_is_current() */
 };
 
 static int node_row(void *context, struct node *node)
@@ -301,6 +323,7 @@ static void add_observed(struct table *t, yyjson_mut_val *row, yyjson_val *app,
 	copy_members(t->doc, row, app, keys);
 	yyjson_mut_obj_add_sint(t->doc, row, "observed_s",
 				time(NULL) > at ? time(NULL) - at : 0);
+	yyjson_mut_obj_add_bool(t->doc, row, "current", t->current);
 }
 
 static yyjson_mut_val *app_row(struct table *t, const struct node *node)
@@ -382,6 +405,8 @@ static int node_rows(void *context, struct node *node)
 	if (node->revoked)
 		return 0;
 	observed = observed_load(t->hub, node, &at);
+	t->current = node_is_current(t->hub, node,
+				     yyjson_doc_get_root(observed));
 	for (unsigned i = 0; i < t->n; i++)
 		desired_rows(t, node, i, yyjson_doc_get_root(observed), at);
 	other_rows(t, node, yyjson_doc_get_root(observed), at);

@@ -150,7 +150,9 @@ void registry_call_gone(struct registry_call *call)
 	call->request = NULL;
 	store_wait_cancel(&call->wait);
 	blob_upload_forget(call->hub->blobs, call);
-	if (call->upload)
+	if (call->upload && call->unnamed)
+		blob_upload_drop(call->upload);
+	else if (call->upload)
 		blob_upload_close(call->upload);
 	free(call->body);
 	free(call);

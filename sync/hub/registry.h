@@ -29,8 +29,9 @@ struct registry_call {
 	struct blob_upload *upload;
 	struct digest digest; /* that the upload must have */
 	bool finish;	      /* at the end of the body */
-	bool failed;	      /* replied to, the rest is thrown away */
-	char *body;	      /* of a manifest */
+	bool unnamed; /* nobody knows the upload's id: it cannot go on */
+	bool failed;  /* replied to, the rest is thrown away */
+	char *body;   /* of a manifest */
 	size_t size, room;
 	char media[REGISTRY_MEDIA_SIZE];
 	struct store_wait wait;

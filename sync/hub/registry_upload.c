@@ -169,7 +169,7 @@ void registry_upload_start(struct registry_call *call)
 		reply_progress(call, 202);
 		return;
 	}
-	call->finish = true;
+	call->finish = call->unnamed = true;
 	call->request->on = &upload_on;
 }
 
