@@ -33,7 +33,7 @@ help:
 #: make dev             what a development boot needs; quick after an edit
 #: make flash DEV=...   writes the disk image onto a whole medium
 #: make bench           measured ratios and bounds, build/bench.json
-#: make fuzz            every parser of foreign bytes, FUZZ_S seconds each
+#: make fuzz            every parser of foreign bytes, FUZZ_S seconds each (60)
 #: make lint            clang-format, clang-tidy, cppcheck
 #: make deps            installs what is missing on Debian 12 or 13
 #: make clean           removes build/; the cache outside stays
@@ -50,11 +50,19 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 \
 	skopeo podman openssl prometheus
+DEPS_FUZZ := clang
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
 deps: ; @board/deps $(DEPS)
 build/deps: Makefile board/deps
 	@board/deps $(DEPS) && mkdir -p build && touch $@
+build/deps-fuzz: Makefile board/deps
+	@board/deps $(DEPS_FUZZ) && mkdir -p build && touch $@
+# Read like a part of this file, so that make brings it up to date first and then
+# begins anew, with the programs that this file itself calls.
+ifneq ($(filter-out help deps clean cache-gc,$(or $(MAKECMDGOALS),help)),)
+include build/deps $(if $(filter test test-all fuzz,$(MAKECMDGOALS)),build/deps-fuzz)
+endif
 build/deps-lint: Makefile board/deps
 	@board/deps $(DEPS_LINT) && mkdir -p build && touch $@
 
@@ -365,7 +373,7 @@ build/host/gen/gen_init_cpio: build/x86_64/pkg/linux.ok
 
 define image_rule # ARCH
 build/$1/root.erofs: rootfs/files rootfs/pack \
-		$(filter-out build/$1/pkg/%,$(shell rootfs/pack rootfs/files build/$1 --sources)) \
+		$(filter-out build/$1/pkg/%,$(if $(wildcard build/deps),$(shell rootfs/pack rootfs/files build/$1 --sources))) \
 		build/$1/pkg/btrfs-progs.ok build/$1/pkg/busybox.ok build/host/pkg/erofs-utils.ok
 	$(Q)rootfs/pack rootfs/files build/$1 build/$1/root.tar
 	$(Q)build/host/pkg/erofs-utils/bin/mkfs.erofs --quiet -zlz4hc,12 -C65536 \
@@ -462,14 +470,15 @@ fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
 TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub zctl zagent) \
-	build/x86_64/bin/zhub \
-	$(if $(shell command -v clang),fuzzers)
+	build/x86_64/bin/zhub fuzzers
 run: image-$(ARCH)
 	@ARCH=$(ARCH) tests/system/run.py
 test: $(TESTED)
 	@tests/run
 test-all: $(TESTED)
 	@ZOOID_TEST_FULL=1 tests/run
+fuzz: fuzzers
+	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
 bench: $(ARCHES:%=image-%) dev build/x86_64/bin/zhub $(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
