@@ -16,6 +16,7 @@
 
 /* Every access to files that Landlock knows at ABI 5; 6 and 7 add none. */
 #define FILES_ALL_ABI1 ((UINT64_C(1) << 13) - 1)
+#define FILES_READ     (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define FILES_REFER    (UINT64_C(1) << 13) /* ABI 2 */
 #define FILES_TRUNCATE (UINT64_C(1) << 14) /* ABI 3 */
 #define FILES_IOCTL    (UINT64_C(1) << 15) /* ABI 5 */
@@ -68,8 +69,7 @@ int confine_files_reading(const int *dirs, size_t n, const int *read_dirs,
 		return fail("Landlock ruleset");
 	for (size_t i = 0; i < n + n_read; i++) {
 		int error = i < n ? ruleset_allow(ruleset, access, dirs[i])
-				  : ruleset_allow(ruleset,
-						  LANDLOCK_ACCESS_FS_READ_FILE,
+				  : ruleset_allow(ruleset, FILES_READ,
 						  read_dirs[i - n]);
 
 		if (error < 0)

@@ -43,7 +43,8 @@
  * log line. */
 int confine_files(const int *dirs, size_t n);
 
-/* The same, and files beneath the n_read other directories may be read. */
+/* The same, and what lies beneath the n_read other directories may be
+ * read. */
 int confine_files_reading(const int *dirs, size_t n, const int *read_dirs,
 			  size_t n_read);
 

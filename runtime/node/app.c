@@ -19,7 +19,9 @@ static const struct row {
 	bool told; /* entering it is worth a line */
 } rows[] = {
 	[ZNODE_ABSENT] = { .name = "absent", .step = step_absent },
-	[ZNODE_PULLING] = { .name = "pulling", .told = true },
+	[ZNODE_PULLING] = { .name = "pulling",
+			    .step = step_pulling,
+			    .told = true },
 	[ZNODE_IMAGE] = { .name = "image", .step = step_image },
 	[ZNODE_STARTING] = { .name = "starting" },
 	[ZNODE_RUNNING] = { .name = "running",
@@ -48,13 +50,32 @@ void app_set(struct app *app, enum znode_state state)
 	app->since_ms = clock_boot_ms();
 	if (rows[state].told)
 		log_info(app->name, "%s %s", rows[state].name,
-			 state == ZNODE_RUNNING ? app->id : app->want->image);
+			 state == ZNODE_PULLING ? app->want->image : app->id);
 	app_ports(app);
 }
 
 bool app_should_run(const struct app *app)
 {
 	return app->want && !app->stopped && !app->final;
+}
+
+bool app_is_outdated(const struct app *app)
+{
+	return app->want && app->note.magic &&
+	       !digest_equal(&app->note.content, &app->want->content);
+}
+
+bool app_is_from_hub(const struct app *app)
+{
+	static const struct digest none;
+
+	return app->note.magic && !digest_equal(&app->note.content, &none);
+}
+
+/* Of one that is left alone only the state is followed. */
+static void app_follow(struct app *app)
+{
+	app_set(app, app->alive ? ZNODE_RUNNING : ZNODE_ABSENT);
 }
 
 void app_step(struct app *app)
@@ -65,7 +86,9 @@ void app_step(struct app *app)
 		return;
 	do {
 		before = app->state;
-		if (app->in_use && !call_busy(&app->call) && rows[before].step)
+		if (app->kept)
+			app_follow(app);
+		else if (!call_busy(&app->call) && rows[before].step)
 			rows[before].step(app);
 	} while (app->in_use && app->state != before);
 	app->host->changed(app);
@@ -83,33 +106,79 @@ static void redelete_fire(struct timer *t)
 	app_step(container_of(t, struct app, redelete));
 }
 
+static void refetch_fire(struct timer *t)
+{
+	app_step(container_of(t, struct app, refetch));
+}
+
 static void rebind_fire(struct timer *t)
 {
 	app_ports(container_of(t, struct app, rebind));
 }
 
-void app_init(struct app *app, struct app_host *host,
-	      const struct node_app *want, unsigned number)
+void app_init(struct app *app, struct app_host *host, const char *name)
 {
 	memset(app, 0, sizeof(*app));
 	app->in_use = true;
 	app->host = host;
-	app->want = want;
 	app->since_ms = clock_boot_ms();
 	app->timer.fire = timer_fire;
 	app->rebind.fire = rebind_fire;
+	app->refetch.fire = refetch_fire;
 	app->redelete.fire = redelete_fire;
 	call_init(&app->call);
-	snprintf(app->address, sizeof(app->address), "10.64.%u.%u",
-		 (number + 2) >> 8 & 255, (number + 2) & 255);
-	if (!want)
-		return;
-	text_copy(app->name, sizeof(app->name), want->name);
-	for (; app->n_ports < want->n_port; app->n_ports++) {
-		app->port[app->n_ports].host = want->port[app->n_ports].host;
-		app->port[app->n_ports].container =
-			want->port[app->n_ports].container;
+	call_init(&app->fetch);
+	text_copy(app->name, sizeof(app->name), name);
+}
+
+/* What failed is worth another attempt when a person or the hub says so. */
+static void try_again(struct app *app)
+{
+	timer_cancel(&app->refetch);
+	app->refetch_ms = 0;
+}
+
+static void content_changed(struct app *app)
+{
+	app_image_drop(app);
+	if (app->want)
+		app->reason[0] = '\0';
+	app->final = app->refused = false;
+	if (!app->alive) {
+		timer_cancel(&app->timer);
+		app->note.backoff_ms = 0;
 	}
+}
+
+void app_want(struct app *app, const struct desired_app *want,
+	      const struct node_app *local)
+{
+	bool same = app->want && want && app->local == local &&
+		    digest_equal(&app->want->content, &want->content);
+
+	app->want = want;
+	app->local = local;
+	try_again(app);
+	if (!same)
+		content_changed(app);
+}
+
+void app_refuse(struct app *app, const char *reason)
+{
+	if (app->refused)
+		return;
+	app->refused = app->final = true;
+	text_copy(app->reason, sizeof(app->reason), reason);
+	log_error(app->name, "%s", reason);
+	app_set(app, ZNODE_FAILED);
+}
+
+void app_address(struct app *app, char text[16])
+{
+	if (!app->number)
+		app->number = app->host->number();
+	snprintf(text, 16, "10.64.%u.%u", (app->number + 1) >> 8 & 255,
+		 (app->number + 1) & 255);
 }
 
 void app_process(struct app *app, const struct init_event *event)
@@ -125,11 +194,19 @@ void app_process(struct app *app, const struct init_event *event)
 	memcpy(&app->note, event->note, sizeof(app->note));
 	if (app->note.magic != APP_NOTE_MAGIC)
 		memset(&app->note, 0, sizeof(app->note));
+	if (app->note.magic && !app->ran) {
+		app->ran = true;
+		app->ran_image = app->note.image;
+	}
+	if (app->note.number)
+		app->number = app->note.number;
 }
 
 void app_adopt(struct app *app)
 {
-	app->stopped = app->note.stopped;
+	app->stopped |= app->note.stopped;
+	if (!app->alive || !app_is_outdated(app))
+		app_ports_want(app);
 	if (app->record)
 		app_ended(app);
 }
@@ -160,6 +237,7 @@ void app_wish(struct app *app, enum znode_verb verb)
 		/* A person may have changed what it failed on. */
 		if (app->state == ZNODE_FAILED && !app->pulled)
 			app_image_drop(app);
+		try_again(app);
 		app->final = false;
 		app->note.backoff_ms = 0;
 		timer_cancel(&app->timer);
@@ -178,48 +256,67 @@ bool app_settled(const struct app *app, enum znode_verb verb)
 
 int app_config(struct app *app)
 {
-	struct node_config config = { app->want, NULL, app->id, app->address };
+	struct node_image *image;
+	struct node_config config = { .app = app->want, .id = app->id };
 	autofree char *text = NULL;
 	size_t size;
-	int r = app_image_find(app);
+	int r;
 
-	if (r) {
-		app_image_drop(app);
+	image = app_image_read(app, &r);
+	if (!image)
 		return r;
-	}
-	config.image = &app->image->config;
+	app_address(app, config.address);
+	config.image = &image->config;
 	r = node_config_write(&config, &text, &size, app->reason);
+	node_image_free(image);
+	free(image);
 	return r ? r : memfd_sealed("config.json", text, size);
+}
+
+static void describe_want(const struct app *app, struct znode_app *row)
+{
+	if (app->local)
+		snprintf(row->image, sizeof(row->image), "%s%s%s",
+			 app->local->image, app->local->tag[0] ? ":" : "",
+			 app->local->tag);
+	else
+		text_copy(row->image, sizeof(row->image), app->want->image);
+	row->memory_bytes = app->want->memory_bytes;
+}
+
+/* Until the next attempt at anything. */
+static uint32_t retry_ms(const struct app *app)
+{
+	uint64_t now = clock_ms(), at = app->refetch.deadline_ms;
+
+	if (!at && app->state != ZNODE_STOPPING)
+		at = app->timer.deadline_ms;
+	return at > now ? (uint32_t)(at - now) : 0;
 }
 
 void app_describe(const struct app *app, struct znode_app *row)
 {
-	uint64_t now = clock_ms();
-
 	memset(row, 0, sizeof(*row));
 	text_copy(row->name, sizeof(row->name), app->name);
 	text_copy(row->container, sizeof(row->container), app->id);
 	text_copy(row->reason, sizeof(row->reason), app->reason);
-	if (app->want) {
-		snprintf(row->image, sizeof(row->image), "%s%s%s",
-			 app->want->image, app->want->tag[0] ? ":" : "",
-			 app->want->tag);
-		row->memory_bytes = app->want->memory_bytes;
-	}
-	if (app->image) {
-		digest_text(&app->image->manifest, row->digest);
-		row->image_bytes = app->image->bytes;
-	} else if (app->note.magic)
+	if (app->want)
+		describe_want(app, row);
+	row->from_hub = app->want ? !app->local : app_is_from_hub(app);
+	if (app->note.magic && app->alive)
 		digest_text(&app->note.image, row->digest);
+	else if (app->found)
+		digest_text(&app->manifest, row->digest);
+	else if (app->note.magic)
+		digest_text(&app->note.image, row->digest);
+	row->image_bytes = app->image_bytes;
 	row->state = app->state;
 	row->stopped = app->stopped;
 	row->pid = app->alive ? app->pid : 0;
 	row->restarts = app->note.restarts;
 	row->since_ms = app->since_ms;
 	row->started_ms = app->alive ? app->started_ms : 0;
-	if (app_is_waiting(app) && app->state != ZNODE_STOPPING &&
-	    app->timer.deadline_ms > now)
-		row->retry_ms = (uint32_t)(app->timer.deadline_ms - now);
+	row->retry_ms = retry_ms(app);
 	for (unsigned i = 0; i < app->n_ports; i++)
 		row->port[row->n_ports++] =
 			(struct znode_port){ app->port[i].host,

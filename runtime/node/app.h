@@ -1,4 +1,5 @@
-/* One application of node.json on its way from desired to actual.
+/* One application on its way from desired to actual; it is wanted by node.json
+ * or by the hub's document.
  *
  * Everything here is level-triggered: events and replies only change facts
  * (is the process alive, is there an exit record, did the image arrive), and
@@ -8,20 +9,28 @@
  *
  * Each start is an instance with a container id of its own, NAME-NUMBER. What
  * a later znode must know of it lies in the note that init keeps with its
- * process. The record of its end stays in init until the next start. */
+ * process. The record of its end stays in init until the next start.
+ *
+ * An instance is outdated when it was started from another content than what
+ * is wanted now. It goes on until the image of the next one is here. */
 #ifndef NODE_APP_H
 #define NODE_APP_H
 
 #include "base/node_json.h"
 #include "init/init.h"
 #include "net/route.h"
+#include "oci/desired.h"
 
 #include "call.h"
+#include "document.h"
 #include "image.h"
 #include "link.h"
 #include "znode.h"
 
-#define APP_NOTE_MAGIC 0x7a6e3131 /* "zn11" */
+#define APP_NOTE_MAGIC 0x7a6e3132 /* "zn12" */
+
+/* Leaves room for "-" and the number of an instance in an id. */
+enum { APP_NAME_MAX = 52 };
 
 /* Kept by init with an instance's process. */
 struct app_note {
@@ -29,24 +38,33 @@ struct app_note {
 	uint32_t restarts;
 	uint32_t backoff_ms; /* that was waited before this start */
 	uint32_t stopped;    /* 1: by a person, not to be started */
+	uint32_t number;     /* of its address */
+	uint32_t reserved;
 	struct digest image;
+	struct digest content; /* of struct desired_app; node.json's: 0 */
 };
+
+_Static_assert(sizeof(struct app_note) <= INIT_NOTE_SIZE, "fits a note");
 
 struct app_port {
 	uint16_t host, container;
 	bool bound;
 	enum net_route_state state; /* last told to init */
-	char to[INIT_NAME_SIZE];
+	uint32_t to;		    /* number of the instance, 0: none */
 };
 
 struct app {
 	struct app_host *host;
-	const struct node_app *want; /* NULL: runs, but nobody wants it */
+	/* NULL: runs, but nobody wants it. One of node.json has no digest. */
+	const struct desired_app *want;
+	const struct node_app *local; /* what node.json says, or NULL */
 	char name[ZNODE_NAME_SIZE];
-	char address[16]; /* inside its namespace */
+	uint32_t number; /* of its address, 0: none yet */
 	enum znode_state state;
 	uint64_t since_ms; /* CLOCK_BOOTTIME */
 	bool in_use;
+	bool refused; /* for good, as it is in the document */
+	bool kept;    /* whether it is wanted is not known: left alone */
 
 	/* Wishes of a person on the node. */
 	bool stopped, restart;
@@ -54,9 +72,16 @@ struct app {
 	bool final;
 	char reason[ZNODE_TEXT_SIZE];
 
-	/* The image, once found; whether zrun has it. */
-	struct node_image *image;
-	bool pulled;
+	/* The image of what is wanted, once found; whether zrun has it. */
+	bool found, pulled;
+	bool ran; /* an instance of ran_image was started, not before here */
+	struct digest ran_image;
+	bool suspect; /* zrun could not use what is in its store */
+	struct digest manifest;
+	uint64_t image_bytes;
+	struct call fetch;
+	struct timer refetch; /* next attempt */
+	uint32_t refetch_ms;  /* last wait */
 
 	/* The last instance. */
 	char id[INIT_NAME_SIZE];
@@ -74,21 +99,32 @@ struct app {
 	struct timer rebind;   /* next attempt to bind ports */
 	struct timer redelete; /* next attempt to remove remains */
 	unsigned n_ports;
-	struct app_port port[NODE_PORTS_MAX];
+	struct app_port port[DESIRED_PORTS_MAX];
+	uint64_t told; /* hash of the row that watchers know (server.c) */
 };
 
 /* What all applications share. */
 struct app_host {
 	struct loop *loop;
 	struct link link;
-	int boot;		       /* the ZOOID partition, or -1 */
+	int boot;   /* the ZOOID partition, or -1 */
+	int images; /* zrun's store, or -1 */
+	struct document document;
 	void (*changed)(struct app *); /* after each step */
+	void (*port_freed)(void);
+	/* A number that no application has. */
+	uint32_t (*number)(void);
 };
 
-/* Fills an unused app; want NULL for one that nobody wants, then id is the
- * container's. number: for its address. */
-void app_init(struct app *app, struct app_host *host,
-	      const struct node_app *want, unsigned number);
+/* Fills an unused app that nobody wants yet. */
+void app_init(struct app *app, struct app_host *host, const char *name);
+/* What is wanted from now on; it stays the caller's and outlives its use here.
+ * want NULL: nobody wants it any more. Nothing is touched where the content is
+ * the same. */
+void app_want(struct app *app, const struct desired_app *want,
+	      const struct node_app *local);
+/* It cannot run as it is wanted: says why, and nothing else happens. */
+void app_refuse(struct app *app, const char *reason);
 
 /* Facts from init about the current instance. */
 void app_process(struct app *app, const struct init_event *event);
@@ -108,8 +144,17 @@ bool app_settled(const struct app *app, enum znode_verb verb);
 /* Binds, drops and redirects the published ports as the state asks
  * (app_port.c). */
 void app_ports(struct app *app);
+/* Makes the table of ports that of what is wanted. */
+void app_ports_want(struct app *app);
+/* The address inside its namespace. */
+void app_address(struct app *app, char text[16]);
+
 /* Whether it is to run, as far as wishes and policy go. */
 bool app_should_run(const struct app *app);
+/* Whether the last instance is one of another content. */
+bool app_is_outdated(const struct app *app);
+/* Whether that instance came from the hub's document. */
+bool app_is_from_hub(const struct app *app);
 
 /* The sealed memfd with the config for a start, or -errno with a reason in
  * app->reason. */

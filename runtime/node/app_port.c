@@ -21,9 +21,9 @@ static struct init_key key_of(const struct app *app, const struct app_port *p)
 }
 
 /* Connections are held unless the instance takes them. */
-static struct net_route route_of(const struct app *app,
-				 const struct app_port *p)
+static struct net_route route_of(struct app *app, const struct app_port *p)
 {
+	char address[16];
 	struct net_route route = {
 		.magic = NET_ROUTE_MAGIC,
 		.state = NET_ROUTE_HOLD,
@@ -31,7 +31,8 @@ static struct net_route route_of(const struct app *app,
 	};
 
 	route.address[10] = route.address[11] = 0xff;
-	inet_pton(AF_INET, app->address, route.address + 12);
+	app_address(app, address);
+	inet_pton(AF_INET, address, route.address + 12);
 	if (app->state != ZNODE_RUNNING)
 		return route;
 	route.state = NET_ROUTE_OPEN;
@@ -39,11 +40,22 @@ static struct net_route route_of(const struct app *app,
 	return route;
 }
 
+/* The number of the instance that the clients are led to, 0 for none. */
+static uint32_t instance_of(const struct net_route *route)
+{
+	const char *dash = strrchr(route->container, '-');
+	uint64_t number = 0;
+
+	if (dash)
+		span_u64(span_of(dash + 1), UINT32_MAX, &number);
+	return (uint32_t)number;
+}
+
 static void remember(struct app_port *p, const struct net_route *route)
 {
 	p->bound = true;
 	p->state = route->state;
-	text_copy(p->to, sizeof(p->to), route->container);
+	p->to = instance_of(route);
 }
 
 static void port_fail(struct app *app, const struct app_port *p, int code)
@@ -61,8 +73,7 @@ static void port_publish(struct app *app, struct app_port *p)
 	struct init_key key = key_of(app, p);
 	int r;
 
-	if (p->bound && p->state == route.state &&
-	    strcmp(p->to, route.container) == 0)
+	if (p->bound && p->state == route.state && p->to == instance_of(&route))
 		return;
 	if (!p->bound && app->rebind.deadline_ms)
 		return;
@@ -79,6 +90,7 @@ static void port_publish(struct app *app, struct app_port *p)
 	}
 }
 
+/* Another application may be waiting for it. */
 static void port_withdraw(struct app *app, struct app_port *p)
 {
 	struct init_key key = key_of(app, p);
@@ -90,6 +102,7 @@ static void port_withdraw(struct app *app, struct app_port *p)
 	r = link_call(&app->host->link, INIT_DROP, &key, NULL, 0);
 	if (r && r != -ENOENT)
 		log_error(app->name, "port %u: %s", p->host, strerror(-r));
+	app->host->port_freed();
 }
 
 /* While a container is on its way, clients wait in the listen queue; of one
@@ -98,6 +111,8 @@ void app_ports(struct app *app)
 {
 	bool publish = app_should_run(app);
 
+	if (app->kept)
+		return;
 	for (unsigned i = 0; i < app->n_ports; i++) {
 		if (publish)
 			port_publish(app, &app->port[i]);
@@ -106,13 +121,62 @@ void app_ports(struct app *app)
 	}
 }
 
+static struct app_port *port_find(struct app *app, uint16_t host)
+{
+	for (unsigned i = 0; i < app->n_ports; i++)
+		if (app->port[i].host == host)
+			return &app->port[i];
+	return NULL;
+}
+
+static bool is_wanted(const struct app *app, const struct app_port *p)
+{
+	for (unsigned i = 0; i < app->want->n_ports; i++)
+		if (app->want->port[i].host == p->host)
+			return true;
+	return false;
+}
+
+/* The same table before and after a replacement: a port that both have stays
+ * bound, so no client is refused. */
+void app_ports_want(struct app *app)
+{
+	unsigned n = 0;
+
+	if (!app->want || app->refused)
+		return;
+	for (unsigned i = 0; i < app->n_ports; i++) {
+		if (is_wanted(app, &app->port[i]))
+			app->port[n++] = app->port[i];
+		else
+			port_withdraw(app, &app->port[i]);
+	}
+	app->n_ports = n;
+	for (unsigned i = 0; i < app->want->n_ports; i++) {
+		const struct desired_port *want = &app->want->port[i];
+		struct app_port *p = port_find(app, want->host);
+
+		if (!p) {
+			p = &app->port[app->n_ports++];
+			*p = (struct app_port){ .host = want->host };
+		}
+		p->container = want->container;
+	}
+}
+
+/* Which of them are wanted is seen later, in app_adopt(). */
 void app_listener(struct app *app, const struct init_event *event)
 {
+	struct app_port *p = port_find(app, (uint16_t)event->key.n);
 	struct net_route route;
 
 	memcpy(&route, event->note, sizeof(route));
 	route.container[sizeof(route.container) - 1] = '\0';
-	for (unsigned i = 0; i < app->n_ports; i++)
-		if (app->port[i].host == event->key.n)
-			remember(&app->port[i], &route);
+	if (!p && app->n_ports == DESIRED_PORTS_MAX)
+		return;
+	if (!p)
+		p = &app->port[app->n_ports++];
+	p->host = (uint16_t)event->key.n;
+	p->container = route.port;
+	remember(p, &route);
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 
 #include "config.h"
+#include "sweep.h"
 
 enum {
 	BACKOFF_MIN_MS = 100,
@@ -24,17 +25,16 @@ enum {
 
 /* -------------------------------------------------------------- attempts */
 
-/* A number in [0, n). Only spreads attempts in time. */
-static uint32_t jitter(uint32_t n)
+uint32_t app_jitter(uint32_t wait_ms)
 {
 	uint32_t value = 0;
 
+	/* Only spreads attempts in time. */
 	(void)!getrandom(&value, sizeof(value), GRND_NONBLOCK);
-	return n ? value % n : 0;
+	return wait_ms * 3 / 4 + value % (wait_ms / 2 + 1);
 }
 
-/* Arms the timer for the next attempt: twice the last wait, spread by a
- * quarter up and down. */
+/* Arms the timer for the next attempt, after twice the last wait. */
 static uint32_t wait_longer(struct app *app)
 {
 	uint32_t wait = app->note.backoff_ms * 2;
@@ -44,29 +44,23 @@ static uint32_t wait_longer(struct app *app)
 	if (wait > BACKOFF_MAX_MS)
 		wait = BACKOFF_MAX_MS;
 	app->note.backoff_ms = wait;
-	wait = wait * 3 / 4 + jitter(wait / 2);
+	wait = app_jitter(wait);
 	timer_set(app->host->loop, &app->timer, wait);
 	return wait;
 }
 
 bool app_is_waiting(const struct app *app)
 {
-	return app->timer.deadline_ms != 0;
-}
-
-/* What no further attempt can change: the image is damaged or refused as it
- * is. */
-static bool pull_is_final(int code)
-{
-	return code == -EBADMSG || code == -EINVAL || code == -EPERM ||
-	       code == -ENOTSUP || code == -E2BIG || code == -ENOENT;
+	return app->timer.deadline_ms || app->refetch.deadline_ms;
 }
 
 /* ENOENT and EBADMSG may be the store's: then the image is pulled again. Where
  * zrun went away nothing was tried yet. */
 static bool start_is_final(const struct app *app, int code)
 {
-	if (app->want->restart == NODE_RESTART_NO && code != -ECONNRESET)
+	if (!app->want || app_is_outdated(app))
+		return false;
+	if (app->want->restart == DESIRED_RESTART_NO && code != -ECONNRESET)
 		return true;
 	return code == -EPERM || code == -EINVAL || code == -ENOTSUP ||
 	       code == -ENOEXEC || code == -EACCES;
@@ -94,7 +88,7 @@ static void app_fail(struct app *app, const char *text)
 
 static void call_prepare(struct app *app)
 {
-	struct zrun_request *q = &app->call.request;
+	struct zrun_request *q = &app->call.request.zrun;
 
 	memset(q, 0, sizeof(*q));
 	text_copy(q->id, sizeof(q->id), app->id);
@@ -109,12 +103,13 @@ static void call_failed(struct app *app, int code)
 }
 
 static bool call_start(struct app *app, uint32_t verb, int memfd,
-		       void (*done)(struct call *, const struct zrun_reply *))
+		       void (*done)(struct call *, const union call_reply *,
+				    int fd))
 {
 	int r;
 
 	app->call.done = done;
-	r = call_send(app->host->loop, &app->call, verb, memfd);
+	r = call_send(app->host->loop, &app->call, CALL_ZRUN, verb, memfd);
 	if (r)
 		call_failed(app, r);
 	return r == 0;
@@ -139,9 +134,10 @@ static void record_drop(struct app *app)
 	app->record = false;
 }
 
-static void delete_done(struct call *call, const struct zrun_reply *reply)
+static void delete_done(struct call *call, const union call_reply *any, int fd)
 {
 	struct app *app = container_of(call, struct app, call);
+	const struct zrun_reply *reply = &any->zrun;
 
 	if (reply->error && reply->error != -ENOENT) {
 		log_warning(app->name, "cannot delete %s: %s", app->id,
@@ -167,46 +163,30 @@ static bool clear_remains(struct app *app)
 
 /* ----------------------------------------------------------------- image */
 
-int app_image_find(struct app *app)
+static void app_free(struct app *app)
 {
-	if (app->image)
-		return 0;
-	app->image = malloc(sizeof(*app->image));
-	if (!app->image) {
-		strcpy(app->reason, "out of memory");
-		return -ENOMEM;
-	}
-	return node_image_find(app->host->boot, app->want->image,
-			       app->want->tag, app->image, app->reason);
+	record_drop(app);
+	app_image_drop(app);
+	timer_cancel(&app->refetch);
+	timer_cancel(&app->timer);
+	timer_cancel(&app->rebind);
+	timer_cancel(&app->redelete);
+	app->in_use = false;
+	sweep_due();
 }
 
-void app_image_drop(struct app *app)
+/* On towards an image that is here. */
+static void image_step(struct app *app)
 {
-	if (app->image)
-		node_image_free(app->image);
-	free(app->image);
-	app->image = NULL;
+	int r = app_image_need(app);
+
+	app_set(app, r > 0   ? ZNODE_IMAGE
+		     : r < 0 ? ZNODE_FAILED
+			     : ZNODE_PULLING);
 }
 
-static void pull_done(struct call *call, const struct zrun_reply *reply)
-{
-	struct app *app = container_of(call, struct app, call);
-
-	if (reply->error) {
-		app->final = pull_is_final(reply->error);
-		app_fail(app, reason_of(reply));
-	} else {
-		app->pulled = true;
-		app_set(app, ZNODE_IMAGE);
-	}
-	app_step(app);
-}
-
-/* zrun answers at once for an image that it has. */
 void step_absent(struct app *app)
 {
-	int r;
-
 	app_ports(app);
 	if (app->alive) {
 		app_set(app, ZNODE_RUNNING);
@@ -214,26 +194,20 @@ void step_absent(struct app *app)
 	}
 	if (!clear_remains(app))
 		return;
-	if (!app->want) {
-		record_drop(app);
-		app->in_use = false;
-		return;
-	}
-	if (!app_should_run(app) || app_is_waiting(app))
-		return;
-	r = app_image_find(app);
-	if (r) {
+	if (!app->want)
+		app_free(app);
+	else if (app_should_run(app) && !app_is_waiting(app))
+		image_step(app);
+}
+
+void step_pulling(struct app *app)
+{
+	if (app_should_run(app) || app->final) {
+		image_step(app);
+	} else {
 		app_image_drop(app);
-		app->final = pull_is_final(r);
-		app_fail(app, app->reason);
-		return;
+		app_set(app, ZNODE_ABSENT);
 	}
-	call_prepare(app);
-	digest_text(&app->image->manifest, app->call.request.digest);
-	text_copy(app->call.request.path, sizeof(app->call.request.path),
-		  app->want->image);
-	if (call_start(app, ZRUN_UNPACK, -1, pull_done))
-		app_set(app, ZNODE_PULLING);
 }
 
 /* ----------------------------------------------------------------- start */
@@ -260,11 +234,12 @@ static bool runs_again(const struct app *app)
 	if (!app->want)
 		return false;
 	switch (app->want->restart) {
-	case NODE_RESTART_ALWAYS:
+	case DESIRED_RESTART_ALWAYS:
+	case DESIRED_RESTART_UNLESS_STOPPED:
 		return true;
-	case NODE_RESTART_ON_FAILURE:
+	case DESIRED_RESTART_ON_FAILURE:
 		return !ended_well(app);
-	case NODE_RESTART_NO:
+	case DESIRED_RESTART_NO:
 		break;
 	}
 	return false;
@@ -273,7 +248,8 @@ static bool runs_again(const struct app *app)
 /* The instance ended: by wish, for good, or to be started again. */
 void app_ended(struct app *app)
 {
-	bool wished = app->stopped || app->restart || !app->want;
+	bool wished = app->stopped || app->restart || !app->want ||
+		      app_is_outdated(app);
 
 	timer_cancel(&app->timer);
 	describe_end(app);
@@ -297,25 +273,54 @@ void app_ended(struct app *app)
 		app_set(app, app->pulled ? ZNODE_IMAGE : ZNODE_ABSENT);
 }
 
-static void start_done(struct call *call, const struct zrun_reply *reply)
+/* The image that ran before is needed no more, now that the next one runs. */
+static void image_ran(struct app *app)
+{
+	if (app->ran && digest_equal(&app->ran_image, &app->note.image))
+		return;
+	app->ran = true;
+	app->ran_image = app->note.image;
+	sweep_due();
+}
+
+static void start_done(struct call *call, const union call_reply *any, int fd)
 {
 	struct app *app = container_of(call, struct app, call);
+	const struct zrun_reply *reply = &any->zrun;
 
 	app->remains = true;
 	if (reply->error == 0 && !app->record)
 		app->alive = true;
 	if (reply->error && !app->alive) {
 		app->pulled = false;
+		app->suspect = reply->error == -ENOENT ||
+			       reply->error == -EBADMSG;
 		app->final = start_is_final(app, reply->error);
 		app_fail(app, reason_of(reply));
 	} else {
 		app->reason[0] = '\0';
+		app->suspect = false;
+		image_ran(app);
 		app->pid = app->alive ? reply->pid : 0;
 		if (!app->started_ms)
 			app->started_ms = clock_boot_ms();
 		app_set(app, ZNODE_RUNNING);
 	}
 	app_step(app);
+}
+
+/* What is said of an instance is said of its content. */
+static void note_fill(struct app *app)
+{
+	struct app_note *note = &app->note;
+
+	if (app_is_outdated(app))
+		note->restarts = note->backoff_ms = 0;
+	note->magic = APP_NOTE_MAGIC;
+	note->stopped = 0;
+	note->number = app->number;
+	note->image = app->manifest;
+	note->content = app->want->content;
 }
 
 static void app_start(struct app *app)
@@ -327,18 +332,17 @@ static void app_start(struct app *app)
 	snprintf(app->id, sizeof(app->id), "%.52s-%u", app->name,
 		 app->instance);
 	app->started_ms = app->ended_ms = 0;
-	app->note.magic = APP_NOTE_MAGIC;
-	app->note.stopped = 0;
-	app->note.image = app->image->manifest;
+	app_ports_want(app);
 	memfd = app_config(app);
+	note_fill(app);
 	if (memfd < 0) {
 		app->final = start_is_final(app, memfd);
 		app_fail(app, app->reason);
 		return;
 	}
 	call_prepare(app);
-	digest_text(&app->image->manifest, app->call.request.digest);
-	memcpy(app->call.request.note, &app->note, sizeof(app->note));
+	digest_text(&app->manifest, app->call.request.zrun.digest);
+	memcpy(app->call.request.zrun.note, &app->note, sizeof(app->note));
 	if (call_start(app, ZRUN_START, memfd, start_done))
 		app_set(app, ZNODE_STARTING);
 }
@@ -373,9 +377,10 @@ void step_failed(struct app *app)
 
 /* ------------------------------------------------------------------ stop */
 
-static void kill_done(struct call *call, const struct zrun_reply *reply)
+static void kill_done(struct call *call, const union call_reply *any, int fd)
 {
 	struct app *app = container_of(call, struct app, call);
+	const struct zrun_reply *reply = &any->zrun;
 
 	if (reply->error && app->alive && reply->error != -ESRCH &&
 	    reply->error != -ENOENT)
@@ -387,18 +392,29 @@ static void kill_done(struct call *call, const struct zrun_reply *reply)
 static bool app_kill(struct app *app, int signal, uint32_t flags)
 {
 	call_prepare(app);
-	app->call.request.arg = (uint32_t)signal;
-	app->call.request.flags = flags;
+	app->call.request.zrun.arg = (uint32_t)signal;
+	app->call.request.zrun.flags = flags;
 	return call_start(app, ZRUN_KILL, -1, kill_done);
 }
 
-/* The image says by which signal; of a process that an earlier znode started,
- * the image is looked up only now. */
+/* The image says by which signal. */
 static int stop_signal(struct app *app)
 {
-	if (!app->image && app->want && app_image_find(app))
-		app_image_drop(app);
-	return node_signal(app->image ? app->image->config.stop_signal : "");
+	struct node_image *image = app_image_of_instance(app);
+	int signal = node_signal(image ? image->config.stop_signal : "");
+
+	if (image)
+		node_image_free(image);
+	free(image);
+	return signal;
+}
+
+/* Whether an instance that runs is to run on: until it may be replaced. */
+static bool goes_on(struct app *app)
+{
+	if (!app_should_run(app) || app->restart)
+		return false;
+	return !app_is_outdated(app) || app_image_need(app) <= 0;
 }
 
 void step_running(struct app *app)
@@ -408,7 +424,7 @@ void step_running(struct app *app)
 		app_ended(app);
 		return;
 	}
-	if (app_should_run(app) && !app->restart)
+	if (goes_on(app))
 		return;
 	if (app_kill(app, stop_signal(app), 0)) {
 		app_set(app, ZNODE_STOPPING);
@@ -422,7 +438,7 @@ void step_stopping(struct app *app)
 		app_ended(app);
 		return;
 	}
-	if (app_is_waiting(app))
+	if (app->timer.deadline_ms)
 		return;
 	log_warning(app->name, "%s does not stop, killing it", app->id);
 	if (app_kill(app, SIGKILL, ZRUN_KILL_ALL))

@@ -1,5 +1,6 @@
 /* The inner parts of an application: app.c has the states and what others
- * tell it, app_step.c what it does in each state. */
+ * tell it, app_step.c what it does in each state, app_image.c how its image
+ * gets here. */
 #ifndef NODE_APP_STEP_H
 #define NODE_APP_STEP_H
 
@@ -9,6 +10,7 @@
 void app_set(struct app *app, enum znode_state state);
 
 void step_absent(struct app *app);
+void step_pulling(struct app *app);
 void step_image(struct app *app);
 void step_running(struct app *app);
 void step_stopping(struct app *app);
@@ -19,8 +21,21 @@ void app_ended(struct app *app);
 /* Whether the next attempt is not due yet. */
 bool app_is_waiting(const struct app *app);
 
-/* Has app->image filled, or gives -errno with a reason in app->reason. */
-int app_image_find(struct app *app);
+/* `wait` spread by a quarter up and down. */
+uint32_t app_jitter(uint32_t wait_ms);
+
+/* Does what is next to get the image of what is wanted: 1 when it is here, 0
+ * while it comes, -errno when that failed, with app->reason set and a next
+ * attempt due, unless app->final. */
+int app_image_need(struct app *app);
+/* Forgets all about the image, and gives up fetching it. */
 void app_image_drop(struct app *app);
+/* The manifest of what is wanted: as found, or as the document names it. */
+struct digest app_image_manifest(const struct app *app);
+/* Manifest and config of what is wanted, to be freed with node_image_free()
+ * and free(); NULL with *error set and a reason in app->reason. */
+struct node_image *app_image_read(struct app *app, int *error);
+/* The same of the instance that was started last, by its note. */
+struct node_image *app_image_of_instance(struct app *app);
 
 #endif

@@ -2,65 +2,177 @@
 #include "call.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
 
+static struct peer {
+	const char *name;
+	size_t request_size, reply_size;
+	unsigned limit, under_way;
+	struct call *first;
+} peers[] = {
+	/* Less than zrun has room for, so that znet finds some too. */
+	[CALL_ZRUN] = { "zrun", sizeof(struct zrun_request),
+			sizeof(struct zrun_reply), 24, 0, NULL },
+	[CALL_ZPULL] = { "zpull", sizeof(struct zpull_request),
+			 sizeof(struct zpull_reply), 4, 0, NULL },
+};
+
+_Static_assert(sizeof(peers) / sizeof(peers[0]) == CALL_PEER_COUNT,
+	       "a row for each peer");
+
 /* znode has one loop; watches need it to be taken out again. */
 static struct loop *call_loop;
 
+static void ready(struct watch *w, uint32_t events);
+
 void call_init(struct call *call)
 {
-	call->fd = -1;
-	call->watch.fd = -1;
+	memset(call, 0, sizeof(*call));
+	call->fd = call->watch.fd = call->memfd = -1;
 }
 
-static void end(struct call *call, const struct zrun_reply *reply)
+static void fail(const struct call *call, union call_reply *reply)
+{
+	const char *name = peers[call->peer].name;
+
+	memset(reply, 0, sizeof(*reply));
+	if (call->peer == CALL_ZRUN) {
+		reply->zrun.error = -ECONNRESET;
+		snprintf(reply->zrun.text, sizeof(reply->zrun.text),
+			 "%s went away while it was asked", name);
+	} else {
+		reply->zpull.error = -ECONNRESET;
+		snprintf(reply->zpull.text, sizeof(reply->zpull.text),
+			 "%s went away while it was asked", name);
+	}
+}
+
+static int transmit(struct call *call, int memfd)
+{
+	struct peer *peer = &peers[call->peer];
+	autoclose int fd = ipc_connect(peer->name);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = ipc_send(fd, &call->request, peer->request_size, &memfd,
+		     memfd >= 0 ? 1 : 0);
+	if (r)
+		return r;
+	call->watch.ready = ready;
+	r = watch_add(call_loop, &call->watch, fd, EPOLLIN);
+	if (r)
+		return r;
+	call->fd = fd_take(&fd);
+	peer->under_way++;
+	return 0;
+}
+
+/* Sends what waited, as far as there is room. */
+static void advance(enum call_peer which)
+{
+	struct peer *peer = &peers[which];
+	union call_reply reply;
+
+	while (peer->first && peer->under_way < peer->limit) {
+		struct call *call = peer->first;
+		autoclose int memfd = fd_take(&call->memfd);
+
+		peer->first = call->next;
+		call->queued = false;
+		if (transmit(call, memfd) == 0)
+			continue;
+		fail(call, &reply);
+		call->done(call, &reply, -1);
+	}
+}
+
+static void hang_up(struct call *call)
 {
 	watch_del(call_loop, &call->watch);
 	fd_close(&call->fd);
-	call->done(call, reply);
+	peers[call->peer].under_way--;
 }
 
 static void ready(struct watch *w, uint32_t events)
 {
 	struct call *call = container_of(w, struct call, watch);
-	struct zrun_reply reply;
-	int r = ipc_recv(call->fd, &reply, sizeof(reply), NULL);
+	enum call_peer peer = call->peer;
+	struct ipc_fds fds = { 0 };
+	union call_reply reply;
+	int r = ipc_recv(call->fd, &reply, peers[peer].reply_size, &fds);
 
 	(void)events;
 	if (r == -EAGAIN)
 		return;
-	if (r != 1 || reply.head.verb != call->request.head.verb) {
-		memset(&reply, 0, sizeof(reply));
-		reply.error = -ECONNRESET;
-		snprintf(reply.text, sizeof(reply.text),
-			 "zrun went away while it was asked");
+	if (r == 1 && peer == CALL_ZRUN) {
+		reply.zrun.text[sizeof(reply.zrun.text) - 1] = '\0';
+		reply.zrun.id[sizeof(reply.zrun.id) - 1] = '\0';
+	} else if (r == 1) {
+		reply.zpull.text[sizeof(reply.zpull.text) - 1] = '\0';
+		reply.zpull.path[sizeof(reply.zpull.path) - 1] = '\0';
+		reply.zpull.digest[sizeof(reply.zpull.digest) - 1] = '\0';
+		if (reply.head.verb == ZPULL_PROGRESS) {
+			if (call->progress)
+				call->progress(call, &reply.zpull);
+			ipc_fds_close(&fds);
+			return;
+		}
 	}
-	reply.text[sizeof(reply.text) - 1] = '\0';
-	reply.id[sizeof(reply.id) - 1] = '\0';
-	end(call, &reply);
+	if (r != 1 || reply.head.verb != call->request.head.verb)
+		fail(call, &reply);
+	hang_up(call);
+	call->done(call, &reply, fds.n ? fds.fd[0] : -1);
+	ipc_fds_close(&fds);
+	advance(peer);
 }
 
-int call_send(struct loop *loop, struct call *call, uint32_t verb, int memfd)
+/* At the end of the queue. */
+static int wait_turn(struct call *call, int memfd)
 {
-	autoclose int fd = ipc_connect("zrun");
-	int r;
+	struct call **p = &peers[call->peer].first;
 
-	if (fd < 0)
-		return fd;
-	call->request.head.size = sizeof(call->request);
-	call->request.head.verb = verb;
-	r = ipc_send(fd, &call->request, sizeof(call->request), &memfd,
-		     memfd >= 0 ? 1 : 0);
-	if (r)
-		return r;
-	call_loop = loop;
-	call->watch.ready = ready;
-	r = watch_add(loop, &call->watch, fd, EPOLLIN);
-	if (r)
-		return r;
-	call->fd = fd_take(&fd);
+	if (memfd >= 0) {
+		call->memfd = fcntl(memfd, F_DUPFD_CLOEXEC, 0);
+		if (call->memfd < 0)
+			return -errno;
+	}
+	while (*p)
+		p = &(*p)->next;
+	*p = call;
+	call->next = NULL;
+	call->queued = true;
 	return 0;
+}
+
+int call_send(struct loop *loop, struct call *call, enum call_peer peer,
+	      uint32_t verb, int memfd)
+{
+	call_loop = loop;
+	call->peer = peer;
+	call->request.head.size = (uint32_t)peers[peer].request_size;
+	call->request.head.verb = verb;
+	if (peers[peer].under_way >= peers[peer].limit)
+		return wait_turn(call, memfd);
+	return transmit(call, memfd);
+}
+
+void call_cancel(struct call *call)
+{
+	if (call->queued) {
+		struct call **p = &peers[call->peer].first;
+
+		while (*p != call)
+			p = &(*p)->next;
+		*p = call->next;
+		call->queued = false;
+		fd_close(&call->memfd);
+	} else if (call->fd >= 0) {
+		hang_up(call);
+		advance(call->peer);
+	}
 }

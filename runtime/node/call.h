@@ -1,31 +1,62 @@
-/* One request to `zrun serve` at a time, without waiting for the answer.
+/* One request at a time to `zrun serve` or zpull, without waiting for the
+ * answer.
  *
  * Each request has a connection of its own: a long unpacking holds up nobody,
  * and when serve dies exactly the requests in its hands fail, with
- * -ECONNRESET. What became of them is then seen in init's store. */
+ * -ECONNRESET. What became of them is then seen in init's store. Of a crowd
+ * (a document with a hundred applications) some are under way and the others
+ * wait their turn here. */
 #ifndef NODE_CALL_H
 #define NODE_CALL_H
 
 #include "base/loop.h"
+#include "zpull/zpull.h"
 #include "zrun/serve.h"
+
+enum call_peer { CALL_ZRUN, CALL_ZPULL, CALL_PEER_COUNT };
+
+union call_request {
+	struct ipc_head head;
+	struct zrun_request zrun;
+	struct zpull_request zpull;
+};
+
+/* Of the peer that was asked; its texts end somewhere. */
+union call_reply {
+	struct ipc_head head;
+	struct zrun_reply zrun;
+	struct zpull_reply zpull;
+};
 
 struct call {
 	struct watch watch;
 	int fd; /* -1 while no request is under way */
-	struct zrun_request request;
-	void (*done)(struct call *, const struct zrun_reply *);
+	enum call_peer peer;
+	union call_request request;
+	void (*done)(struct call *, const union call_reply *, int fd);
+	/* ZPULL_PROGRESS; may be NULL. */
+	void (*progress)(struct call *, const struct zpull_reply *);
+	/* While it waits its turn. */
+	bool queued;
+	int memfd;
+	struct call *next;
 };
 
 void call_init(struct call *call);
 static inline bool call_busy(const struct call *call)
 {
-	return call->fd >= 0;
+	return call->fd >= 0 || call->queued;
 }
 
 /* Sends call->request (its head is filled here) with memfd, unless -1, which
  * stays the caller's. `done` is called later with the reply, or with one made
- * up here (error -ECONNRESET and a text) when serve went away; the next
- * request may be sent from it. 0, or -errno when nothing was sent. */
-int call_send(struct loop *loop, struct call *call, uint32_t verb, int memfd);
+ * up here (error -ECONNRESET and a text) when the peer went away, and with the
+ * descriptor that came along, which stays ours, or -1; the next request may be
+ * sent from it. 0, or -errno when nothing was sent. */
+int call_send(struct loop *loop, struct call *call, enum call_peer peer,
+	      uint32_t verb, int memfd);
+
+/* Forgets the request under way, if there is one: `done` is not called. */
+void call_cancel(struct call *call);
 
 #endif

@@ -95,7 +95,7 @@ static void add_strings(doc d, val object, const char *key,
 		yyjson_mut_arr_add_str(d, array, *list);
 }
 
-/* Entrypoint and Cmd of the image; a command of node.json takes Cmd's place,
+/* Entrypoint and Cmd of the image; a command that is wanted takes Cmd's place,
  * as in Compose. */
 static void add_args(doc d, val process, const struct node_config *c)
 {
@@ -122,7 +122,9 @@ static bool sets(const char *const *list, const char *entry)
 
 static void add_environment(doc d, val process, const struct node_config *c)
 {
-	const char *const *own = c->app->environment;
+	static const char *const none[] = { NULL };
+	const char *const *own = c->app->environment ? c->app->environment
+						     : none;
 	const struct image_strings *image = &c->image->environment;
 	val array = yyjson_mut_obj_add_arr(d, process, "env");
 
@@ -189,19 +191,36 @@ static void add_mounts(doc d, val root)
 	}
 }
 
-/* The limit of processes is zrun's to set where none is asked for. */
-static void add_resources(doc d, val parent, const struct node_app *app)
+/* The kernel takes no less than a millisecond a period. */
+static void add_cpu(doc d, val resources, uint32_t cpus_milli)
 {
-	val resources = yyjson_mut_obj_add_obj(d, parent, "resources");
-	val memory;
+	enum { PERIOD_US = 100000, QUOTA_MIN_US = 1000 };
+	uint64_t quota = (uint64_t)cpus_milli * (PERIOD_US / 1000);
+	val cpu = yyjson_mut_obj_add_obj(d, resources, "cpu");
 
-	if (!app->memory_bytes)
-		return;
-	memory = yyjson_mut_obj_add_obj(d, resources, "memory");
-	yyjson_mut_obj_add_uint(d, memory, "limit", app->memory_bytes);
+	yyjson_mut_obj_add_uint(d, cpu, "quota",
+				quota < QUOTA_MIN_US ? QUOTA_MIN_US : quota);
+	yyjson_mut_obj_add_uint(d, cpu, "period", PERIOD_US);
 }
 
-static void add_linux(doc d, val root, const struct node_app *app)
+/* The limit of processes is zrun's to set where none is asked for. */
+static void add_resources(doc d, val parent, const struct desired_app *app)
+{
+	val resources = yyjson_mut_obj_add_obj(d, parent, "resources");
+
+	if (app->memory_bytes)
+		yyjson_mut_obj_add_uint(
+			d, yyjson_mut_obj_add_obj(d, resources, "memory"),
+			"limit", app->memory_bytes);
+	if (app->cpus_milli)
+		add_cpu(d, resources, app->cpus_milli);
+	if (app->pids)
+		yyjson_mut_obj_add_uint(
+			d, yyjson_mut_obj_add_obj(d, resources, "pids"),
+			"limit", app->pids);
+}
+
+static void add_linux(doc d, val root, const struct desired_app *app)
 {
 	val object = yyjson_mut_obj_add_obj(d, root, "linux");
 	val array = yyjson_mut_obj_add_arr(d, object, "namespaces");
@@ -225,6 +244,7 @@ static void fill(doc d, const struct node_config *c)
 	add_process(d, root, c);
 	object = yyjson_mut_obj_add_obj(d, root, "root");
 	yyjson_mut_obj_add_str(d, object, "path", "rootfs");
+	yyjson_mut_obj_add_bool(d, object, "readonly", c->app->read_only);
 	yyjson_mut_obj_add_str(d, root, "hostname", c->app->name);
 	add_mounts(d, root);
 	object = yyjson_mut_obj_add_obj(d, root, "annotations");
@@ -240,7 +260,7 @@ int node_config_write(const struct node_config *config, char **text,
 	if (!config->app->n_command && !config->image->entrypoint.n &&
 	    !config->image->command.n) {
 		snprintf(error, NODE_CONFIG_ERROR_SIZE,
-			 "the image has no command: name one in node.json");
+			 "the image has no command: name one in \"command\"");
 		return -EINVAL;
 	}
 	d = yyjson_mut_doc_new(NULL);

@@ -1,19 +1,19 @@
 /* The OCI runtime config of an application: the image's defaults, overridden
- * by what node.json says, with default privileges always - node.json is
- * unsigned and grants nothing. */
+ * by what node.json or the document says, with default privileges always:
+ * node.json is unsigned, and the document cannot ask for more. */
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
-#include "base/node_json.h"
+#include "oci/desired.h"
 #include "oci/image_config.h"
 
 enum { NODE_CONFIG_ERROR_SIZE = 256 };
 
 struct node_config {
-	const struct node_app *app;
+	const struct desired_app *app;
 	const struct image_config *image;
-	const char *id;	     /* of the container */
-	const char *address; /* "10.64.0.2" */
+	const char *id;	  /* of the container */
+	char address[16]; /* "10.64.0.2" */
 };
 
 /* Writes the config into a new string that the caller frees. 0; -EINVAL when

@@ -207,6 +207,72 @@ int node_image_find(int boot, const char *layout, const char *tag,
 	return r;
 }
 
+/* The store's index.json lists what is wholly there, by digest alone. */
+static int store_find(int images, const struct digest *manifest,
+		      struct image_descriptor *d, char *error)
+{
+	struct image_index *index = malloc(sizeof(*index));
+	autofree char *text = NULL;
+	size_t size = 0;
+	int r = index ? read_file(images, "index.json", IMAGE_DOCUMENT_MAX,
+				  &text, &size)
+		      : -ENOMEM;
+
+	if (r)
+		snprintf(error, IMAGE_ERROR_SIZE, "index.json: %s",
+			 strerror(-r));
+	else
+		r = image_index_parse((struct span){ text, size }, index,
+				      error);
+	for (unsigned i = 0; !r && i < index->n; i++)
+		if (digest_equal(&index->entry[i].descriptor.digest,
+				 manifest)) {
+			*d = index->entry[i].descriptor;
+			free(index);
+			return 0;
+		}
+	free(index);
+	if (r)
+		return r;
+	snprintf(error, IMAGE_ERROR_SIZE, "not there yet");
+	return -ENOENT;
+}
+
+int node_image_load(int images, const struct digest *manifest,
+		    struct node_image *image, char error[NODE_IMAGE_ERROR_SIZE])
+{
+	struct image_descriptor d, config;
+	char why[IMAGE_ERROR_SIZE] = "out of memory";
+	int r;
+
+	memset(image, 0, sizeof(*image));
+	image->manifest = *manifest;
+	r = store_find(images, manifest, &d, why);
+	if (!r)
+		r = read_manifest(images, &d, image, &config, why);
+	if (!r)
+		r = read_config(images, &config, image, why);
+	if (r)
+		snprintf(error, NODE_IMAGE_ERROR_SIZE, "image store: %s", why);
+	return r;
+}
+
+int node_index_pick(struct span text, const struct digest *index,
+		    struct digest *manifest, char error[NODE_IMAGE_ERROR_SIZE])
+{
+	struct digest found = digest_of(text.data, text.size);
+	char why[IMAGE_ERROR_SIZE] = "damaged, its bytes have another digest";
+	struct image_descriptor d;
+	int r = digest_equal(&found, index) ? pick(text, "", &d, why)
+					    : -EBADMSG;
+
+	if (!r)
+		*manifest = d.digest;
+	else
+		snprintf(error, NODE_IMAGE_ERROR_SIZE, "image index: %s", why);
+	return r;
+}
+
 void node_image_free(struct node_image *image)
 {
 	image_config_free(&image->config);

@@ -1,11 +1,16 @@
 /* znode: desired applications of this node, and what becomes of them.
  *
- * It needs no privilege and no directory but the ZOOID partition: init holds
- * listeners and processes, zrun does what takes a hand. Beside what base needs
- * it makes these system calls:
+ * It needs no privilege: init holds listeners and processes, zrun does what
+ * takes a hand. It writes to /data/desired alone, and reads the ZOOID
+ * partition, zrun's image store, and the counters of cgroups. Beside what base
+ * needs it makes these system calls:
  *
  * #syscalls: socket connect openat openat2 fstat newfstatat lseek pread64
- * #syscalls: memfd_create ftruncate getrandom mprotect
+ * #syscalls: memfd_create ftruncate getrandom mprotect setsockopt
+ *
+ * and to replace and remove what it stores:
+ *
+ * #syscalls: fchmod fdatasync fsync renameat unlinkat getdents64
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +30,7 @@
 #include "node.h"
 #include "server.h"
 #include "sweep.h"
+#include "usage.h"
 #include "znode_filter.h"
 
 static void ready(void)
@@ -65,16 +71,51 @@ static void app_changed(struct app *app)
 	sweep_consider();
 }
 
+static int directory_open(const char *path)
+{
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void directories_open(void)
+{
+	char images[4096];
+
+	node.host.boot = directory_open(path_boot());
+	if (node.host.boot < 0)
+		log_error(path_boot(),
+			  "%s: no application of node.json is "
+			  "started",
+			  strerror(errno));
+	snprintf(images, sizeof(images), "%s/images", path_data());
+	node.host.images = directory_open(images);
+	if (node.host.images < 0)
+		log_notice(images,
+			   "%s: no application of a document is "
+			   "started",
+			   strerror(errno));
+	document_open(&node.host.document);
+	usage_open();
+}
+
+/* Those that there are, in front. */
+static size_t present(int *dirs, size_t n)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (dirs[i] >= 0)
+			dirs[left++] = dirs[i];
+	return left;
+}
+
 /* From here on foreign bytes may be read. */
 static int daemon_confine(void)
 {
-	int boot = open(path_boot(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
+	int written[] = { node.host.document.dir };
+	int read[] = { node.host.boot, node.host.images, usage_directory() };
+	size_t n = present(written, 1), n_read = present(read, 3);
+	int r = confine_files_reading(written, n, read, n_read);
 
-	node.host.boot = boot;
-	if (boot < 0)
-		log_error(path_boot(), "%s: no application is started",
-			  strerror(errno));
-	r = confine_files(&boot, boot < 0 ? 0 : 1);
 	return r ? r
 		 : confine(seccomp_filter,
 			   sizeof(seccomp_filter) / sizeof(*seccomp_filter));
@@ -85,8 +126,10 @@ static int daemon_main(void)
 {
 	int r = daemon_open();
 
-	if (!r)
+	if (!r) {
+		directories_open();
 		r = daemon_confine();
+	}
 	if (r) {
 		log_error(NULL, "cannot start: %s", strerror(-r));
 		return 1;

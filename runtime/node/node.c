@@ -2,14 +2,14 @@
 #include "node.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 
-/* Leaves room for "-" and the number of an instance in an id. */
-enum { NAME_MAX_LENGTH = 52 };
+#include "sweep.h"
 
 struct node node;
 
@@ -33,22 +33,49 @@ static int parse(char *text, size_t size)
 	return r;
 }
 
+/* What node.json wants has neither digest nor content: it is what lies on the
+ * partition, and only changes with a boot. */
+static void want_fill(struct desired_app *want, const struct node_app *app)
+{
+	static const enum desired_restart restarts[] = {
+		[NODE_RESTART_ALWAYS] = DESIRED_RESTART_ALWAYS,
+		[NODE_RESTART_ON_FAILURE] = DESIRED_RESTART_ON_FAILURE,
+		[NODE_RESTART_NO] = DESIRED_RESTART_NO,
+	};
+
+	text_copy(want->name, sizeof(want->name), app->name);
+	text_copy(want->image, sizeof(want->image), app->image);
+	want->command = app->command;
+	want->n_command = app->n_command;
+	want->environment = app->environment;
+	want->n_environment = app->n_environment;
+	for (; want->n_ports < app->n_port; want->n_ports++) {
+		const struct node_port *port = &app->port[want->n_ports];
+
+		want->port[want->n_ports] =
+			(struct desired_port){ port->host, port->container };
+	}
+	want->restart = restarts[app->restart];
+	want->memory_bytes = app->memory_bytes;
+}
+
 static void add_apps(void)
 {
 	for (unsigned i = 0; i < node.json.n_app; i++) {
-		const struct node_app *want = &node.json.app[i];
+		const struct node_app *from = &node.json.app[i];
 
-		if (strlen(want->name) <= NAME_MAX_LENGTH)
-			app_init(&node.app[i], &node.host, want, i);
+		want_fill(&node.local[i], from);
+		if (strlen(from->name) > APP_NAME_MAX)
+			log_error(from->name,
+				  "name longer than %d letters: not started",
+				  APP_NAME_MAX);
 		else
-			log_error(want->name,
-				  "name longer than %d letters: "
-				  "not started",
-				  NAME_MAX_LENGTH);
+			app_want(node_slot_new(from->name), &node.local[i],
+				 from);
 	}
 }
 
-void node_load(void)
+static void read_json(void)
 {
 	autofree char *text = NULL;
 	size_t size;
@@ -69,90 +96,211 @@ void node_load(void)
 	add_apps();
 }
 
-/* ---------------------------------------------------------------- events */
+/* -------------------------------------------------------------- document */
+
+/* What was written last, so that nothing is written twice. */
+static char *stopped_names;
+
+static bool outlives_boot(const struct app *app)
+{
+	return app->in_use && app->want && !app->local &&
+	       app->want->restart == DESIRED_RESTART_UNLESS_STOPPED;
+}
+
+static void stopped_load(void)
+{
+	struct span rest, name;
+
+	document_stopped_read(&node.host.document, &stopped_names);
+	rest = span_of(stopped_names ? stopped_names : "");
+	while (span_cut(&rest, '\n', &name))
+		for (int i = 0; i < NODE_SLOTS; i++)
+			if (outlives_boot(&node.app[i]) &&
+			    span_is(name, node.app[i].name))
+				node.app[i].stopped = true;
+}
+
+void node_stopped_changed(void)
+{
+	char *names = malloc(NODE_SLOTS * ZNODE_NAME_SIZE), *p = names;
+
+	if (!names)
+		return;
+	*p = '\0';
+	for (int i = 0; i < NODE_SLOTS; i++)
+		if (outlives_boot(&node.app[i]) && node.app[i].stopped)
+			p += sprintf(p, "%s\n", node.app[i].name);
+	if (strcmp(names, stopped_names ? stopped_names : "") != 0)
+		document_stopped_write(&node.host.document, names);
+	free(stopped_names);
+	stopped_names = names;
+}
+
+int node_obey(const struct offer *offer, char error[TRUST_ERROR_SIZE])
+{
+	struct desired old = { 0 };
+	const struct desired *d = &node.host.document.desired;
+	int r = document_take(&node.host.document, offer, NULL, &old, error);
+
+	if (r)
+		return r;
+	log_notice("document", "%llu.%llu is obeyed: %u applications",
+		   (unsigned long long)d->epoch,
+		   (unsigned long long)d->revision, d->n_apps);
+	reconcile();
+	desired_free(&old);
+	document_index_sweep(&node.host.document);
+	node_stopped_changed();
+	sweep_due();
+	for (int i = 0; i < NODE_SLOTS && node.synced; i++)
+		app_step(&node.app[i]);
+	return 0;
+}
+
+void node_load(void)
+{
+	read_json();
+	document_load(&node.host.document);
+	reconcile();
+	stopped_load();
+}
+
+/* ----------------------------------------------------------------- slots */
 
 struct app *node_find(const char *name)
 {
+	struct app *app = node_slot(name);
+
+	return app && app->want ? app : NULL;
+}
+
+struct app *node_slot(const char *name)
+{
 	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && node.app[i].want &&
+		if (node.app[i].in_use && !node.app[i].refused &&
 		    strcmp(node.app[i].name, name) == 0)
 			return &node.app[i];
 	return NULL;
 }
 
-/* The application whose instance has this id, and the instance's number. */
-static struct app *find_by_id(const char *id, uint32_t *instance)
+struct app *node_slot_new(const char *name)
 {
-	const char *dash = strrchr(id, '-');
-	char name[ZNODE_NAME_SIZE];
-	uint64_t number;
-
-	if (!dash || span_u64(span_of(dash + 1), UINT32_MAX, &number))
-		return NULL;
-	text_copy(name, sizeof(name), id);
-	name[dash - id] = '\0';
-	*instance = (uint32_t)number;
-	return node_find(name);
+	for (int i = 0; i < NODE_SLOTS; i++) {
+		if (node.app[i].in_use)
+			continue;
+		app_init(&node.app[i], &node.host, name);
+		return &node.app[i];
+	}
+	log_error(name, "more than %d applications and containers", NODE_SLOTS);
+	return NULL;
 }
 
-/* A container that no application wants: one taken out of node.json, or an
- * instance that was replaced. It is stopped and deleted; but not while
- * node.json cannot be read, for then nobody knows what is wanted. */
-static struct app *stray(const char *id)
+static uint32_t free_number(void)
 {
-	struct app *unused = NULL;
+	for (uint32_t number = 1;; number++) {
+		int i = 0;
 
+		while (i < NODE_SLOTS &&
+		       (!node.app[i].in_use || node.app[i].number != number))
+			i++;
+		if (i == NODE_SLOTS)
+			return number;
+	}
+}
+
+/* Those that wait for a port ask again. */
+static void port_freed(void)
+{
 	for (int i = 0; i < NODE_SLOTS; i++) {
 		struct app *app = &node.app[i];
 
-		if (app->in_use && !app->want && strcmp(app->id, id) == 0)
-			return app;
-		if (!app->in_use && !unused)
-			unused = app;
+		if (!app->in_use || !app->rebind.deadline_ms)
+			continue;
+		timer_cancel(&app->rebind);
+		timer_set(&node.loop, &app->rebind, 0);
 	}
-	if (!unused || !node.readable)
+}
+
+/* ---------------------------------------------------------------- events */
+
+/* A container id in its parts. */
+static void split_id(const char *id, char name[ZNODE_NAME_SIZE],
+		     uint32_t *instance)
+{
+	const char *dash = strrchr(id, '-');
+	uint64_t number = 0;
+
+	text_copy(name, ZNODE_NAME_SIZE, id);
+	if (dash && span_u64(span_of(dash + 1), UINT32_MAX, &number) == 0)
+		name[dash - id] = '\0';
+	*instance = (uint32_t)number;
+}
+
+static struct app *slot_by_id(const char *id)
+{
+	for (int i = 0; i < NODE_SLOTS; i++)
+		if (node.app[i].in_use && strcmp(node.app[i].id, id) == 0)
+			return &node.app[i];
+	return NULL;
+}
+
+/* The slot of a container that none has: that of its name, or one more, where
+ * a newer instance took its place. */
+static struct app *slot_take(const char *id)
+{
+	char name[ZNODE_NAME_SIZE];
+	uint32_t instance;
+	struct app *app;
+
+	split_id(id, name, &instance);
+	app = node_slot(name);
+	if (app && app->instance < instance)
+		app->instance = instance;
+	if (!app || app->id[0])
+		app = node_slot_new(name);
+	if (!app)
 		return NULL;
-	app_init(unused, &node.host, NULL, 0);
-	text_copy(unused->name, sizeof(unused->name), id);
-	text_copy(unused->id, sizeof(unused->id), id);
-	log_notice(id, "not in node.json, removed");
-	return unused;
+	text_copy(app->id, sizeof(app->id), id);
+	app->instance = instance;
+	return app;
 }
 
 static void process_event(const struct init_event *event)
 {
 	const char *id = event->key.container;
-	uint32_t instance = 0;
-	struct app *app = find_by_id(id, &instance);
+	struct app *app;
+	bool is_new;
 
 	if (event->key.n != 0) /* a process that was executed in it */
 		return;
-	if (app && !app->id[0]) {
-		text_copy(app->id, sizeof(app->id), id);
-		app->instance = instance;
-	} else if (!app || strcmp(app->id, id) != 0) {
-		if (event->head.verb == INIT_EVENT_GONE)
-			return;
-		app = stray(id);
-	}
-	if (!app || event->head.verb == INIT_EVENT_GONE)
+	app = slot_by_id(id);
+	if (event->head.verb == INIT_EVENT_GONE)
+		return;
+	is_new = !app;
+	if (!app)
+		app = slot_take(id);
+	if (!app)
 		return;
 	app_process(app, event);
-	if (on_ready == NULL)
-		app_step(app);
+	if (!node.synced)
+		return;
+	if (is_new && !app->want)
+		reconcile_unwanted(app);
+	app_step(app);
 }
 
 /* Only what was there before is news; later changes are znode's own. */
 static void listen_event(const struct init_event *event)
 {
-	struct app *app = node_find(event->key.container);
+	struct app *app;
 
-	if (event->head.verb != INIT_EVENT_ADDED || !on_ready)
+	if (event->head.verb != INIT_EVENT_ADDED || node.synced)
 		return;
+	app = node_slot(event->key.container);
+	if (!app)
+		app = node_slot_new(event->key.container);
 	if (app)
 		app_listener(app, event);
-	if (!app && node.readable)
-		link_call(&node.host.link, INIT_DROP, &event->key, NULL, 0);
 }
 
 static void event(struct link *link, const struct init_event *e)
@@ -166,22 +314,29 @@ static void event(struct link *link, const struct init_event *e)
 
 static void synced(struct link *link)
 {
-	void (*ready)(void) = on_ready;
-
 	(void)link;
-	on_ready = NULL;
-	ready();
+	node.synced = true;
+	on_ready();
 	for (int i = 0; i < NODE_SLOTS; i++) {
-		if (node.app[i].in_use)
-			app_adopt(&node.app[i]);
-		app_step(&node.app[i]);
+		struct app *app = &node.app[i];
+
+		if (!app->in_use)
+			continue;
+		if (!app->want)
+			reconcile_unwanted(app);
+		else
+			app_adopt(app);
 	}
+	for (int i = 0; i < NODE_SLOTS; i++)
+		app_step(&node.app[i]);
 }
 
 int node_open(void (*ready)(void))
 {
 	on_ready = ready;
 	node.host.loop = &node.loop;
+	node.host.number = free_number;
+	node.host.port_freed = port_freed;
 	node.host.link.event = event;
 	node.host.link.ready = synced;
 	return link_open(&node.host.link, &node.loop);

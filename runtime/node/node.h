@@ -5,20 +5,23 @@
 #include "app.h"
 
 /* Room for applications and for containers that none of them wants. */
-enum { NODE_SLOTS = 2 * NODE_APPS_MAX };
+enum { NODE_SLOTS = 2 * (NODE_APPS_MAX + DESIRED_APPS_MAX) };
 
 struct node {
 	struct loop loop;
 	struct app_host host;
 	struct node_json json;
-	bool readable; /* node.json could be read: strays are not wanted */
+	struct desired_app local[NODE_APPS_MAX]; /* what it wants */
+	bool readable;				 /* node.json could be read */
+	bool synced;				 /* what init holds is known */
 	struct app app[NODE_SLOTS];
 };
 
 extern struct node node;
 
-/* Reads node.json in directory node.host.boot and makes its applications. Never
- * fails: a node without a good file runs none, and says why. */
+/* Reads node.json in directory node.host.boot and the stored document, and
+ * makes their applications. Never fails: a node without a good file runs none
+ * of it, and says why. */
 void node_load(void);
 
 /* Connects to init; applications are stepped once all that exists is known,
@@ -27,5 +30,23 @@ int node_open(void (*ready)(void));
 
 /* The application of that name, or NULL. */
 struct app *node_find(const char *name);
+/* The slot of that name, wanted or not; one that cannot run as it is wanted
+ * does not count. */
+struct app *node_slot(const char *name);
+/* A slot that was unused, or NULL, logged. */
+struct app *node_slot_new(const char *name);
+
+/* Takes a document and obeys it, see document_take(). */
+int node_obey(const struct offer *offer, char error[TRUST_ERROR_SIZE]);
+/* To be called after a wish of a person: what is stopped may have to outlive
+ * the boot. */
+void node_stopped_changed(void);
+
+/* reconcile.c: makes the slots those of node.host.document and steps none.
+ * Before what init holds is known, and whenever a document came. */
+void reconcile(void);
+/* Whether a slot that nobody wants is left alone: what it belongs to cannot be
+ * read. */
+void reconcile_unwanted(struct app *app);
 
 #endif

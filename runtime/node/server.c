@@ -4,21 +4,26 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/service.h"
 
 #include "node.h"
+#include "usage.h"
 
 /* More at once wait in the listen queue. */
-enum { CONNECTIONS = 8 };
+enum { CONNECTIONS = 16, WATCHERS = 4 };
 
 struct connection {
 	struct watch watch;
 	int fd;
 	uid_t uid;
 	struct app *waits_for; /* NULL: nothing */
+	bool watches;	       /* it is a stream */
+	bool behind;	       /* and does not know of the last change */
 	uint32_t verb;
 };
 
@@ -34,6 +39,7 @@ static void connection_close(struct connection *c)
 	watch_del(&node.loop, &c->watch);
 	fd_close(&c->fd);
 	c->waits_for = NULL;
+	c->watches = c->behind = false;
 	watch_events(&node.loop, &listener, EPOLLIN);
 }
 
@@ -71,25 +77,155 @@ static void settle(struct connection *c)
 	reply_send(c, &reply, -1);
 }
 
+/* ----------------------------------------------------------------- watch */
+
+static void revision_fill(struct znode_reply *reply)
+{
+	const struct document *doc = &node.host.document;
+
+	if (doc->obeyed) {
+		reply->epoch = doc->desired.epoch;
+		reply->revision = doc->desired.revision;
+	}
+}
+
+/* Sent when the socket is writable, which with its least buffer means that the
+ * last one was read. */
+static void watcher_tell(struct connection *c)
+{
+	struct znode_reply reply = { 0 };
+
+	if (!c->behind)
+		return;
+	c->behind = false;
+	watch_events(&node.loop, &c->watch, EPOLLIN);
+	revision_fill(&reply);
+	reply_send(c, &reply, -1);
+}
+
+static void watchers_behind(void)
+{
+	for (int i = 0; i < CONNECTIONS; i++) {
+		struct connection *c = &connections[i];
+
+		if (c->fd < 0 || !c->watches || c->behind)
+			continue;
+		c->behind = true;
+		watch_events(&node.loop, &c->watch, EPOLLIN | EPOLLOUT);
+	}
+}
+
+static void serve_watch(struct connection *c)
+{
+	const int least = 1; /* the kernel makes it what one message needs */
+	int n = 0;
+
+	for (int i = 0; i < CONNECTIONS; i++)
+		n += connections[i].fd >= 0 && connections[i].watches;
+	if (n >= WATCHERS) {
+		refuse(c, -EBUSY, "too many watch already");
+		return;
+	}
+	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
+	c->watches = true;
+	watchers_behind();
+}
+
+/* FNV-1a. Of a row without what counts by itself; 0 for one that went. */
+static uint64_t row_hash(const struct app *app)
+{
+	struct znode_app row;
+	const unsigned char *p = (const unsigned char *)&row;
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	if (!app->in_use)
+		return 0;
+	app_describe(app, &row);
+	row.retry_ms = 0;
+	for (size_t i = 0; i < sizeof(row); i++)
+		hash = (hash ^ p[i]) * UINT64_C(1099511628211);
+	return hash;
+}
+
 void server_app_changed(struct app *app)
 {
+	uint64_t hash = row_hash(app);
+
+	if (app->told != hash)
+		watchers_behind();
+	app->told = hash;
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (connections[i].waits_for == app)
 			settle(&connections[i]);
 }
+
+/* ----------------------------------------------------------------- verbs */
 
 static void serve_app(struct connection *c, uint32_t number)
 {
 	struct znode_reply reply = { 0 };
 
 	for (int i = 0; i < NODE_SLOTS; i++) {
-		if (!node.app[i].in_use || number--)
+		const struct app *app = &node.app[i];
+		struct usage usage;
+
+		if (!app->in_use || number--)
 			continue;
-		app_describe(&node.app[i], &reply.app);
+		app_describe(app, &reply.app);
+		if (app->alive) {
+			usage = usage_of(app->id);
+			reply.app.memory_used = usage.memory_bytes;
+			reply.app.cpu_ms = usage.cpu_ms;
+		}
 		reply_send(c, &reply, -1);
 		return;
 	}
 	refuse(c, -ENOENT, "no such application");
+}
+
+static void serve_revision(struct connection *c)
+{
+	struct znode_reply reply = { 0 };
+
+	revision_fill(&reply);
+	reply_send(c, &reply, -1);
+}
+
+static int offer_read(struct ipc_fds *fds, char **envelope, char **chain,
+		      struct offer *offer)
+{
+	int r = fds->n == 2 ? memfd_read(fds->fd[0], ENVELOPE_SIZE_MAX,
+					 envelope, &offer->envelope.size)
+			    : -EBADMSG;
+
+	if (!r)
+		r = memfd_read(fds->fd[1], CHAIN_PEM_MAX, chain,
+			       &offer->chain.size);
+	offer->envelope.data = *envelope;
+	offer->chain.data = *chain;
+	return r;
+}
+
+static void serve_desired(struct connection *c, struct ipc_fds *fds)
+{
+	struct znode_reply reply = { 0 };
+	autofree char *envelope = NULL, *chain = NULL;
+	struct offer offer = { 0 };
+	int r = offer_read(fds, &envelope, &chain, &offer);
+
+	if (r)
+		snprintf(reply.text, sizeof(reply.text),
+			 "want two sealed memfds, envelope and chain: %s",
+			 strerror(-r));
+	else
+		r = node_obey(&offer, reply.text);
+	if (r)
+		log_error("document", "refused: %s", reply.text);
+	else
+		watchers_behind();
+	reply.error = r;
+	revision_fill(&reply);
+	reply_send(c, &reply, -1);
 }
 
 static void serve_inspect(struct connection *c, struct app *app)
@@ -114,17 +250,32 @@ static void serve_named(struct connection *c, struct znode_request *request)
 	if (c->uid != 0 && c->uid != own_uid)
 		refuse(c, -EPERM, "only root may do this");
 	else if (!app)
-		refuse(c, -ENOENT, "node.json has no such application");
+		refuse(c, -ENOENT, "no such application");
 	else if (c->verb == ZNODE_INSPECT)
 		serve_inspect(c, app);
 	else {
 		c->waits_for = app;
 		app_wish(app, c->verb);
+		node_stopped_changed();
 		settle(c);
 	}
 }
 
-static void serve(struct connection *c, struct znode_request *request)
+/* What is zagent's to ask. */
+static void serve_agent(struct connection *c, struct ipc_fds *fds)
+{
+	if (c->uid != 0 && c->uid != own_uid && c->uid != UID_ZAGENT)
+		refuse(c, -EPERM, "only zagent and root may do this");
+	else if (c->verb == ZNODE_DESIRED)
+		serve_desired(c, fds);
+	else if (c->verb == ZNODE_REVISION)
+		serve_revision(c);
+	else
+		serve_watch(c);
+}
+
+static void serve(struct connection *c, struct znode_request *request,
+		  struct ipc_fds *fds)
 {
 	c->verb = request->head.verb;
 	switch ((enum znode_verb)c->verb) {
@@ -140,7 +291,8 @@ static void serve(struct connection *c, struct znode_request *request)
 	case ZNODE_DESIRED:
 	case ZNODE_REVISION:
 	case ZNODE_WATCH:
-		break;
+		serve_agent(c, fds);
+		return;
 	}
 	refuse(c, -ENOSYS, "no such verb");
 }
@@ -148,16 +300,23 @@ static void serve(struct connection *c, struct znode_request *request)
 static void connection_ready(struct watch *w, uint32_t events)
 {
 	struct connection *c = container_of(w, struct connection, watch);
+	struct ipc_fds fds = { 0 };
 	struct znode_request request;
-	int r = ipc_recv(c->fd, &request, sizeof(request), NULL);
+	int r;
 
-	(void)events;
+	if (events & EPOLLOUT)
+		watcher_tell(c);
+	if (c->fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
+		return;
+	r = ipc_recv(c->fd, &request, sizeof(request), &fds);
 	if (r == -EAGAIN)
 		return;
-	if (r == 1 && !c->waits_for)
-		serve(c, &request);
+	/* Nothing is asked on a stream, nor while an answer is due. */
+	if (r == 1 && !c->waits_for && !c->watches)
+		serve(c, &request, &fds);
 	else
 		connection_close(c);
+	ipc_fds_close(&fds);
 }
 
 static bool accept_one(void)

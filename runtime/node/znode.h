@@ -10,7 +10,7 @@
 
 #define ZNODE_NAME_SIZE 64
 #define ZNODE_TEXT_SIZE 256
-#define ZNODE_PORTS_MAX 8
+#define ZNODE_PORTS_MAX 32 /* as many as a document may name */
 
 /* Who may ask: rows are for every uid; what is marked zagent for that uid and
  * root; the rest for root and znode's own. */
@@ -38,10 +38,11 @@ enum znode_verb {
 	/* Epoch and revision of the document obeyed, 0 and 0 when there is
 	 * none. zagent. */
 	ZNODE_REVISION,
-	/* Turns the connection into a stream of replies of this verb: one at
-	 * once, then one whenever a row of ZNODE_APP has changed since; several
-	 * changes are one reply to who reads slowly. Counters (cpu_ms,
-	 * memory_used) are no change. zagent. */
+	/* Turns the connection into a stream of replies of this verb, with
+	 * epoch and revision and no row: one at once, then one whenever a row
+	 * of ZNODE_APP has changed since; several changes are one reply to who
+	 * reads slowly. Counters (cpu_ms, memory_used) are no change. -EBUSY:
+	 * too many watch already. zagent. */
 	ZNODE_WATCH,
 };
 
@@ -67,16 +68,16 @@ struct znode_port {
 struct znode_app {
 	char name[ZNODE_NAME_SIZE];
 	char container[ZNODE_NAME_SIZE]; /* id of the instance, or "" */
-	char image[272];		 /* as node.json names it */
-	char digest[72];		 /* of its manifest, "" if unknown */
-	char reason[ZNODE_TEXT_SIZE];	 /* of the last failure or end, or "" */
-	uint32_t state;			 /* enum znode_state */
-	uint32_t stopped;		 /* 1: by ZNODE_STOP */
+	char image[272]; /* as node.json or the document names it */
+	char digest[72]; /* of its manifest, "" if unknown */
+	char reason[ZNODE_TEXT_SIZE]; /* of the last failure or end, or "" */
+	uint32_t state;		      /* enum znode_state */
+	uint32_t stopped;	      /* 1: by ZNODE_STOP */
 	uint32_t pid;
 	uint32_t restarts;
 	uint32_t n_ports;
-	uint32_t retry_ms;     /* until the next attempt, 0 if none */
-	uint32_t from_hub;     /* 1: of the desired document, not node.json */
+	uint32_t retry_ms; /* until the next attempt, 0 if none */
+	uint32_t from_hub; /* 1: of the desired document, not node.json */
 	uint32_t reserved;
 	uint64_t since_ms;     /* CLOCK_BOOTTIME of the last change of state */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME, 0 while it does not run */

@@ -1,5 +1,5 @@
 /* The OCI config that znode writes: what comes from the image, what from
- * node.json, and that zrun's parser takes it. */
+ * node.json or the document, and that zrun's parser takes it. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static const char image_text[] =
 static struct image_config image;
 static char error[512];
 
-static yyjson_doc *write_config(const struct node_app *app)
+static yyjson_doc *write_config(const struct desired_app *app)
 {
 	const struct node_config config = { app, &image, "web-1", "10.64.0.2" };
 	char *text = NULL;
@@ -50,7 +50,7 @@ static bool is_at(yyjson_doc *doc, const char *pointer, const char *want)
 
 static void test_defaults(void)
 {
-	const struct node_app app = { .name = "web" };
+	const struct desired_app app = { .name = "web" };
 	yyjson_doc *doc = write_config(&app);
 
 	ok(is_at(doc, "/process/args", "[\"/entry\",\"-e\",\"default\"]"),
@@ -76,24 +76,33 @@ static void test_defaults(void)
 
 static void test_overrides(void)
 {
-	const struct node_app app = {
+	const struct desired_app app = {
 		.name = "web",
-		.command = { "own", "command" },
+		.command = (const char *const[]){ "own", "command", NULL },
 		.n_command = 2,
-		.environment = { "B=own", "PATH=/bin" },
+		.environment = (const char *const[]){ "B=own", "PATH=/bin",
+						      NULL },
 		.n_environment = 2,
 		.memory_bytes = 64 << 20,
+		.cpus_milli = 500,
+		.pids = 100,
+		.read_only = true,
 	};
 	yyjson_doc *doc = write_config(&app);
 
 	ok(is_at(doc, "/process/args",
 		 "[\"/entry\",\"-e\",\"own\","
 		 "\"command\"]"),
-	   "a command of node.json takes Cmd's place");
+	   "a command that is wanted takes Cmd's place");
 	ok(is_at(doc, "/process/env", "[\"A=image\",\"B=own\",\"PATH=/bin\"]"),
-	   "a variable of node.json takes the image's place");
+	   "a variable that is wanted takes the image's place");
 	ok(is_at(doc, "/linux/resources/memory/limit", "67108864"),
 	   "a limit of memory");
+	ok(is_at(doc, "/linux/resources/cpu",
+		 "{\"quota\":50000,\"period\":100000}") &&
+		   is_at(doc, "/linux/resources/pids", "{\"limit\":100}") &&
+		   is_at(doc, "/root/readonly", "true"),
+	   "limits of time and processes, a root that is read only");
 	yyjson_doc_free(doc);
 }
 
@@ -110,7 +119,7 @@ static void test_users(void)
 		  "{\"uid\":0,\"gid\":0,\"username\":\"4294967295:1\"}" },
 		{ "-1:-1", "{\"uid\":0,\"gid\":0,\"username\":\"-1:-1\"}" },
 	};
-	const struct node_app app = { .name = "web" };
+	const struct desired_app app = { .name = "web" };
 	const char *kept = image.user;
 
 	for (size_t i = 0; i < sizeof(users) / sizeof(*users); i++) {
@@ -127,7 +136,7 @@ static void test_users(void)
 
 static void test_no_command(void)
 {
-	const struct node_app app = { .name = "web" };
+	const struct desired_app app = { .name = "web" };
 	unsigned entrypoint = image.entrypoint.n, command = image.command.n;
 
 	image.entrypoint.n = image.command.n = 0;
@@ -139,7 +148,8 @@ static void test_no_command(void)
 
 static void test_taken_by_zrun(void)
 {
-	const struct node_app app = { .name = "web", .memory_bytes = 1 << 24 };
+	const struct desired_app app = { .name = "web",
+					 .memory_bytes = 1 << 24 };
 	const struct node_config config = { &app, &image, "web-1",
 					    "10.64.0.2" };
 	struct runtime_config parsed;

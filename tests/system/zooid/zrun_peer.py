@@ -17,15 +17,13 @@ import pathlib
 import selectors
 import signal
 import socket
-import struct
 import sys
 
-from messages import INIT_REPLY, ZRUN_REPLY, ZRUN_REQUEST
+from messages import INIT_REPLY, INIT_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
 
 VERBS = {1: "start", 2: "kill", 3: "delete", 5: "unpack", 6: "forget",
          9: "images"}
 INIT_PUT, KIND_PIDFD = 1, 0
-PUT = struct.Struct("=IIII64s16sHH192s")
 CLONE_PARENT = 0x8000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 SHELL = "/bin/sh"
@@ -101,8 +99,8 @@ class Peer:
             os.execv(SHELL, [SHELL, "-c", script])
         pidfd = os.pidfd_open(pid)
         self.init.sendmsg(
-            [PUT.pack(PUT.size, INIT_PUT, KIND_PIDFD, 0, name.encode(),
-                      bytes(16), 0, 0, note)],
+            [INIT_REQUEST.pack(INIT_REQUEST.size, INIT_PUT, KIND_PIDFD, 0,
+                               name.encode(), bytes(16), 0, 0, 0, note)],
             [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
               array.array("i", [pidfd]))])
         error = INIT_REPLY.unpack(self.init.recv(INIT_REPLY.size))[2]

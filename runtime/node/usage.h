@@ -1,0 +1,21 @@
+/* What containers use, out of their cgroups: /sys/fs/cgroup/zooid/ID, where
+ * zrun puts them. On a host without such a tree everything is 0. */
+#ifndef NODE_USAGE_H
+#define NODE_USAGE_H
+
+#include <stdint.h>
+
+/* Opens the tree, before the process is confined. */
+void usage_open(void);
+/* Its directory, or -1. */
+int usage_directory(void);
+
+struct usage {
+	uint64_t memory_bytes; /* now */
+	uint64_t cpu_ms;       /* so far */
+};
+
+/* Of the container `id`. */
+struct usage usage_of(const char *id);
+
+#endif
