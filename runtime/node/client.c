@@ -29,10 +29,11 @@ static const char usage[] =
 	"                             images of the applications\n"
 	"       znode inspect NAME    state and OCI config, as JSON\n"
 	"       znode stop NAME       stop it until it is started or the node\n"
-	"                             boots\n"
+	"                             boots; unless-stopped: beyond that\n"
 	"       znode start NAME      start it now, whatever it failed on\n"
 	"       znode restart NAME    stop it, then start it\n"
-	"The applications are those of node.json on the ZOOID partition.\n"
+	"The applications are those of node.json on the ZOOID partition, and\n"
+	"those that the hub wants here.\n"
 	"Exit status: 0 done, 1 failed, 2 usage.\n";
 
 static int complain(const char *object, const char *text)
@@ -140,10 +141,15 @@ static const char *state_of(const struct znode_app *app)
 	return znode_state_name(app->state);
 }
 
+static const char *source_of(const struct znode_app *app)
+{
+	return app->from_hub ? "hub" : "local";
+}
+
 /* Why it is in a state that a person may not expect. */
 static void print_note(const struct znode_app *app)
 {
-	if (app->state != ZNODE_RUNNING && app->reason[0])
+	if (app->reason[0])
 		printf("  %s", app->reason);
 	if (app->retry_ms)
 		printf(" (again in %.1f s)", app->retry_ms / 1000.0);
@@ -151,18 +157,19 @@ static void print_note(const struct znode_app *app)
 
 static void ps_table(const struct rows *rows)
 {
-	printf("%-16s %-9s %-8s %-20s %8s  %s\n", "NAME", "STATE", "FOR",
-	       "PORTS", "RESTARTS", "CONTAINER");
+	printf("%-16s %-6s %-9s %-8s %-20s %8s %9s %7s  %s\n", "NAME", "SOURCE",
+	       "STATE", "FOR", "PORTS", "RESTARTS", "CPU", "MB", "CONTAINER");
 	for (unsigned i = 0; i < rows->n; i++) {
 		const struct znode_app *app = &rows->app[i];
-		char since[16], ports[128];
+		char since[16], ports[512];
 
 		print_ports(app, ports, sizeof(ports));
-		printf("%-16s %-9s %-8s %-20s %8u  %s", app->name,
-		       state_of(app),
+		printf("%-16s %-6s %-9s %-8s %-20s %8u %7.1f s %7.1f  %s",
+		       app->name, source_of(app), state_of(app),
 		       age(app->started_ms ? app->started_ms : app->since_ms,
 			   since),
-		       ports, app->restarts, app->container);
+		       ports, app->restarts, (double)app->cpu_ms / 1e3,
+		       (double)app->memory_used / 1e6, app->container);
 		print_note(app);
 		putchar('\n');
 	}
@@ -202,6 +209,7 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_str(d, o, "name", app->name);
 	yyjson_mut_obj_add_str(d, o, "state", znode_state_name(app->state));
 	yyjson_mut_obj_add_bool(d, o, "stopped", app->stopped);
+	yyjson_mut_obj_add_str(d, o, "source", source_of(app));
 	yyjson_mut_obj_add_str(d, o, "container", app->container);
 	yyjson_mut_obj_add_str(d, o, "image", app->image);
 	yyjson_mut_obj_add_str(d, o, "digest", app->digest);
@@ -211,6 +219,8 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_uint(d, o, "started_ms", app->started_ms);
 	yyjson_mut_obj_add_uint(d, o, "retry_ms", app->retry_ms);
 	yyjson_mut_obj_add_uint(d, o, "memory_bytes", app->memory_bytes);
+	yyjson_mut_obj_add_uint(d, o, "memory_used", app->memory_used);
+	yyjson_mut_obj_add_uint(d, o, "cpu_ms", app->cpu_ms);
 	yyjson_mut_obj_add_uint(d, o, "image_bytes", app->image_bytes);
 	yyjson_mut_obj_add_str(d, o, "reason", app->reason);
 	ports = yyjson_mut_obj_add_arr(d, o, "ports");

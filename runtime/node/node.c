@@ -140,7 +140,9 @@ int node_obey(const struct offer *offer, char error[TRUST_ERROR_SIZE])
 {
 	struct desired old = { 0 };
 	const struct desired *d = &node.host.document.desired;
-	int r = document_take(&node.host.document, offer, NULL, &old, error);
+	int r = document_take(&node.host.document, offer,
+			      node.json.hub.n_hub ? node.json.hub.pin : NULL,
+			      &old, error);
 
 	if (r)
 		return r;

@@ -183,14 +183,23 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	return r;
 }
 
+/* Where layouts come from: a person put them there, or zpull did. */
+static int layouts_open(uint32_t flags)
+{
+	char pulled[4096];
+
+	snprintf(pulled, sizeof(pulled), "%s/pull", path_data());
+	return open(flags & ZRUN_UNPACK_PULLED ? pulled : path_boot(),
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 {
 	const char *path = asked->request->path;
-	autoclose int boot = open(path_boot(),
-				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int from = layouts_open(asked->request->flags);
 	autoclose int layout =
-		boot < 0 ? -errno
-			 : path_open_beneath(boot, path, O_RDONLY | O_DIRECTORY,
+		from < 0 ? -errno
+			 : path_open_beneath(from, path, O_RDONLY | O_DIRECTORY,
 					     0);
 
 	if (layout < 0) {

@@ -1,5 +1,6 @@
 """Messages between our programs, as their headers declare them: init/init.h,
-runtime/zrun/serve.h, runtime/net/route.h."""
+runtime/zrun/serve.h, runtime/image/zpull/zpull.h, runtime/node/znode.h,
+runtime/net/route.h."""
 
 import ipaddress
 import socket
@@ -16,6 +17,11 @@ INIT_REPLY = struct.Struct("=IIiI192s")
 ROUTE = struct.Struct("=II64s16sHH")
 ZRUN_REQUEST = struct.Struct("=IIII64s72s256s192s")
 ZRUN_REPLY = struct.Struct("=IIiI64s256s")
+ZPULL_REQUEST = struct.Struct("=IIII256s72s72s")
+ZPULL_REPLY = struct.Struct("=IIiIQQ72s72s256s")
+ZNODE_REQUEST = struct.Struct("=IIII64s")
+ZNODE_REPLY = struct.Struct("=IIiIQQ256s1064x")
+ZNODE_DESIRED, ZNODE_REVISION, ZNODE_WATCH = 6, 7, 8
 
 NET_ROUTE_MAGIC = 0x7a6e3031
 

@@ -4,7 +4,8 @@ messages, starts a plain process as a "container", and fails when told to.
     zrun_peer.py DIRECTORY    run by init as service zrun
 
 Each request becomes a line "VERB ID" in DIRECTORY/requests, "forget DIGEST".
-The file DIRECTORY/images holds the digests of the images in store. A file
+The file DIRECTORY/images holds the digests of the images in store; a layout that was
+pulled is copied to $ZOOID_DATA/images, as zrun does. A file
 DIRECTORY/next-VERB, used once, changes the answer: "error N" fails, "hang"
 never answers, "die" does the work and dies before it answers, "exit N" starts a
 container that ends at once."""
@@ -12,9 +13,11 @@ container that ends at once."""
 import array
 import ctypes
 import errno
+import json
 import os
 import pathlib
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -71,7 +74,10 @@ class Peer:
         for _, _, fds in control:
             for fd in array.array("i", fds[:len(fds) // 4 * 4]):
                 os.close(fd)
-        _, verb, arg, _, name, digest, _, note = ZRUN_REQUEST.unpack(data)
+        _, verb, arg, flags, name, digest, path, note = ZRUN_REQUEST.unpack(
+            data)
+        self.pulled = text(path) if verb == 5 and flags & 1 else None
+        self.digest = text(digest)
         verb, name = VERBS[verb], text(digest if verb == 6 else name)
         with open(self.directory / "requests", "a") as log:
             log.write("%s %s\n" % (verb, name))
@@ -119,7 +125,27 @@ class Peer:
     def nothing(self, *_):
         return 0, 0
 
-    delete = unpack = nothing
+    delete = nothing
+
+    def unpack(self, *_):
+        if self.pulled is None:
+            return 0, 0
+        data = pathlib.Path(os.environ["ZOOID_DATA"])
+        layout, store = data / "pull" / self.pulled, data / "images"
+        index = json.loads((layout / "index.json").read_text())
+        if not any(m["digest"] == self.digest for m in index["manifests"]):
+            return -errno.ENOENT, 0
+        shutil.copytree(layout / "blobs", store / "blobs",
+                        dirs_exist_ok=True)
+        listed = store / "index.json"
+        if listed.exists():
+            index["manifests"] += json.loads(listed.read_text())["manifests"]
+        fresh = store / "index.new"
+        fresh.write_text(json.dumps(index))
+        fresh.rename(listed)
+        with open(self.directory / "images", "a") as images:
+            images.write(self.digest + "\n")
+        return 0, 0
 
     def stored(self):
         path = self.directory / "images"
@@ -134,6 +160,12 @@ class Peer:
     def forget(self, digest, *_):
         left = [image for image in self.stored() if image != digest]
         (self.directory / "images").write_text("\n".join(left))
+        listed = pathlib.Path(os.environ["ZOOID_DATA"]) / "images/index.json"
+        if listed.exists():
+            index = json.loads(listed.read_text())
+            index["manifests"] = [m for m in index["manifests"]
+                                  if m["digest"] != digest]
+            listed.write_text(json.dumps(index))
         return 0, 0
 
     def run(self):
