@@ -26,7 +26,7 @@ def test_page_and_the_clients_address(boot, scratch, arch):
     assert node.fetch(PORT) == web.PAGE
     seen = node.fetch(PORT, "/cgi-bin/client")
     assert seen in (CLIENT, "::ffff:" + CLIENT, "[::ffff:%s]" % CLIENT)
-    assert re.search(r"^web +running ", node.console("ps"), re.M)
+    assert re.search(r"^web +local +running ", node.console("ps"), re.M)
 
 
 def test_large_answer_and_many_clients(node):

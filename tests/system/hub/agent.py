@@ -23,7 +23,7 @@ WAIT_S = 30
 APP, STOP, START, RESTART, INSPECT, DESIRED, REVISION, WATCH = range(1, 9)
 STATES = ("absent", "pulling", "image", "starting", "running", "frozen",
           "asleep", "stopping", "failed")
-ROW = "64s64s272s72s256s8I6Q64s"
+ROW = "64s64s272s72s256s8I6Q256s"
 REPLY = struct.Struct("=IIiIQQ256s" + ROW)
 REQUEST = struct.Struct("=IIII64s")
 
