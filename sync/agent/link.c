@@ -40,6 +40,7 @@ enum {
 	SESSION_KEEP_MS = 600 * 1000,
 	SETTLED_MS = 10000, /* a connection that lasted: failures forgotten */
 	TIME_FRESH_MS = 60000,
+	REASON_SIZE = 200,
 };
 
 struct agent agent;
@@ -54,6 +55,7 @@ static struct {
 	struct backoff pause, refusals;
 	struct heartbeat heartbeat;
 	bool want_time, take_outdated, welcome;
+	bool pinged;		 /* and not answered yet */
 	bool refused;		 /* in this round */
 	uint64_t welcome_ms;	 /* when it came */
 	unsigned address, tried; /* of this round */
@@ -64,7 +66,7 @@ static struct {
 	enum zagent_state state;
 	uint64_t since_ms;
 	uint16_t dice; /* of this process, for the time of renewal */
-	char reason[200];
+	char reason[REASON_SIZE];
 } link_;
 
 static void dial(void);
@@ -233,9 +235,12 @@ static void outdated(int error, const char *why)
 	}
 }
 
-static void on_closed(struct http_client *client, int error, const char *why)
+static void on_closed(struct http_client *client, int error, const char *text)
 {
+	char why[REASON_SIZE]; /* text is the client's, and goes with it */
+
 	(void)client;
+	text_copy(why, sizeof(why), text);
 	if (link_.welcome && error == -ETIMEDOUT)
 		heartbeat_died(&link_.heartbeat);
 	if (error == -EKEYEXPIRED)
@@ -269,10 +274,13 @@ void link_forbidden(const char *why)
 	}
 }
 
+/* One at a time, lest a new one gives the old one more time. */
 void link_suspect(void)
 {
-	if (link_.client)
-		http_ping(link_.client, PONG_MS);
+	if (!link_.client || link_.pinged)
+		return;
+	link_.pinged = true;
+	http_ping(link_.client, PONG_MS);
 }
 
 /* ---- what a connection is for ---- */
@@ -356,7 +364,7 @@ static void daily_fire(struct timer *t)
 static void beat_fire(struct timer *t)
 {
 	timer_set(&agent.loop, t, link_.heartbeat.period_s * 1000);
-	http_ping(link_.client, PONG_MS);
+	link_suspect();
 }
 
 /* With a clock that is not to be trusted TLS looked at no dates. */
@@ -398,6 +406,7 @@ void link_welcome(void)
 	if (link_.welcome)
 		return;
 	link_.welcome = true;
+	link_.pinged = false;
 	link_.welcome_ms = clock_ms();
 	link_.refusals.failures = 0;
 	link_.tried = 0;
@@ -414,6 +423,7 @@ static void on_pong(struct http_client *client, uint32_t round_trip_ms)
 {
 	(void)client;
 	(void)round_trip_ms;
+	link_.pinged = false;
 	heartbeat_answered(&link_.heartbeat);
 }
 

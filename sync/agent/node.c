@@ -103,31 +103,38 @@ static void document_drop(void)
 	node.document = NULL;
 }
 
+/* Why the newest was not taken, or "": told to the log and to the hub. */
+static void refusal_set(const char *why)
+{
+	if (!strcmp(why, node.refusal))
+		return;
+	text_copy(node.refusal, sizeof(node.refusal), why);
+	if (why[0])
+		log_error("document", "not taken: %s", why);
+	observe_changed();
+}
+
 /* What is refused for good waits for the next one of the hub. */
 static void document_took(const struct znode_reply *reply)
 {
-	bool later = reply->error < 0 && reply->error != -EKEYREJECTED &&
-		     reply->error != -EBADMSG && reply->error != -ESTALE;
+	bool has_it = reply->error == 0 || reply->error == -ESTALE;
+	bool for_good = has_it || reply->error == -EKEYREJECTED ||
+			reply->error == -EBADMSG;
 
-	if (reply->error == 0 || reply->error == -ESTALE) {
-		node.refusal[0] = '\0';
+	if (has_it) {
+		refusal_set("");
 		watch_acknowledge(reply->epoch, reply->revision);
 		observe_changed();
 	} else {
-		const char *why = reply->text[0] ? reply->text
-						 : strerror(-reply->error);
-
-		if (strcmp(why, node.refusal) != 0)
-			log_error("document", "not taken: %s", why);
-		text_copy(node.refusal, sizeof(node.refusal), why);
-		observe_changed();
+		refusal_set(reply->text[0] ? reply->text
+					   : strerror(-reply->error));
 	}
 	if (node.newer)
 		return;
-	if (later)
-		timer_set(&agent.loop, &node.document_again, DOCUMENT_MS);
-	else
+	if (for_good)
 		document_drop();
+	else
+		timer_set(&agent.loop, &node.document_again, DOCUMENT_MS);
 }
 
 static void replied(const struct znode_reply *reply)

@@ -6,7 +6,8 @@ of data waits `delay_s` on its way; with probability `loss` it counts as lost
 once and arrives `retransmit_s` later, everything behind it waiting too, as
 TCP would have it; at most `bytes_per_s` pass a direction. cut() resets every
 connection and refuses new ones until mend(); freeze() keeps connections open
-while nothing passes, as when a cable is drawn.
+while nothing passes, as when a cable is drawn; forget() does that for ever to
+those that are open, as a box in the middle does that lost its table.
 
 As a program: relay.py [--delay S] [--loss P] [--rate B] LISTEN HOST:PORT;
 SIGHUP cuts and mends in turn."""
@@ -40,6 +41,7 @@ class Relay:
         self._port = port
         self._cut = False
         self._writers = set()
+        self._forgotten = set()
         self._loop = asyncio.new_event_loop()
         started = threading.Event()
         self._thread = threading.Thread(
@@ -61,6 +63,9 @@ class Relay:
 
     def thaw(self):
         self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def forget(self):
+        self._call(self._forget())
 
     def close(self):
         self._call(self._set_cut(True))
@@ -101,6 +106,9 @@ class Relay:
             for writer in list(self._writers):
                 reset(writer)
 
+    async def _forget(self):
+        self._forgotten |= self._writers
+
     async def _connected(self, reader, writer):
         if self._cut:
             reset(writer)
@@ -118,6 +126,7 @@ class Relay:
                                  self._pass(far_reader, writer))
         finally:
             self._writers -= {writer, far_writer}
+            self._forgotten -= {writer, far_writer}
             writer.close()
             far_writer.close()
 
@@ -149,6 +158,10 @@ class Relay:
             if wait_s > 0:
                 await asyncio.sleep(wait_s)  # the link itself, not a test
             await self._flowing.wait()
+            if writer in self._forgotten:
+                if data:
+                    continue
+                return
             try:
                 if data is None:
                     reset(writer)

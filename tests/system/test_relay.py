@@ -119,3 +119,15 @@ def test_freeze_holds_and_thaw_delivers(echo):
         sock.settimeout(10)
         relay.thaw()
         assert sock.recv(16) == b"held"
+
+
+def test_forgotten_connection_is_silent_and_new_ones_are_good(echo):
+    with Relay(echo) as relay, connect(relay) as old:
+        assert round_trip(old, b"before") == b"before"
+        relay.forget()
+        old.sendall(b"lost")
+        with connect(relay) as new:
+            assert round_trip(new, b"new") == b"new"
+        old.settimeout(0.2)
+        with pytest.raises(socket.timeout):
+            old.recv(1)

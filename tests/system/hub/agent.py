@@ -169,6 +169,34 @@ class Znode:
             row.get("cpu_ms", 0), 0, b""))
 
 
+class Services:
+    """init --supervise with zlog and an application that writes lines, in
+    the directories of an agent."""
+
+    def __init__(self, agent, name, script):
+        (agent.directory / "data/logs").mkdir()
+        program = agent.directory / (name + ".py")
+        program.write_text(script)
+        table = agent.directory / "services"
+        table.write_text(
+            "zlog kmsg mode=0666 : %s\n"
+            "%s silent needs=zlog : /usr/bin/python3 -u %s\n" % (
+                BUILD / "host/bin/zlog", name, program))
+        self.log = agent.directory / "init.log"
+        with open(self.log, "wb") as log:
+            self.process = process.start(
+                [BUILD / "host/bin/init", "--supervise", "--services", table],
+                env=agent.environment, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log)
+        try:
+            until(lambda: "init: ready" in self.log.read_text())
+        except AssertionError as error:
+            raise AssertionError(self.log.read_text()) from error
+
+    def close(self):
+        process.end(self.process, 10)
+
+
 class Agent:
     """zagent of a node with its own directories."""
 
@@ -187,6 +215,10 @@ class Agent:
         self.process = None
         self.write(token)
         self.znode = Znode(self.directory / "run") if znode else None
+
+    def serve_znode(self):
+        self.znode = Znode(self.directory / "run")
+        return self.znode
 
     def write(self, token, **more):
         settings = {"name": self.name, **more}
@@ -260,6 +292,14 @@ class Agent:
         except AssertionError as error:
             raise AssertionError("never %s: %s\n%s" % (
                 state, self.status(), self.said())) from error
+
+    def redirect(self, *addresses):
+        """Where it dials from the next start on."""
+        kept = self.kept()
+        kept["hub"] = list(addresses)
+        (self.identity / "identity.json").write_text(json.dumps(kept))
+        with contextlib.suppress(FileNotFoundError):
+            (self.identity / "session").unlink()
 
     def kept(self):
         return json.loads((self.identity / "identity.json").read_text())

@@ -1,9 +1,10 @@
-"""Fixtures of the hub's tests: real zhub processes on loopback."""
+"""Fixtures of the hub's tests: real zhub and zagent processes on loopback."""
 
 import contextlib
 
 import pytest
 
+from agent import Agent
 from hub import Hub
 
 
@@ -14,3 +15,14 @@ def hub(tmp_path):
         made.start()
         yield made
         made.stop()
+
+
+@pytest.fixture
+def agents(tmp_path):
+    """Makes agents, with the sanitizers in them, and ends them."""
+    with contextlib.ExitStack() as stack:
+        def make(token, name="n1", **more):
+            agent = Agent(tmp_path, token, name, **more)
+            stack.callback(agent.close)
+            return agent
+        yield make

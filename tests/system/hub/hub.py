@@ -153,6 +153,13 @@ class Hub:
     def anyone(self):
         return Client(self)
 
+    def metric(self, name):
+        """The value of zooid_hub_NAME, labels included."""
+        for line in self.operator.get("/metrics").decode().splitlines():
+            if line.startswith("zooid_hub_%s " % name):
+                return float(line.rsplit(" ", 1)[1])
+        raise KeyError(name)
+
     def rss_kb(self):
         status = pathlib.Path("/proc/%d/status" % self.process.pid)
         return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1])
@@ -269,3 +276,27 @@ def opened(hub, envelope, kind="desired"):
         openssl("dgst", "-sha256", "-verify", where / "key", "-signature",
                 where / "sig", where / "signed")
     return json.loads(payload)
+
+
+def issued(hub, where, csr, node, *options):
+    """A node's chain as the hub's own, with other dates, by openssl."""
+    (where / "csr").write_text(csr)
+    (where / "ext").write_text(
+        "basicConstraints=critical,CA:FALSE\n"
+        "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n"
+        "subjectAltName=URI:zooid:///n1\n")
+    database = where / "ca"
+    database.mkdir()
+    (database / "index").write_text("")
+    (database / "serial").write_text("77")
+    (database / "config").write_text(
+        "[ca]\ndefault_ca=a\n[a]\ndatabase=%s/index\nserial=%s/serial\n"
+        "new_certs_dir=%s\ndefault_md=sha256\npolicy=p\n"
+        "[p]\ncommonName=supplied\n" % (database, database, database))
+    openssl("ca", "-batch", "-config", database / "config", "-cert",
+            hub.directory / "keys/ca.pem", "-keyfile",
+            hub.directory / "keys/ca.key", "-in", where / "csr", "-out",
+            where / "made", "-extfile", where / "ext", "-subj", "/CN=" + node,
+            "-notext", *options)
+    return ((where / "made").read_text() +
+            (hub.directory / "keys/ca.pem").read_text())

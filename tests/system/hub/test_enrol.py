@@ -5,7 +5,8 @@ import ssl
 
 import pytest
 
-from hub import Client, Node, Refused, opened, openssl, token_parts, zhub
+from hub import (Client, Node, Refused, issued, opened, openssl, token_parts,
+                 zhub)
 
 
 def test_enrolled_node_is_listed(hub, tmp_path):
@@ -135,35 +136,10 @@ def test_renewal(hub, tmp_path):
         assert watch.document()["node"] == node.id
 
 
-def issued(hub, node, *options):
-    """A certificate as the hub's own, with other dates, by openssl."""
-    where = node.directory
-    (where / "csr").write_text(node.csr)
-    (where / "ext").write_text(
-        "basicConstraints=critical,CA:FALSE\n"
-        "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n"
-        "subjectAltName=URI:zooid:///n1\n")
-    database = where / "ca"
-    database.mkdir()
-    (database / "index").write_text("")
-    (database / "serial").write_text("77")
-    (database / "config").write_text(
-        "[ca]\ndefault_ca=a\n[a]\ndatabase=%s/index\nserial=%s/serial\n"
-        "new_certs_dir=%s\ndefault_md=sha256\npolicy=p\n"
-        "[p]\ncommonName=supplied\n" % (database, database, database))
-    openssl("ca", "-batch", "-config", database / "config", "-cert",
-            hub.directory / "keys/ca.pem", "-keyfile",
-            hub.directory / "keys/ca.key", "-in", where / "csr", "-out",
-            where / "made", "-extfile", where / "ext", "-subj",
-            "/CN=" + node.id, "-notext", *options)
-    return ((where / "made").read_text() +
-            (hub.directory / "keys/ca.pem").read_text())
-
-
 def test_outdated_certificate_may_only_renew(hub, tmp_path):
     node = Node(hub, tmp_path, "n1")
-    node.keep(issued(hub, node, "-startdate", "20200101000000Z", "-enddate",
-                     "20200201000000Z"))
+    node.keep(issued(hub, node.directory, node.csr, node.id, "-startdate",
+                     "20200101000000Z", "-enddate", "20200201000000Z"))
     with pytest.raises(Refused, match="outdated"):
         node.watch()
     node.keep(node.client.ask("POST", "/v1/renew",
