@@ -122,8 +122,8 @@ static void document_took(const struct znode_reply *reply)
 			reply->error == -EBADMSG;
 
 	if (has_it) {
-		refusal_set("");
 		watch_acknowledge(reply->epoch, reply->revision);
+		refusal_set("");
 		observe_changed();
 	} else {
 		refusal_set(reply->text[0] ? reply->text

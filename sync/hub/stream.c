@@ -207,6 +207,7 @@ void stream_request(struct hub *hub, struct http_request *request)
 	s->writer = request;
 	request->on = &writer_on;
 	request->user = s;
+	http_patient(request); /* while the application says nothing */
 	reader_reply(s, status_of(request));
 }
 

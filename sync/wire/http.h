@@ -131,6 +131,10 @@ int http_reply_bytes(struct http_request *request, int status, const char *type,
 /* A pull that returned -EAGAIN has bytes now. No-op when not paused. */
 void http_resume(struct http_request *request);
 
+/* Its body follows something that may rest for hours, such as a log: stall_ms
+ * is not for it. */
+void http_patient(struct http_request *request);
+
 /* Breaks the reply off (RST_STREAM or close), gone() follows before return. */
 void http_abort(struct http_request *request);
 /* Breaks off the whole connection and with it all of its requests: the

@@ -29,6 +29,7 @@ struct stream {
 	bool ended;	      /* its body is complete */
 	bool gone;	      /* the handler was told */
 	bool paused;	      /* its pull returned -EAGAIN */
+	bool patient;	      /* its body may rest */
 	bool too_large;	      /* its fields: 431 */
 	bool head;	      /* a HEAD request */
 	size_t unconsumed;    /* bytes of its body that the handler keeps */

@@ -259,6 +259,11 @@ void http_resume(struct http_request *request)
 	conn_work(stream->conn);
 }
 
+void http_patient(struct http_request *request)
+{
+	stream_of(request)->patient = true;
+}
+
 void http_abort(struct http_request *request)
 {
 	struct stream *stream = stream_of(request);

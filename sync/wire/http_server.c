@@ -524,7 +524,7 @@ static uint64_t since(uint64_t then, uint64_t now)
 /* The client owes bytes of its body, or does not take those of the reply. */
 static bool owing(const struct stream *s)
 {
-	return (!s->ended && s->unconsumed == 0) ||
+	return (!s->ended && s->unconsumed == 0 && !s->patient) ||
 	       (s->status && !s->paused && !s->source.ended);
 }
 

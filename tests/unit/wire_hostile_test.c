@@ -53,9 +53,12 @@ static void on_request(struct http_request *request, void *user)
 	static const struct http_request_on hold = { hold_body, NULL,
 						     hold_gone };
 
-	if (strcmp(request->path, "/hold") == 0)
+	if (strcmp(request->path, "/hold") == 0) {
 		request->on = &hold;
-	else if (strcmp(request->path, "/endless") == 0) {
+	} else if (strcmp(request->path, "/patient") == 0) {
+		request->on = &hold;
+		http_patient(request);
+	} else if (strcmp(request->path, "/endless") == 0) {
 		request->on = &hold;
 		http_reply(request, 200, NULL, 0, http_pull(-1, endless));
 	} else
@@ -482,6 +485,14 @@ static void test_slow(void)
 	for (uint64_t end = clock_ms() + WAIT_MS; !gone && clock_ms() < end;)
 		loop_once(&loop, 50);
 	ok(gone, "a request ends when its client goes");
+
+	gone = 0;
+	begin(&a, false);
+	push_all(&a, "POST /patient HTTP/1.1\r\ncontent-length: 9\r\n\r\n", 45);
+	for (uint64_t end = clock_ms() + 3 * STALL_MS; clock_ms() < end;)
+		loop_once(&loop, 50);
+	ok(!gone, "nor one whose body may rest");
+	finish(&a);
 
 	gone = 0;
 	begin(&a, false);
