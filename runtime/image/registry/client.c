@@ -18,15 +18,23 @@ struct client_socket {
 	curl_socket_t fd;
 };
 
+static void client_free(struct remote_client *client)
+{
+	curl_multi_cleanup(client->multi);
+	timer_cancel(&client->timer);
+	free(client);
+	if (--n_clients == 0)
+		curl_global_cleanup();
+}
+
 /* Tells the ends of exchanges. In each the client may be closed. */
 static void reap(struct remote_client *client)
 {
-	bool gone = false;
 	CURLMsg *message;
 	int left;
 
-	client->gone = &gone;
-	while (!gone &&
+	client->reaping = true;
+	while (!client->closed &&
 	       (message = curl_multi_info_read(client->multi, &left))) {
 		CURLcode code = message->data.result;
 		struct exchange *e;
@@ -36,8 +44,9 @@ static void reap(struct remote_client *client)
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &e);
 		exchange_finished(e, code);
 	}
-	if (!gone)
-		client->gone = NULL;
+	client->reaping = false;
+	if (client->closed)
+		client_free(client);
 }
 
 static void act(struct remote_client *client, curl_socket_t fd, int events)
@@ -149,13 +158,9 @@ void remote_client_close(struct remote_client *client)
 {
 	if (!client)
 		return;
-	if (client->gone)
-		*client->gone = true;
-	curl_multi_cleanup(client->multi);
-	timer_cancel(&client->timer);
-	free(client);
-	if (--n_clients == 0)
-		curl_global_cleanup();
+	client->closed = true;
+	if (!client->reaping)
+		client_free(client);
 }
 
 /* Names: libcurl is always told what a name is, so that it never asks, which

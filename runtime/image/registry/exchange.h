@@ -34,7 +34,7 @@ struct remote_client {
 	struct loop *loop;
 	CURLM *multi;
 	struct timer timer; /* libcurl's */
-	bool *gone;	    /* set when the client is closed in a callback */
+	bool reaping, closed;
 	struct remote_name names[NAMES_KEPT];
 };
 
