@@ -49,7 +49,7 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 \
-	skopeo podman openssl prometheus
+	skopeo podman openssl prometheus docker-registry
 DEPS_FUZZ := clang
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
@@ -174,7 +174,7 @@ FILTER_unpack := runtime/image/worker.c
 FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
-FILTER_zhub := $(hub_SRC)
+FILTER_zhub := $(hub_SRC) $(registry_SRC) init/base/resolve.c
 FILTER_zagent := $(agent_SRC) sync/wire/http_dial.c init/base/resolve.c
 # What the run time of the sanitizers calls beside.
 SANITIZER_CALLS := mprotect sigaltstack readlink openat pread64 lseek fstat \
@@ -309,7 +309,7 @@ NEEDS_zrun := image oci base
 NEEDS_znode := oci base
 NEEDS_znet := base
 NEEDS_zpull := registry oci base
-NEEDS_zhub := wire oci base
+NEEDS_zhub := registry wire oci base
 NEEDS_zagent := wire oci base
 NEEDS_zctl := wire oci base
 LIBS_base := yyjson/libyyjson

@@ -14,8 +14,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "handlers.h"
+#include "images.h"
 #include "oci/desired.h"
 #include "registry.h"
+#include "upstream.h"
 
 enum { NODES_MAX = 10000 };
 
@@ -25,6 +27,7 @@ struct put {
 	const char *name;
 	yyjson_val *nodes; /* of the body */
 	struct desired apps;
+	int status; /* of the reply when there is a problem */
 	char problem[API_ERROR_SIZE];
 };
 
@@ -62,30 +65,33 @@ static int nodes_check(struct put *put)
 	return 0;
 }
 
-/* What an image is now: as the operator said, or as the registry's tag says. */
+/* What an image is now: as the operator said, as the registry's tag says, or as
+ * another registry says, which takes a while. 0, -EINPROGRESS, -EINVAL. */
 static int digests_resolve(struct put *put)
 {
 	for (unsigned i = 0; i < put->apps.n_apps; i++) {
 		struct desired_app *app = &put->apps.app[i];
-		int err;
+		struct registry_name name;
+		int err = app->has_digest ? 0
+					  : registry_name(app->image, &name);
 
-		if (app->has_digest)
-			continue;
-		err = registry_resolve(put->call->hub, app->image,
-				       &app->digest);
-		if (err == -EINVAL)
+		if (err < 0)
 			return problem(put,
 				       "%s: image %s: want "
-				       "hub/NAME:TAG, or a digest",
+				       "hub/NAME:TAG or HOST/NAME:TAG",
 				       app->name, app->image);
-		if (err < 0)
+		if (app->has_digest || upstream_named(span_of(name.repo)))
+			continue;
+		if (registry_reference_find(put->call->hub, name.repo,
+					    name.reference, &app->digest) < 0)
 			return problem(put,
 				       "%s: this hub has no image %s: "
 				       "push it first",
 				       app->name, app->image);
 		app->has_digest = true;
 	}
-	return 0;
+	return images_resolve(put->call, &put->apps, put->problem,
+			      &put->status);
 }
 
 static bool lists_meet(yyjson_val *a, yyjson_val *b)
@@ -313,9 +319,9 @@ static int put_check(struct put *put, yyjson_val *body)
 	if (err == 0)
 		err = ports_meet(put);
 	if (err == 0)
-		err = digests_resolve(put);
-	if (err == 0)
 		err = applications_each(put->call->hub, application_meets, put);
+	if (err == 0)
+		err = digests_resolve(put);
 	return err;
 }
 
@@ -343,8 +349,13 @@ static void put_do(struct put *put, yyjson_val *body)
 	char key[96];
 	int err = put_check(put, body);
 
+	if (err == -EINPROGRESS)
+		return;
 	if (err < 0) {
-		api_fail(call, err == -EINVAL || err == -E2BIG ? 400 : 500,
+		api_fail(call,
+			 put->status			   ? put->status
+			 : err == -EINVAL || err == -E2BIG ? 400
+							   : 500,
 			 "%s", put->problem[0] ? put->problem : strerror(-err));
 		return;
 	}

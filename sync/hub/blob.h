@@ -63,6 +63,10 @@ const char *blob_upload_id(const struct blob_upload *upload);
 uint64_t blob_upload_size(const struct blob_upload *upload);
 /* Appends. 0, -ENOSPC, -errno: then the bytes are as before. */
 int blob_upload_write(struct blob_upload *upload, struct span bytes);
+/* Throws the bytes away, to begin anew. 0 or -errno. */
+int blob_upload_rewind(struct blob_upload *upload);
+/* A new descriptor to read its bytes from, good also once it is a blob. */
+int blob_upload_reader(const struct blob_upload *upload);
 /* Gives up the right to write; the bytes stay. */
 void blob_upload_close(struct blob_upload *upload);
 /* Closes and removes it. */

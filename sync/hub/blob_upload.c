@@ -158,6 +158,22 @@ int blob_upload_write(struct blob_upload *u, struct span bytes)
 	return 0;
 }
 
+int blob_upload_rewind(struct blob_upload *u)
+{
+	if (ftruncate(u->fd, 0) < 0)
+		return -errno;
+	u->size = u->synced = u->promised = 0;
+	return 0;
+}
+
+int blob_upload_reader(const struct blob_upload *u)
+{
+	int fd = openat(u->blobs->uploads_fd, u->id,
+			O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
 void blob_upload_close(struct blob_upload *u)
 {
 	u->blobs->n_uploads--;

@@ -147,6 +147,7 @@ int config_load(int dir, struct config *config)
 		{ "name", name_read, true },
 		{ "listen", listen_read, true },
 		{ "addresses", addresses_read, true },
+		{ "upstreams", config_upstreams_read, false },
 	};
 	char error[200] = "hub.json: out of memory";
 	autofree char *text = NULL, *scratch = NULL;
@@ -158,6 +159,7 @@ int config_load(int dir, struct config *config)
 	int err = file_read(dir, "hub.json", CONFIG_SIZE_MAX, &text, &size);
 
 	*config = (struct config){ 0 };
+	config_upstreams_default(config);
 	if (err < 0) {
 		log_error("hub.json", "%s: make it with zhub init",
 			  strerror(-err));
@@ -168,7 +170,7 @@ int config_load(int dir, struct config *config)
 	err = scratch ? json_open(&w, scratch, 16 * size + 4096, &root)
 		      : -ENOMEM;
 	if (err == 0)
-		err = json_object(&w, root, keys, 3, config);
+		err = json_object(&w, root, keys, 4, config);
 	if (err < 0)
 		log_error(NULL, "%s", error);
 	return err;
@@ -193,7 +195,7 @@ int config_save(int dir, const struct config *config)
 				NULL);
 	yyjson_mut_doc_free(doc);
 	if (text)
-		err = file_replace(dir, "hub.json", 0644, text, strlen(text));
+		err = file_replace(dir, "hub.json", 0600, text, strlen(text));
 	if (err < 0)
 		log_error("hub.json", "%s", strerror(-err));
 	return err;

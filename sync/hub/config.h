@@ -3,10 +3,20 @@
 #define HUB_CONFIG_H
 
 #include "ca.h"
+#include "registry/reference.h"
 
 enum {
 	CONFIG_ADDRESSES_MAX = CERT_NAMES_MAX,
 	CONFIG_HOST_SIZE = 262, /* a DNS name, ":" and a port */
+	CONFIG_UPSTREAMS_MAX = 32,
+};
+
+/* Another registry that images may be pulled through from. */
+struct config_upstream {
+	char host[REFERENCE_HOST_SIZE]; /* or "*": any public one */
+	bool plain;			/* HTTP without TLS */
+	char ca[128]; /* a file beneath the folder; "": the system's */
+	char user[128], password[512];
 };
 
 struct config {
@@ -17,6 +27,8 @@ struct config {
 	char host[CONFIG_ADDRESSES_MAX][CONFIG_HOST_SIZE];
 	const char *names[CONFIG_ADDRESSES_MAX]; /* points to host[] */
 	unsigned n_addresses;
+	struct config_upstream upstream[CONFIG_UPSTREAMS_MAX];
+	unsigned n_upstreams;
 };
 
 /* Takes apart "host:port", ":port", "[v6]:port", "host", "v6"; port is what is
@@ -28,6 +40,14 @@ int config_split(const char *text, char host[CONFIG_HOST_SIZE], uint16_t *port);
 int config_address_add(struct config *config, const char *text);
 
 struct ca_names config_names(const struct config *config);
+
+/* The member "upstreams" of hub.json; into is the struct config. */
+struct json_walk;
+struct yyjson_val;
+int config_upstreams_read(struct json_walk *w, struct yyjson_val *v,
+			  void *into);
+/* Without that member: any public registry by HTTPS. */
+void config_upstreams_default(struct config *config);
 
 /* Reads and writes dir/hub.json. 0 or -errno after one log line. */
 int config_load(int dir, struct config *config);

@@ -12,9 +12,11 @@
 #include "store.h"
 #include "wire/http.h"
 
+struct cache;
 struct node;
 struct nodes;
 struct streams;
+struct upstreams;
 
 /* Lets `rate` through a second and `burst` at once. */
 struct limit {
@@ -36,6 +38,8 @@ struct hub {
 	struct http_server *server, *local;
 	struct nodes *nodes;
 	struct streams *streams;
+	struct upstreams *upstreams;
+	struct cache *cache;
 	struct limit enrol, anonymous; /* of clients without certificate */
 	struct node *dirty; /* nodes whose documents may be outdated */
 	struct timer desired_turn;

@@ -10,8 +10,9 @@
 
 #include "api.h"
 #include "node.h"
+#include "upstream.h"
 
-enum { TEXT_SIZE = 8 << 10 };
+enum { TEXT_SIZE = 16 << 10 };
 
 struct text {
 	size_t used;
@@ -111,6 +112,19 @@ static void add_store(struct text *t, const struct store_stats *s)
 		   "Transactions that the disk did not take.", s->failed);
 }
 
+static void add_upstream(struct text *t, const struct upstream_stats *s)
+{
+	add_metric(t, "counter", "upstream_requests_total",
+		   "Questions to other registries.", s->requests);
+	add_metric(t, "counter", "upstream_failed_total",
+		   "Those that were not answered.", s->failed);
+	add_metric(t, "counter", "upstream_bytes_total",
+		   "Bytes of blobs that came from other registries.", s->bytes);
+	add_metric(t, "counter", "upstream_stale_total",
+		   "Tags given as they were known, since nobody answered.",
+		   s->served_stale);
+}
+
 static uint64_t resident_bytes(const struct hub *hub)
 {
 	char text[128] = "";
@@ -166,6 +180,7 @@ void metrics_request(struct hub *hub, struct http_request *request)
 	}
 	add_hub(t, hub);
 	add_store(t, store_stats(hub->store));
+	add_upstream(t, upstream_stats(hub));
 	add_nodes(t, hub);
 	add_http(t, http_server_stats(hub->server));
 	http_reply_bytes(request, 200, "text/plain; version=0.0.4",

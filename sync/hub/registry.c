@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "upstream.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -96,6 +97,8 @@ static bool is_alnum(char c)
 
 bool registry_repo_valid(struct span repo)
 {
+	if (upstream_named(repo))
+		return upstream_repo_valid(repo);
 	if (!repo.size || repo.size >= REGISTRY_REPO_SIZE)
 		return false;
 	for (size_t i = 0; i < repo.size; i++) {
@@ -149,6 +152,7 @@ void registry_call_gone(struct registry_call *call)
 {
 	call->request = NULL;
 	store_wait_cancel(&call->wait);
+	cache_call_gone(call);
 	blob_upload_forget(call->hub->blobs, call);
 	if (call->upload && call->unnamed)
 		blob_upload_drop(call->upload);
@@ -235,6 +239,13 @@ void registry_request(struct hub *hub, struct http_request *request,
 		return;
 	}
 	route = route_find(request, call, &status);
+	if (route && route->push && upstream_named(span_of(call->repo)) &&
+	    strcmp(request->method, "DELETE")) {
+		free(call);
+		registry_fail(request, 403, "DENIED",
+			      "that name is of another registry: push there");
+		return;
+	}
 	if (!route || (route->push && !may_push)) {
 		free(call);
 		if (route)

@@ -2,23 +2,20 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/fd.h"
 #include "registry.h"
-
-struct range {
-	uint64_t first, n;
-	bool partial;
-};
+#include "upstream.h"
 
 /* "bytes=FIRST-", "bytes=FIRST-LAST" or "bytes=-SUFFIX"; anything else is as if
  * not said, as RFC 9110 allows. -ERANGE beyond the end. */
-static int range_parse(const char *field, uint64_t size, struct range *range)
+static int range_parse(const char *field, uint64_t size,
+		       struct registry_range *range)
 {
 	struct span rest, word;
 	uint64_t first, last = size - 1, n;
 
-	*range = (struct range){ 0, size, false };
+	*range = (struct registry_range){ 0, size, false };
 	if (!field || strncmp(field, "bytes=", 6))
 		return 0;
 	rest = span_of(field + 6);
@@ -38,12 +35,13 @@ static int range_parse(const char *field, uint64_t size, struct range *range)
 		return -ERANGE;
 	if (last >= size)
 		last = size - 1;
-	*range = (struct range){ first, last - first + 1, true };
+	*range = (struct registry_range){ first, last - first + 1, true };
 	return 0;
 }
 
-static void blob_send(struct registry_call *call, int fd, uint64_t size,
-		      const struct range *range)
+void registry_blob_reply(struct registry_call *call, uint64_t size,
+			 const struct registry_range *range,
+			 struct http_body body)
 {
 	char content_range[80];
 	struct http_header headers[5] = {
@@ -59,16 +57,25 @@ static void blob_send(struct registry_call *call, int fd, uint64_t size,
 		 (unsigned long long)(range->first + range->n - 1),
 		 (unsigned long long)size);
 	http_reply(call->request, range->partial ? 206 : 200, headers,
-		   range->partial ? 5 : 4,
-		   http_file(fd, range->first, range->n));
+		   range->partial ? 5 : 4, body);
+}
+
+bool registry_range(struct registry_call *call, uint64_t size,
+		    struct registry_range *range)
+{
+	if (range_parse(http_header(call->request, "range"), size, range) == 0)
+		return true;
+	registry_fail(call->request, 416, "RANGE_INVALID",
+		      "beyond the end of the blob");
+	return false;
 }
 
 void registry_blob_get(struct registry_call *call)
 {
 	struct digest digest;
-	struct range range;
+	struct registry_range range;
 	uint64_t size;
-	int fd;
+	autoclose int fd = -1;
 
 	if (digest_parse(span_of(call->reference), &digest) < 0) {
 		registry_fail(call->request, 400, "DIGEST_INVALID",
@@ -76,18 +83,15 @@ void registry_blob_get(struct registry_call *call)
 		return;
 	}
 	/* Whoever is told that it is there may refer to it. */
-	if (blob_stat(call->hub->blobs, &digest, &size) < 0 ||
-	    (fd = blob_open(call->hub->blobs, &digest, &size)) < 0) {
+	if (blob_stat(call->hub->blobs, &digest, &size) == 0)
+		fd = blob_open(call->hub->blobs, &digest, &size);
+	if (fd < 0 && upstream_named(span_of(call->repo)))
+		cache_blob_get(call, &digest);
+	else if (fd < 0)
 		registry_fail(call->request, 404, "BLOB_UNKNOWN",
 			      "no such blob");
-		return;
-	}
-	if (range_parse(http_header(call->request, "range"), size, &range) <
-	    0) {
-		close(fd);
-		registry_fail(call->request, 416, "RANGE_INVALID",
-			      "beyond the end of the blob");
-		return;
-	}
-	blob_send(call, fd, size, &range);
+	else if (registry_range(call, size, &range))
+		registry_blob_reply(
+			call, size, &range,
+			http_file(fd_take(&fd), range.first, range.n));
 }

@@ -15,8 +15,11 @@
 
 enum { NEEDS_MAX = 512 };
 
-/* What a manifest says. */
+/* What a manifest says, and where it goes. */
 struct manifest {
+	const char *repo, *tag; /* tag: NULL when it has none */
+	struct span body;
+	bool cached; /* of another registry: what it needs may come later */
 	char media[REGISTRY_MEDIA_SIZE];
 	struct digest need[NEEDS_MAX];
 	unsigned n;
@@ -53,7 +56,7 @@ static int problem(struct manifest *m, const char *text)
 	return -EINVAL;
 }
 
-static int descriptor_digest(yyjson_val *d, struct digest *digest)
+int registry_descriptor_digest(yyjson_val *d, struct digest *digest)
 {
 	yyjson_val *v = yyjson_obj_get(d, "digest");
 
@@ -67,14 +70,14 @@ static int descriptor_digest(yyjson_val *d, struct digest *digest)
 static int need_add(struct hub *hub, struct manifest *m, yyjson_val *d,
 		    bool must)
 {
+	uint64_t size = member_u64(d, "size", 0);
 	struct digest digest;
-	uint64_t size;
 
-	if (descriptor_digest(d, &digest) < 0)
+	if (registry_descriptor_digest(d, &digest) < 0)
 		return problem(m, "a descriptor without a sha256 digest");
 	if (m->n == NEEDS_MAX)
 		return problem(m, "too many descriptors");
-	if (blob_stat(hub->blobs, &digest, &size) < 0) {
+	if (!m->cached && blob_stat(hub->blobs, &digest, &size) < 0) {
 		if (!must || yyjson_obj_get(d, "urls"))
 			return 0;
 		digest_text(&digest, m->problem);
@@ -100,8 +103,7 @@ static int needs_add(struct hub *hub, struct manifest *m, yyjson_val *list,
 	return err;
 }
 
-static int manifest_read(struct hub *hub, yyjson_val *root, size_t size,
-			 struct manifest *m)
+static int manifest_read(struct hub *hub, yyjson_val *root, struct manifest *m)
 {
 	yyjson_val *subject = yyjson_obj_get(root, "subject");
 	char media[REGISTRY_MEDIA_SIZE];
@@ -112,11 +114,11 @@ static int manifest_read(struct hub *hub, yyjson_val *root, size_t size,
 		return problem(m, "want a manifest of schema 2");
 	if (member_text(root, "mediaType", media, sizeof(media)) < 0)
 		return problem(m, "mediaType: want a string");
-	if (media[0] && m->media[0] && strcmp(media, m->media))
+	if (media[0] && m->media[0] && strcmp(media, m->media) && !m->cached)
 		return problem(m, "mediaType is not the content-type");
 	if (media[0])
 		text_copy(m->media, sizeof(m->media), media);
-	m->total = size;
+	m->total = m->body.size;
 	if (yyjson_obj_get(root, "config"))
 		err = need_add(hub, m, yyjson_obj_get(root, "config"), true);
 	if (err == 0)
@@ -128,7 +130,7 @@ static int manifest_read(struct hub *hub, yyjson_val *root, size_t size,
 				false);
 	if (err == 0 && yyjson_is_obj(subject)) {
 		m->has_subject = true;
-		if (descriptor_digest(subject, &m->subject) < 0)
+		if (registry_descriptor_digest(subject, &m->subject) < 0)
 			return problem(m, "subject: want a descriptor");
 	}
 	return err;
@@ -136,26 +138,25 @@ static int manifest_read(struct hub *hub, yyjson_val *root, size_t size,
 
 /* ---- writing down ---- */
 
-static int record_put(struct hub *hub, const char *repo,
-		      const struct digest *digest, const struct manifest *m,
-		      size_t size)
+static int record_put(struct hub *hub, const struct digest *digest,
+		      const struct manifest *m)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 	char key[STORE_KEY_MAX], hex[DIGEST_HEX_SIZE];
 
 	digest_hex(digest, hex);
-	snprintf(key, sizeof(key), "manifest/%s@%s", repo, hex);
+	snprintf(key, sizeof(key), "manifest/%s@%s", m->repo, hex);
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "mediaType", m->media);
-	yyjson_mut_obj_add_uint(doc, root, "size", size);
+	yyjson_mut_obj_add_uint(doc, root, "size", m->body.size);
 	yyjson_mut_obj_add_uint(doc, root, "total", m->total);
 	yyjson_mut_obj_add_uint(doc, root, "at", (uint64_t)time(NULL));
 	return stored_put(hub->store, key, doc, STORE_ANY);
 }
 
-static void need_key(const struct digest *need, const char *repo, char mark,
-		     const char *who, char key[STORE_KEY_MAX])
+void registry_need_key(const struct digest *need, const char *repo, char mark,
+		       const char *who, char key[STORE_KEY_MAX])
 {
 	char hex[DIGEST_HEX_SIZE];
 
@@ -163,24 +164,23 @@ static void need_key(const struct digest *need, const char *repo, char mark,
 	snprintf(key, STORE_KEY_MAX, "need/%s/%s%c%s", hex, repo, mark, who);
 }
 
-static int needs_put(struct hub *hub, const char *repo,
-		     const struct digest *digest, const struct manifest *m)
+static int needs_put(struct hub *hub, const struct digest *digest,
+		     const struct manifest *m)
 {
 	char key[STORE_KEY_MAX], hex[DIGEST_HEX_SIZE];
 	int err = 0;
 
 	digest_hex(digest, hex);
 	for (unsigned i = 0; i < m->n && err == 0; i++) {
-		need_key(&m->need[i], repo, '@', hex, key);
+		registry_need_key(&m->need[i], m->repo, '@', hex, key);
 		err = store_put(hub->store, key, span_of("1"), STORE_ANY, NULL);
 	}
 	return err;
 }
 
 /* The descriptor that /referrers will list. */
-static int referrer_put(struct hub *hub, const char *repo, yyjson_val *manifest,
-			const struct digest *digest, const struct manifest *m,
-			size_t size)
+static int referrer_put(struct hub *hub, yyjson_val *manifest,
+			const struct digest *digest, const struct manifest *m)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
@@ -197,7 +197,7 @@ static int referrer_put(struct hub *hub, const char *repo, yyjson_val *manifest,
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "mediaType", m->media);
 	yyjson_mut_obj_add_str(doc, root, "digest", text);
-	yyjson_mut_obj_add_uint(doc, root, "size", size);
+	yyjson_mut_obj_add_uint(doc, root, "size", m->body.size);
 	if (yyjson_is_str(type))
 		yyjson_mut_obj_add_val(doc, root, "artifactType",
 				       yyjson_val_mut_copy(doc, type));
@@ -206,50 +206,76 @@ static int referrer_put(struct hub *hub, const char *repo, yyjson_val *manifest,
 			doc, root, "annotations",
 			yyjson_val_mut_copy(
 				doc, yyjson_obj_get(manifest, "annotations")));
-	snprintf(key, sizeof(key), "referrer/%s@%s/%s", repo, subject, hex);
+	snprintf(key, sizeof(key), "referrer/%s@%s/%s", m->repo, subject, hex);
 	return stored_put(hub->store, key, doc, STORE_ANY);
 }
 
-static int tag_put(struct hub *hub, const char *repo, const char *tag,
+static int tag_put(struct hub *hub, const struct manifest *m,
 		   const struct digest *digest)
 {
+	const char *repo = m->repo, *tag = m->tag;
 	char key[STORE_KEY_MAX], need[STORE_KEY_MAX], text[DIGEST_TEXT_SIZE];
 	autofree char *old = NULL;
 	struct digest before;
 	int err;
 
 	snprintf(key, sizeof(key), "tag/%s:%s", repo, tag);
+	digest_text(digest, text);
+	/* One of another registry keeps nothing here. */
+	if (m->cached)
+		return store_put(hub->store, key, span_of(text), STORE_ANY,
+				 NULL);
 	if (store_get(hub->store, key, &old, NULL, NULL) == 0 &&
 	    digest_parse(span_of(old), &before) == 0) {
-		need_key(&before, repo, ':', tag, need);
+		registry_need_key(&before, repo, ':', tag, need);
 		err = store_delete(hub->store, need, STORE_ANY);
 		if (err < 0 && err != -ENOENT)
 			return err;
 	}
-	digest_text(digest, text);
 	err = store_put(hub->store, key, span_of(text), STORE_ANY, NULL);
-	need_key(digest, repo, ':', tag, need);
+	registry_need_key(digest, repo, ':', tag, need);
 	return err < 0 ? err
 		       : store_put(hub->store, need, span_of("1"), STORE_ANY,
 				   NULL);
 }
 
-static int manifest_keep(struct registry_call *call, yyjson_val *root,
+static int manifest_keep(struct hub *hub, yyjson_val *root,
 			 const struct manifest *m, struct digest *digest)
 {
-	struct hub *hub = call->hub;
-	int err = blob_put(hub->blobs, (struct span){ call->body, call->size },
-			   digest);
+	int err = blob_put(hub->blobs, m->body, digest);
 
 	if (err == 0)
-		err = record_put(hub, call->repo, digest, m, call->size);
+		err = record_put(hub, digest, m);
 	if (err == 0)
-		err = needs_put(hub, call->repo, digest, m);
+		err = needs_put(hub, digest, m);
 	if (err == 0 && m->has_subject)
-		err = referrer_put(hub, call->repo, root, digest, m,
-				   call->size);
-	if (err == 0 && !strchr(call->reference, ':'))
-		err = tag_put(hub, call->repo, call->reference, digest);
+		err = referrer_put(hub, root, digest, m);
+	if (err == 0 && m->tag)
+		err = tag_put(hub, m, digest);
+	return err;
+}
+
+int registry_manifest_cache(struct hub *hub,
+			    const struct registry_document *from,
+			    struct digest *digest)
+{
+	struct manifest *m = calloc(1, sizeof(*m));
+	yyjson_doc *doc = yyjson_read(from->body.data, from->body.size, 0);
+	yyjson_val *root = yyjson_doc_get_root(doc);
+	int err = -ENOMEM;
+
+	if (m) {
+		m->repo = from->repo;
+		m->tag = from->tag;
+		m->body = from->body;
+		m->cached = true;
+		text_copy(m->media, sizeof(m->media), from->media);
+		err = manifest_read(hub, root, m);
+		if (err == 0)
+			err = manifest_keep(hub, root, m, digest);
+	}
+	yyjson_doc_free(doc);
+	free(m);
 	return err;
 }
 
@@ -315,9 +341,9 @@ static void put_do(struct registry_call *call, struct manifest *m)
 	if (err == -EINVAL)
 		problem(m, "want a tag or a digest in the path");
 	if (err == 0)
-		err = manifest_read(call->hub, root, call->size, m);
+		err = manifest_read(call->hub, root, m);
 	if (err == 0)
-		err = manifest_keep(call, root, m, &call->digest);
+		err = manifest_keep(call->hub, root, m, &call->digest);
 	yyjson_doc_free(doc);
 	if (err < 0) {
 		put_fail(call, m, err);
@@ -348,6 +374,9 @@ static void put_end(struct http_request *request)
 		return;
 	}
 	text_copy(m->media, sizeof(m->media), call->media);
+	m->repo = call->repo;
+	m->tag = strchr(call->reference, ':') ? NULL : call->reference;
+	m->body = (struct span){ call->body, call->size };
 	put_do(call, m);
 	free(m);
 }
@@ -401,233 +430,4 @@ void registry_manifest_put(struct registry_call *call)
 	if (span_copy(call->media, sizeof(call->media), word) < 0)
 		call->media[0] = '\0';
 	call->request->on = &put_on;
-}
-
-/* ---- GET, HEAD, DELETE ---- */
-
-/* What tag or digest of the path is. */
-static int reference_find(struct registry_call *call, struct digest *digest)
-{
-	char key[STORE_KEY_MAX];
-	autofree char *text = NULL;
-
-	if (strchr(call->reference, ':'))
-		return digest_parse(span_of(call->reference), digest);
-	snprintf(key, sizeof(key), "tag/%s:%s", call->repo, call->reference);
-	if (store_get(call->hub->store, key, &text, NULL, NULL) < 0)
-		return -ENOENT;
-	return digest_parse(span_of(text), digest);
-}
-
-/* The record of a manifest in this repository, its media type. */
-static int media_find(struct hub *hub, const char *repo,
-		      const struct digest *digest,
-		      char media[REGISTRY_MEDIA_SIZE])
-{
-	char key[STORE_KEY_MAX], hex[DIGEST_HEX_SIZE];
-	yyjson_doc *doc;
-
-	digest_hex(digest, hex);
-	snprintf(key, sizeof(key), "manifest/%s@%s", repo, hex);
-	doc = stored_document(hub->store, key);
-	if (!doc)
-		return -ENOENT;
-	member_text(yyjson_doc_get_root(doc), "mediaType", media,
-		    REGISTRY_MEDIA_SIZE);
-	yyjson_doc_free(doc);
-	return 0;
-}
-
-void registry_manifest_get(struct registry_call *call)
-{
-	char text[DIGEST_TEXT_SIZE], media[REGISTRY_MEDIA_SIZE] = "";
-	const struct http_header headers[] = {
-		{ "content-type", media },
-		{ "docker-content-digest", text },
-	};
-	struct digest digest;
-	uint64_t size;
-	int fd = -1;
-
-	store_commit(call->hub->store);
-	if (reference_find(call, &digest) == 0 &&
-	    media_find(call->hub, call->repo, &digest, media) == 0)
-		fd = blob_open(call->hub->blobs, &digest, &size);
-	if (fd < 0) {
-		registry_fail(call->request, 404, "MANIFEST_UNKNOWN",
-			      "no such manifest");
-		return;
-	}
-	if (!media[0])
-		text_copy(media, sizeof(media),
-			  "application/vnd.oci.image.manifest.v1+json");
-	digest_text(&digest, text);
-	http_reply(call->request, 200, headers, 2, http_file(fd, 0, size));
-}
-
-static int untag(struct hub *hub, const char *repo, const char *tag,
-		 const struct digest *digest)
-{
-	char key[STORE_KEY_MAX];
-	int err;
-
-	need_key(digest, repo, ':', tag, key);
-	err = store_delete(hub->store, key, STORE_ANY);
-	if (err < 0 && err != -ENOENT)
-		return err;
-	snprintf(key, sizeof(key), "tag/%s:%s", repo, tag);
-	return store_delete(hub->store, key, STORE_ANY);
-}
-
-/* What the manifest, read again, needs is no longer needed by it. */
-static int needs_drop(struct hub *hub, const char *repo,
-		      const struct digest *digest, yyjson_val *root)
-{
-	static const char *const lists[] = { "layers", "blobs", "manifests" };
-	char key[STORE_KEY_MAX], hex[DIGEST_HEX_SIZE];
-	struct digest need;
-	int err = 0;
-
-	digest_hex(digest, hex);
-	if (descriptor_digest(yyjson_obj_get(root, "config"), &need) == 0) {
-		need_key(&need, repo, '@', hex, key);
-		err = store_delete(hub->store, key, STORE_ANY);
-	}
-	for (size_t i = 0; i < 3; i++) {
-		yyjson_arr_iter iter;
-		yyjson_val *d;
-
-		yyjson_arr_iter_init(yyjson_obj_get(root, lists[i]), &iter);
-		while ((err == 0 || err == -ENOENT) &&
-		       (d = yyjson_arr_iter_next(&iter))) {
-			if (descriptor_digest(d, &need) < 0)
-				continue;
-			need_key(&need, repo, '@', hex, key);
-			err = store_delete(hub->store, key, STORE_ANY);
-		}
-	}
-	return err == -ENOENT ? 0 : err;
-}
-
-static int referrer_drop(struct hub *hub, const char *repo,
-			 const struct digest *digest, yyjson_val *root)
-{
-	char key[STORE_KEY_MAX], subject[DIGEST_HEX_SIZE], hex[DIGEST_HEX_SIZE];
-	struct digest about;
-	int err;
-
-	if (descriptor_digest(yyjson_obj_get(root, "subject"), &about) < 0)
-		return 0;
-	digest_hex(&about, subject);
-	digest_hex(digest, hex);
-	snprintf(key, sizeof(key), "referrer/%s@%s/%s", repo, subject, hex);
-	err = store_delete(hub->store, key, STORE_ANY);
-	return err == -ENOENT ? 0 : err;
-}
-
-int registry_manifest_forget(struct hub *hub, const char *repo,
-			     const struct digest *digest)
-{
-	char key[STORE_KEY_MAX], hex[DIGEST_HEX_SIZE];
-	autofree char *text = NULL;
-	yyjson_doc *doc = NULL;
-	uint64_t size;
-	int fd = blob_open(hub->blobs, digest, &size), err = 0;
-
-	if (fd >= 0 && size <= REGISTRY_MANIFEST_MAX) {
-		text = malloc(size + 1);
-		if (text && fd_read(fd, text, size) == (ssize_t)size)
-			doc = yyjson_read(text, size, 0);
-	}
-	fd_close(&fd);
-	if (doc) {
-		err = needs_drop(hub, repo, digest, yyjson_doc_get_root(doc));
-		if (err == 0)
-			err = referrer_drop(hub, repo, digest,
-					    yyjson_doc_get_root(doc));
-	}
-	yyjson_doc_free(doc);
-	if (err < 0)
-		return err;
-	digest_hex(digest, hex);
-	snprintf(key, sizeof(key), "manifest/%s@%s", repo, hex);
-	return store_delete(hub->store, key, STORE_ANY);
-}
-
-static void delete_settled(struct store_wait *w, int error)
-{
-	struct registry_call *call = container_of(w, struct registry_call,
-						  wait);
-
-	if (error < 0)
-		registry_fail_errno(call->request, error);
-	else
-		registry_reply(call->request, 202, NULL, 0);
-}
-
-/* The tags of a manifest that goes by its digest go with it. */
-static int tags_drop(void *context, const struct store_entry *e)
-{
-	struct registry_call *call = context;
-	const char *who = e->key.data + strlen("need/") + 64 + 1;
-	size_t n = strlen(call->repo);
-
-	if (strncmp(who, call->repo, n) || who[n] != ':')
-		return 0;
-	return untag(call->hub, call->repo, who + n + 1, &call->digest);
-}
-
-void registry_manifest_delete(struct registry_call *call)
-{
-	char prefix[96], hex[DIGEST_HEX_SIZE];
-	int err = reference_find(call, &call->digest);
-
-	if (err == 0 && !strchr(call->reference, ':')) {
-		err = untag(call->hub, call->repo, call->reference,
-			    &call->digest);
-	} else if (err == 0) {
-		digest_hex(&call->digest, hex);
-		snprintf(prefix, sizeof(prefix), "need/%s/", hex);
-		err = store_range(call->hub->store, prefix, "", UINT32_MAX,
-				  tags_drop, call);
-		if (err == 0)
-			err = registry_manifest_forget(call->hub, call->repo,
-						       &call->digest);
-	}
-	if (err == -ENOENT || err == -EINVAL) {
-		registry_fail(call->request, 404, "MANIFEST_UNKNOWN",
-			      "no such manifest");
-		return;
-	}
-	if (err < 0) {
-		registry_fail_errno(call->request, err);
-		return;
-	}
-	call->wait.done = delete_settled;
-	store_settled(call->hub->store, &call->wait);
-}
-
-int registry_resolve(struct hub *hub, const char *image, struct digest *digest)
-{
-	struct registry_call call = { .hub = hub };
-	const char *name = image + strlen("hub/"), *mark;
-	char media[REGISTRY_MEDIA_SIZE];
-	int err;
-
-	if (strncmp(image, "hub/", 4))
-		return -EINVAL;
-	mark = strchr(name, '@');
-	if (!mark)
-		mark = strrchr(name, ':');
-	if (!registry_repo_valid((struct span){
-		    name, mark ? (size_t)(mark - name) : strlen(name) }))
-		return -EINVAL;
-	text_copy(call.repo, sizeof(call.repo), name);
-	if (mark)
-		call.repo[mark - name] = '\0';
-	if (span_copy(call.reference, sizeof(call.reference),
-		      span_of(mark ? mark + 1 : "latest")) < 0)
-		return -EINVAL;
-	err = reference_find(&call, digest);
-	return err < 0 ? err : media_find(hub, call.repo, digest, media);
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "oci/desired.h"
 #include "registry.h"
+#include "upstream.h"
 
 enum { USED_MAX = 4096 };
 
@@ -57,7 +58,7 @@ static int manifest_sweep(void *context, const struct store_entry *e)
 	char repo[STORE_KEY_MAX], *at;
 	struct digest digest;
 	yyjson_doc *doc;
-	uint64_t pushed;
+	uint64_t pushed, grace_s;
 	int err;
 
 	text_copy(repo, sizeof(repo), e->key.data + strlen("manifest/"));
@@ -68,12 +69,31 @@ static int manifest_sweep(void *context, const struct store_entry *e)
 	doc = yyjson_read(e->value.data, e->value.size, 0);
 	pushed = member_u64(yyjson_doc_get_root(doc), "at", 0);
 	yyjson_doc_free(doc);
-	if (pushed + s->grace_s > (uint64_t)time(NULL) || is_used(s, &digest) ||
+	grace_s = upstream_named(span_of(repo)) && s->grace_s ? REGISTRY_CACHE_S
+							      : s->grace_s;
+	if (pushed + grace_s > (uint64_t)time(NULL) || is_used(s, &digest) ||
 	    registry_is_needed(s->hub, &digest))
 		return 0;
 	err = registry_manifest_forget(s->hub, repo, &digest);
 	s->n_manifests += err == 0;
 	return err == -ENOENT ? 0 : err;
+}
+
+/* Tags of other registries whose manifest is gone; key is tag/REPO:TAG. */
+static int tag_sweep(void *context, const struct store_entry *e)
+{
+	struct sweep *s = context;
+	char repo[STORE_KEY_MAX], *colon;
+	struct digest digest;
+
+	text_copy(repo, sizeof(repo), e->key.data + strlen("tag/"));
+	colon = strrchr(repo, ':');
+	if (!colon || !upstream_named(span_of(repo)))
+		return 0;
+	*colon = '\0';
+	if (registry_reference_find(s->hub, repo, colon + 1, &digest) == 0)
+		return 0;
+	return store_delete(s->hub->store, e->key.data, STORE_ANY);
 }
 
 /* A manifest that is still known needs itself. */
@@ -113,6 +133,9 @@ void registry_sweep(struct hub *hub, unsigned grace_s)
 	if (err == 0)
 		err = store_range(hub->store, "manifest/", "", UINT32_MAX,
 				  manifest_sweep, s);
+	if (err == 0)
+		err = store_range(hub->store, "tag/", "", UINT32_MAX, tag_sweep,
+				  s);
 	if (err == 0)
 		err = store_commit(hub->store);
 	if (err == 0)

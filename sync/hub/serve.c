@@ -1,6 +1,8 @@
 /* zhub serve: opens everything, shuts itself in, then turns the loop. From then
- * on it reaches no file but those beneath its folder and opens no connection.
- * What it calls, for SQLite, blobs, and the children that finish uploads:
+ * on it reaches no file but those beneath its folder; beside, it connects to
+ * other registries and reads the files that say where they are, unless hub.json
+ * has no upstreams. What it calls, for SQLite, blobs, and the children that
+ * finish uploads:
  *
  * #syscalls: openat fstat newfstatat statx lseek pread64 pwrite64 ftruncate
  * #syscalls: fsync fdatasync fchmod fchown unlinkat mkdirat renameat renameat2
@@ -33,12 +35,14 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/service.h"
+#include "cache.h"
 #include "command.h"
 #include "hub.h"
 #include "node.h"
 #include "registry.h"
 #include "stream.h"
 #include "ticket.h"
+#include "upstream.h"
 #include "watch.h"
 #include "zhub_filter.h"
 
@@ -163,6 +167,10 @@ static int data_open(struct serve *s, const char *folder)
 	if (err == 0)
 		err = blobs_open(&hub->blobs, hub->dir, &hub->loop);
 	if (err == 0)
+		err = upstreams_open(hub);
+	if (err == 0)
+		err = cache_open(hub);
+	if (err == 0)
 		err = nodes_load(hub);
 	if (err == 0)
 		desired_mark_all(hub);
@@ -217,10 +225,13 @@ static void signal_ready(struct watch *w, uint32_t events)
 /* Before the first byte of a client. */
 static int serve_confine(struct serve *s)
 {
+	const int *folders;
+	size_t n;
 	int err;
 
 	s->hub.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	err = confine_files(&s->hub.dir, 1);
+	n = upstreams_folders(&s->hub, &folders);
+	err = confine_files_reading(&s->hub.dir, 1, folders, n);
 	return err < 0 ? err
 		       : confine(seccomp_filter,
 				 sizeof(seccomp_filter) /
@@ -261,6 +272,8 @@ static void serve_close(struct serve *s)
 		http_server_free(hub->server);
 	if (hub->local)
 		http_server_free(hub->local);
+	cache_close(hub);
+	upstreams_close(hub);
 	if (hub->blobs)
 		blobs_close(hub->blobs);
 	if (hub->store)

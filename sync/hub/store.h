@@ -27,7 +27,7 @@
 #include "base/span.h"
 
 enum {
-	STORE_KEY_MAX = 384,
+	STORE_KEY_MAX = 416, /* registry.h has the longest */
 	STORE_VALUE_MAX = 4 << 20,
 };
 
