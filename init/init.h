@@ -21,7 +21,9 @@
 #define INIT_NOTE_SIZE 192
 
 enum init_kind {
-	INIT_KIND_PIDFD,  /* a container's process; put by zrun serve */
+	INIT_KIND_PIDFD,  /* a container's process; put by zrun serve. n 0:
+			   * its first one; else one of ZRUN_EXEC, dropped by
+			   * who asked for that, at the latest by ZRUN_DELETE */
 	INIT_KIND_OUTPUT, /* read end of an output pipe; zlog may watch */
 	INIT_KIND_LISTEN, /* published listener, made by INIT_BIND; znet */
 	INIT_KIND_TUN,	  /* znet */

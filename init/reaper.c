@@ -96,6 +96,16 @@ void reaper_watch(struct store_entry *e)
 		log_error(e->key.container, "pidfd: %s", strerror(errno));
 }
 
+void reaper_look(struct store_entry *e)
+{
+	siginfo_t info = { 0 };
+
+	if (waitid(P_PID, (id_t)e->pid, &info, WEXITED | WNOHANG | __WALL) ==
+		    0 &&
+	    info.si_pid)
+		child_ended(&info);
+}
+
 void reaper_expect(pid_t pid, void (*ended)(int status))
 {
 	expected = pid;

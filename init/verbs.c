@@ -217,6 +217,8 @@ static int verb_drop(struct verb_call *call)
 	if (!may_change(call->uid, e))
 		return -EPERM;
 	if (e->key.kind == INIT_KIND_PIDFD && e->state == STORE_HELD)
+		reaper_look(e);
+	if (e->key.kind == INIT_KIND_PIDFD && e->state == STORE_HELD)
 		return -EBUSY;
 	store_drop(e);
 	return 0;

@@ -54,7 +54,8 @@ static void reply_send(struct client *client, struct zrun_reply *reply,
 		client_close(client);
 }
 
-void serve_answer(const struct asker *asker, struct zrun_reply *reply)
+void serve_answer(const struct asker *asker, struct zrun_reply *reply,
+		  const struct ipc_fds *fds)
 {
 	struct client *client = asker->client;
 
@@ -63,7 +64,7 @@ void serve_answer(const struct asker *asker, struct zrun_reply *reply)
 	client->busy = false;
 	watch_events(&resident.loop, &client->watch, EPOLLIN);
 	reply->head.verb = asker->verb;
-	reply_send(client, reply, NULL);
+	reply_send(client, reply, fds);
 }
 
 static bool is_allowed(const struct client *client, uint32_t verb)
@@ -84,7 +85,7 @@ static int dispatch(const struct asked *asked, struct zrun_reply *reply,
 	case ZRUN_DELETE:
 		return serve_delete(asked, reply);
 	case ZRUN_EXEC:
-		return serve_exec(asked, reply, out);
+		return serve_exec(asked, reply);
 	case ZRUN_UNPACK:
 		return serve_unpack(asked, reply);
 	case ZRUN_FORGET:

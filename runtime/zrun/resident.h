@@ -98,8 +98,7 @@ struct asked {
  * returns SERVE_LATER. Else 0 or -errno, text in reply. */
 enum { SERVE_LATER = 1 };
 int serve_start(const struct asked *asked, struct zrun_reply *reply);
-int serve_exec(const struct asked *asked, struct zrun_reply *reply,
-	       struct ipc_fds *fds);
+int serve_exec(const struct asked *asked, struct zrun_reply *reply);
 int serve_kill(const struct asked *asked, struct zrun_reply *reply);
 int serve_delete(const struct asked *asked, struct zrun_reply *reply);
 int serve_unpack(const struct asked *asked, struct zrun_reply *reply);
@@ -109,8 +108,19 @@ int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 int serve_list(const struct asked *asked, struct zrun_reply *reply);
 int serve_images(const struct asked *asked, struct zrun_reply *reply);
 
-/* Sends the late answer and lets the client's next request be read. */
-void serve_answer(const struct asker *asker, struct zrun_reply *reply);
+/* Sends the late answer, with fds unless they are NULL, and lets the client's
+ * next request be read. */
+void serve_answer(const struct asker *asker, struct zrun_reply *reply,
+		  const struct ipc_fds *fds);
+
+/* serve_running.c */
+/* The container that a request is about, if it runs; else NULL, with *error
+ * and the reply's text set. */
+struct resident_container *container_running(const struct asked *asked,
+					     struct zrun_reply *reply,
+					     int *error);
+/* Opens the cgroup of container `id`. 0 or -errno; close it either way. */
+int container_cgroup(const char *id, struct cgroup *cg);
 
 /* resident_container.c */
 struct resident_container *container_find(const char *id);

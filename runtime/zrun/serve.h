@@ -45,14 +45,20 @@ enum zrun_verb {
 	ZRUN_DELETE,
 	/* Starts the process described by the OCI process object in the memfd
 	 * inside `id`; fds 1.. of the message become its 0, 1, 2. Its parent
-	 * is init; the reply carries a pidfd. znode. */
+	 * is init, which keeps its pidfd and `note` under pidfd/id/`arg`: the
+	 * asker chooses arg, 1 to ZRUN_EXECS_MAX, learns from init how the
+	 * process ended, and then drops the record; what it leaves goes with
+	 * ZRUN_DELETE. Replies, with its pid and a pidfd, once the process has
+	 * called execve; after an error there is no record. -EEXIST: arg is in
+	 * use. znode. */
 	ZRUN_EXEC,
 	/* Copies image `digest` out of the OCI layout in directory `path`,
 	 * beneath the ZOOID partition, into the image store: the manifest,
 	 * config and layers are verified, layers unpacked in the confined
 	 * worker. Replies when all is on stable storage. A layer already
 	 * there is not unpacked again. flags: ZRUN_UNPACK_PULLED: `path` is
-	 * beneath /data/pull instead, where zpull puts what it fetched. znode. */
+	 * beneath /data/pull instead, where zpull puts what it fetched. znode.
+	 */
 	ZRUN_UNPACK,
 	/* Removes image `digest` and the layers that no other image has.
 	 * -EBUSY while a container has it. znode. */
@@ -76,6 +82,7 @@ enum {
 	ZRUN_SOCKETS_V6 = 1,
 	ZRUN_UNPACK_PULLED = 1,
 	ZRUN_SOCKETS_MAX = 16,
+	ZRUN_EXECS_MAX = 16, /* of one container, exit records included */
 };
 
 struct zrun_request {

@@ -28,13 +28,15 @@ static void job_finish(struct job *job, struct zrun_reply *reply)
 		if (reply->error == 0) {
 			init_drop(INIT_KIND_OUTPUT, c->id, 1);
 			init_drop(INIT_KIND_OUTPUT, c->id, 2);
-			init_drop(INIT_KIND_PIDFD, c->id, 0);
+			/* Also the records of execs that nobody took. */
+			for (uint32_t n = 0; n <= ZRUN_EXECS_MAX; n++)
+				init_drop(INIT_KIND_PIDFD, c->id, n);
 			container_free(c);
 		} else {
 			c->phase = PHASE_ENDED; /* may be tried again */
 		}
 	}
-	serve_answer(&asker, reply);
+	serve_answer(&asker, reply, NULL);
 }
 
 static void report_ready(struct watch *w, uint32_t events)

@@ -312,7 +312,7 @@ static void start_fail(struct start *s, int error)
 	snprintf(reply.text, sizeof(reply.text), "container %.63s: %.180s",
 		 s->container->id, s->fault.text);
 	start_undo(s);
-	serve_answer(&asker, &reply);
+	serve_answer(&asker, &reply, NULL);
 }
 
 static void start_done(struct start *s)
@@ -325,7 +325,7 @@ static void start_done(struct start *s)
 	c->phase = PHASE_RUNNING;
 	container_watch(c, fd_take(&s->launch.pidfd));
 	start_free(s);
-	serve_answer(&asker, &reply);
+	serve_answer(&asker, &reply, NULL);
 }
 
 /* The child is ready: note that it exists, then let it run. */

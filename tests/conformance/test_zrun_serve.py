@@ -4,8 +4,10 @@ policy at the door, and what is found again after SIGKILL."""
 import array
 import errno
 import fcntl
+import glob
 import json
 import os
+import pathlib
 import random
 import select
 import shutil
@@ -23,7 +25,10 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 BIN = os.environ.get("ZOOID_BIN", os.path.join(TOP, "build/x86_64/bin"))
 START, KILL, DELETE, EXEC, UNPACK, FORGET, SOCKETS, LIST = range(1, 9)
 KILL_ALL = 1
-INIT_GET, PIDFD, OUTPUT = 4, 0, 1
+INIT_GET, INIT_DROP, INIT_WATCH = 4, 5, 6
+PIDFD, OUTPUT = 0, 1
+EXITED, SYNCED = 2, 4
+CLD_EXITED, CLD_KILLED = 1, 2
 DEADLINE = 60
 FULL = bool(os.environ.get("ZOOID_TEST_FULL"))
 
@@ -141,10 +146,10 @@ class Node:
         return Connection(str(self.path / "run/zrun.sock"))
 
     def ask(self, verb, connection=None, arg=0, flags=0, id="", digest="",
-            path="", fds=()):
+            path="", fds=(), note=b""):
         message = struct.pack("<IIII64s72s256s192s", 600, verb, arg, flags,
                               id.encode(), digest.encode(), path.encode(),
-                              b"")
+                              note)
         connection = connection or self.connect()
         connection.send(message, fds)
         data, got = connection.receive()
@@ -159,12 +164,44 @@ class Node:
         finally:
             os.close(fd)
 
-    def from_init(self, kind, id, n=0):
+    def to_init(self, verb, kind, id="", n=0):
         connection = Connection(str(self.path / "run/init.sock"))
-        connection.send(struct.pack("<IIII64s20s192s", 292, INIT_GET, kind, n,
-                                    id.encode(), b"", b""))
-        data, fds = connection.receive()
+        connection.send(struct.pack("<IIII64s20s4xq192s", 304, verb, kind, n,
+                                    id.encode(), b"", 0, b""))
+        return connection
+
+    def from_init(self, kind, id, n=0):
+        data, fds = self.to_init(INIT_GET, kind, id, n).receive()
         return struct.unpack_from("<iI", data, 8), fds
+
+    def drop(self, id, n):
+        data, _ = self.to_init(INIT_DROP, PIDFD, id, n).receive()
+        return struct.unpack_from("<i", data, 8)[0]
+
+    def exec(self, id, n, *args, note=b"", connection=None, **more):
+        """What its process prints goes to the pipe in the reply."""
+        read, write = os.pipe()
+        null = os.open("/dev/null", os.O_RDONLY)
+        fds = [sealed(process(*args, **more)), null, write, write]
+        reply = self.ask(EXEC, id=id, arg=n, fds=fds, note=note,
+                         connection=connection)
+        for fd in fds[:3]:
+            os.close(fd)
+        reply.output = os.fdopen(read, "rb")
+        return reply
+
+    def ended(self, id, n):
+        """How process n of a container ended, as init tells whoever asks."""
+        stream = self.to_init(INIT_WATCH, PIDFD)
+        while True:
+            data, fds = stream.receive()
+            for fd in fds:
+                os.close(fd)
+            (_, what, _, number, name, _, code, status, _, _, _,
+             note) = struct.unpack("<IIII64sIiiIQQ192s", data)
+            if (what == EXITED and number == n and
+                    name.rstrip(b"\0").decode() == id):
+                return code, status, note.rstrip(b"\0")
 
     def list(self):
         rows = {}
@@ -204,13 +241,33 @@ class Node:
         self.init.wait(DEADLINE)
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory):
-    made = Node(tmp_path_factory.mktemp("serve"))
+def with_image(path):
+    made = Node(path)
     reply = made.ask(UNPACK, digest=made.digest, path="httpd")
     assert reply.error == 0, (reply, made.read_log())
+    return made
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    made = with_image(tmp_path_factory.mktemp("serve"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def kills(tmp_path_factory):
+    """Nodes for so many kills of serve, which init starts the later the more
+    often it died: each node bears five."""
+    def nodes(total):
+        for number in range(0, total, 5):
+            made = with_image(tmp_path_factory.mktemp("kills"))
+            try:
+                for n in range(number, number + 5):
+                    yield made, n
+            finally:
+                made.close()
+    return nodes
 
 
 def remove(node, id):
@@ -285,18 +342,107 @@ def test_output_goes_to_pipes_of_init(node):
 
 def test_exec(node):
     assert node.start("host", "sleep", "1000").error == 0
-    read, write = os.pipe()
-    null = os.open("/dev/null", os.O_RDONLY)
-    fds = [sealed(process("sh", "-c", "echo $$; hostname; id -u",
-                          user={"uid": 33, "gid": 33})), null, write, write]
-    reply = node.ask(EXEC, id="host", fds=fds)
-    for fd in fds[:3]:
-        os.close(fd)
+    reply = node.exec("host", 1, "sh", "-c",
+                      "echo $$; hostname; id -u; exit 7",
+                      user={"uid": 33, "gid": 33}, note=b"mine")
     assert reply.error == 0 and len(reply.fds) == 1, reply
     assert select.select(reply.fds, [], [], DEADLINE)[0]
-    assert os.read(read, 100).split()[1:] == [b"inside", b"33"]
-    os.close(read)
+    assert reply.output.read().split()[1:] == [b"inside", b"33"]
+    assert node.ended("host", 1) == (CLD_EXITED, 7, b"mine")
+    # The number is taken until who asked has dropped the record.
+    again = node.exec("host", 1, "true")
+    assert again.error == -errno.EEXIST
+    assert again.text == ("container host: hand it to init as number 1: "
+                          "File exists")
+    assert node.drop("host", 1) == 0
+    assert node.exec("host", 1, "true").error == 0
     remove(node, "host")
+
+
+def test_failed_exec_leaves_no_record(node):
+    assert node.start("host", "sleep", "1000").error == 0
+    for _ in range(3):
+        reply = node.exec("host", 2, "nothing-of-this-name")
+        assert reply.error == -errno.ENOENT, reply
+        assert "nothing-of-this-name" in reply.text, reply
+        assert reply.output.read() == b""
+        assert node.drop("host", 2) == -errno.ENOENT
+    for n in (0, 17):
+        reply = node.exec("host", n, "true")
+        assert reply.error == -errno.EINVAL, reply
+        assert reply.text == "container host: exec: want a number 1 to 16"
+    remove(node, "host")
+
+
+def test_exec_that_hangs_holds_up_nobody(node):
+    """Its cgroup is frozen, so it never comes to its program."""
+    assert node.start("host", "sleep", "1000").error == 0
+    group = glob.glob("/sys/fs/cgroup/**/zooid/host", recursive=True)[0]
+    freeze = pathlib.Path(group, "cgroup.freeze")
+    freeze.write_text("1")
+    slow = node.connect()
+    fds = [sealed(process("sh", "-c", "exit 3"))] + 3 * [
+        os.open("/dev/null", os.O_RDWR)]
+    slow.send(struct.pack("<IIII64s72s256s192s", 600, EXEC, 5, 0, b"host",
+                          b"", b"", b""), fds)
+    for fd in fds[:2]:
+        os.close(fd)
+    start = time.monotonic()
+    for _ in range(20):
+        assert node.list()["host"][0] == "running"
+    assert time.monotonic() - start < 1
+    assert not select.select([slow.socket], [], [], 0)[0]
+    freeze.write_text("0")
+    assert Reply(*slow.receive()).error == 0
+    assert node.ended("host", 5) == (CLD_EXITED, 3, b"")
+    # One that never comes is given up, and leaves nothing.
+    freeze.write_text("1")
+    reply = node.exec("host", 6, "true")
+    assert reply.error == -errno.ETIMEDOUT, reply
+    freeze.write_text("0")
+    assert node.drop("host", 6) == -errno.ENOENT
+    remove(node, "host")
+
+
+def test_exec_outlives_serve(node):
+    """Its exit status too; what nobody drops goes with the container."""
+    assert node.start("host", "sleep", "1000").error == 0
+    for n, args in ((3, ("sh", "-c", "exit 5")), (16, ("sleep", "1000"))):
+        assert node.exec("host", n, *args).error == 0
+    assert node.kill_serve()
+    assert node.ended("host", 3) == (CLD_EXITED, 5, b"")
+    assert node.drop("host", 16) == -errno.EBUSY
+    remove(node, "host")
+    for n in 3, 16:
+        assert node.drop("host", n) == -errno.ENOENT
+    assert node.start("host", "sleep", "1000").error == 0
+    assert node.exec("host", 16, "true").error == 0
+    remove(node, "host")
+
+
+def test_kill_of_serve_during_exec_leaves_it_whole(kills):
+    """The process runs and init has it, or it never ran."""
+    seeded = random.Random(12)
+    for node, _ in kills(40 if FULL else 5):
+        if "host" not in node.list():
+            assert node.start("host", "sleep", "1000").error == 0
+        read, write = os.pipe()
+        fds = [sealed(process("sh", "-c", "echo ran; exit 9")),
+               os.open("/dev/null", os.O_RDONLY), write, write]
+        connection = node.connect()
+        connection.send(struct.pack(
+            "<IIII64s72s256s192s", 600, EXEC, 1, 0, b"host", b"", b"", b""),
+            fds)
+        for fd in fds[:3]:
+            os.close(fd)
+        select.select([connection.socket], [], [], seeded.random() * 0.01)
+        node.kill_serve()
+        with os.fdopen(read, "rb") as output:
+            ran = output.read()
+        if ran:
+            assert node.ended("host", 1) == (CLD_EXITED, 9, b"")
+        node.wait(lambda: node.drop("host", 1) in (0, -errno.ENOENT))
+        assert node.list()["host"][0] == "running"
 
 
 @pytest.mark.parametrize("change, text", [
@@ -407,11 +553,11 @@ def test_containers_outlive_serve(node):
     remove(node, "stays")
 
 
-def test_kill_of_serve_at_any_time_leaves_nothing_half_made(node):
+def test_kill_of_serve_at_any_time_leaves_nothing_half_made(kills):
     """A start is cut at a random moment. Then the container runs whole and is
     listed, or nothing of it is left."""
     seeded = random.Random(11)
-    for n in range(60 if FULL else 5):
+    for node, n in kills(60 if FULL else 5):
         name = "cut-%d" % n
         connection = node.connect()
         fd = sealed(config("sleep", "1000"))
@@ -430,4 +576,4 @@ def test_kill_of_serve_at_any_time_leaves_nothing_half_made(node):
                 node.ask(KILL, id=id, arg=9)
             node.wait_ended(id)
             assert node.ask(DELETE, id=id).error == 0
-    assert node.list() == {}
+        assert node.list() == {}
