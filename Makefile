@@ -169,11 +169,12 @@ build/include/ok: Makefile
 
 # ---- seccomp filters, from the lists beside the code ----
 
-FILTERS := unpack zlog znode znet zhub zagent
+FILTERS := unpack zlog znode znet zpull zhub zagent
 FILTER_unpack := runtime/image/worker.c
 FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
+FILTER_zpull := $(zpull_SRC) $(registry_SRC) init/base/resolve.c
 FILTER_zhub := $(hub_SRC) $(registry_SRC) init/base/resolve.c
 FILTER_zagent := $(agent_SRC) sync/wire/http_dial.c init/base/resolve.c
 # What the run time of the sanitizers calls beside.
@@ -469,7 +470,7 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zhub zctl zagent) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
 	build/x86_64/bin/zhub fuzzers
 run: image-$(ARCH)
 	@ARCH=$(ARCH) tests/system/run.py

@@ -40,8 +40,8 @@ struct zpull_request {
 };
 
 struct zpull_reply {
-	struct ipc_head head;	  /* verb: ZPULL_PULL, ZPULL_PROGRESS, ... */
-	int32_t error;		  /* 0 or -errno */
+	struct ipc_head head; /* verb: ZPULL_PULL, ZPULL_PROGRESS, ... */
+	int32_t error;	      /* 0 or -errno */
 	uint32_t reserved;
 	uint64_t done_bytes, total_bytes; /* total 0: not known yet */
 	char digest[72];

@@ -1,0 +1,354 @@
+/* #syscalls: memfd_create ftruncate */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "base/path.h"
+#include "base/service.h"
+
+#include "layout.h"
+#include "pull.h"
+#include "site.h"
+#include "zpull.h"
+
+enum {
+	CONNECTIONS = 8, /* more at once wait in the listen queue */
+	HANDED_MAX = 16, /* layouts that were told and not yet dropped */
+	PROGRESS_MS = 250,
+};
+
+struct connection {
+	struct watch watch;
+	int fd;
+	uid_t uid;
+	bool pulling;
+	char name[LAYOUT_NAME_SIZE];
+	char image[100];
+	int layout;
+	struct pull pull;
+	struct timer quiet; /* since the last progress reply */
+};
+
+static struct connection connections[CONNECTIONS];
+static char handed[HANDED_MAX][LAYOUT_NAME_SIZE];
+static unsigned handed_next;
+static struct watch listener;
+static int listen_fd, boot_fd;
+
+static void accept_all(void);
+
+/* ---------------------------------------------------------------- layouts */
+
+static bool is_pulled(const char *name)
+{
+	for (int i = 0; i < CONNECTIONS; i++)
+		if (connections[i].pulling &&
+		    strcmp(connections[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* One that was told may be read by zrun now. */
+static bool is_wanted(const char *name)
+{
+	for (int i = 0; i < HANDED_MAX; i++)
+		if (strcmp(handed[i], name) == 0)
+			return true;
+	return is_pulled(name);
+}
+
+static void handed_add(const char *name)
+{
+	if (is_wanted(name) && !is_pulled(name))
+		return;
+	text_copy(handed[handed_next++ % HANDED_MAX], LAYOUT_NAME_SIZE, name);
+}
+
+static void handed_remove(const char *name)
+{
+	for (int i = 0; i < HANDED_MAX; i++)
+		if (strcmp(handed[i], name) == 0)
+			handed[i][0] = '\0';
+}
+
+/* Nothing in it is worth keeping: another attempt would end the same way. */
+static bool is_final(int error)
+{
+	return error == -ENOENT || error == -EBADMSG || error == -ENOTSUP ||
+	       error == -E2BIG;
+}
+
+/* ------------------------------------------------------------ connections */
+
+static void pull_over(struct connection *c)
+{
+	if (!c->pulling)
+		return;
+	pull_stop(&c->pull);
+	timer_cancel(&c->quiet);
+	free(c->pull.index);
+	fd_close(&c->layout);
+	c->pulling = false;
+}
+
+static void connection_close(struct connection *c)
+{
+	pull_over(c);
+	watch_del(puller.loop, &c->watch);
+	fd_close(&c->fd);
+	watch_events(puller.loop, &listener, EPOLLIN);
+}
+
+static int reply_send(struct connection *c, struct zpull_reply *reply,
+		      uint32_t verb, int memfd)
+{
+	reply->head = (struct ipc_head){ sizeof(*reply), verb };
+	return ipc_send(c->fd, reply, sizeof(*reply), &memfd,
+			memfd >= 0 ? 1 : 0);
+}
+
+/* A client that does not read its one reply loses it. */
+static void refuse(struct connection *c, uint32_t verb, int code,
+		   const char *text)
+{
+	struct zpull_reply reply = { .error = code };
+
+	text_copy(reply.text, sizeof(reply.text), text);
+	if (reply_send(c, &reply, verb, -1))
+		connection_close(c);
+}
+
+static void progress_send(struct connection *c)
+{
+	struct zpull_reply reply = { 0 };
+
+	pull_count(&c->pull);
+	reply.done_bytes = c->pull.done_bytes;
+	reply.total_bytes = c->pull.total_bytes;
+	reply_send(c, &reply, ZPULL_PROGRESS, -1);
+	timer_set(puller.loop, &c->quiet, PROGRESS_MS);
+}
+
+static void progress(struct pull *pull)
+{
+	struct connection *c = container_of(pull, struct connection, pull);
+
+	if (!c->quiet.deadline_ms)
+		progress_send(c);
+}
+
+/* The next bytes send it again. */
+static void quiet_fire(struct timer *t)
+{
+	(void)t;
+}
+
+static void done(struct pull *pull, int error)
+{
+	struct connection *c = container_of(pull, struct connection, pull);
+	struct zpull_reply reply = { .error = error };
+	autoclose int memfd = -1;
+
+	if (!error && pull->index) {
+		memfd = memfd_sealed("index", pull->index, pull->index_size);
+		if (memfd < 0)
+			reply.error = error = memfd;
+	}
+	if (error) {
+		text_copy(reply.text, sizeof(reply.text), pull->text);
+		log_warning(c->image, "%s", pull->text);
+	} else {
+		reply.done_bytes = reply.total_bytes = pull->total_bytes;
+		digest_text(&pull->manifest.digest, reply.digest);
+		text_copy(reply.path, sizeof(reply.path), c->name);
+		log_info(c->image, "pulled, %llu KB",
+			 (unsigned long long)pull->total_bytes >> 10);
+	}
+	pull_over(c);
+	if (!error)
+		handed_add(c->name);
+	else if (is_final(error) && !is_wanted(c->name))
+		path_remove_tree(puller.root, c->name);
+	if (reply_send(c, &reply, ZPULL_PULL, memfd))
+		connection_close(c);
+}
+
+/* --------------------------------------------------------------- requests */
+
+/* What the request names. 0 or -errno with text. */
+static int want_parse(const struct zpull_request *request,
+		      struct pull_want *want, char text[PULL_TEXT_SIZE])
+{
+	char image[sizeof(request->image) + 16];
+	int r;
+
+	want->hub = request->flags & ZPULL_HUB;
+	snprintf(image, sizeof(image), "%s%s", want->hub ? "localhost/" : "",
+		 request->image);
+	r = reference_parse(span_of(image), &want->reference);
+	if (!r)
+		r = digest_parse(span_of(request->digest),
+				 &want->reference.digest);
+	want->reference.has_digest = true;
+	want->platform = &image_platform_own;
+	if (r)
+		snprintf(text, PULL_TEXT_SIZE,
+			 "\"%.140s\" with digest \"%.71s\" is no image",
+			 request->image, request->digest);
+	return r;
+}
+
+static int pull_begin(struct connection *c, struct pull_want *want)
+{
+	struct site site = { 0 };
+	int r = want->hub ? 0
+			  : site_find(boot_fd, want->reference.host, &site,
+				      c->pull.text);
+
+	if (r)
+		return r;
+	want->source = (struct remote_source){
+		.host = want->reference.host,
+		.repository = want->reference.repository,
+		.plain = site.plain,
+		.ca = { site.ca, site.ca_size },
+	};
+	digest_hex(&want->reference.digest, c->name);
+	c->layout = want->layout = layout_open(puller.root, c->name);
+	r = c->layout < 0 ? c->layout : pull_start(&c->pull, want);
+	if (r)
+		snprintf(c->pull.text, PULL_TEXT_SIZE, "layout %s: %s", c->name,
+			 strerror(-r));
+	site_free(&site);
+	return r;
+}
+
+static void serve_pull(struct connection *c, struct zpull_request *request)
+{
+	struct pull_want want = { 0 };
+	int r;
+
+	c->pull = (struct pull){ .progress = progress, .done = done };
+	c->quiet.fire = quiet_fire;
+	request->image[sizeof(request->image) - 1] = '\0';
+	request->digest[sizeof(request->digest) - 1] = '\0';
+	text_copy(c->image, sizeof(c->image), request->image);
+	r = want_parse(request, &want, c->pull.text);
+	if (!r)
+		r = pull_begin(c, &want);
+	if (!r) {
+		c->pulling = true;
+		return;
+	}
+	fd_close(&c->layout);
+	log_warning(c->image, "%s", c->pull.text);
+	refuse(c, ZPULL_PULL, r, c->pull.text);
+}
+
+static void serve_drop(struct connection *c, struct zpull_request *request)
+{
+	struct digest digest;
+	char *path = request->path;
+	int r;
+
+	path[sizeof(request->path) - 1] = '\0';
+	if (digest_parse_hex(span_of(path), &digest)) {
+		refuse(c, ZPULL_DROP, -EINVAL, "no name of a layout");
+		return;
+	}
+	if (is_pulled(path)) {
+		refuse(c, ZPULL_DROP, -EBUSY, "it is being pulled");
+		return;
+	}
+	handed_remove(path);
+	r = path_remove_tree(puller.root, path);
+	refuse(c, ZPULL_DROP, r, r ? strerror(-r) : "");
+}
+
+static void serve(struct connection *c, struct zpull_request *request)
+{
+	if (c->uid != 0 && c->uid != UID_ZNODE) {
+		refuse(c, request->head.verb, -EPERM, "only znode may do this");
+		return;
+	}
+	switch ((enum zpull_verb)request->head.verb) {
+	case ZPULL_PULL:
+		serve_pull(c, request);
+		return;
+	case ZPULL_DROP:
+		serve_drop(c, request);
+		return;
+	case ZPULL_PROGRESS:
+		break;
+	}
+	refuse(c, request->head.verb, -ENOSYS, "no such verb");
+}
+
+static void connection_ready(struct watch *w, uint32_t events)
+{
+	struct connection *c = container_of(w, struct connection, watch);
+	struct zpull_request request;
+	int r = ipc_recv(c->fd, &request, sizeof(request), NULL);
+
+	(void)events;
+	if (r == -EAGAIN)
+		return;
+	if (r == 1 && !c->pulling)
+		serve(c, &request);
+	else
+		connection_close(c);
+}
+
+static bool accept_one(void)
+{
+	for (int i = 0; i < CONNECTIONS; i++) {
+		struct connection *c = &connections[i];
+		pid_t pid;
+
+		if (c->fd >= 0)
+			continue;
+		c->fd = ipc_accept(listen_fd, &c->uid, &pid);
+		if (c->fd < 0) {
+			c->fd = -1;
+			return false;
+		}
+		c->watch.ready = connection_ready;
+		if (watch_add(puller.loop, &c->watch, c->fd, EPOLLIN))
+			fd_close(&c->fd);
+		return true;
+	}
+	watch_events(puller.loop, &listener, 0);
+	return false;
+}
+
+static void accept_all(void)
+{
+	while (accept_one())
+		;
+}
+
+static void listener_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	accept_all();
+}
+
+int server_open(int fd, int boot)
+{
+	listen_fd = fd;
+	boot_fd = boot;
+	puller.is_wanted = is_wanted;
+	for (int i = 0; i < CONNECTIONS; i++)
+		connections[i].fd = connections[i].watch.fd =
+			connections[i].layout = -1;
+	listener.ready = listener_ready;
+	return watch_add(puller.loop, &listener, fd, EPOLLIN);
+}
