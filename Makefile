@@ -375,7 +375,8 @@ build/host/gen/gen_init_cpio: build/x86_64/pkg/linux.ok
 define image_rule # ARCH
 build/$1/root.erofs: rootfs/files rootfs/pack \
 		$(filter-out build/$1/pkg/%,$(if $(wildcard build/deps),$(shell rootfs/pack rootfs/files build/$1 --sources))) \
-		build/$1/pkg/btrfs-progs.ok build/$1/pkg/busybox.ok build/host/pkg/erofs-utils.ok
+		build/$1/pkg/btrfs-progs.ok build/$1/pkg/busybox.ok \
+		build/$1/pkg/ca-certificates.ok build/host/pkg/erofs-utils.ok
 	$(Q)rootfs/pack rootfs/files build/$1 build/$1/root.tar
 	$(Q)build/host/pkg/erofs-utils/bin/mkfs.erofs --quiet -zlz4hc,12 -C65536 \
 		-Efragments,ztailpacking -T$(SOURCE_TIME) -U$(EROFS_UUID) --tar=f \

@@ -65,6 +65,18 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.oom_score_adj = -800,
 		.open_files = 262144,
 	},
+	[ROW_ZPULL] = {
+		.name = "zpull",
+		.argv = { "/bin/zpull" },
+		/* node.json says how registries are reached. */
+		.needs = NEEDS(ZOOID) | NEEDS(DATA),
+		.flags = SVC_UNCOUNTED,
+		.uid = UID_ZPULL,
+		.socket_mode = 0666,
+		.oom_score_adj = -600,
+		.open_files = 1024,
+		.memory_mb = 96,
+	},
 	/* After what it reports on; the node is whole without it. */
 	[ROW_ZAGENT] = {
 		.name = "zagent",

@@ -11,6 +11,7 @@ enum table_row {
 	ROW_ZRUN,
 	ROW_ZNODE,
 	ROW_ZNET,
+	ROW_ZPULL,
 	ROW_ZAGENT,
 	ROW_NET,
 	ROW_KEEP,
