@@ -17,7 +17,11 @@
 
 #define TEMPORARY ".tmp."
 
-enum { TEMPORARY_MAX = 10000, BUFFER_BYTES = 64 << 10 };
+enum {
+	TEMPORARY_MAX = 10000,
+	BUFFER_BYTES = 64 << 10,
+	COPY_STEP_BYTES = 1 << 30,
+};
 
 void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE])
 {
@@ -133,11 +137,37 @@ static int copy(int from, int to, uint64_t max_size, struct digest *digest)
 	return (int)n;
 }
 
+/* Lets the file system share the bytes of both files, or copy them by itself;
+ * what has arrived is hashed then, so that it is read just once. -EXDEV when it
+ * cannot. */
+static int copy_shared(int from, int to, uint64_t max_size,
+		       struct digest *digest)
+{
+	uint64_t total = 0, size;
+	ssize_t n;
+
+	while ((n = copy_file_range(from, NULL, to, NULL, COPY_STEP_BYTES, 0)) >
+	       0) {
+		total += (uint64_t)n;
+		if (total > max_size)
+			return -E2BIG;
+	}
+	/* Some file systems copy nothing and call it a success. */
+	if (total == 0)
+		return -EXDEV;
+	if (n < 0)
+		return -errno;
+	return lseek(to, 0, SEEK_SET) < 0 ? -errno
+					  : digest_of_fd(to, digest, &size);
+}
+
 static int copy_verified(int from, int to, const struct blob *blob, char *error)
 {
 	struct digest found;
-	int r = copy(from, to, blob->max_size, &found);
+	int r = copy_shared(from, to, blob->max_size, &found);
 
+	if (r == -EXDEV)
+		r = copy(from, to, blob->max_size, &found);
 	if (!r)
 		r = check(blob, &found, error);
 	else
@@ -201,7 +231,7 @@ int temporary_file(int dir, char name[BLOB_PATH_SIZE])
 		int fd;
 
 		temporary_name(name, n);
-		fd = openat(dir, name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC,
+		fd = openat(dir, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
 			    0644);
 		if (fd >= 0 || errno != EEXIST)
 			return fd < 0 ? -errno : fd;
