@@ -424,6 +424,8 @@ TEST_MODULES := init zlog node net zrun image oci base
 TEST_LIBS := base oci image zrun
 $(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := wire oci base))
+$(foreach t,$(filter agent_%,$(UNIT_TESTS) $(FUZZERS)),\
+	$(eval MODULES_$t := agent wire oci base))
 MODULES_store_test := hub base
 MODULES_blob_test := hub oci base
 $(foreach t,compose_test compose_fuzz tar_fuzz,$(eval MODULES_$t := ctl oci base))

@@ -17,12 +17,15 @@
 #include <net/if.h>
 #include <netinet/in.h>
 
+#include "agent/zagent.h"
 #include "base/fd.h"
 #include "base/ipc.h"
 #include "base/loop.h"
 #include "base/path.h"
 #include "base/span.h"
 #include "client.h"
+
+enum { HUB_MS = 1000 };
 
 /* The one line of a small file, or "" without it. */
 static void line_of(const char *dir_path, const char *name, char *line,
@@ -169,6 +172,39 @@ static void verb_net(int argc, char **argv)
 		fwrite(names, 1, size, stdout);
 }
 
+/* How it stands with the hub, in a line. This is a process of its own: it may
+ * wait for zagent a moment, init never does. */
+static void hub_print(void)
+{
+	static const char *const states[ZAGENT_STATE_COUNT] = {
+		[ZAGENT_NONE] = "none in node.json",
+		[ZAGENT_ENROLLING] = "enrolling with",
+		[ZAGENT_CONNECTING] = "connecting to",
+		[ZAGENT_CONNECTED] = "connected to",
+		[ZAGENT_REFUSED] = "refused by",
+	};
+	struct zagent_request request = {
+		.head = { sizeof(request), ZAGENT_STATUS },
+	};
+	autoclose int fd = ipc_connect("zagent");
+	struct zagent_reply reply;
+	const struct zagent_status *s = &reply.status;
+	int err = fd;
+
+	if (fd >= 0)
+		err = ipc_call(fd, &request, sizeof(request), NULL, 0, &reply,
+			       sizeof(reply), NULL, HUB_MS);
+	if (err < 0)
+		printf("hub: %s\n", strerror(-err));
+	else if (s->state == ZAGENT_NONE)
+		printf("hub: %s\n", states[ZAGENT_NONE]);
+	else if (s->state < ZAGENT_STATE_COUNT)
+		printf("hub: %s %s as %s%s%s\n", states[s->state],
+		       s->hub[0] ? s->hub : "its hub",
+		       s->name[0] ? s->name : "a new node",
+		       s->reason[0] ? ": " : "", s->reason);
+}
+
 static void verb_status(int argc, char **argv)
 {
 	char line[160];
@@ -180,6 +216,7 @@ static void verb_status(int argc, char **argv)
 	       line[0] ? line : "not there yet");
 	memory_print();
 	addresses_print();
+	hub_print();
 	err = client_services_print(stdout);
 	if (err < 0)
 		printf("init: %s\n", strerror(-err));

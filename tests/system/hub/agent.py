@@ -201,8 +201,8 @@ class Agent:
     """zagent of a node with its own directories."""
 
     def __init__(self, directory, token, name="n1", znode=True,
-                 program=ZAGENT, **environment):
-        self.directory = pathlib.Path(directory) / name
+                 program=ZAGENT, folder=None, **environment):
+        self.directory = pathlib.Path(directory) / (folder or name)
         self.name, self.program = name, program
         for part in ("run", "data", "boot"):
             (self.directory / part).mkdir(parents=True)
