@@ -52,7 +52,7 @@ static void line_add(struct walk *w, struct compose_lines *lines, unsigned line,
 		lines->more++;
 		return;
 	}
-	snprintf(lines->line[lines->n++], COMPOSE_LINE_SIZE, "%s:%u: %s%s%s",
+	snprintf(lines->line[lines->n++], COMPOSE_LINE_SIZE, "%.100s:%u: %.127s%s%.220s",
 		 w->config->file, line, w->path, w->path_used ? ": " : "",
 		 text);
 }
