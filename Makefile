@@ -428,6 +428,7 @@ $(foreach t,$(filter agent_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := agent wire oci base))
 MODULES_store_test := hub base
 MODULES_blob_test := hub oci base
+MODULES_trust_test := node wire oci base
 $(foreach t,compose_test compose_fuzz tar_fuzz,$(eval MODULES_$t := ctl oci base))
 
 $(foreach f,host fuzz,$(eval $(call compile_rule,$f,tests/unit,test)))

@@ -235,8 +235,10 @@ void app_wish(struct app *app, enum znode_verb verb)
 	app->restart = verb == ZNODE_RESTART && app->alive;
 	if (!app->stopped && !app->alive) {
 		/* A person may have changed what it failed on. */
-		if (app->state == ZNODE_FAILED && !app->pulled)
+		if (app->state == ZNODE_FAILED && !app->pulled) {
 			app_image_drop(app);
+			app->host->fetched(app);
+		}
 		try_again(app);
 		app->final = false;
 		app->note.backoff_ms = 0;

@@ -112,6 +112,10 @@ struct app_host {
 	struct document document;
 	void (*changed)(struct app *); /* after each step */
 	void (*port_freed)(void);
+	/* Whether another one fetches the image that this one wants, and the
+	 * end of that. */
+	bool (*others_fetch)(const struct app *);
+	void (*fetched)(struct app *);
 	/* A number that no application has. */
 	uint32_t (*number)(void);
 };

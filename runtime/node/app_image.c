@@ -189,6 +189,7 @@ static void drop_done(struct call *call, const union call_reply *reply, int fd)
 	if (reply->zpull.error && reply->zpull.error != -ENOENT)
 		log_warning(app->name, "zpull: %s", reply->zpull.text);
 	app_step(app);
+	app->host->fetched(app);
 }
 
 /* zpull may remove what it fetched. */
@@ -221,6 +222,7 @@ static void unpack_done(struct call *call, const union call_reply *any, int fd)
 	if (!app->local && (!r || is_final(r)))
 		layout_drop(app, call->request.zrun.path);
 	app_step(app);
+	app->host->fetched(app);
 }
 
 static int unpack(struct app *app, const struct digest *manifest,
@@ -343,7 +345,7 @@ static int need_from_hub(struct app *app)
 		return 1;
 	}
 	app->reason[0] = '\0';
-	return pull(app);
+	return app->host->others_fetch(app) ? 0 : pull(app);
 }
 
 int app_image_need(struct app *app)

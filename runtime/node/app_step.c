@@ -207,6 +207,7 @@ void step_pulling(struct app *app)
 	} else {
 		app_image_drop(app);
 		app_set(app, ZNODE_ABSENT);
+		app->host->fetched(app);
 	}
 }
 

@@ -223,6 +223,29 @@ static void port_freed(void)
 	}
 }
 
+/* The same image is pulled once, however many applications want it. */
+static bool is_same_image(const struct app *a, const struct app *b)
+{
+	return a != b && a->in_use && a->want && !a->local && b->want &&
+	       digest_equal(&a->want->digest, &b->want->digest);
+}
+
+static bool others_fetch(const struct app *app)
+{
+	for (int i = 0; i < NODE_SLOTS; i++)
+		if (is_same_image(&node.app[i], app) &&
+		    call_busy(&node.app[i].fetch))
+			return true;
+	return false;
+}
+
+static void fetched(struct app *app)
+{
+	for (int i = 0; i < NODE_SLOTS; i++)
+		if (is_same_image(&node.app[i], app) && !node.app[i].pulled)
+			app_step(&node.app[i]);
+}
+
 /* ---------------------------------------------------------------- events */
 
 /* A container id in its parts. */
@@ -339,6 +362,8 @@ int node_open(void (*ready)(void))
 	node.host.loop = &node.loop;
 	node.host.number = free_number;
 	node.host.port_freed = port_freed;
+	node.host.others_fetch = others_fetch;
+	node.host.fetched = fetched;
 	node.host.link.event = event;
 	node.host.link.ready = synced;
 	return link_open(&node.host.link, &node.loop);

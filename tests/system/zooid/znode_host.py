@@ -96,18 +96,20 @@ class Host:
             "znode kmsg uid=%d mode=0666 needs=zrun : %s\n" %
             (self.zrun, HERE / "zpull_peer.py", self.peer, UID_ZNODE,
              BIN / "znode"))
-        with open(self.errors, "wb") as errors:
+        ready = self.said().count("init: ready")
+        with open(self.errors, "ab") as errors:
             self.process = process.start(
                 [BIN / "init", "--supervise", "--services", table],
                 env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
                 stderr=errors)
-        self.wait(lambda: "init: ready" in self.said())
+        self.wait(lambda: self.said().count("init: ready") > ready)
 
     def order(self, verb, what):
         (self.peer / ("next-" + verb)).write_text(what)
 
     def said(self):
-        return self.errors.read_text(errors="replace")
+        return self.errors.read_text(errors="replace") \
+            if self.errors.exists() else ""
 
     def wait(self, ready):
         end = time.monotonic() + DEADLINE_S
@@ -171,6 +173,12 @@ class Host:
         ready = self.said().count("init: %s: ready" % name)
         os.kill(self.pid(word), signal.SIGKILL)
         self.wait(lambda: self.said().count("init: %s: ready" % name) > ready)
+
+    def stop(self):
+        """As a power-off: nothing runs any more, /data is kept."""
+        process.end(self.process, term_s=20)
+        assert self.process.returncode == 0, self.said()
+        self.process = None
 
     def close(self):
         process.end(self.process, term_s=20)

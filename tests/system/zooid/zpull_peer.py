@@ -108,11 +108,18 @@ class Peer:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
         return fd
 
+    def serve_one(self, key):
+        try:
+            key.data(key.fileobj)
+        except (BrokenPipeError, ConnectionResetError):  # znode was killed
+            self.selector.unregister(key.fileobj)
+            key.fileobj.close()
+
     def run(self):
         os.write(STATUS_FD, b"R")
         while True:
             for key, _ in self.selector.select(PING_S):
-                key.data(key.fileobj)
+                self.serve_one(key)
             os.write(STATUS_FD, b"P")
 
 

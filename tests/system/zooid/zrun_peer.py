@@ -135,11 +135,14 @@ class Peer:
         index = json.loads((layout / "index.json").read_text())
         if not any(m["digest"] == self.digest for m in index["manifests"]):
             return -errno.ENOENT, 0
-        shutil.copytree(layout / "blobs", store / "blobs",
-                        dirs_exist_ok=True)
         listed = store / "index.json"
         if listed.exists():
-            index["manifests"] += json.loads(listed.read_text())["manifests"]
+            there = json.loads(listed.read_text())["manifests"]
+            if any(m["digest"] == self.digest for m in there):
+                return 0, 0
+            index["manifests"] += there
+        shutil.copytree(layout / "blobs", store / "blobs",
+                        dirs_exist_ok=True)
         fresh = store / "index.new"
         fresh.write_text(json.dumps(index))
         fresh.rename(listed)
@@ -168,11 +171,18 @@ class Peer:
             listed.write_text(json.dumps(index))
         return 0, 0
 
+    def serve_one(self, key):
+        try:
+            key.data(key.fileobj)
+        except (BrokenPipeError, ConnectionResetError):  # znode was killed
+            self.selector.unregister(key.fileobj)
+            key.fileobj.close()
+
     def run(self):
         os.write(STATUS_FD, b"R")
         while True:
             for key, _ in self.selector.select(PING_S):
-                key.data(key.fileobj)
+                self.serve_one(key)
             os.write(STATUS_FD, b"P")
 
 
