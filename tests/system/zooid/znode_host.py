@@ -17,7 +17,8 @@ import time
 from . import BUILD, process
 from .messages import ZNODE_REPLY, ZNODE_REQUEST
 
-BIN = BUILD / "host/bin"
+# build/x86_64/bin: without the sanitizers, as on a node.
+BIN = pathlib.Path(os.environ.get("ZOOID_BIN", BUILD / "host/bin"))
 HERE = pathlib.Path(__file__).parent
 UID_ZNODE = 102
 DEADLINE_S = 30
