@@ -266,7 +266,18 @@ def hub_alone():
         yield Row("hub: the worst, wall", said["wall"]["max_ms"], "ms")
 
 
-GROUPS = [sizes, whole_boot, first_boot, memory, edit, handshakes, hub_alone]
+def agent_idle():
+    """A node that is enrolled and has nothing to say, at the usual period."""
+    said = json.loads(subprocess.run(
+        ["unshare", "--net", TOP / "tests/bench/idle_agent.py"], check=True,
+        text=True, stdout=subprocess.PIPE).stdout)
+    yield Row("zagent: a beat", said["beat_bytes"], "B")
+    yield Row("zagent: idle, all in, a day", said["day_kb"], "KB", 400)
+    yield Row("zagent: PSS", said["pss_kb"] / 1024, "MB", 1.5)
+
+
+GROUPS = [sizes, whole_boot, first_boot, memory, edit, handshakes, hub_alone,
+          agent_idle]
 
 
 def main(names):
