@@ -60,7 +60,7 @@ static void row_add(const struct svc_row *row, const char *program)
 static void rows_of_table(void)
 {
 	static const enum table_row wanted[] = { ROW_ZLOG, ROW_ZRUN, ROW_ZNODE,
-						 ROW_ZNET };
+						 ROW_ZNET, ROW_ZAGENT };
 	int place[ROW_COUNT];
 
 	memset(place, -1, sizeof(place));

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "identity.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -286,9 +287,28 @@ static int pending_make(const struct enrol_token *token)
 	return pending_write();
 }
 
+/* What file_replace() had in hand when this process was killed. */
+static void remains_remove(void)
+{
+	int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *e;
+
+	if (!entries) {
+		fd_close(&copy);
+		return;
+	}
+	while ((e = readdir(entries)))
+		if (e->d_name[0] == '.' && e->d_name[1] != '\0' &&
+		    e->d_name[1] != '.')
+			unlinkat(dir, e->d_name, 0);
+	closedir(entries);
+}
+
 int identity_open(int at, const struct enrol_token *token)
 {
 	dir = at;
+	remains_remove();
 	if (load(FILE_IDENTITY, token, identity_load)) {
 		unlinkat(dir, FILE_PENDING, 0);
 		return 0;

@@ -9,7 +9,8 @@
  *
  * After each the purpose is decided anew from what is known now, so every
  * road leads to SERVE: a clock of 1970 to TIME first, then, when our
- * certificate turns out to be outdated, to RENEW.
+ * certificate turns out to be outdated, to RENEW. Nothing is called outdated
+ * by our clock alone: TIME comes first.
  *
  * The addresses of the hub are tried in turn, the next at once; after a round
  * comes a pause. What a person has to mend (a token that is refused, another
@@ -67,6 +68,7 @@ static struct {
 	uint64_t since_ms;
 	uint16_t dice; /* of this process, for the time of renewal */
 	char reason[REASON_SIZE];
+	char refusal[REASON_SIZE]; /* why `refused` */
 } link_;
 
 static void dial(void);
@@ -112,6 +114,12 @@ struct http_client *link_client(void)
 uint32_t link_heartbeat_s(void)
 {
 	return link_.heartbeat.period_s;
+}
+
+static bool time_is_fresh(void)
+{
+	return clock_heard_ms() &&
+	       clock_ms() - clock_heard_ms() < TIME_FRESH_MS;
 }
 
 /* ---- addresses ---- */
@@ -163,7 +171,7 @@ static void retry_in(uint32_t ms)
 /* A round is over without success. */
 static void pause_begin(const char *why)
 {
-	reason_set(why);
+	reason_set(link_.refused ? link_.refusal : why);
 	link_.tried = 0;
 	if (link_.refused) {
 		state_set(ZAGENT_REFUSED);
@@ -176,6 +184,13 @@ static void pause_begin(const char *why)
 	link_.refused = false;
 }
 
+/* Of a round, what a person has to mend is what is told. */
+static void refusal_note(const char *why)
+{
+	link_.refused = true;
+	text_copy(link_.refusal, sizeof(link_.refusal), why);
+}
+
 /* Another address, or a pause. */
 static void failed(int error, const char *why)
 {
@@ -184,7 +199,7 @@ static void failed(int error, const char *why)
 
 	hang_up();
 	if (error == -EKEYREJECTED && !identity.enrolled)
-		link_.refused = true;
+		refusal_note(why);
 	if (lasted)
 		link_.pause.failures = 0;
 	if (was_in) { /* the same one first: it was good */
@@ -211,14 +226,8 @@ static void proceed(void)
 static void refuse(const char *why)
 {
 	hang_up();
-	link_.refused = true;
+	refusal_note(why);
 	pause_begin(why);
-}
-
-static bool time_is_fresh(void)
-{
-	return clock_heard_ms() &&
-	       clock_ms() - clock_heard_ms() < TIME_FRESH_MS;
 }
 
 /* A certificate outside its dates: whose clock is right? */
@@ -292,7 +301,7 @@ static enum purpose purpose_now(void)
 	if (link_.want_time)
 		return LINK_TIME;
 	if (clock_now() > identity.facts.not_after)
-		return LINK_RENEW;
+		return time_is_fresh() ? LINK_RENEW : LINK_TIME;
 	return LINK_SERVE;
 }
 
@@ -337,7 +346,9 @@ static void renewed(int error, const char *why)
 {
 	bool serves = link_.purpose == LINK_SERVE;
 
-	if (error == 0) {
+	if (error == 0 && clock_now() > identity.facts.not_after) {
+		failed(-EKEYEXPIRED, "the hub's new certificate is outdated");
+	} else if (error == 0) {
 		log_notice("hub", "certificate renewed");
 		link_.session_size = 0;
 		proceed();

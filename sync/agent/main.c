@@ -6,6 +6,7 @@
  *
  * #syscalls: openat fstat newfstatat lseek pread64 getrandom mprotect
  * #syscalls: fdatasync fsync fchmod renameat unlinkat memfd_create ftruncate
+ * #syscalls: getdents64
  * #syscalls: geteuid getuid getsockname
  * #syscalls[x86_64]: rename unlink open
  */

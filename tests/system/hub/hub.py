@@ -278,13 +278,14 @@ def opened(hub, envelope, kind="desired"):
     return json.loads(payload)
 
 
-def issued(hub, where, csr, node, *options):
+def issued(hub, where, csr, node, *options, use="clientAuth",
+           names="URI:zooid:///n1"):
     """A node's chain as the hub's own, with other dates, by openssl."""
     (where / "csr").write_text(csr)
     (where / "ext").write_text(
         "basicConstraints=critical,CA:FALSE\n"
-        "keyUsage=critical,digitalSignature\nextendedKeyUsage=clientAuth\n"
-        "subjectAltName=URI:zooid:///n1\n")
+        "keyUsage=critical,digitalSignature\nextendedKeyUsage=%s\n"
+        "subjectAltName=%s\n" % (use, names))
     database = where / "ca"
     database.mkdir()
     (database / "index").write_text("")

@@ -13,6 +13,7 @@ import pytest
 
 from agent import until
 from hub import Hub, issued, openssl, token_parts
+from relay import Relay
 
 REFUSALS = "zagent: hub: refused: "
 
@@ -228,3 +229,55 @@ def test_time_is_kept(hub, agents):
     until(kept.exists)
     assert abs(int(kept.read_text()) - time.time()) < 60
     agent.stop()
+
+
+def test_machine_whose_clock_is_far_off(hub, agents):
+    """The latest known time lies in the future, so the clock seems to be
+    behind; then every certificate seems outdated, and only the hub's
+    signature helps."""
+    agent = agents(hub.token()).start()
+    agent.wait_state("connected")
+    agent.stop()
+    kept = agent.kept()
+    future = int(time.time()) + 400 * 86400
+    (agent.identity / "time").write_text(str(future))
+    (agent.identity / ".identity.json.1").write_text("cut")
+    agent.start().wait_said("cannot be set")
+    agent.wait_state("connected")
+    assert agent.kept() == kept, "no need to renew"
+    assert not (agent.identity / ".identity.json.1").exists()
+    assert int((agent.identity / "time").read_text()) < future
+    agent.stop()
+
+
+def test_hub_with_a_certificate_of_tomorrow(hub, agents, tmp_path):
+    """It is told, and costs no more than any hub that cannot be reached."""
+    agent = agents(hub.token()).start()
+    agent.wait_state("connected")
+    agent.stop()
+    hub.stop()
+    keys = hub.directory / "keys"
+    good = (keys / "server.pem").read_text()
+    csr = openssl("req", "-new", "-key", keys / "server.key", "-subj",
+                  "/CN=hub").decode()
+    (tmp_path / "issue").mkdir()
+    chain = issued(hub, tmp_path / "issue", csr, "hub", "-startdate",
+                   dates(1), "-enddate", dates(300), use="serverAuth",
+                   names="DNS:localhost,IP:127.0.0.1")
+    (keys / "server.pem").write_text(
+        chain[:chain.index((keys / "ca.pem").read_text())] if good.count("BEGIN") == 1
+        else chain)
+    hub.start()
+    with Relay(("127.0.0.1", hub.port)) as relay:
+        agent.redirect("127.0.0.1:%d" % relay.port)
+        agent.start().wait_said("not valid yet")
+        before = relay.connections
+        end = time.monotonic() + 4
+        until(lambda: time.monotonic() > end)
+        assert relay.connections - before < 10
+        assert agent.status()["state"] == "connecting"
+        hub.stop()
+        (keys / "server.pem").write_text(good)
+        hub.start()
+        agent.wait_state("connected", 12)
+        agent.stop()
