@@ -484,7 +484,7 @@ test-all: $(TESTED)
 	@ZOOID_TEST_FULL=1 tests/run
 fuzz: fuzzers
 	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
-bench: $(ARCHES:%=image-%) dev build/x86_64/bin/zhub build/x86_64/bin/zagent $(BENCHES:%=build/$(ARCH)/bench/%)
+bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent) $(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
 # ---- lint ----

@@ -25,6 +25,7 @@ import typing
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
+import agentsim  # noqa: E402
 from zooid import BUILD, Disk, Node, cpio, debian  # noqa: E402
 from zooid.build import product, test_directory  # noqa: E402
 from hub import Hub  # noqa: E402
@@ -276,8 +277,28 @@ def agent_idle():
     yield Row("zagent: PSS", said["pss_kb"] / 1024, "MB", 1.5)
 
 
+AGENTS = 1000
+
+
+def hub_colony():
+    """What an idle connection of a real agent costs: pages of the hub and the
+    kernel's memory for it, sockets included, as its cgroup counts them. And
+    what a storm costs when the hub is killed and starts anew."""
+    found = agentsim.measure(AGENTS)
+    yield Row("hub: RSS with %d agents" % AGENTS, found["rss_kb"] / 1024, "MB")
+    yield Row("hub: an idle connection, all-in", found["bytes_each"] / 1024,
+              "KB", 26)
+    yield Row("hub: the same after a storm", found["bytes_each_after"] / 1024,
+              "KB", 26)
+    yield Row("hub: CPU to enrol and connect one", found["enrol_cpu_ms"], "ms")
+    yield Row("hub: CPU of %d coming back" % AGENTS, found["back_cpu_s"], "s",
+              5)
+    yield Row("hub: all of them back after", found["back_s"], "s")
+    yield Row("hub: of these with a full handshake", found["back_full"], "")
+
+
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, handshakes, hub_alone,
-          agent_idle]
+          hub_colony, agent_idle]
 
 
 def main(names):
