@@ -27,7 +27,8 @@ endif
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: make run             one node in QEMU that serves a page (ONCE=1: then ends)
+#: make run             a hub and two nodes in QEMU that serve a page through it
+#:                      (ONCE=1: then ends; NODES=n)
 #: make test            every test, short sizes (test-all: the long ones)
 #: make image           build/ARCH/zooid.efi and the disk image zooid.img
 #: make dev             what a development boot needs; quick after an edit
@@ -474,9 +475,11 @@ unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
 
+# What people run on an ordinary machine.
+HUB_SIDE := $(addprefix build/$(shell uname -m)/bin/,zhub zctl)
 TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
-	build/x86_64/bin/zhub fuzzers
-run: image-$(ARCH)
+	$(HUB_SIDE) fuzzers
+run: image-$(ARCH) $(HUB_SIDE)
 	@ARCH=$(ARCH) tests/system/run.py
 test: $(TESTED)
 	@tests/run

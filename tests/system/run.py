@@ -148,7 +148,7 @@ def tell_next(colony, url):
 All goes on. Next, in another terminal:
     curl %scgi-bin/client      the application sees who asks
     %s zctl logs -f n1/web     what it says, through the hub
-    %s zctl rm compose         take it away from every node
+    %s zctl rm shop            take it away from every node
     %s console n1              what a person at the machine sees
 Ctrl-C ends it.""" % (url, script, script, script), flush=True)
 

@@ -15,6 +15,7 @@ PORT = 8080
 BIN = BUILD / os.uname().machine / "bin"
 
 COMPOSE = """\
+name: shop
 services:
   web:
     image: hub/httpd:latest
