@@ -427,6 +427,8 @@ $(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := wire oci base))
 $(foreach t,$(filter agent_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := agent wire oci base))
+$(foreach t,$(filter registry_%,$(UNIT_TESTS) $(FUZZERS)),\
+	$(eval MODULES_$t := registry oci base))
 MODULES_store_test := hub base
 MODULES_blob_test := hub oci base
 MODULES_trust_test := node wire oci base

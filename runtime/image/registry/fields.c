@@ -60,10 +60,11 @@ static bool value_cut(struct span *s, char *value, size_t size)
 			value[n++] = s->data[0];
 		skip(s, 1);
 	}
+	good = good && s->size > 0;
+	value[good ? n : 0] = '\0';
 	if (s->size == 0)
 		return false;
 	skip(s, 1);
-	value[good ? n : 0] = '\0';
 	return true;
 }
 
