@@ -15,8 +15,9 @@ enum {
 	DOCUMENT_MS = 60000,
 	/* A body that comes slower than that for so long will not end. */
 	RATE_BYTES_S = 100,
-	RATE_S = 20,
+	RATE_S = 15,
 	BUFFER_BYTES = 64 << 10,
+	RETRY_AFTER_MAX_S = 3600,
 };
 
 /* URLs */
@@ -109,6 +110,17 @@ static bool field_is(struct span line, const char *name, struct span *value)
 	return true;
 }
 
+/* Seconds; a date, which some send, is not worth a calendar. */
+static unsigned retry_after(struct span value)
+{
+	uint64_t seconds;
+
+	if (span_u64(value, UINT64_MAX, &seconds) < 0)
+		return 0;
+	return seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S
+					   : (unsigned)seconds;
+}
+
 static size_t header_came(char *data, size_t one, size_t size, void *user)
 {
 	struct exchange *e = user;
@@ -119,12 +131,15 @@ static size_t header_came(char *data, size_t one, size_t size, void *user)
 		e->challenge = (struct challenge){ 0 };
 		e->has_range = false;
 		e->digest[0] = '\0';
+		e->retry_after_s = 0;
 	} else if (field_is(line, "WWW-Authenticate", &value)) {
 		challenge_read(value, &e->challenge);
 	} else if (field_is(line, "Content-Range", &value)) {
 		e->has_range = content_range_parse(value, &e->range) == 0;
 	} else if (field_is(line, "Docker-Content-Digest", &value)) {
 		span_copy(e->digest, sizeof(e->digest), value);
+	} else if (field_is(line, "Retry-After", &value)) {
+		e->retry_after_s = retry_after(value);
 	}
 	return size;
 }

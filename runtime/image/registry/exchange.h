@@ -68,6 +68,7 @@ struct exchange {
 	struct content_range range;
 	bool has_range;
 	char digest[DIGEST_FIELD_SIZE]; /* Docker-Content-Digest */
+	unsigned retry_after_s;		/* at most an hour; 0: not said */
 	char error[CURL_ERROR_SIZE + 64];
 
 	/* Private. */

@@ -421,10 +421,7 @@ static void unsatisfied(struct remote_transfer *t)
 
 static void busy(struct remote_transfer *t, long status)
 {
-	curl_off_t after = 0;
-
-	curl_easy_getinfo(t->exchange.easy, CURLINFO_RETRY_AFTER, &after);
-	t->get->retry_after_s = after > 3600 ? 3600 : (unsigned)after;
+	t->get->retry_after_s = t->exchange.retry_after_s;
 	fail(t, -EAGAIN, "busy, status %ld", status);
 }
 

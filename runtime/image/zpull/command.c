@@ -188,7 +188,7 @@ static int status_of(int error)
 		printf("%s\n", digest);
 		return STATUS_DONE;
 	}
-	complain(fetch.options.reference.host, fetch.pull.text, 0);
+	fprintf(stderr, "zpull: %s\n", fetch.pull.text);
 	if (error == -EACCES)
 		return STATUS_REFUSED;
 	return remote_is_transient(error) ? STATUS_AGAIN : STATUS_FAILED;

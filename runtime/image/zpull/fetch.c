@@ -32,7 +32,7 @@ enum {
 	PAUSE_MIN_MS = 500,
 	PAUSE_MAX_MS = 15000,
 	ATTEMPTS_MAX = 5,
-	PATIENCE_MS = 40000,
+	PATIENCE_MS = 10000,
 	PROGRESS_BYTES = 64 << 10, /* that renew patience */
 };
 
@@ -115,7 +115,7 @@ static int begin(struct remote_get *get)
 {
 	struct fetch *f = container_of(get, struct fetch, get);
 
-	f->part_bytes = f->synced_bytes = f->begun_bytes = get->offset;
+	f->part_bytes = f->synced_bytes = get->offset;
 	return ftruncate(f->part, (off_t)get->offset) < 0 ? -errno : 0;
 }
 
@@ -179,6 +179,18 @@ static void damaged(struct fetch *f)
 	timer_set(puller.loop, &f->timer, 0);
 }
 
+/* Bytes that no attempt before had: a registry that begins anew each time and
+ * never ends brings none. */
+static uint64_t progress_bytes(struct fetch *f)
+{
+	uint64_t bytes = f->get.offset > f->most_bytes
+				 ? f->get.offset - f->most_bytes
+				 : 0;
+
+	f->most_bytes += bytes;
+	return bytes;
+}
+
 static void done(struct remote_get *get, int error)
 {
 	struct fetch *f = container_of(get, struct fetch, get);
@@ -195,10 +207,7 @@ static void done(struct remote_get *get, int error)
 	}
 	f->part_bytes = get->offset;
 	if (remote_is_transient(error))
-		pause_ms = retry_pause_ms(&f->retry,
-					  get->offset > f->begun_bytes
-						  ? get->offset - f->begun_bytes
-						  : 0,
+		pause_ms = retry_pause_ms(&f->retry, progress_bytes(f),
 					  get->retry_after_s);
 	if (pause_ms < 0) {
 		finish(f, error);
@@ -213,7 +222,6 @@ static void run(struct fetch *f)
 	int r;
 
 	f->state = FETCH_RUNNING;
-	f->begun_bytes = f->get.offset;
 	r = remote_start(f->pull->remote, &f->get);
 	if (r)
 		fail(f, r, "%s", strerror(-r));
@@ -227,6 +235,7 @@ static void hashed(struct fetch *f)
 	struct digest found;
 
 	if (f->get.offset < f->blob->size) {
+		f->most_bytes = f->get.offset;
 		run(f);
 		return;
 	}

@@ -58,13 +58,15 @@ static void end(struct pull *pull, int error)
 	pull->done(pull, error);
 }
 
-/* Writes "REPOSITORY: message" and returns error. */
+/* Writes "HOST/REPOSITORY: message" and returns error. */
 __attribute__((format(printf, 3, 4))) static int say(struct pull *pull,
 						     int error, const char *fmt,
 						     ...)
 {
-	int n = snprintf(pull->text, sizeof(pull->text),
-			 "%.100s: ", pull->want.reference.repository);
+	const struct reference *reference = &pull->want.reference;
+	int n = snprintf(pull->text, sizeof(pull->text), "%.60s/%.60s: ",
+			 pull->want.hub ? "hub" : reference->host,
+			 reference->repository);
 	va_list ap;
 
 	va_start(ap, fmt);

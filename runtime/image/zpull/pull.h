@@ -43,8 +43,9 @@ struct fetch {
 		FETCH_PAUSED, /* before the next attempt */
 	} state;
 	int part; /* its file */
-	uint64_t part_bytes, synced_bytes, begun_bytes;
-	bool anew; /* it was damaged once: fetched from zero */
+	uint64_t part_bytes, synced_bytes;
+	uint64_t most_bytes; /* that any attempt ended with */
+	bool anew;	     /* it was damaged once: fetched from zero */
 	struct remote_get get;
 	struct timer timer;
 	struct retry retry;
