@@ -126,7 +126,7 @@ static void hub_told(struct hub_ask *ask, int error)
 	free(ptr_take(&ask->root));
 	explicit_bzero(ask->pull.token, sizeof(ask->pull.token));
 	if (error)
-		end(pull, say(pull, error, "hub: %s",
+		end(pull, say(pull, error, "%s",
 			      ask->text[0] ? ask->text
 					   : "zagent told no usable way"));
 	else
@@ -143,7 +143,7 @@ static bool connected(struct pull *pull)
 	pull->hub.done = hub_told;
 	r = hub_ask(puller.loop, &pull->hub);
 	if (r)
-		end(pull, say(pull, r, "hub: %s", pull->hub.text));
+		end(pull, say(pull, r, "%s", pull->hub.text));
 	return false;
 }
 

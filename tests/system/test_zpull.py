@@ -1,0 +1,627 @@
+"""zpull under `init --supervise` on this machine, with the sanitizers in it:
+its messages, what is left of a pull that was broken off, and the way through
+`zrun serve` into the image store."""
+
+import array
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pathlib
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import pytest
+
+from relay import Relay
+from zooid import BUILD, image, process
+from zooid.messages import (ZPULL_REPLY, ZPULL_REQUEST, ZRUN_REPLY,
+                            ZRUN_REQUEST)
+from zooid.registries import (Authority, DockerRegistry, Registry, digest,
+                              flipped, seeded)
+
+BIN = BUILD / "host/bin"
+NODE_BIN = BUILD / os.uname().machine / "bin"
+UID_ZNODE, UID_ZPULL = 102, 104
+PULL, PROGRESS, DROP = 1, 2, 3
+FROM_HUB = 1
+UNPACK, IMAGES, PULLED = 5, 9, 1
+DEADLINE_S = 60
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+AGENT_REQUEST = struct.Struct("=II")
+AGENT_REPLY = struct.Struct("=IIiI200sq264s512s")
+
+
+def text(field):
+    return field.split(b"\0")[0].decode()
+
+
+class Reply:
+    def __init__(self, data, fds):
+        (_, self.verb, self.error, _, self.done, self.total, digest_, path,
+         line) = ZPULL_REPLY.unpack(data)
+        self.digest, self.path, self.text = map(text, (digest_, path, line))
+        self.fds = fds
+
+    def __repr__(self):
+        return "<%d %d %s %s>" % (self.verb, self.error, self.path, self.text)
+
+
+class Pull:
+    """One connection to zpull with a request."""
+
+    def __init__(self, host, verb, image="", digest="", path="", flags=0):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(DEADLINE_S)
+        self.sock.connect(str(host.run / "zpull.sock"))
+        self.sock.send(ZPULL_REQUEST.pack(
+            ZPULL_REQUEST.size, verb, flags, 0, image.encode(),
+            digest.encode(), path.encode()))
+        self.progress = []
+
+    def receive(self):
+        data, rights, _, _ = self.sock.recvmsg(4096, socket.CMSG_SPACE(16))
+        if not data:
+            raise ConnectionResetError
+        fds = array.array("i")
+        for _, _, part in rights:
+            fds.frombytes(part[:len(part) // 4 * 4])
+        return Reply(data, list(fds))
+
+    def end(self):
+        """The last reply; `progress` has (when, reply) of those before."""
+        with self.sock:
+            while True:
+                reply = self.receive()
+                if reply.verb != PROGRESS:
+                    return reply
+                self.progress.append((time.monotonic(), reply))
+
+
+class Host:
+    def __init__(self, directory):
+        self.directory = directory
+        self.boot, self.run = directory / "boot", directory / "run"
+        self.data = directory / "data"
+        self.pulled = self.data / "pull"
+        for path in (self.boot, self.run, self.pulled, self.data / "images"):
+            path.mkdir(parents=True)
+        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
+                    "ZOOID_BOOT": str(self.boot),
+                    "ZOOID_DATA": str(self.data),
+                    "ASAN_OPTIONS": "detect_leaks=0"}
+        self.errors = directory / "stderr"
+        self.process = None
+        self.mounted = False
+
+    def registries(self, *rows):
+        (self.boot / "node.json").write_text(json.dumps(
+            {"registries": rows}))
+
+    def start(self, zrun=False, disk=None):
+        if disk:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % disk,
+                            "none", self.data], check=True)
+            self.mounted = True
+            self.pulled.mkdir()
+        os.chown(self.pulled, UID_ZPULL, UID_ZPULL)
+        table = self.directory / "services"
+        table.write_text("zpull kmsg uid=%d mode=0666 : %s\n%s" % (
+            UID_ZPULL, BIN / "zpull", "zrun kmsg mode=0666 : %s serve\n" % (
+                NODE_BIN / "zrun") if zrun else ""))
+        with open(self.errors, "wb") as errors:
+            self.process = process.start(
+                [BIN / "init", "--supervise", "--services", table],
+                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
+                stderr=errors)
+        self.wait(lambda: "init: ready" in self.said())
+
+    def said(self):
+        return self.errors.read_text(errors="replace")
+
+    def wait(self, ready):
+        """For what no descriptor tells: asks until the deadline."""
+        end = time.monotonic() + DEADLINE_S
+        while not ready():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < end, self.said()
+            select.select([], [], [], 0.01)
+
+    def begin(self, image, digest, flags=0):
+        return Pull(self, PULL, image, digest, flags=flags)
+
+    def pull(self, image, digest, flags=0):
+        return self.begin(image, digest, flags).end()
+
+    def drop(self, path):
+        return Pull(self, DROP, path=path).end()
+
+    def layout(self, digest):
+        return self.pulled / digest[7:]
+
+    def blob(self, layout, name, suffix=""):
+        return self.layout(layout) / "blobs/sha256" / (name[7:] + suffix)
+
+    def pid(self):
+        done = subprocess.run([BIN / "init", "status"], env=self.env,
+                              text=True, capture_output=True, timeout=30)
+        return int(re.search(r"^zpull +\S+ +(\d+) ", done.stdout, re.M)[1])
+
+    def kill(self):
+        """SIGKILL; returns when init has a new one ready."""
+        ready = self.said().count("init: zpull: ready")
+        os.kill(self.pid(), signal.SIGKILL)
+        self.wait(lambda: self.said().count("init: zpull: ready") > ready)
+
+    def close(self):
+        if self.process:
+            process.end(self.process, term_s=20)
+        if self.mounted:
+            subprocess.run(["umount", self.data], check=True)
+        said = self.said() if self.errors.exists() else ""
+        assert "Sanitizer" not in said and "runtime error" not in said, said
+
+
+@pytest.fixture
+def host():
+    # Not tmp_path, which zpull's own user may not enter.
+    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
+        os.chmod(directory, 0o755)
+        with contextlib.closing(Host(pathlib.Path(directory))) as host:
+            yield host
+
+
+@pytest.fixture
+def registry(host):
+    with contextlib.closing(Registry()) as made:
+        host.registries({"host": made.host, "http": True})
+        yield made
+
+
+@pytest.fixture
+def slow(registry, host):
+    """A registry behind a slow link, whose name is that of the relay."""
+    with Relay(("127.0.0.1", registry.server_port),
+               bytes_per_s=4 << 20) as relay:
+        relay.host = "127.0.0.1:%d" % relay.port
+        host.registries({"host": relay.host, "http": True})
+        yield relay
+
+
+def made(registry, *layers, **more):
+    return registry.image(*layers, architecture=ARCHITECTURE,
+                          **more)["digest"]
+
+
+def range_starts(registry, layer):
+    """The first byte of each request for it."""
+    return [int(re.search(r"\d+", headers.get("Range", "0"))[0])
+            for path, headers in registry.asked if digest(layer) in path]
+
+
+def test_pull_and_drop(host, registry):
+    layers = seeded(300000), seeded(200000, 2)
+    name = made(registry, *layers)
+    host.start()
+    reply = host.pull(registry.host + "/web:latest", name)
+    assert reply.error == 0, reply
+    assert (reply.digest, reply.path) == (name, name[7:])
+    assert reply.fds == []
+    assert reply.total == reply.done > 500000
+    for layer in layers:
+        assert host.blob(name, digest(layer)).read_bytes() == layer
+    asked = len(registry.asked)
+    assert host.pull(registry.host + "/web", name).error == 0
+    assert len(registry.asked) == asked, "all was there"
+    assert host.drop(name[7:]).error == 0
+    assert os.listdir(host.pulled) == []
+    assert host.drop(name[7:]).error == 0
+    for path in ("..", "../images", "", "x" * 64, name):
+        assert host.drop(path).error == -errno.EINVAL
+    assert "zpull: %s/web:latest: pulled, " % registry.host in host.said()
+
+
+def test_index_comes_along(host, registry):
+    entries = [{**registry.image(arch.encode(), tag=None, architecture=arch),
+                "platform": {"os": "linux", "architecture": arch}}
+               for arch in ("riscv64", ARCHITECTURE)]
+    index = registry.document("web", {
+        "schemaVersion": 2, "manifests": entries}, "index.v1+json")
+    host.start()
+    for _ in range(2):
+        reply = host.pull(registry.host + "/web", index["digest"])
+        assert reply.error == 0, reply
+        assert reply.digest == entries[1]["digest"]
+        assert reply.path == index["digest"][7:]
+        fd, = reply.fds
+        assert digest(os.pread(fd, 65536, 0)) == index["digest"]
+        os.close(fd)
+
+
+def test_killed_amid_a_blob(host, registry, slow):
+    """Each time the rest comes, and only that."""
+    layer = seeded(6 << 20)
+    name = made(registry, layer)
+    host.start()
+    part = host.blob(name, digest(layer), ".tmp")
+    for size in (1 << 20, 3 << 20):
+        pull = host.begin(slow.host + "/web", name)
+        host.wait(lambda: part.exists() and part.stat().st_size > size)
+        host.kill()
+        with pytest.raises(ConnectionResetError):
+            pull.end()
+        assert part.stat().st_size < len(layer)
+    slow.bytes_per_s = 0
+    reply = host.pull(slow.host + "/web", name)
+    assert reply.error == 0, reply
+    assert host.blob(name, digest(layer)).read_bytes() == layer
+    firsts = range_starts(registry, layer)
+    assert len(firsts) == 3 and firsts[0] == 0
+    assert firsts[1] > 1 << 20 and firsts[2] > 3 << 20
+
+
+def test_cut_links_are_survived(host, registry, slow):
+    layer = seeded(4 << 20)
+    name = made(registry, layer)
+    host.start()
+    pull = host.begin(slow.host + "/web", name)
+    part = host.blob(name, digest(layer), ".tmp")
+    for size in (1 << 20, 2 << 20, 3 << 20):
+        host.wait(lambda: part.exists() and part.stat().st_size > size)
+        slow.cut()
+        slow.mend()
+    reply = pull.end()
+    assert reply.error == 0, reply
+    assert host.blob(name, digest(layer)).read_bytes() == layer
+    firsts = range_starts(registry, layer)
+    assert len(firsts) == 4
+    for n, first in enumerate(firsts):
+        assert first >= n << 20
+
+
+def test_progress(host, registry, slow):
+    """At most four times a second, never backwards."""
+    layer = seeded(6 << 20)
+    name = made(registry, layer)
+    host.start()
+    pull = host.begin(slow.host + "/web", name)
+    assert pull.end().error == 0
+    times = [when for when, _ in pull.progress]
+    assert len(times) >= 3
+    assert len(times) <= 4 * (times[-1] - times[0]) + 2
+    done = [reply.done for _, reply in pull.progress]
+    assert done == sorted(done) and done[-1] > len(layer) / 2
+    assert pull.progress[-1][1].total > len(layer)
+
+
+def test_client_that_leaves_ends_the_pull(host, registry, slow):
+    layer = seeded(6 << 20)
+    name = made(registry, layer)
+    host.start()
+    part = host.blob(name, digest(layer), ".tmp")
+    pull = host.begin(slow.host + "/web", name)
+    host.wait(lambda: part.exists() and part.stat().st_size > 1 << 20)
+    assert host.drop(name[7:]).error == -errno.EBUSY
+    pull.sock.close()
+    host.wait(lambda: host.drop(name[7:]).error == 0)
+    assert os.listdir(host.pulled) == []
+    slow.bytes_per_s = 0
+    assert host.pull(slow.host + "/web", name).error == 0
+
+
+def test_several_at_once_fetch_a_layer_once(host, registry, slow):
+    shared, own = seeded(4 << 20), [seeded(1000, n) for n in range(3)]
+    names = [made(registry, shared, layer, tag=str(n))
+             for n, layer in enumerate(own)]
+    host.start()
+    pulls = [host.begin(slow.host + "/web", name) for name in names]
+    pulls.append(host.begin(slow.host + "/web", names[0]))
+    for pull in pulls:
+        reply = pull.end()
+        assert reply.error == 0, reply
+    for name, layer in zip(names, own):
+        assert host.blob(name, digest(shared)).read_bytes() == shared
+        assert host.blob(name, digest(layer)).read_bytes() == layer
+    assert registry.sent[digest(shared)] == len(shared)
+    for name in names:
+        assert host.drop(name[7:]).error == 0
+
+
+def test_another_takes_over(host, registry, slow):
+    shared = seeded(6 << 20)
+    names = [made(registry, shared, seeded(1000, n), tag=str(n))
+             for n in range(2)]
+    host.start()
+    first = host.begin(slow.host + "/web", names[0])
+    part = host.blob(names[0], digest(shared), ".tmp")
+    host.wait(lambda: part.exists() and part.stat().st_size > 1 << 20)
+    second = host.begin(slow.host + "/web", names[1])
+    host.wait(lambda: host.layout(names[1]).joinpath("blobs/sha256").exists()
+              and registry.paths(names[1]))
+    first.sock.close()
+    reply = second.end()
+    assert reply.error == 0, reply
+    firsts = range_starts(registry, shared)
+    assert len(firsts) == 2 and firsts[1] > 1 << 20
+
+
+def test_layers_of_the_store_are_not_fetched(host, registry):
+    stored, other = seeded(100000), seeded(1000, 2)
+    name = made(registry, stored, other)
+    blobs = host.data / "images/blobs/sha256"
+    blobs.mkdir(parents=True)
+    (blobs / digest(stored)[7:]).write_bytes(stored)
+    host.start()
+    assert host.pull(registry.host + "/web", name).error == 0
+    assert not registry.paths(digest(stored))
+    assert not host.blob(name, digest(stored)).exists()
+
+
+def test_refusals(host, registry):
+    layer = seeded(1000)
+    name = made(registry, layer)
+    host.start()
+    unknown = digest(b"unknown")
+    cases = [
+        (registry.host + "/web", unknown, errno.ENOENT,
+         "%s/web@%.19s: not there" % (registry.host, unknown)),
+        ("Web", name, errno.EINVAL, "\"Web\" with digest"),
+        ("web", "sha256:12", errno.EINVAL, "is no image"),
+        ("a" * 255, name, errno.EINVAL, "is no image"),
+        ("127.0.0.1:1/web", name, errno.ECONNREFUSED, "127.0.0.1:1/web"),
+    ]
+    for reference, wanted, error, line in cases:
+        reply = host.pull(reference, wanted)
+        assert reply.error == -error, reply
+        assert line in reply.text, reply
+        assert not reply.digest and not reply.path
+    registry.rules[digest(layer)] = flipped()
+    reply = host.pull(registry.host + "/web", name)
+    assert reply.error == -errno.EBADMSG, reply
+    assert "its bytes have another digest" in reply.text
+    assert not host.layout(name).exists()
+    assert not host.layout(unknown).exists()
+
+
+def test_only_znode_and_root(host):
+    host.start()
+    script = """
+import os, socket, sys
+os.setgroups([]); os.setgid(%d); os.setuid(%d)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect(sys.argv[1])
+s.send(bytes.fromhex(sys.argv[2]))
+sys.stdout.buffer.write(s.recv(4096))
+"""
+    request = ZPULL_REQUEST.pack(ZPULL_REQUEST.size, DROP, 0, 0, b"", b"",
+                                 b"0" * 64)
+    for uid, error in ((12345, -errno.EPERM), (UID_ZNODE, 0)):
+        done = subprocess.run(
+            ["/usr/bin/python3", "-c", script % (uid, uid),
+             host.run / "zpull.sock", request.hex()], check=True,
+            capture_output=True, timeout=30)
+        assert Reply(done.stdout, []).error == error
+
+
+def test_messages_that_are_none(host, registry):
+    host.start()
+    name = made(registry, b"layer")
+    good = ZPULL_REQUEST.pack(ZPULL_REQUEST.size, PULL, 0, 0,
+                              (registry.host + "/web").encode(),
+                              name.encode(), b"")
+    for bad in (b"x", good[:-1], good + b"x", b"\xff" * len(good)):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(DEADLINE_S)
+            sock.connect(str(host.run / "zpull.sock"))
+            sock.send(bad)
+            assert sock.recv(4096) == b""
+    assert Pull(host, PROGRESS).receive().error == -errno.ENOSYS
+    # A second request before the reply is none either.
+    registry.rules["/v2/web/manifests/" + name] = \
+        lambda handler, *_: handler.connection.recv(1)
+    pull = host.begin(registry.host + "/web", name)
+    host.wait(lambda: registry.asked)
+    pull.sock.send(good)
+    with pytest.raises(ConnectionResetError):
+        pull.end()
+
+
+def test_too_little_space(host, registry):
+    """One line, before anything is fetched; what nobody wants goes first."""
+    host.start(disk=16 << 20)
+    old, new = seeded(7 << 20), seeded(9 << 20, 2)
+    huge = seeded(16 << 20, 3)
+    first, second, third = [made(registry, layer, tag=str(n))
+                            for n, layer in enumerate((old, new, huge))]
+    assert host.pull(registry.host + "/web", first).error == 0
+    reply = host.pull(registry.host + "/web", second)
+    assert reply.error == -errno.ENOSPC, reply
+    assert re.fullmatch(r"%s/web: needs 10 MB, [78] MB are left above the "
+                        r"node's reserve: remove an image" % registry.host,
+                        reply.text)
+    assert not registry.paths(digest(new))
+    assert host.layout(first).exists(), "it was told to znode"
+    host.kill()
+    assert host.pull(registry.host + "/web", second).error == 0
+    assert not host.layout(first).exists()
+    assert "zpull: %s: removed, its space is needed" % first[7:] in host.said()
+    assert host.pull(registry.host + "/web", third).error == -errno.ENOSPC
+    assert host.layout(second).exists()
+
+
+def test_disk_full_meanwhile(host, registry):
+    """Somebody else fills it after it was checked."""
+    layer = seeded(4 << 20)
+    name = made(registry, layer)
+    host.start(disk=16 << 20)
+
+    def rule(handler, data, first):
+        (host.data / "others").write_bytes(bytes(15 << 20))
+        handler.part(data, first)
+    registry.rules[digest(layer)] = rule
+    reply = host.pull(registry.host + "/web", name)
+    assert reply.error == -errno.ENOSPC, reply
+    assert "No space left on device" in reply.text
+    (host.data / "others").unlink()
+    del registry.rules[digest(layer)]
+    assert host.pull(registry.host + "/web", name).error == 0
+    assert host.blob(name, digest(layer)).read_bytes() == layer
+
+
+# ---- registries of node.json
+
+def test_registry_with_a_ca_of_its_own(host, tmp_path):
+    authority = Authority(tmp_path)
+    with contextlib.closing(Registry(authority)) as registry:
+        name = made(registry, b"layer")
+        host.registries({"host": registry.host, "ca": "keys/no.pem"})
+        host.start()
+        reply = host.pull(registry.host + "/web", name)
+        assert reply.error == -errno.ENOENT
+        assert reply.text == "registry %s: certificates keys/no.pem: No " \
+            "such file or directory" % registry.host
+        host.registries()
+        reply = host.pull(registry.host + "/web", name)
+        assert reply.error == -errno.EPROTO, reply
+        assert "certificate" in reply.text.lower()
+        (host.boot / "keys").mkdir()
+        (host.boot / "keys/ca.pem").write_bytes(authority.ca.read_bytes())
+        host.registries({"host": registry.host, "ca": "keys/ca.pem"})
+        assert host.pull(registry.host + "/web", name).error == 0
+
+
+def test_node_json_that_cannot_be_read(host):
+    with contextlib.closing(Registry()) as registry:
+        name = made(registry, b"layer")
+        (host.boot / "node.json").write_text('{"registries": 1}')
+        host.start()
+        assert host.pull(registry.host + "/web", name).error < 0
+        assert "node.json:1: registries: 1: want an array [...]; no registry " \
+            "is taken from it" in host.said()
+
+
+# ---- the hub's images
+
+class Agent(threading.Thread):
+    """Answers on zagent.sock as zagent does."""
+
+    def __init__(self, host, registry, token, root):
+        super().__init__(daemon=True)
+        self.answer = registry, token
+        self.root, self.error, self.asked = root, 0, 0
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = host.run / "zagent.sock"
+        self.listener.bind(str(path))
+        path.chmod(0o666)
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                with client:
+                    self.serve(client)
+
+    def serve(self, client):
+        size, verb = AGENT_REQUEST.unpack(client.recv(100))
+        assert (size, verb) == (AGENT_REQUEST.size, 2)
+        self.asked += 1
+        registry, token = self.answer
+        fd = os.memfd_create("root", os.MFD_ALLOW_SEALING)
+        os.write(fd, self.root)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
+        reply = AGENT_REPLY.pack(
+            AGENT_REPLY.size, 2, self.error, 0,
+            b"no hub: the line is cut" if self.error else b"",
+            int(time.time()) + 600, registry.encode(), token.encode())
+        socket.send_fds(client, [reply], [] if self.error else [fd])
+        os.close(fd)
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.join()
+
+
+def test_images_of_the_hub(host, tmp_path):
+    authority = Authority(tmp_path)
+    with contextlib.closing(Registry(authority, token="a.b-c")) as registry:
+        name = made(registry, b"layer", repository="team/web")
+        host.start()
+        reply = host.pull("team/web:latest", name, FROM_HUB)
+        assert reply.error == -errno.ENOTCONN
+        assert reply.text == "hub/team/web: zagent does not run: no way to " \
+            "the hub"
+        with contextlib.closing(Agent(host, registry.host, "a.b-c",
+                                      authority.ca.read_bytes())) as agent:
+            agent.error = -errno.ENOTCONN
+            reply = host.pull("team/web:latest", name, FROM_HUB)
+            assert reply.error == -errno.ENOTCONN
+            assert reply.text == "hub/team/web: no hub: the line is cut"
+            agent.error = 0
+            reply = host.pull("team/web:latest", name, FROM_HUB)
+            assert reply.error == 0, reply
+            assert {headers.get("Authorization") for _, headers in
+                    registry.asked} == {"Bearer a.b-c"}
+            assert agent.asked == 2
+            host.drop(reply.path)
+            agent.answer = registry.host, "wrong"
+            reply = host.pull("team/web:latest", name, FROM_HUB)
+            assert reply.error == -errno.EACCES, reply
+            agent.root = b"not a certificate"
+            assert host.pull("team/web", name, FROM_HUB).error < 0
+            agent.answer = "no host!", "x"
+            assert host.pull("team/web", name, FROM_HUB).error == \
+                -errno.EINVAL
+
+
+# ---- into the image store
+
+def zrun(host, verb, digest="", path="", arg=0, flags=0):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect(str(host.run / "zrun.sock"))
+        sock.send(ZRUN_REQUEST.pack(
+            ZRUN_REQUEST.size, verb, arg, flags, b"", digest.encode(),
+            path.encode(), b""))
+        fields = ZRUN_REPLY.unpack(sock.recv(4096))
+    return fields[2], text(fields[5])
+
+
+def test_from_docker_registry_into_the_store(host, tmp_path):
+    with contextlib.closing(DockerRegistry(tmp_path / "registry")) as registry:
+        layout = image.httpd(os.uname().machine)
+        registry.push(layout, "team/web:1")
+        name = json.loads((layout / "index.json").read_text())[
+            "manifests"][0]["digest"]
+        host.registries({"host": registry.host, "http": True})
+        host.start(zrun=True)
+        reply = host.pull(registry.host + "/team/web:1", name)
+        assert reply.error == 0, reply
+        # What zpull owns it may also change: it is not believed.
+        layer = image.blob(layout, "layer")
+        pulled = host.layout(name) / "blobs/sha256" / layer.name
+        image.flip_bit(pulled, 1000)
+        error, line = zrun(host, UNPACK, name, reply.path, flags=PULLED)
+        assert error == -errno.EBADMSG and layer.name[:12] in line, line
+        image.flip_bit(pulled, 1000)
+        for path in ("../images", "..", name[7:] + "/../../.."):
+            assert zrun(host, UNPACK, name, path, flags=PULLED)[0] < 0
+        assert zrun(host, UNPACK, name, reply.path, flags=PULLED) == (0, "")
+        assert host.drop(reply.path).error == 0
+        assert zrun(host, IMAGES) == (0, name)
+        assert zrun(host, UNPACK, name, "gone", flags=PULLED)[0] == \
+            -errno.ENOENT
+        # The next version shares the layer, which need not come again.
+        again = host.pull(registry.host + "/team/web:1", name)
+        assert again.error == 0
+        assert not (host.layout(name) / "blobs/sha256" / layer.name).exists()
