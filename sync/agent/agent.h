@@ -20,12 +20,11 @@
 
 struct agent {
 	struct loop loop;
-	/* Of node.json: a hub is named there or was before. */
-	bool has_hub;
-	uint16_t heartbeat_s; /* of node.json; 0: by the path */
+	bool has_hub;	/* there is one to dial */
 	bool has_token; /* node.json could be read and has it */
 	struct enrol_token token;
-	char name[64]; /* that the node would like; "" */
+	char name[64];	      /* that the node would like; "" */
+	uint16_t heartbeat_s; /* of node.json; 0: by the path */
 };
 
 extern struct agent agent;

@@ -205,7 +205,7 @@ class Agent:
         self.directory = pathlib.Path(directory) / (folder or name)
         self.name, self.program = name, program
         for part in ("run", "data", "boot"):
-            (self.directory / part).mkdir(parents=True)
+            (self.directory / part).mkdir(parents=True, exist_ok=True)
         self.identity = self.directory / "data/identity"
         self.log = self.directory / "log"
         self.environment = {
