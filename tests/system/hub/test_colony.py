@@ -151,7 +151,7 @@ def test_flipped_bit_on_the_hub(whole):
     image.flip_bit(stored, 5000)
     started = whole.started()
     wanted = COMPOSE.replace("hub/httpd:latest", "hub/flipped:1")
-    whole.colony.apply("n1", text=wanted, options=("--no-wait",))
+    whole.colony.apply("n1", text=wanted, options=("--wait=0s",))
     row = whole.wait_row(60, state="failed|running|pulling",
                          reason=r".*(damaged|digest|sha256).*")
     assert whole.started() == started, "the old version serves: %s" % row
