@@ -101,7 +101,10 @@ static void put(const char *json, size_t size)
 	if (http_fetch(link_client(), &config, 4096, answered, NULL) < 0)
 		return; /* it ends: the next connection tells */
 	observe.sending = true;
-	damper_sent(&observe.damper, clock_ms());
+	/* What was asked for is at the asker's cost, not the next change's. */
+	if (!observe.forced)
+		damper_sent(&observe.damper, clock_ms());
+	observe.forced = false;
 }
 
 static void tell(const struct znode_app *rows, unsigned n)
@@ -120,10 +123,8 @@ static void tell(const struct znode_app *rows, unsigned n)
 					     .refusal = node_refusal() },
 			   &size, &observe.now);
 	if (json && (observe.forced || !observe.told ||
-		     !digest_equal(&observe.now, &observe.last))) {
-		observe.forced = false;
+		     !digest_equal(&observe.now, &observe.last)))
 		put(json, size);
-	}
 	consider();
 }
 
