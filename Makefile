@@ -152,6 +152,7 @@ SEES_agent := base oci wire
 SEES_ctl := base oci wire registry
 SEES_test := base oci image registry zpull zrun node net init zlog wire hub agent ctl
 # Messages.
+SPEAKS_base := init/init.h
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h sync/agent/zagent.h
 SPEAKS_zlog := init/init.h
 SPEAKS_zrun := init/init.h

@@ -100,15 +100,6 @@ void boot_data_in_memory(void)
 			  strerror(errno));
 }
 
-static int text_write(int dir, const char *name, const char *text)
-{
-	autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	return fd_write(fd, text, strlen(text));
-}
-
 static void files_limit_raise(void)
 {
 	struct rlimit limit = { 1 << 20, 1 << 20 };
@@ -125,7 +116,7 @@ void boot_settings(void)
 	files_limit_raise();
 	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
 		const struct setting *s = &settings[i];
-		int err = text_write(dir, s->name, s->value);
+		int err = file_put(dir, s->name, s->value);
 
 		if (err < 0 && err != -ENOENT)
 			log_warning(s->name, "%s", strerror(-err));
@@ -162,7 +153,7 @@ static void controllers_enable(int dir)
 
 		snprintf(order, sizeof(order), "+%.*s", (int)name.size,
 			 name.data);
-		err = text_write(dir, "cgroup.subtree_control", order);
+		err = file_put(dir, "cgroup.subtree_control", order);
 		if (err < 0)
 			log_warning(order + 1, "controller not enabled: %s",
 				    strerror(-err));

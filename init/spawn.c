@@ -119,12 +119,9 @@ static void data_limit_lift(void)
 static void oom_score_set(int score)
 {
 	char text[16];
-	int n = snprintf(text, sizeof(text), "%d", score);
-	autoclose int fd = open("/proc/self/oom_score_adj",
-				O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0)
-		fd_write(fd, text, (size_t)n);
+	snprintf(text, sizeof(text), "%d", score);
+	file_put(AT_FDCWD, "/proc/self/oom_score_adj", text);
 }
 
 static void rights_drop(const struct spawn *s)
@@ -185,15 +182,22 @@ static void cgroup_enter(const struct spawn *s)
 		must(fd_write(s->cgroup_procs, "0", 1), s->name, "cgroup");
 }
 
-pid_t spawn_start(const struct spawn *s)
+/* 0 in the child, with its signals as they were before ours; or -errno. */
+static pid_t child_make(void)
 {
 	pid_t pid = fork();
 
-	if (pid < 0)
-		return -errno;
-	if (pid > 0)
+	if (pid == 0)
+		signals_reset();
+	return pid < 0 ? -errno : pid;
+}
+
+pid_t spawn_start(const struct spawn *s)
+{
+	pid_t pid = child_make();
+
+	if (pid != 0)
 		return pid;
-	signals_reset();
 	cgroup_enter(s);
 	setsid();
 	umask(022);
@@ -210,13 +214,10 @@ pid_t spawn_start(const struct spawn *s)
 
 pid_t spawn_call(int (*fn)(void *), void *arg)
 {
-	pid_t pid = fork();
+	pid_t pid = child_make();
 
-	if (pid < 0)
-		return -errno;
-	if (pid > 0)
+	if (pid != 0)
 		return pid;
-	signals_reset();
 	data_limit_lift();
 	_exit(fn(arg));
 }

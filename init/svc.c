@@ -407,11 +407,9 @@ bool svc_reaped(pid_t pid, int32_t code, int32_t status)
 static void memory_limit(int cgroup, uint32_t megabytes)
 {
 	char text[32];
-	int n = snprintf(text, sizeof(text), "%uM", megabytes);
-	autoclose int fd = openat(cgroup, "memory.max", O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0)
-		fd_write(fd, text, (size_t)n);
+	snprintf(text, sizeof(text), "%uM", megabytes);
+	file_put(cgroup, "memory.max", text);
 }
 
 static void cgroup_make(struct svc *s)

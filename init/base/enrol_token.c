@@ -4,45 +4,13 @@
 #include <errno.h>
 #include <yyjson.h>
 
+#include "base64.h"
+
 /* The tree of the largest token: 16 bytes a byte of JSON, and a page. */
 enum {
 	JSON_MAX = ENROL_TOKEN_SIZE_MAX / 4 * 3,
 	TREE_SIZE = 16 * JSON_MAX + 4096,
 };
-
-static int digit_of(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Base64url without padding (RFC 4648, 5); the bytes, or -EINVAL. */
-static int decode(struct span text, char out[JSON_MAX])
-{
-	uint32_t bits = 0;
-	int n = 0, held = 0;
-
-	if (text.size > JSON_MAX / 3 * 4 || text.size % 4 == 1)
-		return -EINVAL;
-	for (size_t i = 0; i < text.size; i++) {
-		int digit = digit_of(text.data[i]);
-
-		if (digit < 0)
-			return -EINVAL;
-		bits = bits << 6 | (uint32_t)digit;
-		held += 6;
-		if (held >= 8) {
-			held -= 8;
-			out[n++] = (char)(bits >> held);
-		}
-	}
-	return n;
-}
 
 static int hex_of(char c)
 {
@@ -140,14 +108,18 @@ int enrol_token_parse(struct span text, struct enrol_token *token)
 	char json[JSON_MAX];
 	yyjson_alc alc;
 	yyjson_doc *doc;
-	int n, err;
+	ssize_t n;
+	int err;
 
 	memset(token, 0, sizeof(*token));
 	if (text.size < skip || memcmp(text.data, prefix, skip) != 0)
 		return -EINVAL;
-	n = decode((struct span){ text.data + skip, text.size - skip }, json);
+	if (memchr(text.data, '=', text.size)) /* without padding */
+		return -EINVAL;
+	n = base64_decode((struct span){ text.data + skip, text.size - skip },
+			  json, sizeof(json));
 	if (n < 0)
-		return n;
+		return -EINVAL;
 	yyjson_alc_pool_init(&alc, tree, sizeof(tree));
 	doc = yyjson_read_opts(json, (size_t)n, 0, &alc, NULL);
 	err = members_read(yyjson_doc_get_root(doc), token);

@@ -137,6 +137,13 @@ static int directory_sync(int dir, const char *name)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
+int file_put(int dir, const char *name, const char *text)
+{
+	autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write(fd, text, strlen(text));
+}
+
 int file_replace(int dir, const char *name, mode_t mode, const void *data,
 		 size_t size_bytes)
 {

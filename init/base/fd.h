@@ -55,6 +55,10 @@ int fd_write(int fd, const void *buf, size_t size);
 int file_read(int dir, const char *name, size_t max_bytes, char **data,
 	      size_t *size_bytes);
 
+/* Writes text into file `name` beneath dir, which is there: one that the kernel
+ * makes (/proc, /sys). 0 or -errno. */
+int file_put(int dir, const char *name, const char *text);
+
 /* Replaces file `name` beneath dir with exactly data: temporary file in the
  * same directory, fdatasync, rename, fsync of dir. After 0 the new content is
  * on stable storage; after an error the old content is untouched and no

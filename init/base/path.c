@@ -154,17 +154,25 @@ static int remove_entry(struct removal *removal, int dir, const char *name,
 	return unlinkat(dir, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
 
+DIR *path_list(int dir, const char *name)
+{
+	autoclose int fd = openat(dir, name,
+				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+
+	if (list)
+		fd = -1;
+	return list;
+}
+
 static int remove_children(struct removal *removal, int fd, unsigned depth)
 {
-	int err = 0, copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *entries = copy < 0 ? NULL : fdopendir(copy);
+	DIR *entries = path_list(fd, ".");
 	struct dirent *e;
+	int err = 0;
 
-	if (!entries) {
-		err = -errno;
-		fd_close(&copy);
-		return err;
-	}
+	if (!entries)
+		return -errno;
 	while (err == 0 && (e = readdir(entries)))
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
 			err = remove_entry(removal, fd, e->d_name, depth + 1);

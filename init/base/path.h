@@ -5,6 +5,7 @@
 #ifndef BASE_PATH_H
 #define BASE_PATH_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,6 +29,10 @@ int path_open_in_root(int dir, const char *path, int flags, mode_t mode);
 
 /* mkdir -p beneath dir; existing directories are kept as they are. */
 int path_mkdirs(int dir, const char *path, mode_t mode);
+
+/* Opens directory `name` beneath dir ("." for dir itself) for readdir(3);
+ * whoever closes it closes nothing else. NULL with errno set. */
+DIR *path_list(int dir, const char *name);
 
 /* Removes name beneath dir and all below it, never following links nor
  * crossing into another mount. 0 when it does not exist. */

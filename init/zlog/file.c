@@ -8,14 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/path.h"
 
-/* #syscalls: writev ftruncate openat renameat unlinkat lseek pread64
+/* #syscalls: ftruncate openat renameat unlinkat lseek pread64
  * #syscalls: getdents64 fstat newfstatat statx */
 
 enum { LISTED_MAX = 512 };
@@ -26,6 +25,8 @@ struct listed {
 	time_t changed;
 };
 
+/* Only looked up; a disk that takes no writes is found out later, by the
+ * writer. */
 int file_dir_open(void)
 {
 	char path[256];
@@ -34,8 +35,9 @@ int file_dir_open(void)
 	if (snprintf(path, sizeof(path), "%s/logs", path_data()) >=
 	    (int)sizeof(path))
 		return -ENAMETOOLONG;
-	mkdir(path, 0750);
-	fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT && mkdir(path, 0750) == 0)
+		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
 		fd = -errno;
 		log_warning(path, "%m: logs are kept in memory only");
@@ -78,24 +80,18 @@ static int file_rotate(struct file *f, int dir, const char *name)
 
 /* A write that was cut short by a full disk is taken back, so that no half
  * line stays. */
-int file_append(struct file *f, int dir, const char *name,
-		const struct span pieces[2])
+int file_append(struct file *f, int dir, const char *name, struct span text)
 {
-	const struct iovec parts[2] = {
-		{ (char *)pieces[0].data, pieces[0].size },
-		{ (char *)pieces[1].data, pieces[1].size },
-	};
-	size_t size = pieces[0].size + pieces[1].size;
 	int error = f->fd < 0 ? file_open(f, dir, name) : 0;
 	ssize_t n;
 
-	if (error == 0 && f->size && f->size + size > FILE_SIZE_MAX)
+	if (error == 0 && f->size && f->size + text.size > FILE_SIZE_MAX)
 		error = file_rotate(f, dir, name);
 	if (error < 0)
 		return error;
-	n = writev(f->fd, parts, 2);
-	if (n == (ssize_t)size) {
-		f->size += size;
+	n = write(f->fd, text.data, text.size);
+	if (n == (ssize_t)text.size) {
+		f->size += text.size;
 		return 0;
 	}
 	error = n < 0 ? -errno : -ENOSPC;
@@ -168,8 +164,7 @@ static void listed_add(struct listed *list, size_t *n, const char *name,
 /* The sources that have files, at most LISTED_MAX. */
 static size_t sources_list(int dir, struct listed *list)
 {
-	int fd = openat(dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = path_list(dir, ".");
 	char name[FILE_NAME_SIZE];
 	struct dirent *e;
 	struct stat st;
@@ -182,8 +177,6 @@ static size_t sources_list(int dir, struct listed *list)
 	}
 	if (d)
 		closedir(d);
-	else
-		fd_close(&fd);
 	return n;
 }
 

@@ -1,4 +1,6 @@
-/* The two files of one source: NAME.log, and NAME.log.1 which it becomes when
+/* For the writer alone: all that may wait for a disk is here.
+ *
+ * The two files of one source: NAME.log, and NAME.log.1 which it becomes when
  * it is full. Nothing is ever synced: what matters is durable elsewhere, and
  * flash wears out. */
 #ifndef ZLOG_FILE_H
@@ -25,10 +27,9 @@ struct file {
  * -errno after one log line. */
 int file_dir_open(void);
 
-/* Appends both pieces in one write; opens and rotates as needed. 0 or -errno
+/* Appends text in one write; opens and rotates as needed. 0 or -errno
  * (-ENOSPC ...), with the file left so that the same can be tried again. */
-int file_append(struct file *f, int dir, const char *name,
-		const struct span pieces[2]);
+int file_append(struct file *f, int dir, const char *name, struct span text);
 
 void file_close(struct file *f);
 

@@ -2,7 +2,8 @@
  *
  * The pipes are init's, so that nothing is lost while zlog is replaced. What
  * is read from them was written by any program at all: it is cut, stamped,
- * bounded and kept, nothing else. */
+ * bounded and kept, nothing else. Files are the business of a process of their
+ * own (writer.h): a disk that hangs must not keep the pipes from being read. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -14,6 +15,8 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/service.h"
+#include "disk.h"
+#include "file.h"
 #include "output.h"
 #include "reader.h"
 #include "source.h"
@@ -22,11 +25,16 @@
 
 static struct loop loop;
 
+static void stop(void)
+{
+	loop_stop(&loop, 0);
+}
+
 static void stop_ready(struct watch *w, uint32_t events)
 {
-	(void)w;
 	(void)events;
-	loop_stop(&loop, 0);
+	watch_del(&loop, w);
+	disk_finish(stop);
 }
 
 static int usage(FILE *out)
@@ -54,35 +62,37 @@ static int confine_to(int dir)
 
 static int serve(void)
 {
-	static const int stop[] = { SIGTERM, SIGINT, 0 };
+	static const int signal_list[] = { SIGTERM, SIGINT, 0 };
 	static struct watch stop_watch = { .ready = stop_ready };
 	int listen_fd = service_open("zlog", 0600);
-	int signals = signal_fd(stop), error = loop_init(&loop);
-	struct source_setup setup = { .loop = &loop, .grown = tail_grown };
+	int signals = signal_fd(signal_list), error = loop_init(&loop);
+	struct source_setup sources = { .loop = &loop, .grown = tail_grown };
+	struct disk_setup disk = { .loop = &loop, .loaded = tail_grown };
 
 	if (listen_fd < 0 || signals < 0 || error < 0) {
 		log_error("zlog.sock", "cannot serve: %s",
 			  strerror(listen_fd < 0 ? -listen_fd : -error));
 		return 1;
 	}
-	setup.dir = file_dir_open();
-	error = confine_to(setup.dir);
+	disk.dir = file_dir_open();
+	signal(SIGCHLD, SIG_IGN); /* writers are reaped by the kernel */
+	error = confine_to(disk.dir);
 	if (error == 0)
 		error = watch_add(&loop, &stop_watch, signals, EPOLLIN);
 	if (error == 0)
 		error = tail_init(&loop, listen_fd);
-	source_init(&setup);
+	source_init(&sources);
 	reader_init(&loop);
-	if (error == 0)
+	if (error == 0) {
+		disk_init(&disk);
 		error = output_init(&loop);
+	}
 	if (error < 0) {
 		log_error(NULL, "cannot start: %s", strerror(-error));
 		return 1;
 	}
 	service_ready(&loop);
-	error = loop_run(&loop);
-	source_flush();
-	return error != 0;
+	return loop_run(&loop) != 0;
 }
 
 int main(int argc, char **argv)

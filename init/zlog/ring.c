@@ -7,7 +7,15 @@ static char at(const struct ring *r, uint64_t place)
 
 uint64_t ring_oldest(const struct ring *r)
 {
-	return r->end > RING_SIZE ? r->end - RING_SIZE : 0;
+	if (r->end > r->begin + RING_SIZE)
+		return r->end - RING_SIZE;
+	return r->begin;
+}
+
+void ring_clear(struct ring *r)
+{
+	r->begin = r->end = r->written = RING_HISTORY;
+	r->lost = 0;
 }
 
 void ring_put(struct ring *r, struct span text)
@@ -22,13 +30,29 @@ void ring_put(struct ring *r, struct span text)
 	r->end += text.size;
 }
 
+void ring_put_before(struct ring *r, struct span text)
+{
+	uint64_t least = r->end > RING_SIZE ? r->end - RING_SIZE : 0;
+	size_t room = r->begin > least ? (size_t)(r->begin - least) : 0;
+	const char *from = text.data, *end = text.data + text.size;
+
+	if (text.size > room) {
+		from = memchr(end - room, '\n', room);
+		from = from ? from + 1 : end;
+	}
+	/* [0, RING_HISTORY) lies in one piece. */
+	r->begin -= (uint64_t)(end - from);
+	memcpy(r->data + r->begin, from, (size_t)(end - from));
+}
+
 struct span ring_at(const struct ring *r, uint64_t *place)
 {
 	size_t start, size;
 
 	if (*place < ring_oldest(r)) {
 		*place = ring_oldest(r);
-		while (*place < r->end && at(r, (*place)++) != '\n')
+		while (*place > r->begin && *place < r->end &&
+		       at(r, (*place)++) != '\n')
 			;
 	}
 	start = *place % RING_SIZE;
@@ -62,7 +86,7 @@ uint64_t ring_last_lines(const struct ring *r, unsigned int n)
 		place--;
 	}
 	/* The oldest line is whole only when nothing was overwritten. */
-	while (oldest && place < r->end && at(r, place++) != '\n')
+	while (oldest > r->begin && place < r->end && at(r, place++) != '\n')
 		;
 	return place;
 }

@@ -3,7 +3,8 @@
  * Places are counted from the first byte ever put in, so a place stays valid
  * as a number when its byte is overwritten: [oldest, end) are still here. The
  * file gets what lies between `written` and `end`; a reader keeps a place of
- * its own. No I/O. */
+ * its own. What the file had before comes later than the first new lines and
+ * belongs in front of them, so a ring starts at RING_HISTORY. No I/O. */
 #ifndef ZLOG_RING_H
 #define ZLOG_RING_H
 
@@ -12,17 +13,25 @@
 
 #include "base/span.h"
 
-enum { RING_SIZE = 64 * 1024 };
+enum { RING_SIZE = 64 * 1024, RING_HISTORY = RING_SIZE / 2 };
 
 struct ring {
+	uint64_t begin; /* no byte was ever put in before it */
 	uint64_t end;
 	uint64_t written; /* up to here the file has it */
 	uint64_t lost;	  /* bytes overwritten before, not yet told */
 	char data[RING_SIZE];
 };
 
+/* Empty, with room for RING_HISTORY bytes in front. */
+void ring_clear(struct ring *r);
+
 /* Appends at most RING_SIZE bytes. */
 void ring_put(struct ring *r, struct span text);
+
+/* Puts whole lines in front of all that was ever put in: as many of the last
+ * ones as there is still room for. */
+void ring_put_before(struct ring *r, struct span text);
 
 uint64_t ring_oldest(const struct ring *r);
 

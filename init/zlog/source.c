@@ -1,7 +1,8 @@
 /* From lines to memory and files. A line goes to the ring of its source at
  * once; the file gets it in batches, when enough has gathered or after
- * FLUSH_MS, so that an SD card sees few writes. While the disk refuses, lines
- * stay in the ring until they are overwritten; those are counted. */
+ * FLUSH_MS, so that an SD card sees few writes. While the disk refuses or
+ * hangs, lines stay in the ring until they are overwritten; those are counted.
+ */
 #define _GNU_SOURCE
 #include "source.h"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "disk.h"
 #include "line.h"
 
 enum {
@@ -21,18 +23,15 @@ enum {
 	SERVICE_MAX = 16,
 };
 
-static struct source_setup setup = { .dir = -1 };
+static struct source_setup setup;
 static struct source sources[SOURCE_MAX];
 /* Apart, so that only what is used of them takes memory. */
 static struct ring rings[SOURCE_MAX];
 static char services[SERVICE_MAX][24];
 static unsigned int n_services;
 static struct timer flush_timer;
-static int disk_error; /* the last one logged, 0 when all is well */
 
-/* The source after s that is in use, the first one after NULL; NULL at the end.
- */
-static struct source *source_next(struct source *s)
+struct source *source_next(struct source *s)
 {
 	for (s = s ? s + 1 : sources; s < sources + SOURCE_MAX; s++) {
 		if (s->name[0])
@@ -49,69 +48,18 @@ static uint64_t wall_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* Files */
-
-static void disk_result(const struct source *s, int error)
+uint32_t source_slot(const struct source *s)
 {
-	if (error < 0 && disk_error != error)
-		log_warning(s->name,
-			    "cannot write its log: %s; kept in "
-			    "memory meanwhile",
-			    strerror(-error));
-	else if (error == 0 && disk_error < 0)
-		log_notice(s->name, "logs are written again");
-	disk_error = error;
+	return (uint32_t)(s - sources);
 }
 
-/* "zlog: N such": a line of our own in the log of a source. */
-static struct span note_format(char out[LINE_TEXT_SIZE], uint64_t n,
-			       const char *such)
+size_t source_note(char *out, uint64_t n, const char *such)
 {
 	char text[120];
 
 	snprintf(text, sizeof(text), "%" PRIu64 " %s", n, such);
-	return (struct span){ out,
-			      line_format(out, wall_ms(), LOG_LEVEL_WARNING,
-					  "zlog", span_of(text)) };
-}
-
-static int lost_write(struct source *s)
-{
-	char out[LINE_TEXT_SIZE];
-	struct span pieces[2] = { { 0 } };
-	int error;
-
-	if (!s->ring->lost)
-		return 0;
-	pieces[0] = note_format(out, s->ring->lost,
-				"bytes lost before they could be written");
-	error = file_append(&s->file, setup.dir, s->name, pieces);
-	if (error == 0)
-		s->ring->lost = 0;
-	return error;
-}
-
-static void source_write(struct source *s)
-{
-	struct span pieces[2];
-	size_t size;
-	int error;
-
-	if (setup.dir < 0 || s->ring->written == s->ring->end)
-		return;
-	size = ring_unwritten(s->ring, pieces);
-	error = lost_write(s);
-	if (error == 0)
-		error = file_append(&s->file, setup.dir, s->name, pieces);
-	if (error == 0)
-		s->ring->written += size;
-	disk_result(s, error);
-}
-
-void source_flush(void)
-{
-	for (struct source *s = NULL; (s = source_next(s));)
-		source_write(s);
+	return line_format(out, wall_ms(), LOG_LEVEL_WARNING, "zlog",
+			   span_of(text));
 }
 
 /* Lines */
@@ -119,7 +67,7 @@ void source_flush(void)
 static void text_put(struct source *s, struct span text)
 {
 	ring_put(s->ring, text);
-	if (setup.dir >= 0 && !flush_timer.deadline_ms)
+	if (disk_is_there() && !flush_timer.deadline_ms)
 		timer_set(setup.loop, &flush_timer, FLUSH_MS);
 }
 
@@ -148,8 +96,10 @@ static void dropped_tell(struct source *s)
 {
 	char out[LINE_TEXT_SIZE];
 
-	text_put(s, note_format(out, s->dropped,
-				"lines dropped, too many at once"));
+	text_put(s,
+		 (struct span){ out, source_note(out, s->dropped,
+						 "lines dropped, too many at "
+						 "once") });
 	s->dropped = 0;
 }
 
@@ -161,10 +111,11 @@ static void flush_fire(struct timer *t)
 	for (struct source *s = NULL; (s = source_next(s));) {
 		if (s->dropped && now >= s->calm_ms)
 			dropped_tell(s);
-		source_write(s);
+		s->due = s->ring->end;
 		again = again || s->dropped ||
-			(setup.dir >= 0 && s->ring->written < s->ring->end);
+			(disk_is_there() && s->ring->written < s->ring->end);
 	}
+	disk_wake();
 	if (again)
 		timer_set(setup.loop, t, FLUSH_MS);
 }
@@ -207,8 +158,11 @@ void source_line(struct source *s, const char *tag, struct span line)
 void source_grown(struct source *s)
 {
 	s->used_ms = clock_ms();
-	if (s->ring->end - s->ring->written >= FLUSH_SIZE && !disk_error)
-		source_write(s);
+	if (s->ring->end - s->ring->written >= FLUSH_SIZE &&
+	    !disk_is_failing()) {
+		s->due = s->ring->end;
+		disk_wake();
+	}
 	setup.grown(s);
 }
 
@@ -217,23 +171,13 @@ bool source_floods(const struct source *s)
 	return s->dropped > 0;
 }
 
-static bool name_is_live(const char *name)
-{
-	for (struct source *s = NULL; (s = source_next(s));) {
-		if (!strcmp(s->name, name))
-			return s->readers > 0;
-	}
-	return false;
-}
-
 void source_end(struct source *s)
 {
 	if (s->dropped)
 		dropped_tell(s);
-	source_write(s);
+	s->due = s->ring->end;
 	setup.grown(s);
-	file_close(&s->file);
-	file_prune(setup.dir, name_is_live);
+	disk_prune();
 }
 
 static bool is_service(const char *name)
@@ -251,35 +195,18 @@ void source_service_add(const char *name)
 		text_copy(services[n_services++], sizeof(services[0]), name);
 }
 
-/* What its file still has from an earlier zlog, or an earlier boot. */
-static void ring_load(struct source *s)
-{
-	char *data = s->ring->data, *line = data;
-	size_t n = 0;
-
-	if (setup.dir >= 0)
-		n = file_tail(setup.dir, s->name, data, RING_SIZE / 2);
-	/* It may begin in the middle of a line. */
-	if (n == RING_SIZE / 2)
-		line = memchr(data, '\n', n);
-	if (!line)
-		return;
-	line += n == RING_SIZE / 2;
-	n -= (size_t)(line - data);
-	memmove(data, line, n);
-	s->ring->end = s->ring->written = n;
-}
-
 static void source_reset(struct source *s, const char *name)
 {
-	file_close(&s->file);
 	text_copy(s->name, sizeof(s->name), name);
 	s->service = is_service(name);
-	s->ring->end = s->ring->written = s->ring->lost = 0;
+	ring_clear(s->ring);
+	s->due = 0;
+	s->known = false;
 	s->allowance = SOURCE_BURST;
 	s->allowance_ms = s->used_ms = clock_ms();
 	s->calm_ms = s->dropped = 0;
-	ring_load(s);
+	s->loaded = !disk_is_there();
+	disk_wake();
 }
 
 /* A slot never used, or that of the source which ended longest ago. */
@@ -290,7 +217,7 @@ static struct source *slot_find(void)
 	for (struct source *s = sources; s < sources + SOURCE_MAX; s++) {
 		if (!s->name[0])
 			return s;
-		if (s->readers || s->tails)
+		if (s->readers || s->tails || disk_has(s))
 			continue;
 		if (!oldest || s->used_ms < oldest->used_ms)
 			oldest = s;
@@ -321,7 +248,7 @@ static struct source *source_make(const char *name)
 
 /* znode calls the containers of an application by its name, a dash and a
  * number. Where the rest is the name of a service, the two stay apart. */
-static void source_name(const char *output, char name[ZLOG_NAME_SIZE])
+void source_name(const char *output, char name[ZLOG_NAME_SIZE])
 {
 	const char *dash = strrchr(output, '-');
 	size_t size = dash ? (size_t)(dash - output) : 0;
@@ -338,36 +265,40 @@ static void source_name(const char *output, char name[ZLOG_NAME_SIZE])
 struct source *source_of_output(const char *output)
 {
 	char name[ZLOG_NAME_SIZE];
+	struct source *s;
 
 	if (!id_valid(span_of(output)))
 		return NULL;
 	source_name(output, name);
-	return source_make(name);
+	s = source_make(name);
+	if (s)
+		s->known = true;
+	return s;
 }
 
 struct source *source_find(const char *name)
 {
-	char of_app[ZLOG_NAME_SIZE], byte;
+	char of_app[ZLOG_NAME_SIZE];
 	struct source *s = find_exact(name);
 
-	if (s)
-		return s;
 	source_name(name, of_app);
-	s = find_exact(of_app);
-	if (s || setup.dir < 0)
-		return s;
-	if (file_tail(setup.dir, name, &byte, 1))
-		return source_make(name);
-	return file_tail(setup.dir, of_app, &byte, 1) ? source_make(of_app)
-						      : NULL;
+	return s ? s : find_exact(of_app);
+}
+
+struct source *source_seek(const char *name)
+{
+	return source_make(name);
+}
+
+bool source_is_unknown(const struct source *s)
+{
+	return s->loaded && !s->known;
 }
 
 void source_init(const struct source_setup *given)
 {
 	setup = *given;
 	flush_timer.fire = flush_fire;
-	for (int n = 0; n < SOURCE_MAX; n++) {
-		sources[n].file.fd = -1;
+	for (int n = 0; n < SOURCE_MAX; n++)
 		sources[n].ring = &rings[n];
-	}
 }

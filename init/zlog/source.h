@@ -13,12 +13,12 @@
 #include <stdint.h>
 
 #include "base/loop.h"
-#include "file.h"
 #include "ring.h"
+#include "writer.h"
 #include "zlog.h"
 
 enum {
-	SOURCE_MAX = 128,
+	SOURCE_MAX = WRITER_SLOTS,
 	SOURCE_RATE = 128 * 1024,  /* bytes a second, for ever */
 	SOURCE_BURST = 512 * 1024, /* at once, after silence */
 	SOURCE_CALM_MS = 1000,	   /* dropped for, once that is used up */
@@ -31,7 +31,9 @@ struct source {
 	unsigned int tails;   /* clients that read it: the slot stays */
 	uint64_t used_ms;     /* when a line last came; the oldest goes first */
 	struct ring *ring;
-	struct file file;
+	bool known;  /* it wrote, or left a file */
+	bool loaded; /* what its file had is in the ring, as far as it is had */
+	uint64_t due; /* up to here its text is to be written now */
 	/* rate: what may be taken now, as of when */
 	uint64_t allowance, allowance_ms;
 	uint64_t calm_ms; /* dropping until then */
@@ -40,7 +42,6 @@ struct source {
 
 struct source_setup {
 	struct loop *loop;
-	int dir; /* of the files, or -1 */
 	/* Called when s has new lines. */
 	void (*grown)(struct source *s);
 };
@@ -55,9 +56,26 @@ void source_service_add(const char *name);
  * made when it is new. NULL when the table is full or name is no id. */
 struct source *source_of_output(const char *name);
 
-/* The source of a service, an application or a container, also one that ended
- * and left a file. NULL when there is none. */
+/* The source after s that is in use, the first one after NULL; NULL at the end.
+ */
+struct source *source_next(struct source *s);
+
+/* Its number, < SOURCE_MAX. */
+uint32_t source_slot(const struct source *s);
+
+/* The source of a service, an application or a container. NULL when there is
+ * none at the moment. */
 struct source *source_find(const char *name);
+
+/* A source in which what an ended one left will be, once it is loaded; nothing
+ * when there was no such source. NULL when the table is full. */
+struct source *source_seek(const char *name);
+
+/* Loaded, and there never was such a source. */
+bool source_is_unknown(const struct source *s);
+
+/* The application that container `output` belongs to, else the same name. */
+void source_name(const char *output, char name[ZLOG_NAME_SIZE]);
 
 /* Takes one line, tagged unless tag is "". */
 void source_line(struct source *s, const char *tag, struct span line);
@@ -71,7 +89,7 @@ void source_end(struct source *s);
 /* Lines of s are being dropped at the moment. */
 bool source_floods(const struct source *s);
 
-/* Writes all that waits in memory to the files. */
-void source_flush(void);
+/* Writes "zlog: N such" as a line of ours to out. Returns its bytes. */
+size_t source_note(char *out, uint64_t n, const char *such);
 
 #endif

@@ -1,6 +1,9 @@
 /* A client has a place in the ring of its source. Whenever its socket takes
  * more, it gets what lies between the place and the end; when the ring has
- * overtaken it, what is missing is told in a line. Nothing is queued here. */
+ * overtaken it, what is missing is told in a line. Nothing is queued here.
+ *
+ * A source that ended is in its file only: the client waits until the disk has
+ * told what is there, or disk.c has given up on it. */
 #define _GNU_SOURCE
 #include "tail.h"
 
@@ -13,14 +16,16 @@
 #include "base/fd.h"
 #include "base/ipc.h"
 #include "base/log.h"
+#include "base/peer.h"
 #include "base/service.h"
 
 enum { CLIENT_MAX = 16, CHUNKS = 8 };
 
 struct client {
-	int fd;
-	bool follow, asked, ended;
-	struct watch watch;
+	struct peer peer;
+	bool follow, asked, placed, ended;
+	uint32_t lines;
+	char name[ZLOG_NAME_SIZE];
 	struct source *source;
 	uint64_t place;
 };
@@ -29,10 +34,15 @@ static struct loop *loop;
 static struct watch listen_watch;
 static struct client clients[CLIENT_MAX];
 
+static void client_reset(struct client *c)
+{
+	*c = (struct client){ 0 };
+	peer_init(&c->peer);
+}
+
 static void client_close(struct client *c)
 {
-	watch_del(loop, &c->watch);
-	fd_close(&c->fd);
+	peer_close(&c->peer, loop);
 	if (c->source)
 		c->source->tails--;
 	c->source = NULL;
@@ -41,7 +51,7 @@ static void client_close(struct client *c)
 static int reply_send(const struct client *c, struct zlog_reply *r)
 {
 	r->head = (struct ipc_head){ sizeof(*r), ZLOG_TAIL };
-	return ipc_send(c->fd, r, sizeof(*r), NULL, 0);
+	return ipc_send(c->peer.fd, r, sizeof(*r), NULL, 0);
 }
 
 /* The next piece of text in *r; empty at the end. Returns the place after. */
@@ -84,39 +94,82 @@ static void client_send(struct client *c)
 	if (error < 0 && error != -EAGAIN)
 		client_close(c);
 	else if (c->ended || c->place == c->source->ring->end)
-		watch_events(loop, &c->watch, EPOLLIN);
+		watch_events(loop, &c->peer.watch, EPOLLIN);
 	else
-		watch_events(loop, &c->watch, EPOLLIN | EPOLLOUT);
+		watch_events(loop, &c->peer.watch, EPOLLIN | EPOLLOUT);
+}
+
+static void client_refuse(struct client *c)
+{
+	struct zlog_reply r = { .error = -ENOENT };
+
+	reply_send(c, &r);
+	client_close(c);
+}
+
+static void client_point(struct client *c, struct source *s)
+{
+	if (c->source)
+		c->source->tails--;
+	c->source = s;
+	if (s)
+		s->tails++;
+}
+
+/* Where it begins, once that can be known. False while it cannot, and when
+ * there is no such source and the client is gone. */
+static bool client_place(struct client *c)
+{
+	char of_app[ZLOG_NAME_SIZE];
+
+	if (!c->source->loaded) {
+		watch_events(loop, &c->peer.watch, EPOLLIN);
+		return false;
+	}
+	source_name(c->name, of_app);
+	if (source_is_unknown(c->source) &&
+	    strcmp(c->source->name, of_app) != 0) {
+		client_point(c, source_seek(of_app));
+		if (c->source)
+			return client_place(c);
+	}
+	if (!c->source || source_is_unknown(c->source)) {
+		client_refuse(c);
+		return false;
+	}
+	c->place = ring_last_lines(c->source->ring, c->lines);
+	return c->placed = true;
 }
 
 static void request_take(struct client *c, struct zlog_request *request)
 {
-	struct zlog_reply r = { .error = -ENOENT };
+	struct source *s;
 
 	request->name[sizeof(request->name) - 1] = '\0';
-	c->source = id_valid(span_of(request->name))
-			    ? source_find(request->name)
-			    : NULL;
-	if (!c->source) {
-		reply_send(c, &r);
-		client_close(c);
+	if (!id_valid(span_of(request->name))) {
+		client_refuse(c);
 		return;
 	}
-	c->source->tails++;
+	text_copy(c->name, sizeof(c->name), request->name);
 	c->follow = request->flags & ZLOG_FOLLOW;
-	c->place = ring_last_lines(c->source->ring, request->lines);
-	client_send(c);
+	c->lines = request->lines;
+	s = source_find(c->name);
+	client_point(c, s ? s : source_seek(c->name));
+	if (!c->source)
+		client_refuse(c);
+	else if (client_place(c))
+		client_send(c);
 }
 
 static void client_ready(struct watch *w, uint32_t events)
 {
-	struct client *c = container_of(w, struct client, watch);
+	struct client *c = container_of(w, struct client, peer.watch);
 	struct zlog_request request;
-	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
+	int n = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
 
 	(void)events;
 	if (n == -EAGAIN) {
-		if (c->source)
+		if (c->source && (c->placed || client_place(c)))
 			client_send(c);
 	} else if (n != 1 || c->asked || request.head.verb != ZLOG_TAIL) {
 		client_close(c);
@@ -130,7 +183,7 @@ void tail_grown(struct source *s)
 {
 	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
 		if (c->source == s && !c->ended)
-			watch_events(loop, &c->watch, EPOLLIN | EPOLLOUT);
+			watch_events(loop, &c->peer.watch, EPOLLIN | EPOLLOUT);
 	}
 }
 
@@ -142,22 +195,19 @@ static bool may_read(uid_t uid)
 
 static void listen_ready(struct watch *w, uint32_t events)
 {
-	uid_t uid;
-	pid_t pid;
-	int fd = ipc_accept(w->fd, &uid, &pid);
+	struct client *c = clients;
 
 	(void)events;
-	if (fd < 0)
-		return;
-	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
-		if (c->fd >= 0 || !may_read(uid))
-			continue;
-		*c = (struct client){ .fd = fd, .watch.ready = client_ready };
-		if (watch_add(loop, &c->watch, fd, EPOLLIN) < 0)
-			fd_close(&c->fd);
+	while (c < clients + CLIENT_MAX && c->peer.fd >= 0)
+		c++;
+	if (c == clients + CLIENT_MAX) {
+		peer_accept(NULL, loop, w->fd, NULL);
 		return;
 	}
-	fd_close(&fd);
+	client_reset(c);
+	if (peer_accept(&c->peer, loop, w->fd, client_ready) == 0 &&
+	    !may_read(c->peer.uid))
+		client_close(c);
 }
 
 /* #syscalls: geteuid */
@@ -166,7 +216,7 @@ int tail_init(struct loop *on, int listen_fd)
 {
 	loop = on;
 	for (int i = 0; i < CLIENT_MAX; i++)
-		clients[i] = (struct client){ .fd = -1, .watch.fd = -1 };
+		client_reset(&clients[i]);
 	listen_watch.ready = listen_ready;
 	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
 }

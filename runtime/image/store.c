@@ -73,18 +73,15 @@ void store_close(struct store *store)
 /* Removes every .tmp.N beneath name in dir. */
 static int clean(int dir, const char *name)
 {
-	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = path_list(dir, name);
 	struct dirent *e;
+	int r = 0;
 
-	if (!entries) {
-		r = -errno;
-		fd_close(&fd);
-		return r;
-	}
+	if (!entries)
+		return -errno;
 	while (!r && (e = readdir(entries)))
 		if (temporary_is(e->d_name))
-			r = path_remove_tree(fd, e->d_name);
+			r = path_remove_tree(dirfd(entries), e->d_name);
 	closedir(entries);
 	return r;
 }

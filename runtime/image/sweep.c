@@ -74,15 +74,12 @@ static int kept_add_image(const struct store *store, struct kept *kept,
  * renamed first: removal takes time, and a name stands for a whole layer. */
 static int sweep_directory(int dir, const struct kept *kept)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-	DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+	DIR *entries = path_list(dir, ".");
 	struct dirent *e;
+	int r = 0;
 
-	if (!entries) {
-		r = -errno;
-		fd_close(&fd);
-		return r;
-	}
+	if (!entries)
+		return -errno;
 	while (!r && (e = readdir(entries))) {
 		char temporary[BLOB_PATH_SIZE];
 		struct digest digest;
@@ -90,9 +87,9 @@ static int sweep_directory(int dir, const struct kept *kept)
 		if (digest_parse_hex(span_of(e->d_name), &digest) ||
 		    kept_has(kept, &digest))
 			continue;
-		r = temporary_rename(fd, e->d_name, temporary);
+		r = temporary_rename(dir, e->d_name, temporary);
 		if (!r)
-			r = path_remove_tree(fd, temporary);
+			r = path_remove_tree(dir, temporary);
 	}
 	closedir(entries);
 	return r;

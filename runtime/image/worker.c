@@ -147,11 +147,7 @@ static int die_with_parent(int report)
  * life; serve itself is nearly exempt. A host without /proc does without. */
 static void die_first(void)
 {
-	autoclose int fd = open("/proc/self/oom_score_adj",
-				O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0)
-		fd_write(fd, "900", 3);
+	file_put(AT_FDCWD, "/proc/self/oom_score_adj", "900");
 }
 
 int store_worker(const struct store *held, enum store_job job, int layout,

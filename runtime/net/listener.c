@@ -1,5 +1,3 @@
-/* One connection to init carries every change. When it breaks, everything is
- * told anew: what was not told again before SYNCED is gone. */
 #define _GNU_SOURCE
 #include "listener.h"
 
@@ -10,6 +8,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/init_watch.h"
 #include "base/log.h"
 #include "flow.h"
 
@@ -17,7 +16,6 @@
 
 enum {
 	ACCEPT_BATCH = 16,
-	RECONNECT_MS = 100,
 	PAUSE_MS = 100, /* when the kernel has no memory for a connection */
 };
 
@@ -28,9 +26,7 @@ enum { KEEPALIVE_IDLE_S = 600, KEEPALIVE_STEP_S = 60, KEEPALIVE_COUNT = 5 };
 static struct loop *loop;
 static struct listener listeners[LISTENER_MAX];
 static bool was_full; /* some listener waits for a free flow */
-static int init_sock = -1;
-static struct watch init_watch = { .fd = -1 };
-static struct timer reconnect, pause_timer;
+static struct timer pause_timer;
 
 /* The listener after l that is in use, the first one after NULL; NULL at the
  * end. */
@@ -301,11 +297,12 @@ static void event_synced(void)
 	}
 }
 
-static void event_take(struct init_event *e, struct ipc_fds *fds)
+static void event_take(struct init_watch *w, struct init_event *e,
+		       struct ipc_fds *fds)
 {
 	struct listener *l;
 
-	e->key.container[sizeof(e->key.container) - 1] = '\0';
+	(void)w;
 	switch (e->head.verb) {
 	case INIT_EVENT_ADDED:
 		event_added(e, fds);
@@ -321,72 +318,28 @@ static void event_take(struct init_event *e, struct ipc_fds *fds)
 	}
 }
 
-static void init_disconnect(void)
+/* What is not told again is gone; until then it is served. */
+static void init_lost(struct init_watch *w)
 {
-	watch_del(loop, &init_watch);
-	fd_close(&init_sock);
 	for (struct listener *l = NULL; (l = listener_next(l));)
 		l->stale = true;
-	timer_set(loop, &reconnect, RECONNECT_MS);
+	init_watch_again(w);
 }
 
-static void init_ready(struct watch *w, uint32_t events)
-{
-	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		struct ipc_fds fds = { 0 };
-		struct init_event e;
-		int n = ipc_recv(w->fd, &e, sizeof(e), &fds);
-
-		if (n == -EAGAIN)
-			return;
-		if (n != 1) {
-			log_warning("init.sock", "connection lost: %s",
-				    n ? strerror(-n) : "closed by init");
-			init_disconnect();
-			return;
-		}
-		event_take(&e, &fds);
-		ipc_fds_close(&fds);
-	}
-}
-
-static int init_connect(void)
-{
-	struct init_request request = {
-		.head = { sizeof(request), INIT_WATCH },
-		.key.kind = INIT_KIND_LISTEN,
-	};
-	int error;
-
-	init_sock = ipc_connect("init");
-	if (init_sock < 0)
-		return init_sock;
-	error = ipc_send(init_sock, &request, sizeof(request), NULL, 0);
-	fcntl(init_sock, F_SETFL, O_NONBLOCK);
-	init_watch.ready = init_ready;
-	if (error == 0)
-		error = watch_add(loop, &init_watch, init_sock, EPOLLIN);
-	if (error < 0)
-		fd_close(&init_sock);
-	return error;
-}
-
-static void reconnect_fire(struct timer *t)
-{
-	if (init_connect() < 0)
-		timer_set(loop, t, RECONNECT_MS);
-}
+static struct init_watch published = {
+	.kind = INIT_KIND_LISTEN,
+	.event = event_take,
+	.lost = init_lost,
+};
 
 int listener_init(struct loop *on)
 {
 	int error;
 
 	loop = on;
-	reconnect.fire = reconnect_fire;
 	pause_timer.fire = pause_over;
 	stock_init(on, stock_filled);
-	error = init_connect();
+	error = init_watch_open(&published, on);
 	if (error < 0)
 		log_error("init.sock",
 			  "%s: znet runs under init, or "

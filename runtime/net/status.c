@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/ipc.h"
 #include "base/log.h"
+#include "base/peer.h"
 #include "flow.h"
 #include "listener.h"
 #include "znet.h"
@@ -19,24 +20,13 @@
  * ask again too. */
 enum { CLIENT_MAX = 8, ANSWER_MS = 5000 };
 
-struct client {
-	int fd;
-	struct watch watch;
-};
-
 static struct loop *loop;
 static struct watch listen_watch;
-static struct client clients[CLIENT_MAX];
-
-static void client_close(struct client *c)
-{
-	watch_del(loop, &c->watch);
-	fd_close(&c->fd);
-}
+static struct peer clients[CLIENT_MAX];
 
 static void client_ready(struct watch *w, uint32_t events)
 {
-	struct client *c = container_of(w, struct client, watch);
+	struct peer *c = container_of(w, struct peer, watch);
 	struct znet_reply reply = { .head = { sizeof(reply), ZNET_STATUS } };
 	struct znet_request request;
 	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
@@ -45,41 +35,31 @@ static void client_ready(struct watch *w, uint32_t events)
 	if (n == -EAGAIN)
 		return;
 	if (n != 1 || request.head.verb != ZNET_STATUS) {
-		client_close(c);
+		peer_close(c, loop);
 		return;
 	}
 	flow_counts(&reply.counts);
 	listener_describe(request.row, &reply.listener);
 	if (ipc_send(c->fd, &reply, sizeof(reply), NULL, 0) < 0)
-		client_close(c);
+		peer_close(c, loop);
 }
 
 static void listen_ready(struct watch *w, uint32_t events)
 {
-	uid_t uid;
-	pid_t pid;
-	int fd = ipc_accept(w->fd, &uid, &pid);
+	struct peer *c = clients;
 
 	(void)events;
-	if (fd < 0)
-		return;
-	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
-		if (c->fd >= 0)
-			continue;
-		c->fd = fd;
-		c->watch.ready = client_ready;
-		if (watch_add(loop, &c->watch, fd, EPOLLIN) < 0)
-			fd_close(&c->fd);
-		return;
-	}
-	fd_close(&fd);
+	while (c < clients + CLIENT_MAX && c->fd >= 0)
+		c++;
+	peer_accept(c < clients + CLIENT_MAX ? c : NULL, loop, w->fd,
+		    client_ready);
 }
 
 int status_init(struct loop *on, int listen_fd)
 {
 	loop = on;
 	for (int i = 0; i < CLIENT_MAX; i++)
-		clients[i] = (struct client){ .fd = -1, .watch.fd = -1 };
+		peer_init(&clients[i]);
 	listen_watch.ready = listen_ready;
 	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
 }

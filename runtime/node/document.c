@@ -32,8 +32,7 @@ enum {
 static void remove_others(int dir, const char *prefix,
 			  char (*names)[INDEX_NAME_SIZE], unsigned n)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = fd < 0 ? NULL : fdopendir(fd);
+	DIR *list = path_list(dir, ".");
 	struct dirent *d;
 
 	while (list && (d = readdir(list))) {
@@ -48,8 +47,6 @@ static void remove_others(int dir, const char *prefix,
 	}
 	if (list)
 		closedir(list);
-	else
-		fd_close(&fd);
 }
 
 /* As file_replace() names them. */

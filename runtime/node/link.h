@@ -5,14 +5,12 @@
 #ifndef NODE_LINK_H
 #define NODE_LINK_H
 
-#include "base/loop.h"
-#include "init/init.h"
+#include "base/init_watch.h"
 
 struct link {
 	struct loop *loop;
 	int requests; /* connection */
-	struct watch pidfd, listen;
-	int pidfd_fd, listen_fd;
+	struct init_watch processes, listeners;
 	unsigned synced; /* of the two streams */
 	/* An event; SYNCED is not passed on. */
 	void (*event)(struct link *, const struct init_event *);

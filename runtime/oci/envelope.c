@@ -11,62 +11,9 @@
 
 #include <yyjson.h>
 
+#include "base/base64.h"
+
 enum { TYPE_MAX = 128 };
-
-/* RFC 4648, 4; DSSE allows the URL-safe alphabet too. -1: not a digit. */
-static int base64_digit(unsigned char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '+' || c == '-')
-		return 62;
-	if (c == '/' || c == '_')
-		return 63;
-	return -1;
-}
-
-static struct span without_padding(struct span s)
-{
-	for (int i = 0; i < 2 && s.size && s.data[s.size - 1] == '='; i++)
-		s.size--;
-	return s;
-}
-
-/* Bits of the last digit that stand for no byte: one text for one payload. */
-static bool leftover(uint32_t bits, size_t digits)
-{
-	return (digits % 4 == 2 && bits & 15) || (digits % 4 == 3 && bits & 3);
-}
-
-/* Into out, which has room for s.size * 3 / 4 bytes. The bytes or -EBADMSG. */
-static ssize_t base64_decode(struct span s, unsigned char *out)
-{
-	uint32_t bits = 0;
-	size_t n = 0;
-
-	if (s.size % 4 == 0)
-		s = without_padding(s);
-	if (s.size % 4 == 1)
-		return -EBADMSG;
-	for (size_t i = 0; i < s.size; i++) {
-		int digit = base64_digit((unsigned char)s.data[i]);
-
-		if (digit < 0)
-			return -EBADMSG;
-		bits = bits << 6 | (uint32_t)digit;
-		if (i % 4 == 1)
-			out[n++] = (unsigned char)(bits >> 4);
-		else if (i % 4 == 2)
-			out[n++] = (unsigned char)(bits >> 2);
-		else if (i % 4 == 3)
-			out[n++] = (unsigned char)bits;
-	}
-	return leftover(bits, s.size) ? -EBADMSG : (ssize_t)n;
-}
 
 static struct span member(yyjson_val *object, const char *key)
 {
@@ -105,12 +52,10 @@ static int check_signature(yyjson_val *v, const struct pae *pae,
 	struct span text = member(v, "sig");
 	unsigned char sig[CHAIN_SIGNATURE_SIZE];
 	struct chain *chain;
-	ssize_t n = -EBADMSG;
+	ssize_t n = base64_decode(text, sig, sizeof(sig));
 	int err;
 
 	memcpy(by.pin, trust->pin, sizeof(by.pin));
-	if (text.size && text.size <= sizeof(sig) * 4 / 3)
-		n = base64_decode(text, sig);
 	if (n <= 0) {
 		snprintf(error, ENVELOPE_ERROR_SIZE,
 			 "envelope: \"sig\" is no base64 of a signature");
@@ -185,7 +130,7 @@ static int open_root(yyjson_val *root, const char *type,
 	bytes = malloc(text.size * 3 / 4 + 1);
 	if (!bytes)
 		return -ENOMEM;
-	n = base64_decode(text, bytes);
+	n = base64_decode(text, bytes, text.size);
 	if (n < 0) {
 		snprintf(error, ENVELOPE_ERROR_SIZE,
 			 "envelope: its payload is no base64");

@@ -84,13 +84,6 @@ bool cgroup_has_controllers(const struct cgroup *cg)
 	return strstr(text, "memory") && strstr(text, "pids");
 }
 
-static int write_file(int dir, const char *name, const char *text)
-{
-	autoclose int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd_write(fd, text, strlen(text));
-}
-
 /* One of them may be missing or busy; the limit that needs it will say so. */
 static void enable_controllers(int dir)
 {
@@ -100,11 +93,11 @@ static void enable_controllers(int dir)
 	for (size_t i = 0; i < n; i++)
 		used += (size_t)snprintf(all + used, sizeof(all) - used, "+%s ",
 					 controllers[i]);
-	if (write_file(dir, "cgroup.subtree_control", all) == 0)
+	if (file_put(dir, "cgroup.subtree_control", all) == 0)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		snprintf(one, sizeof(one), "+%s", controllers[i]);
-		(void)write_file(dir, "cgroup.subtree_control", one);
+		(void)file_put(dir, "cgroup.subtree_control", one);
 	}
 }
 
@@ -189,44 +182,54 @@ int cgroup_freeze(const struct cgroup *cg, bool frozen)
 {
 	if (cg->dir < 0)
 		return -ENOENT;
-	return write_file(cg->dir, "cgroup.freeze", frozen ? "1" : "0");
+	return file_put(cg->dir, "cgroup.freeze", frozen ? "1" : "0");
+}
+
+/* Calls visit for each cgroup right below dir. */
+static void each_below(int dir,
+		       void (*visit)(int dir, const char *name, int signal),
+		       int signal)
+{
+	DIR *list = path_list(dir, ".");
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
+			visit(dir, e->d_name, signal);
+	}
+	if (list)
+		closedir(list);
 }
 
 /* Signals the processes of one cgroup, then of those below. */
-static int signal_tree(int dir, int signal)
+static void signal_tree(int above, const char *name, int signal)
 {
-	autoclose int procs = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	FILE *f = procs < 0 ? NULL : fdopen(fd_take(&procs), "re");
+	autoclose int dir = openat(above, name,
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int procs = -1;
 	char line[32];
+	FILE *f;
 
+	if (dir < 0)
+		return;
+	procs = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	f = procs < 0 ? NULL : fdopen(procs, "re");
+	if (f)
+		procs = -1;
 	while (f && fgets(line, sizeof(line), f))
 		kill((pid_t)strtol(line, NULL, 10), signal);
 	if (f)
 		fclose(f);
-	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = again < 0 ? NULL : fdopendir(again);
-
-	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		autoclose int sub = openat(dir, e->d_name,
-					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (sub >= 0)
-			signal_tree(sub, signal);
-	}
-	if (list)
-		closedir(list);
-	return 0;
+	each_below(dir, signal_tree, signal);
 }
 
 int cgroup_signal(const struct cgroup *cg, int signal)
 {
 	if (cg->dir < 0)
 		return -ENOENT;
-	if (signal == SIGKILL && write_file(cg->dir, "cgroup.kill", "1") == 0)
+	if (signal == SIGKILL && file_put(cg->dir, "cgroup.kill", "1") == 0)
 		return 0;
-	return signal_tree(cg->dir, signal);
+	signal_tree(cg->dir, ".", signal);
+	return 0;
 }
 
 /* cgroup.events tells by POLLPRI when the last process has gone. */
@@ -250,24 +253,14 @@ static bool wait_empty(const struct cgroup *cg)
 	return cgroup_is_empty(cg);
 }
 
-static int remove_below(int dir)
+static void remove_tree(int above, const char *name, int unused)
 {
-	int again = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = again < 0 ? NULL : fdopendir(again);
+	autoclose int dir = openat(above, name,
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		autoclose int sub = openat(dir, e->d_name,
-					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (sub >= 0)
-			remove_below(sub);
-		unlinkat(dir, e->d_name, AT_REMOVEDIR);
-	}
-	if (list)
-		closedir(list);
-	return 0;
+	if (dir >= 0)
+		each_below(dir, remove_tree, unused);
+	unlinkat(above, name, AT_REMOVEDIR);
 }
 
 int cgroup_remove_empty(struct cgroup *cg)
@@ -276,7 +269,7 @@ int cgroup_remove_empty(struct cgroup *cg)
 		return 0;
 	if (!wait_empty(cg))
 		return -EBUSY;
-	remove_below(cg->dir);
+	each_below(cg->dir, remove_tree, 0);
 	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;

@@ -88,21 +88,12 @@ static int set_id_maps(struct child *c)
 	return 0;
 }
 
-static int write_proc(struct child *c, const char *path, const char *text)
-{
-	autoclose int fd = openat(c->host_proc, path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	return fd_write(fd, text, strlen(text));
-}
-
 static int set_oom_score(struct child *c, int64_t score)
 {
 	char text[24];
 
 	snprintf(text, sizeof(text), "%lld", (long long)score);
-	return write_proc(c, "self/oom_score_adj", text);
+	return file_put(c->host_proc, "self/oom_score_adj", text);
 }
 
 static int set_sysctl(struct child *c, const char *key, const char *value)
@@ -111,7 +102,7 @@ static int set_sysctl(struct child *c, const char *key, const char *value)
 
 	for (size_t i = 0; i < sizeof(path) - 5 && key[i]; i++)
 		path[4 + i] = key[i] == '.' ? '/' : key[i];
-	return write_proc(c, path, value);
+	return file_put(c->host_proc, path, value);
 }
 
 static int set_rlimit(struct child *c, const struct runtime_rlimit *limit)

@@ -54,6 +54,8 @@ struct container {
 
 /* 0 or -errno, reported. state.pid is 0 when the container is half made. */
 int container_open(struct container *c, const char *id);
+/* The same for a command whose only argument is the id. */
+int container_only(struct container *c, int argc, char **argv);
 void container_close(struct container *c);
 /* Kills what is left of it and removes all that zrun made for it. */
 int container_destroy(struct container *c, const char *id, struct fault *fault);

@@ -179,11 +179,7 @@ int command_start(int argc, char **argv)
 	struct container c;
 	struct fault fault = { "" };
 
-	if (argc != 2) {
-		cli_error("want one container id; see --help");
-		return 1;
-	}
-	if (container_open(&c, argv[1]) < 0)
+	if (container_only(&c, argc, argv) < 0)
 		return 1;
 	int r = start(&c, &fault);
 

@@ -259,26 +259,15 @@ static int read_process(struct exec *e, struct fault *fault)
 static int open_console(struct exec *e, struct plan_setting *setting,
 			struct fault *fault)
 {
-	int pair[2];
-
 	if (!e->config.process.terminal)
 		return 0;
 	setting->has_console = true;
-	if (e->console_socket) {
-		int fd = console_connect(e->console_socket, fault);
-
-		e->launch.child.console_socket = fd;
-		return fd < 0 ? fd : 0;
-	}
-	if (e->detach)
+	if (!e->console_socket && e->detach)
 		return fault_set(fault, 0,
 				 "a detached terminal needs "
 				 "--console-socket");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fault_set(fault, -errno, "socketpair");
-	e->terminal = pair[0];
-	e->launch.child.console_socket = pair[1];
-	return 0;
+	return console_open(e->console_socket, &e->launch.child.console_socket,
+			    &e->terminal, fault);
 }
 
 static int check_status(const struct container *c, struct fault *fault)

@@ -14,6 +14,7 @@
 #include <yyjson.h>
 
 #include "base/fd.h"
+#include "base/path.h"
 #include "cli.h"
 
 #define OCI_VERSION  "1.2.0"
@@ -89,11 +90,7 @@ int command_state(int argc, char **argv)
 {
 	struct container c;
 
-	if (argc != 2) {
-		cli_error("want one container id; see --help");
-		return 1;
-	}
-	if (container_open(&c, argv[1]) < 0)
+	if (container_only(&c, argc, argv) < 0)
 		return 1;
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 
@@ -128,7 +125,7 @@ static int list_all(int root, enum list_form form)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *array = yyjson_mut_arr(doc);
-	DIR *list = fdopendir(fcntl(root, F_DUPFD_CLOEXEC, 3));
+	DIR *list = path_list(root, ".");
 	struct fault fault = { "" };
 
 	if (form == LIST_TABLE)

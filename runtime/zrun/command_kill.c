@@ -157,11 +157,7 @@ static int freeze(int argc, char **argv, bool frozen)
 	enum status want = frozen ? STATUS_RUNNING : STATUS_PAUSED;
 	struct container c;
 
-	if (argc != 2) {
-		cli_error("want one container id; see --help");
-		return 1;
-	}
-	if (container_open(&c, argv[1]) < 0)
+	if (container_only(&c, argc, argv) < 0)
 		return 1;
 	enum status status = state_status(c.dir, &c.state);
 	int r = status == want ? cgroup_freeze(&c.cgroup, frozen)

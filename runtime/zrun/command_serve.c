@@ -37,8 +37,7 @@ static const struct verb {
 
 static void client_close(struct client *client)
 {
-	watch_del(&resident.loop, &client->watch);
-	fd_close(&client->fd);
+	peer_close(&client->peer, &resident.loop);
 	client->busy = false;
 }
 
@@ -46,7 +45,7 @@ static void reply_send(struct client *client, struct zrun_reply *reply,
 		       const struct ipc_fds *fds)
 {
 	reply->head.size = sizeof(*reply);
-	int r = ipc_send(client->fd, reply, sizeof(*reply),
+	int r = ipc_send(client->peer.fd, reply, sizeof(*reply),
 			 fds ? fds->fd : NULL, fds ? fds->n : 0);
 
 	/* One that does not read its replies has no use for more. */
@@ -59,10 +58,10 @@ void serve_answer(const struct asker *asker, struct zrun_reply *reply,
 {
 	struct client *client = asker->client;
 
-	if (client->fd < 0 || client->serial != asker->serial)
+	if (client->peer.fd < 0 || client->serial != asker->serial)
 		return;
 	client->busy = false;
-	watch_events(&resident.loop, &client->watch, EPOLLIN);
+	watch_events(&resident.loop, &client->peer.watch, EPOLLIN);
 	reply->head.verb = asker->verb;
 	reply_send(client, reply, fds);
 }
@@ -71,7 +70,7 @@ static bool is_allowed(const struct client *client, uint32_t verb)
 {
 	if (verb == 0 || verb >= sizeof(verbs) / sizeof(verbs[0]))
 		return false;
-	return client->uid == 0 || client->uid == verbs[verb].asker;
+	return client->peer.uid == 0 || client->peer.uid == verbs[verb].asker;
 }
 
 static int dispatch(const struct asked *asked, struct zrun_reply *reply,
@@ -126,14 +125,14 @@ static void serve_one(struct client *client, const struct zrun_request *q,
 		snprintf(reply.text, sizeof(reply.text),
 			 "verb %u is not for "
 			 "uid %u",
-			 q->head.verb, client->uid);
+			 q->head.verb, client->peer.uid);
 	} else {
 		memcpy(reply.id, q->id, sizeof(reply.id));
 		reply.error = dispatch(&asked, &reply, &out);
 	}
 	if (reply.error == SERVE_LATER) {
 		client->busy = true;
-		watch_events(&resident.loop, &client->watch, 0);
+		watch_events(&resident.loop, &client->peer.watch, 0);
 		return;
 	}
 	if (reply.error < 0 && !reply.text[0])
@@ -145,7 +144,7 @@ static void serve_one(struct client *client, const struct zrun_request *q,
 
 static void client_ready(struct watch *w, uint32_t events)
 {
-	struct client *client = container_of(w, struct client, watch);
+	struct client *client = container_of(w, struct client, peer.watch);
 	struct ipc_fds fds = { 0 };
 	struct zrun_request q;
 
@@ -155,7 +154,7 @@ static void client_ready(struct watch *w, uint32_t events)
 			client_close(client);
 		return;
 	}
-	int r = ipc_recv(client->fd, &q, sizeof(q), &fds);
+	int r = ipc_recv(client->peer.fd, &q, sizeof(q), &fds);
 
 	if (r == -EAGAIN)
 		return;
@@ -168,25 +167,18 @@ static void client_ready(struct watch *w, uint32_t events)
 
 static void accept_ready(struct watch *w, uint32_t events)
 {
-	uid_t uid;
-	pid_t pid;
+	struct client *client = resident.client;
+	struct client *end = client + RESIDENT_CLIENTS_MAX;
 
 	(void)events;
-	autoclose int fd = ipc_accept(w->fd, &uid, &pid);
-
-	for (int i = 0; fd >= 0 && i < RESIDENT_CLIENTS_MAX; i++) {
-		struct client *client = &resident.client[i];
-
-		if (client->fd >= 0)
-			continue;
-		client->watch.ready = client_ready;
-		client->uid = uid;
-		client->serial = ++resident.serial;
-		if (watch_add(&resident.loop, &client->watch, fd, EPOLLIN) == 0)
-			client->fd = fd_take(&fd);
+	while (client < end && client->peer.fd >= 0)
+		client++;
+	if (client == end) {
+		peer_accept(NULL, &resident.loop, w->fd, NULL);
 		return;
 	}
-	/* The table is full: closing tells the client to come again. */
+	client->serial = ++resident.serial;
+	peer_accept(&client->peer, &resident.loop, w->fd, client_ready);
 }
 
 static int open_directory(const char *parent, const char *name, mode_t mode)
@@ -255,7 +247,7 @@ int command_serve(int argc, char **argv)
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < RESIDENT_CLIENTS_MAX; i++) {
-		resident.client[i].fd = resident.client[i].watch.fd = -1;
+		peer_init(&resident.client[i].peer);
 		resident.job[i].fd = resident.job[i].report.fd = -1;
 	}
 	resident.cgroups = (struct cgroup)CGROUP_NONE;

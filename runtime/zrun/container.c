@@ -37,6 +37,15 @@ int container_open(struct container *c, const char *id)
 	return r;
 }
 
+int container_only(struct container *c, int argc, char **argv)
+{
+	if (argc != 2) {
+		cli_error("want one container id; see --help");
+		return -EINVAL;
+	}
+	return container_open(c, argv[1]);
+}
+
 void container_close(struct container *c)
 {
 	fd_close(&c->dir);

@@ -7,9 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include "base/span.h"
 #include "kernel.h"
 #include "seccomp_filter.h"
+#include "terminal.h"
 
 static int read_config(struct create *c, struct fault *fault)
 {
@@ -165,27 +164,9 @@ static int open_namespaces(struct create *c, struct plan_setting *setting,
 	return 0;
 }
 
-int console_connect(const char *path, struct fault *fault)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-	if (text_copy(address.sun_path, sizeof(address.sun_path), path) >=
-	    sizeof(address.sun_path))
-		return fault_set(fault, -ENAMETOOLONG, "--console-socket %.80s",
-				 path);
-	autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (sock < 0 ||
-	    connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return fault_set(fault, -errno, "--console-socket %s", path);
-	return fd_take(&sock);
-}
-
 static int open_console(struct create *c, struct plan_setting *setting,
 			struct fault *fault)
 {
-	int pair[2];
-
 	if (!c->config.process.terminal) {
 		if (c->console_socket)
 			return fault_set(fault, 0,
@@ -194,21 +175,12 @@ static int open_console(struct create *c, struct plan_setting *setting,
 		return 0;
 	}
 	setting->has_console = true;
-	if (c->console_socket) {
-		int fd = console_connect(c->console_socket, fault);
-
-		c->launch.child.console_socket = fd;
-		return fd < 0 ? fd : 0;
-	}
-	if (!c->foreground)
+	if (!c->console_socket && !c->foreground)
 		return fault_set(fault, 0,
 				 "process.terminal: needs "
 				 "--console-socket");
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return fault_set(fault, -errno, "socketpair");
-	c->terminal = pair[0];
-	c->launch.child.console_socket = pair[1];
-	return 0;
+	return console_open(c->console_socket, &c->launch.child.console_socket,
+			    &c->terminal, fault);
 }
 
 void create_warnings(const struct runtime_config *config, uint64_t grantable)

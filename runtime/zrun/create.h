@@ -27,8 +27,6 @@ void create_close(struct create *c);
 /* Kills the child and removes all that was made. */
 void create_undo(struct create *c);
 
-/* Connects to the engine's socket that receives the terminal. */
-int console_connect(const char *path, struct fault *fault);
 /* Tells what the config asked for and does not get. */
 void create_warnings(const struct runtime_config *config, uint64_t grantable);
 

@@ -139,13 +139,11 @@ static void enter_cgroup(const struct launch *l)
 	struct child_message message = { .what = CHILD_FAILED,
 					 .op = -1,
 					 .detail = "cgroup.procs" };
-	autoclose int fd = -1;
 	int r;
 
 	if (l->cgroup_dir < 0)
 		return;
-	fd = openat(l->cgroup_dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-	r = fd < 0 ? -errno : fd_write(fd, "0", 1);
+	r = file_put(l->cgroup_dir, "cgroup.procs", "0");
 	if (r == 0)
 		return;
 	message.error = r;
@@ -205,9 +203,7 @@ static int deny_setgroups(pid_t pid)
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/setgroups", (int)pid);
-	autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd_write(fd, "deny", 4);
+	return file_put(AT_FDCWD, path, "deny");
 }
 
 static int answer_maps(struct launch *l, struct fault *fault)

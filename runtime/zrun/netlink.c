@@ -132,13 +132,6 @@ static int mark_route(int sock, uint8_t family)
 	return request_do(sock, &q);
 }
 
-static int set(int host_proc, const char *path, const char *value)
-{
-	autoclose int fd = openat(host_proc, path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd_write(fd, value, strlen(value));
-}
-
 /* /proc/sys/net shows the namespace of whoever opens it. */
 static int set_sysctls(int host_proc)
 {
@@ -156,7 +149,7 @@ static int set_sysctls(int host_proc)
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		int r = set(host_proc, all[i].path, all[i].value);
+		int r = file_put(host_proc, all[i].path, all[i].value);
 
 		if (r < 0)
 			return r;

@@ -18,6 +18,7 @@
 
 #include "base/ipc.h"
 #include "base/loop.h"
+#include "base/peer.h"
 
 enum {
 	RESIDENT_CONTAINERS_MAX = 256,
@@ -27,9 +28,7 @@ enum {
 struct resident;
 
 struct client {
-	struct watch watch;
-	int fd; /* -1: the row is free */
-	uid_t uid;
+	struct peer peer;
 	uint64_t serial; /* tells a row from its next user */
 	bool busy;	 /* a job answers later */
 };

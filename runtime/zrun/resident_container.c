@@ -199,21 +199,11 @@ static void recover(const char *id)
 	}
 }
 
-static DIR *list_open(int dir)
-{
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = fd < 0 ? NULL : fdopendir(fd);
-
-	if (!list && fd >= 0)
-		close(fd);
-	return list;
-}
-
 /* Writable layers whose state did not survive a reboot: their containers are
  * gone, and so is what they wrote. */
 static void remove_strays(void)
 {
-	DIR *list = list_open(resident.containers);
+	DIR *list = path_list(resident.containers, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (e->d_name[0] == '.' || container_find(e->d_name))
@@ -230,7 +220,7 @@ static void remove_strays(void)
 
 void container_recover_all(void)
 {
-	DIR *list = list_open(resident.state);
+	DIR *list = path_list(resident.state, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (state_id_valid(e->d_name) && e->d_name[0] != '.')

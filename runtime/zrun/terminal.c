@@ -9,12 +9,45 @@
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/span.h"
 #include "kernel.h"
+
+static int console_connect(const char *path, struct fault *fault)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	if (text_copy(address.sun_path, sizeof(address.sun_path), path) >=
+	    sizeof(address.sun_path))
+		return fault_set(fault, -ENAMETOOLONG, "--console-socket %.80s",
+				 path);
+	autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (sock < 0 ||
+	    connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return fault_set(fault, -errno, "--console-socket %s", path);
+	return fd_take(&sock);
+}
+
+int console_open(const char *path, int *childs, int *ours, struct fault *fault)
+{
+	int pair[2];
+
+	if (path) {
+		*childs = console_connect(path, fault);
+		return *childs < 0 ? *childs : 0;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return fault_set(fault, -errno, "socketpair");
+	*ours = pair[0];
+	*childs = pair[1];
+	return 0;
+}
 
 int terminal_receive(int sock, struct fault *fault)
 {

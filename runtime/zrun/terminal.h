@@ -5,6 +5,11 @@
 
 #include "fault.h"
 
+/* Where the master side of the child's terminal goes: to the engine's socket
+ * `path`; without one to us, where *ours receives it. 0 with *childs set, or
+ * -errno with fault set. */
+int console_open(const char *path, int *childs, int *ours, struct fault *fault);
+
 /* Receives the master side that the child sent on sock. A descriptor or
  * -errno with fault set. */
 int terminal_receive(int sock, struct fault *fault);

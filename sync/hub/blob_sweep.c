@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/path.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "blob_parts.h"
@@ -32,17 +33,9 @@ struct blob_sweep_state {
 static DIR *folder_open(const struct blobs *b, unsigned folder)
 {
 	char name[3];
-	int fd;
-	DIR *d;
 
 	snprintf(name, sizeof(name), "%02x", folder);
-	fd = openat(b->blobs_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return NULL;
-	d = fdopendir(fd);
-	if (!d)
-		close(fd);
-	return d;
+	return path_list(b->blobs_fd, name);
 }
 
 static bool is_old(const struct blob_sweep_state *s, int dir, const char *name,
@@ -80,16 +73,14 @@ static void folder_sweep(struct blob_sweep_state *s, DIR *d)
 
 static void uploads_sweep(struct blob_sweep_state *s)
 {
-	int fd = openat(s->blobs->uploads_fd, ".",
-			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	DIR *d = path_list(s->blobs->uploads_fd, ".");
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
 		uint64_t size;
 
-		if (is_old(s, fd, e->d_name, &size) &&
-		    unlinkat(fd, e->d_name, 0) == 0)
+		if (is_old(s, dirfd(d), e->d_name, &size) &&
+		    unlinkat(dirfd(d), e->d_name, 0) == 0)
 			s->size_bytes += size;
 	}
 	if (d)

@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/base64.h"
 #include "base/fd.h"
 #include "enrol.h"
 #include "handlers.h"
@@ -19,39 +20,6 @@
 
 enum { PULL_TOKEN_S = 3600, CREDENTIAL_SIZE = 256 };
 
-static int base64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-static int base64_decode(const char *text, char out[CREDENTIAL_SIZE])
-{
-	uint32_t bits = 0;
-	size_t n = 0;
-	int have = 0;
-
-	for (; *text && *text != '='; text++) {
-		int v = base64_value(*text);
-
-		if (v < 0 || n + 1 >= CREDENTIAL_SIZE)
-			return -EINVAL;
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[n++] = (char)(bits >> have);
-		}
-	}
-	out[n] = '\0';
-	return 0;
-}
-
 /* "ID.SECRET" out of the authorization field. */
 static int credential(const struct http_request *request,
 		      char out[CREDENTIAL_SIZE])
@@ -59,14 +27,18 @@ static int credential(const struct http_request *request,
 	const char *field = http_header(request, "authorization");
 	char pair[CREDENTIAL_SIZE];
 	const char *password;
+	ssize_t n;
 
 	if (!field)
 		return -ENOENT;
 	if (!strncasecmp(field, "bearer ", 7))
 		return span_copy(out, CREDENTIAL_SIZE, span_of(field + 7));
-	if (strncasecmp(field, "basic ", 6) ||
-	    base64_decode(field + 6, pair) < 0)
+	if (strncasecmp(field, "basic ", 6))
 		return -EINVAL;
+	n = base64_decode(span_of(field + 6), pair, sizeof(pair) - 1);
+	if (n < 0)
+		return -EINVAL;
+	pair[n] = '\0';
 	password = strchr(pair, ':');
 	return password ? span_copy(out, CREDENTIAL_SIZE, span_of(password + 1))
 			: -EINVAL;

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "api.h"
+#include "base/base64.h"
 #include "base/fd.h"
 #include "handlers.h"
 #include "oci/digest/digest.h"
@@ -18,30 +19,12 @@ enum {
 	EXPIRES_MAX_S = 366 * 24 * 3600,
 };
 
-void base64url(const void *data, size_t size, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "abcdefghijklmnopqrstuvwxyz0123456789-_";
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < size; i += 3) {
-		size_t n = size - i < 3 ? size - i : 3;
-		uint32_t v = (uint32_t)p[i] << 16;
-
-		v |= n > 1 ? (uint32_t)p[i + 1] << 8 : 0;
-		v |= n > 2 ? p[i + 2] : 0;
-		for (size_t j = 0; j <= n; j++)
-			*out++ = digits[v >> (18 - 6 * j) & 63];
-	}
-	*out = '\0';
-}
-
 void random_text(char *out, size_t bytes)
 {
 	uint8_t random[64];
 
 	wire_random(random, bytes);
-	base64url(random, bytes, out);
+	base64url_encode(random, bytes, out);
 	explicit_bzero(random, sizeof(random));
 }
 
@@ -86,7 +69,7 @@ static int enrol_text(const struct hub *hub, const char *id, const char *secret,
 	if (size > (TOKEN_TEXT_SIZE - 16) / 4 * 3)
 		return -E2BIG;
 	text_copy(text, TOKEN_TEXT_SIZE, "zooid1.");
-	base64url(json, size, text + strlen(text));
+	base64url_encode(json, size, text + strlen(text));
 	return 0;
 }
 

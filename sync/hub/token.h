@@ -44,7 +44,4 @@ int token_use(struct hub *hub, const char *id, yyjson_doc *doc);
 /* Writes random bytes as base64url without padding. */
 void random_text(char *out, size_t bytes);
 
-/* Unpadded base64url; out has room for 4/3 of it and a NUL. */
-void base64url(const void *data, size_t size, char *out);
-
 #endif

@@ -3,34 +3,25 @@ connections into a namespace set up as a container's."""
 
 import hashlib
 import os
-import pathlib
 import random
 import re
 import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 
 import pytest
 
-from zooid import BUILD, FULL, messages, process
+from zooid import FULL, messages
+from zooid.host import BIN, DEADLINE_S, Supervised, directory, free_port
 from zooid.messages import route, route_held
 from zooid.namespace import Namespace, SocketMaker
 
-BIN = BUILD / "host/bin"
 UID_ZNET = 103
 TRANSFER_BYTES = (50 if FULL else 4) << 20
-DEADLINE_S = 30
 RESET = struct.pack("ii", 1, 0)  # linger 0: close sends a reset
-
-
-def free_port():
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::", 0))
-        return sock.getsockname()[1]
 
 
 def read_line(sock):
@@ -57,37 +48,16 @@ def echo(connection, address):
         connection.sendall(data)
 
 
-class Host:
+class Host(Supervised):
     """init --supervise with znet, and one container's namespace."""
 
-    def __init__(self, directory):
-        self.run = directory / "run"
-        self.run.mkdir(parents=True)
-        self.run.chmod(0o755)
-        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
-                    "ASAN_OPTIONS": "detect_leaks=0"}
-        table = directory / "services"
-        table.write_text("znet kmsg uid=%d mode=0666 : %s\n" %
-                         (UID_ZNET, BIN / "znet"))
+    def __init__(self, path):
+        super().__init__(path)
         self.inside = Namespace()
         self.maker = SocketMaker(self.run, {"web-1": self.inside})
-        self.errors = directory / "stderr"
-        with open(self.errors, "wb") as errors:
-            self.process = process.start(
-                [BIN / "init", "--supervise", "--services", table],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
-                stderr=errors)
-        self.wait(lambda: "init: ready" in self.said())
+        self.supervise("znet kmsg uid=%d mode=0666 : %s" %
+                       (UID_ZNET, BIN / "znet"))
         self.init = messages.Init(self.run)
-
-    def said(self):
-        return self.errors.read_text(errors="replace")
-
-    def wait(self, ready):
-        end = time.monotonic() + DEADLINE_S
-        while not ready():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
 
     def publish(self, app, inside_port, address=Namespace.V4, **options):
         port = free_port()
@@ -109,26 +79,16 @@ class Host:
     def count(self, name):
         return int(re.search(r"%s (\d+)" % name, self.status())[1])
 
-    def pid(self):
-        """znet's; init starts nothing else."""
-        path = "/proc/%d/task/%d/children" % ((self.process.pid,) * 2)
-        with open(path) as file:
-            return int(file.read().split()[0])
-
     def close(self):
-        process.end(self.process, term_s=20)
+        super().close()
         self.maker.close()
         self.inside.close()
-        assert "Sanitizer" not in self.said(), self.said()
-        assert "runtime error" not in self.said(), self.said()
 
 
 @pytest.fixture
 def host():
-    # Not tmp_path, which znet's own user may not enter.
-    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
-        os.chmod(directory, 0o755)
-        host = Host(pathlib.Path(directory))
+    with directory() as path:
+        host = Host(path)
         yield host
         host.close()
 
@@ -346,14 +306,14 @@ def test_killed_znet(host):
     port = host.publish("web", 80)
     old = host.connect(port)
     read_line(old)
-    pid = host.pid()
+    pid = host.pid("znet")
     os.kill(pid, signal.SIGKILL)
     with host.connect(port) as client:
         assert read_line(client).startswith("127.0.0.1 ")
     with pytest.raises(ConnectionResetError):
         old.sendall(b"x")
         old.recv(1)
-    assert host.pid() != pid
+    assert host.pid("znet") != pid
 
 
 def test_zrun_serve_replaced(host):
@@ -377,7 +337,7 @@ def test_full_table(host):
     assert re.search(r"connections 256 of 256\b", host.status())
     late = [host.connect(port) for _ in range(8)]
     assert host.count("accepted") == 256
-    fds = len(os.listdir("/proc/%d/fd" % host.pid()))
+    fds = len(os.listdir("/proc/%d/fd" % host.pid("znet")))
     assert 512 <= fds < 512 + 64, "an idle connection is two descriptors"
     for client in clients[:8]:
         client.close()

@@ -9,7 +9,8 @@ import socket
 
 import pytest
 
-from zooid.znode_host import app, connects, free_port, host_in_directory
+from zooid.host import free_port
+from zooid.znode_host import app, connects, host_in_directory
 
 
 @pytest.fixture

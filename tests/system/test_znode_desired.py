@@ -13,10 +13,11 @@ import time
 
 import pytest
 
+from zooid.host import free_port
 from zooid.messages import (ZNODE_DESIRED, ZNODE_REQUEST, ZNODE_REVISION,
                             ZNODE_WATCH)
 from zooid.organism import Organism
-from zooid.znode_host import (UID_ZNODE, answer, app, connects, free_port,
+from zooid.znode_host import (UID_ZNODE, answer, app, connects,
                               host_in_directory, sealed, write_layout)
 
 NODE = "n-0123456789abcd"

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/base64.h"
 #include "base/fd.h"
 #include "base/ipc.h"
 #include "base/log.h"
@@ -53,8 +54,8 @@ static void ids_test(void)
 		const char *text;
 		bool valid;
 	} rows[] = {
-		{ "web", true }, { "web-1", true }, { "", false },
-		{ "Web", false }, { "a/b", false }, { "..", false },
+		{ "web", true },  { "web-1", true }, { "", false },
+		{ "Web", false }, { "a/b", false },  { "..", false },
 		{ "a_b", false },
 	};
 	char longest[65] = "";
@@ -78,11 +79,12 @@ static void cut_test(void)
 	ok(span_cut(&rest, ',', &token) && span_is(token, "b"), "cut last");
 	ok(!span_cut(&rest, ',', &token), "cut used up");
 	ok(span_copy(small, sizeof(small), span_of("ab")) == -ENAMETOOLONG &&
-	   small[0] == '\0', "copy that does not fit leaves nothing");
-	ok(span_copy(small, sizeof(small), (struct span){ "\0", 1 }) ==
-	   -EINVAL, "copy of a NUL byte is refused");
-	ok(text_copy(small, sizeof(small), "xyz") == 3 &&
-	   !strcmp(small, "x"), "text is cut and terminated");
+		   small[0] == '\0',
+	   "copy that does not fit leaves nothing");
+	ok(span_copy(small, sizeof(small), (struct span){ "\0", 1 }) == -EINVAL,
+	   "copy of a NUL byte is refused");
+	ok(text_copy(small, sizeof(small), "xyz") == 3 && !strcmp(small, "x"),
+	   "text is cut and terminated");
 }
 
 static bool file_is(int dir, const char *name, const char *want)
@@ -90,8 +92,8 @@ static bool file_is(int dir, const char *name, const char *want)
 	autofree char *data = NULL;
 	size_t n;
 
-	return file_read(dir, name, 100, &data, &n) == 0 &&
-	       n == strlen(want) && !memcmp(data, want, n);
+	return file_read(dir, name, 100, &data, &n) == 0 && n == strlen(want) &&
+	       !memcmp(data, want, n);
 }
 
 static void files_test(int dir)
@@ -101,14 +103,17 @@ static void files_test(int dir)
 	size_t n;
 
 	ok(file_replace(dir, "f", 0640, "one", 3) == 0 &&
-	   file_is(dir, "f", "one"), "file made");
+		   file_is(dir, "f", "one"),
+	   "file made");
 	ok(file_replace(dir, "f", 0640, "two", 3) == 0 &&
-	   file_is(dir, "f", "two"), "file replaced");
+		   file_is(dir, "f", "two"),
+	   "file replaced");
 	ok(fstatat(dir, "f", &st, 0) == 0 && (st.st_mode & 07777) == 0640,
 	   "mode set whatever the umask");
 	ok(mkdirat(dir, "sub", 0755) == 0 &&
-	   file_replace(dir, "sub/g", 0600, "", 0) == 0 &&
-	   file_is(dir, "sub/g", ""), "empty file in a folder");
+		   file_replace(dir, "sub/g", 0600, "", 0) == 0 &&
+		   file_is(dir, "sub/g", ""),
+	   "empty file in a folder");
 	ok(file_replace(dir, "none/g", 0600, "", 0) == -ENOENT,
 	   "no folder, no file");
 	ok(file_read(dir, "f", 2, &data, &n) == -EFBIG, "file above the bound");
@@ -130,7 +135,8 @@ static void memfd_test(void)
 	autoclose int open = memfd_create("t", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	ok(memfd_read(sealed, 3, &data, &n) == 0 && n == 3 &&
-	   !memcmp(data, "abc", 4), "sealed memfd read, terminated");
+		   !memcmp(data, "abc", 4),
+	   "sealed memfd read, terminated");
 	ok(write(sealed, "x", 1) < 0 && errno == EPERM,
 	   "sealed memfd cannot be written");
 	free(ptr_take(&data));
@@ -175,7 +181,8 @@ static int nest(int dir, int levels)
 static void paths_test(int dir)
 {
 	ok(path_mkdirs(dir, "a/b/c", 0755) == 0 &&
-	   path_mkdirs(dir, "a/b/c", 0755) == 0, "mkdirs twice");
+		   path_mkdirs(dir, "a/b/c", 0755) == 0,
+	   "mkdirs twice");
 	symlinkat("/etc", dir, "abs");
 	symlinkat("../..", dir, "a/up");
 	symlinkat("b", dir, "a/in");
@@ -232,7 +239,8 @@ static void loop_test(void)
 
 	ok(loop_init(&pair.loop) == 0, "loop made");
 	for (int i = 0; i < 2; i++) {
-		if (pipe2(fds[i], O_CLOEXEC) < 0 || write(fds[i][1], "x", 1) < 0)
+		if (pipe2(fds[i], O_CLOEXEC) < 0 ||
+		    write(fds[i][1], "x", 1) < 0)
 			return;
 		pair.watch[i].ready = delete_other;
 		watch_add(&pair.loop, &pair.watch[i], fds[i][0], EPOLLIN);
@@ -276,8 +284,9 @@ static void messages_test(void)
 		return;
 	ok(ipc_recv(s[1], &got, sizeof(got), NULL) == -EAGAIN, "nothing yet");
 	ok(ipc_send(s[0], &hello, sizeof(hello), (int[]){ 0, 1 }, 2) == 0 &&
-	   ipc_recv(s[1], &got, sizeof(got), &fds) == 1 && fds.n == 2 &&
-	   !memcmp(&got, &hello, sizeof(got)), "message with descriptors");
+		   ipc_recv(s[1], &got, sizeof(got), &fds) == 1 && fds.n == 2 &&
+		   !memcmp(&got, &hello, sizeof(got)),
+	   "message with descriptors");
 	ok(fcntl(fds.fd[0], F_GETFD) == FD_CLOEXEC, "they are CLOEXEC");
 	ok(ipc_fds_take(&fds, 5) == -1, "no descriptor 5");
 	ipc_fds_close(&fds);
@@ -296,10 +305,12 @@ static void messages_test(void)
 	ok(ipc_recv(s[1], &got, sizeof(got), NULL) == -EBADMSG,
 	   "a head that states another size");
 	ok(ipc_call(s[0], &hello, sizeof(hello), NULL, 0, &got, sizeof(got),
-		    NULL, 20) == -ETIMEDOUT, "call without answer times out");
+		    NULL, 20) == -ETIMEDOUT,
+	   "call without answer times out");
 	close(s[1]);
 	ok(ipc_call(s[0], &hello, sizeof(hello), NULL, 0, &got, sizeof(got),
-		    NULL, 1000) == -ECONNRESET, "call to a peer that left");
+		    NULL, 1000) == -ECONNRESET,
+	   "call to a peer that left");
 	close(s[0]);
 }
 
@@ -341,6 +352,50 @@ static void log_test(void)
 	close(saved);
 }
 
+static void test_base64(void)
+{
+	/* RFC 4648, 10, and what it calls non-canonical. */
+	static const struct {
+		const char *text, *bytes;
+	} cases[] = {
+		{ "", "" },
+		{ "Zg==", "f" },
+		{ "Zm8=", "fo" },
+		{ "Zm9v", "foo" },
+		{ "Zm9vYg==", "foob" },
+		{ "Zm9vYmE=", "fooba" },
+		{ "Zm9vYmFy", "foobar" },
+		{ "Zm9vYg", "foob" },
+		{ "Pz8_", "???" },
+		{ "Pz8/", "???" },
+		{ "Zh==", NULL },
+		{ "Z", NULL },
+		{ "Zg=", NULL },
+		{ "Z===", NULL },
+		{ "Zm 9v", NULL },
+		{ "Zm9v\n", NULL },
+	};
+	char out[16];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		ssize_t n = base64_decode(span_of(cases[i].text), out,
+					  sizeof(out));
+
+		ok(cases[i].bytes
+			   ? n == (ssize_t)strlen(cases[i].bytes) &&
+				     !memcmp(out, cases[i].bytes, (size_t)n)
+			   : n == -EINVAL,
+		   "base64 '%s'", cases[i].text);
+	}
+	ok(base64_decode(span_of("Zm9vYg"), out, 3) == -EINVAL &&
+		   base64_decode(span_of("Zm9vYg"), out, 4) == 4,
+	   "no more than there is room for");
+	base64url_encode("\xff\xfe???f", 6, out);
+	ok(!strcmp(out, "__4_Pz9m"), "base64url: %s", out);
+	base64url_encode("foob", 4, out);
+	ok(!strcmp(out, "Zm9vYg"), "base64url without padding: %s", out);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/base_test.XXXXXX";
@@ -363,5 +418,6 @@ int main(void)
 	log_test();
 	ok(path_remove_tree(AT_FDCWD, dir) == 0, "cleaned up");
 	close(fd);
+	test_base64();
 	return tap_done();
 }

@@ -164,105 +164,116 @@ static char *made_by(const struct party *who, const char *chain,
 	return text;
 }
 
-static void test_hostile(void)
+/* text is freed. */
+static void expect(const char *what, char *text,
+		   const struct envelope_trust *trust, int error)
 {
-	int64_t now = time(NULL), day = 86400;
-	static const char *const any[] = { "uri:zooid:///", NULL };
-	struct party expired = { 0 }, named = { 0 };
-	struct envelope_trust always = trust_of(&pki, 0);
-	struct envelope_trust today = trust_of(&pki, now);
-	struct envelope_trust foreign = trust_of(&other, 0);
-	struct envelope_trust mixed = always;
-	char *good = made_by(&pki.signer, pki.signer.chain, TYPE, "{}");
-	struct {
-		const char *what;
-		char *text;
-		const struct envelope_trust *trust;
+	char out[100], said[ENVELOPE_ERROR_SIZE] = "";
+	int err = open_text(text, trust, out, sizeof(out), said);
+
+	ok(err == error && !err == !said[0], "%s: %d %s", what, err, said);
+	free(text);
+}
+
+/* Bytes that are no envelope. */
+static void test_malformed(void)
+{
+#define HEAD	 "{\"payloadType\":\"" TYPE "\",\"payload\":"
+#define UNSIGNED ",\"signatures\":[]}"
+	static const struct {
+		const char *what, *text;
 		int error;
 	} cases[] = {
-		{ "good", strdup(good), &always, 0 },
-		{ "good, dates checked", strdup(good), &today, 0 },
-		{ "another organism's", strdup(good), &foreign, -EKEYREJECTED },
-		{ "root of another pin", strdup(good), &mixed, -EKEYREJECTED },
-		{ "payload changed", strdup(good), &always, -EKEYREJECTED },
-		{ "another type",
-		  made_by(&pki.signer, pki.signer.chain, ENVELOPE_TIME, "{}"),
-		  &always, -EBADMSG },
-		{ "signed by a node",
-		  made_by(&pki.node, pki.node.chain, TYPE, "{}"), &always,
+		{ "empty", "", -EBADMSG },
+		{ "not JSON", "{\"payload\":", -EBADMSG },
+		{ "an array", "[]", -EBADMSG },
+		{ "no signature", HEAD "\"e30=\"" UNSIGNED, -EKEYREJECTED },
+		{ "signatures not a list", HEAD "\"e30=\",\"signatures\":3}",
 		  -EKEYREJECTED },
-		{ "signed by a server",
-		  made_by(&pki.server, pki.server.chain, TYPE, "{}"), &always,
-		  -EKEYREJECTED },
-		{ "signed by the hub's CA",
-		  made_by(&pki.hub_ca, pki.hub_ca.chain, TYPE, "{}"), &always,
-		  -EKEYREJECTED },
-		{ "without the intermediate",
-		  made_by(&pki.signer, pki.signer.pem, TYPE, "{}"), &always,
-		  -EKEYREJECTED },
-		{ "signer expired, dates checked", NULL, &today, -EKEYEXPIRED },
-		{ "signer expired, clock not believed", NULL, &always, 0 },
-		{ "empty", strdup(""), &always, -EBADMSG },
-		{ "not JSON", strdup("{\"payload\":"), &always, -EBADMSG },
-		{ "an array", strdup("[]"), &always, -EBADMSG },
-		{ "no signature",
-		  strdup("{\"payloadType\":\"" TYPE "\","
-			 "\"payload\":\"e30=\","
-			 "\"signatures\":[]}"),
-		  &always, -EKEYREJECTED },
-		{ "signatures not a list",
-		  strdup("{\"payloadType\":\"" TYPE "\",\"payload\":\"e30=\","
-			 "\"signatures\":3}"),
-		  &always, -EKEYREJECTED },
-		{ "bad base64",
-		  strdup("{\"payloadType\":\"" TYPE "\","
-			 "\"payload\":\"e3!=\","
-			 "\"signatures\":[]}"),
-		  &always, -EBADMSG },
-		{ "base64 with bits to spare",
-		  strdup("{\"payloadType\":\"" TYPE "\",\"payload\":"
-			 "\"e31=\","
-			 "\"signatures\":[]}"),
-		  &always, -EBADMSG },
+		{ "bad base64", HEAD "\"e3!=\"" UNSIGNED, -EBADMSG },
+		{ "base64 with bits to spare", HEAD "\"e31=\"" UNSIGNED,
+		  -EBADMSG },
 		{ "five signatures",
-		  strdup("{\"payloadType\":\"" TYPE "\","
-			 "\"payload\":\"e30=\","
-			 "\"signatures\":[1,2,3,4,5]}"),
-		  &always, -EBADMSG },
+		  HEAD "\"e30=\",\"signatures\":[1,2,3,4,5]}", -EBADMSG },
 		{ "no certificate",
-		  strdup("{\"payloadType\":\"" TYPE "\","
-			 "\"payload\":\"e30=\",\"signatures\""
-			 ":[{\"sig\":\"MAA=\"}]}"),
-		  &always, -EBADMSG },
+		  HEAD "\"e30=\",\"signatures\":[{\"sig\":\"MAA=\"}]}",
+		  -EBADMSG },
 	};
-	char out[100], error[ENVELOPE_ERROR_SIZE];
+	struct envelope_trust always = trust_of(&pki, 0);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect(cases[i].what, strdup(cases[i].text), &always,
+		       cases[i].error);
+}
+
+/* Sound envelopes by whom they are not to be believed. */
+static void test_signers(void)
+{
+	struct envelope_trust always = trust_of(&pki, 0);
+	struct envelope_trust foreign = trust_of(&other, 0), mixed = always;
+	char *good = made_by(&pki.signer, pki.signer.chain, TYPE, "{}");
+	const struct {
+		const char *what;
+		const struct party *by;
+		const char *chain;
+	} cases[] = {
+		{ "signed by a node", &pki.node, pki.node.chain },
+		{ "signed by a server", &pki.server, pki.server.chain },
+		{ "signed by the hub's CA", &pki.hub_ca, pki.hub_ca.chain },
+		{ "without the intermediate", &pki.signer, pki.signer.pem },
+	};
 
 	mixed.root = span_of(other.root.pem);
-	replace(cases[4].text, "e30=", "W10=");
-	pki_issue(&expired, &pki.hub_ca, CHAIN_USE_SIGN, "documents", any,
-		  now - 500 * day, now - 400 * day);
-	pki_issue(&named, &pki.hub_ca, CHAIN_USE_CLIENT, "documents", any,
-		  now - day, now + day);
-	cases[10].text = made_by(&expired, expired.chain, TYPE, "{}");
-	cases[11].text = strdup(cases[10].text);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		int err;
+	expect("good", strdup(good), &always, 0);
+	expect("another organism's", strdup(good), &foreign, -EKEYREJECTED);
+	expect("root of another pin", strdup(good), &mixed, -EKEYREJECTED);
+	expect("another type",
+	       made_by(&pki.signer, pki.signer.chain, ENVELOPE_TIME, "{}"),
+	       &always, -EBADMSG);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect(cases[i].what,
+		       made_by(cases[i].by, cases[i].chain, TYPE, "{}"),
+		       &always, -EKEYREJECTED);
+	free(good);
+}
 
-		error[0] = '\0';
-		err = open_text(cases[i].text, cases[i].trust, out, sizeof(out),
-				error);
-		ok(err == cases[i].error && !err == !error[0], "%s: %d %s",
-		   cases[i].what, err, error);
-		free(cases[i].text);
-	}
+static void test_changed(void)
+{
+	struct envelope_trust always = trust_of(&pki, 0);
+	char *good = made_by(&pki.signer, pki.signer.chain, TYPE, "{}");
+	char out[100], error[ENVELOPE_ERROR_SIZE];
+	char *other_payload = strdup(good);
+
+	replace(other_payload, "e30=", "W10=");
+	expect("payload changed", other_payload, &always, -EKEYREJECTED);
 	good[strlen(good) / 2] ^= 1;
 	ok(open_text(good, &always, out, sizeof(out), error) != 0,
 	   "a flipped bit: %s", error);
 	free(good);
-	good = made_by(&named, named.chain, TYPE, "{}");
-	ok(open_text(good, &always, out, sizeof(out), error) == -EKEYREJECTED,
-	   "a client that is called documents: %s", error);
-	free(good);
+}
+
+static void test_dates_and_names(void)
+{
+	int64_t now = time(NULL), day = 86400;
+	static const char *const any[] = { "uri:zooid:///", NULL };
+	struct envelope_trust always = trust_of(&pki, 0);
+	struct envelope_trust today = trust_of(&pki, now);
+	struct party expired = { 0 }, named = { 0 };
+
+	pki_issue(&expired, &pki.hub_ca, CHAIN_USE_SIGN, "documents", any,
+		  now - 500 * day, now - 400 * day);
+	pki_issue(&named, &pki.hub_ca, CHAIN_USE_CLIENT, "documents", any,
+		  now - day, now + day);
+	expect("good, dates checked",
+	       made_by(&pki.signer, pki.signer.chain, TYPE, "{}"), &today, 0);
+	expect("signer expired, dates checked",
+	       made_by(&expired, expired.chain, TYPE, "{}"), &today,
+	       -EKEYEXPIRED);
+	expect("signer expired, clock not believed",
+	       made_by(&expired, expired.chain, TYPE, "{}"), &always, 0);
+	expect("a client that is called documents",
+	       made_by(&named, named.chain, TYPE, "{}"), &always,
+	       -EKEYREJECTED);
 	cert_key_free(expired.key);
 	cert_key_free(named.key);
 }
@@ -428,7 +439,10 @@ int main(void)
 	pki_make(&pki);
 	pki_make(&other);
 	test_openssl();
-	test_hostile();
+	test_malformed();
+	test_signers();
+	test_changed();
+	test_dates_and_names();
 	test_certificates();
 	test_paths();
 	pki_free(&pki);

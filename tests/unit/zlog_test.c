@@ -162,11 +162,54 @@ static void test_ring(void)
 	free(r);
 }
 
+static void test_ring_history(void)
+{
+	static const char old[] = "old one\nold two\n";
+	static char many[2 * RING_HISTORY + 1];
+	struct ring *r = calloc(1, sizeof(*r));
+
+	ring_clear(r);
+	ring_put(r, span_of("new\n"));
+	ring_put_before(r, span_of(old));
+	ok(!strcmp(rest_of(r, ring_last_lines(r, 2)), "old two\nnew\n") &&
+		   !strcmp(rest_of(r, 0), "old one\nold two\nnew\n"),
+	   "what was before comes before");
+	ok(r->end - r->written == 4 && r->lost == 0,
+	   "only what is new is to be written");
+	/* 4,096 lines of 16 bytes, "line 0000000000\n" .... */
+	for (unsigned int i = 0; i < 4096; i++)
+		snprintf(many + 16 * i, 17, "line %010u\n", i);
+	ring_clear(r);
+	ring_put_before(r, (struct span){ many, RING_SIZE });
+	ok(r->end - r->begin == RING_HISTORY - 16 &&
+		   !strncmp(rest_of(r, 0), "line 0000002049\n", 16),
+	   "of too much history the last whole lines");
+	ring_clear(r);
+	ring_put(r, (struct span){ many, RING_SIZE - 32 });
+	ring_put_before(r, span_of(old));
+	/* end = RING_HISTORY + RING_SIZE - 32: 32 bytes are free. */
+	ok(r->end - ring_oldest(r) == RING_SIZE - 32 + 16 &&
+		   !strncmp(rest_of(r, 0), "old one\nold two\nline", 20),
+	   "history in the last free room");
+	ring_put(r, span_of("0123456789abcde\n"));
+	ring_put(r, span_of("0123456789abcde\n"));
+	/* Whoever fell behind cannot know that the oldest line is whole. */
+	ok(ring_oldest(r) == RING_HISTORY &&
+		   !strncmp(rest_of(r, 0), "line 0000000001\n", 16),
+	   "is the first that goes");
+	ring_clear(r);
+	ring_put(r, (struct span){ many, RING_SIZE });
+	ring_put_before(r, span_of(old));
+	ok(r->end - ring_oldest(r) == RING_SIZE, "no room, no history");
+	free(r);
+}
+
 int main(void)
 {
 	test_cut();
 	test_long_line();
 	test_format();
 	test_ring();
+	test_ring_history();
 	return tap_done();
 }

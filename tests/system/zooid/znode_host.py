@@ -8,28 +8,16 @@ import json
 import os
 import pathlib
 import re
-import signal
 import socket
 import subprocess
-import tempfile
-import time
 
-from . import BUILD, process
+from .host import BIN, DEADLINE_S, Supervised, directory
 from .messages import ZNODE_REPLY, ZNODE_REQUEST
 
-# build/x86_64/bin: without the sanitizers, as on a node.
-BIN = pathlib.Path(os.environ.get("ZOOID_BIN", BUILD / "host/bin"))
 HERE = pathlib.Path(__file__).parent
 UID_ZNODE = 102
-DEADLINE_S = 30
 OCI = "application/vnd.oci.image."
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
-
-
-def free_port():
-    with socket.socket(socket.AF_INET6) as sock:
-        sock.bind(("::", 0))
-        return sock.getsockname()[1]
 
 
 def app(name="web", **changes):
@@ -65,22 +53,16 @@ def write_layout(directory, layer=b"a layer"):
     return manifest["digest"], platforms["digest"]
 
 
-class Host:
-    def __init__(self, directory):
-        self.boot, self.run = directory / "boot", directory / "run"
-        self.peer, self.data = directory / "peer", directory / "data"
-        self.registry = self.peer / "registry"
-        for path in (self.boot, self.run, self.registry, self.data / "pull",
-                     self.data / "images", self.data / "desired"):
-            path.mkdir(parents=True)
+class Host(Supervised):
+    def __init__(self, path):
+        self.boot, self.peer = path / "boot", path / "peer"
+        self.data, self.registry = path / "data", path / "peer/registry"
+        super().__init__(path, ZOOID_BOOT=self.boot, ZOOID_DATA=self.data)
+        for folder in (self.boot, self.registry, self.data / "pull",
+                       self.data / "images", self.data / "desired"):
+            folder.mkdir(parents=True)
         os.chown(self.data / "desired", UID_ZNODE, UID_ZNODE)
         write_layout(self.boot / "images/one")
-        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
-                    "ZOOID_BOOT": str(self.boot),
-                    "ZOOID_DATA": str(self.data),
-                    "ASAN_OPTIONS": "detect_leaks=0"}
-        self.errors = directory / "stderr"
-        self.process = None
         self.zrun = "/usr/bin/python3 %s %s" % (HERE / "zrun_peer.py",
                                                 self.peer)
 
@@ -90,33 +72,15 @@ class Host:
 
     def start(self, *apps, **more):
         self.write(*apps, **more)
-        table = self.run.with_name("services")
-        table.write_text(
-            "zrun mode=0666 : %s\n"
-            "zpull mode=0666 : /usr/bin/python3 %s %s\n"
-            "znode kmsg uid=%d mode=0666 needs=zrun : %s\n" %
-            (self.zrun, HERE / "zpull_peer.py", self.peer, UID_ZNODE,
-             BIN / "znode"))
-        ready = self.said().count("init: ready")
-        with open(self.errors, "ab") as errors:
-            self.process = process.start(
-                [BIN / "init", "--supervise", "--services", table],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
-                stderr=errors)
-        self.wait(lambda: self.said().count("init: ready") > ready)
+        self.supervise(
+            "zrun mode=0666 : %s" % self.zrun,
+            "zpull mode=0666 : /usr/bin/python3 %s %s" %
+            (HERE / "zpull_peer.py", self.peer),
+            "znode kmsg uid=%d mode=0666 needs=zrun : %s" %
+            (UID_ZNODE, BIN / "znode"))
 
     def order(self, verb, what):
         (self.peer / ("next-" + verb)).write_text(what)
-
-    def said(self):
-        return self.errors.read_text(errors="replace") \
-            if self.errors.exists() else ""
-
-    def wait(self, ready):
-        end = time.monotonic() + DEADLINE_S
-        while not ready():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
 
     def znode(self, *words, status=0, **options):
         done = subprocess.run([BIN / "znode", *words], env=self.env,
@@ -140,14 +104,6 @@ class Host:
         return re.findall("^%s (.*)$" % verb, path.read_text(), re.M) \
             if path.exists() else []
 
-    def pid(self, name):
-        path = "/proc/%d/task/%d/children" % ((self.process.pid,) * 2)
-        for pid in open(path).read().split():
-            with open("/proc/%s/cmdline" % pid) as file:
-                if name in file.read():
-                    return int(pid)
-        return None
-
     def connect(self):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sock.settimeout(DEADLINE_S)
@@ -167,32 +123,11 @@ class Host:
                     os.close(fd)
             return answer(sock)
 
-    def kill(self, name):
-        """SIGKILL; returns when init has a new one ready."""
-        word = {"znode": "znode", "zrun": "zrun_peer",
-                "zpull": "zpull_peer"}[name]
-        ready = self.said().count("init: %s: ready" % name)
-        os.kill(self.pid(word), signal.SIGKILL)
-        self.wait(lambda: self.said().count("init: %s: ready" % name) > ready)
-
-    def stop(self):
-        """As a power-off: nothing runs any more, /data is kept."""
-        process.end(self.process, term_s=20)
-        assert self.process.returncode == 0, self.said()
-        self.process = None
-
-    def close(self):
-        process.end(self.process, term_s=20)
-        assert "Sanitizer" not in self.said(), self.said()
-        assert "runtime error" not in self.said(), self.said()
-
 
 def host_in_directory():
-    """The body of a fixture. Not tmp_path, which znode's own user may not
-    enter."""
-    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
-        os.chmod(directory, 0o755)
-        host = Host(pathlib.Path(directory))
+    """The body of a fixture."""
+    with directory() as path:
+        host = Host(path)
         yield host
         host.close()
 
