@@ -98,6 +98,9 @@ $(foreach p,$(PACKAGES),$(foreach f,$($p_FLAVOURS),\
 	$(eval $(call package_rule,$p,$f))))
 
 cache-gc: ; @rootfs/packages/cache-gc
+# What cache-gc removed is no longer made.
+$(shell find build/*/pkg -maxdepth 1 -xtype l -printf '%p.ok\n' 2>/dev/null | \
+	xargs -r rm -f)
 
 # ---- modules, and what each may include ----
 #

@@ -13,6 +13,7 @@ import pytest
 
 from zooid import messages, process
 from zooid.host import BIN, DEADLINE_S, Supervised, directory
+from zooid.mount import Frozen, make_disk, mount, unmount
 
 UID_ZLOG = 101
 FILE_MAX = 512 << 10  # bytes, of each of the two files of a source
@@ -32,17 +33,15 @@ def numbers(text):
 
 
 class Host(Supervised):
-    def __init__(self, path, scripts, mount=None, disk=None):
+    def __init__(self, path, scripts, tmpfs=None, disk=None):
         super().__init__(path, ZOOID_DATA=path / "data")
         self.logs = path / "data/logs"
         self.logs.mkdir(parents=True)
-        if mount:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", mount, "none",
-                            self.logs], check=True)
+        if tmpfs:
+            mount("-t", "tmpfs", "-o", tmpfs, "none", self.logs)
         if disk:
-            subprocess.run(["mount", "-o", "loop", disk, self.logs],
-                           check=True)
-        self.mounted = bool(mount or disk)
+            mount("-o", "loop", disk, self.logs)
+        self.mounted = bool(tmpfs or disk)
         os.chown(self.logs, UID_ZLOG, UID_ZLOG)
         lines = ["zlog kmsg uid=%d mode=0600 : %s" % (UID_ZLOG, BIN / "zlog")]
         for name, text in scripts.items():
@@ -77,10 +76,7 @@ class Host(Supervised):
     def close(self):
         super().close()
         if self.mounted:
-            # A writer that waited for its disk may not have ended yet.
-            end = time.monotonic() + DEADLINE_S
-            while subprocess.run(["umount", self.logs]).returncode:
-                assert time.monotonic() < end
+            unmount(self.logs)
 
 
 @pytest.fixture
@@ -194,7 +190,7 @@ def test_rotation(start):
 
 def test_full_disk(start):
     """Lines stay readable in memory; writing goes on when there is room."""
-    host = start(scripts={"calm": CALM}, mount="size=256k,nr_inodes=100")
+    host = start(scripts={"calm": CALM}, tmpfs="size=256k,nr_inodes=100")
     filler = host.logs / "filler"
     with open(filler, "wb", buffering=0) as out:
         try:
@@ -211,26 +207,10 @@ def test_full_disk(start):
     assert written == list(range(len(written)))
 
 
-class Frozen:
-    """A file system whose writers wait, as on a disk that hangs."""
-
-    def __init__(self, path):
-        self.path, self.frozen = path, True
-        subprocess.run(["fsfreeze", "-f", path], check=True)
-
-    def thaw(self):
-        if self.frozen:
-            subprocess.run(["fsfreeze", "-u", self.path], check=True)
-        self.frozen = False
-
-
 @pytest.fixture
 def hang(start, tmp_path):
     """Starts a host whose logs lie on a disk of their own; then hangs it."""
-    image = tmp_path / "disk"
-    with open(image, "wb") as out:
-        out.truncate(16 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    image = make_disk(tmp_path / "disk", 16)
     frozen = []
 
     def hanging(**options):
