@@ -21,11 +21,12 @@ obj=$OUT/obj
 if [ -n "$PREVIOUS" ]; then cp -a "$PREVIOUS/obj" "$obj"; else mkdir "$obj"; fi
 cat "$TOP/board/kernel.config" "$TOP/board/$ARCH/kernel.config" >"$obj/fragment"
 rm -f "$obj/zooid.cpio"
-truncate -s 6M "$obj/zooid.cpio"
+truncate -s 4M "$obj/zooid.cpio"
 cat >"$OUT/kbuild" <<EOT
 ARCH=$arch CROSS_COMPILE=$CROSS
 KBUILD_BUILD_USER=zooid KBUILD_BUILD_HOST=zooid KBUILD_BUILD_VERSION=1
 KBUILD_BUILD_TIMESTAMP=2023-11-14
+CFLAGS_page_alloc.o=-O2
 EOT
 echo "$SRC" >"$OUT/source"
 kbuild() { make -C "$SRC" O="$obj" $(cat "$OUT/kbuild") "$@"; }
