@@ -21,6 +21,12 @@
 #define LABEL	  "ZOOID"
 #define FILE_NAME "node.json"
 
+/* What the child that touches the disk leaves. */
+struct work {
+	struct config config;
+	bool mounted;
+};
+
 static int find(void *arg)
 {
 	int err = disk_find(LABEL, arg);
@@ -28,7 +34,7 @@ static int find(void *arg)
 	return err == -ENODEV ? disk_find_fat(LABEL, arg) : err;
 }
 
-static int step_mount(void *unused)
+static int zooid_mount(void)
 {
 	static const struct mount_option options[] = {
 		{ "ro", NULL },
@@ -38,7 +44,6 @@ static int step_mount(void *unused)
 	char device[80];
 	int err = disk_await(find, &part, 5000);
 
-	(void)unused;
 	if (err < 0)
 		return err;
 	snprintf(device, sizeof(device), "/dev/%s", part.name);
@@ -73,10 +78,15 @@ static int node_read(struct node_json *node, char *error)
 
 static int step_read(void *arg)
 {
-	struct config *config = arg;
+	struct work *work = arg;
+	struct config *config = &work->config;
 	struct node_json *node = job_memory(sizeof(*node));
-	int err = node ? node_read(node, config->error) : -ENOMEM;
+	int err = zooid_mount();
 
+	if (err < 0)
+		return err;
+	work->mounted = true;
+	err = node ? node_read(node, config->error) : -ENOMEM;
 	if (err < 0)
 		return err;
 	text_copy(config->name, sizeof(config->name), node->name);
@@ -114,24 +124,24 @@ void config_load(struct config *config)
 
 int zooid_main(int argc, char **argv)
 {
-	struct config *config = job_memory(sizeof(*config));
+	struct work *work = job_memory(sizeof(*work));
+	struct config *config;
 	int err;
 
 	(void)argc;
 	(void)argv;
-	if (!config)
+	if (!work)
 		return EXIT_FAILURE;
+	config = &work->config;
 	text_copy(config->name, sizeof(config->name), "zooid");
-	err = job_step("mount of " LABEL, step_mount, NULL, 30000);
-	if (err < 0)
+	err = job_step(FILE_NAME " of " LABEL, step_read, work, 50000);
+	if (!work->mounted) {
 		log_warning(path_boot(),
 			    err == -ENODEV ? "no partition " LABEL
 					     ": all defaults"
 					   : "cannot mount: %s",
 			    strerror(-err));
-	else
-		err = job_step(FILE_NAME, step_read, config, 20000);
-	if (err == -ENOENT) {
+	} else if (err == -ENOENT) {
 		log_notice(FILE_NAME, "not there: all defaults");
 		config->error[0] = '\0';
 	} else if (config->error[0]) {

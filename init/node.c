@@ -40,12 +40,16 @@
 
 enum {
 	KEEP_MS = 24 * 3600 * 1000, /* flash wears out */
+	TELL_MS = 5,		    /* until the console takes more */
+	TELLS_MAX = 1000,
 	CONSOLES_MAX = ROW_COUNT - ROW_CONSOLE_0,
 };
 
 static struct loop loop;
-static struct timer keep_again;
+static struct timer keep_again, tell_again;
 static uint64_t started_ms;
+static char ready_line[80];
+static const char *ready_rest = ready_line;
 static int console = -1;
 
 /* Descriptors 0 to 2 and the log: the kernel's, which never blocks and is
@@ -56,6 +60,11 @@ static void output_open(void)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	int kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
 
+	/* Before the kernel's own descriptors of it go: its last close shuts
+	 * the port down, and the next open tries it out anew. Non-blocking: a
+	 * terminal that is stopped must not stop us. */
+	console = open("/dev/console",
+		       O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	if (null >= 0)
 		dup2(null, STDIN_FILENO);
 	if (kmsg >= 0) {
@@ -68,9 +77,6 @@ static void output_open(void)
 	if (kmsg > 2)
 		close(kmsg);
 	log_open("init");
-	/* Non-blocking: a terminal that is stopped must not stop us. */
-	console = open("/dev/console",
-		       O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 }
 
 static void keep_again_fire(struct timer *t)
@@ -79,17 +85,29 @@ static void keep_again_fire(struct timer *t)
 	timer_set(&loop, t, KEEP_MS);
 }
 
+/* The terminal refuses what does not fit, and all while somebody else is in the
+ * middle of writing to it. */
+static void tell_fire(struct timer *t)
+{
+	static int n_tells;
+	ssize_t n = write(console, ready_rest, strlen(ready_rest));
+
+	if (n > 0)
+		ready_rest += n;
+	if (*ready_rest && ++n_tells < TELLS_MAX)
+		timer_set(&loop, t, TELL_MS);
+}
+
 static void node_ready(void)
 {
-	char line[80];
-	int n = snprintf(line, sizeof(line),
-			 "zooid: ready in %llu ms, kernel %llu ms\n",
-			 (unsigned long long)(clock_boot_ms() - started_ms),
-			 (unsigned long long)started_ms);
-
+	snprintf(ready_line, sizeof(ready_line),
+		 "zooid: ready in %llu ms, kernel %llu ms\n",
+		 (unsigned long long)(clock_boot_ms() - started_ms),
+		 (unsigned long long)started_ms);
 	log_info(NULL, "ready");
+	tell_again.fire = tell_fire;
 	if (console >= 0)
-		fd_write(console, line, (size_t)n);
+		tell_fire(&tell_again);
 }
 
 /* In a pid namespace, where the tests run us, reboot(2) ends the namespace. */

@@ -404,12 +404,12 @@ bool svc_reaped(pid_t pid, int32_t code, int32_t status)
 	return true;
 }
 
-static void memory_limit(int cgroup, uint32_t megabytes)
+static void limit_set(int cgroup, const char *name, uint32_t value)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), "%uM", megabytes);
-	file_put(cgroup, "memory.max", text);
+	snprintf(text, sizeof(text), "%u", value);
+	file_put(cgroup, name, text);
 }
 
 static void cgroup_make(struct svc *s)
@@ -430,7 +430,9 @@ static void cgroup_make(struct svc *s)
 	s->procs_fd = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 	s->kill_fd = openat(dir, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 	if (s->row->memory_mb)
-		memory_limit(dir, s->row->memory_mb);
+		limit_set(dir, "memory.max", s->row->memory_mb << 20);
+	if (s->row->cpu_weight)
+		limit_set(dir, "cpu.weight", s->row->cpu_weight);
 }
 
 static void socket_make(struct svc *s)

@@ -44,6 +44,7 @@ struct svc_row {
 	int oom_score_adj;
 	uint32_t open_files; /* RLIMIT_NOFILE; 0: 1024 */
 	uint32_t memory_mb;  /* memory.max of its cgroup; 0: none */
+	uint32_t cpu_weight; /* cpu.weight of its cgroup; 0: the usual 100 */
 	/* Called in init after a SVC_GIVE_UP row failed. */
 	void (*gave_up)(void);
 };

@@ -95,6 +95,7 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.needs = NEEDS(ZOOID),
 		.flags = SVC_KMSG,
 		.oom_score_adj = -700,
+		.cpu_weight = 10, /* nobody waits for an address at boot */
 	},
 	[ROW_KEEP] = {
 		.name = "keep",

@@ -76,6 +76,7 @@ class Node:
         self.agent = self.log = self.qmp = self.process = None
         self._with_agent = agent
         self._meeting = None
+        self._boot_mark = 0
         self._stack = contextlib.ExitStack()
 
     # The machine.
@@ -194,6 +195,7 @@ class Node:
 
     def wait_ready(self, deadline_s=None, mark=0):
         """Milliseconds from the start of /init to ready, as init says."""
+        self._boot_mark = mark
         match = self.wait_for(READY + "|" + NO_TICKS, deadline_s, mark)
         while not match[1]:
             self.qmp.command("system_reset")
@@ -213,6 +215,8 @@ class Node:
 
     def console(self, line, deadline_s=30):
         """What the console answers to one line."""
+        # Its first prompt may come later than the node is ready.
+        self.wait_for(PROMPT, deadline_s, self._boot_mark)
         mark = self.log.mark()
         self.log.send("\r")
         self.wait_for(PROMPT, deadline_s, mark)
