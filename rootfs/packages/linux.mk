@@ -22,7 +22,7 @@ obj=$OUT/obj
 if [ -n "$PREVIOUS" ]; then cp -a "$PREVIOUS/obj" "$obj"; else mkdir "$obj"; fi
 cat "$TOP/board/kernel.config" "$TOP/board/$ARCH/kernel.config" >"$obj/fragment"
 rm -f "$obj/zooid.cpio"
-truncate -s 4M "$obj/zooid.cpio"
+truncate -s 5M "$obj/zooid.cpio"
 cat >"$OUT/kbuild" <<EOT
 ARCH=$arch CROSS_COMPILE=$CROSS
 KBUILD_BUILD_USER=zooid KBUILD_BUILD_HOST=zooid KBUILD_BUILD_VERSION=1
