@@ -68,8 +68,8 @@ const struct svc_row table_rows[ROW_COUNT] = {
 	[ROW_ZPULL] = {
 		.name = "zpull",
 		.argv = { "/bin/zpull" },
-		/* node.json says how registries are reached. */
-		.needs = NEEDS(ZOOID) | NEEDS(DATA),
+		/* node.json says how registries are reached; znode asks. */
+		.needs = NEEDS(ZOOID) | NEEDS(DATA) | NEEDS(ZNODE),
 		.flags = SVC_UNCOUNTED,
 		.uid = UID_ZPULL,
 		.socket_mode = 0666,
@@ -93,9 +93,10 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.argv = { "net" },
 		.run = net_main,
 		.needs = NEEDS(ZOOID),
-		.flags = SVC_KMSG,
+		/* Nobody waits for an address at boot. */
+		.flags = SVC_KMSG | SVC_UNCOUNTED,
 		.oom_score_adj = -700,
-		.cpu_weight = 10, /* nobody waits for an address at boot */
+		.cpu_weight = 10,
 	},
 	[ROW_KEEP] = {
 		.name = "keep",

@@ -26,7 +26,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
 import agentsim  # noqa: E402
-from zooid import BUILD, Disk, Node, cpio, debian  # noqa: E402
+from zooid import (  # noqa: E402
+    BUILD, Disk, Node, cpio, debian, image, medium, web)
 from zooid.build import product, test_directory  # noqa: E402
 from hub import Hub  # noqa: E402
 
@@ -126,20 +127,37 @@ def first_boot():
     yield Row("boot: first, /init to ready", statistics.median(values), "ms")
 
 
+def memory_mb(node):
+    """MemTotal and MemAvailable, when the rush of the boot is over."""
+    node.wait_for("by DHCP")
+    text = node.wait_console("status", r"^keep +done").string
+    return [float(re.search(r"%s ([0-9.]+) MB" % name, text)[1])
+            for name in ("MemTotal", "MemAvailable")]
+
+
 def memory():
-    """RAM used in a 256 MB machine with all services up; and what the kernel
-    reserved of it."""
-    medium = test_directory() / "bench.img"
-    Disk.make(medium, {"node.json": "{}"})
-    with Node("bench-memory", disks=[Disk(medium)], dev=False,
-              append="") as node:
+    """RAM used in a 256 MB machine with all services up, without and with an
+    application; what the kernel reserved of it; and a machine of 96 MB."""
+    path = test_directory() / "bench.img"
+    quiet = {"dev": False, "append": ""}
+    with Node("bench-memory", disks=[Disk.make(path, {"node.json": "{}"})],
+              **quiet) as node:
         node.wait_ready()
-        text = node.console("status")
-    medium.unlink()
-    total, available = (float(re.search(r"%s ([0-9.]+) MB" % name, text)[1])
-                        for name in ("MemTotal", "MemAvailable"))
+        total, available = memory_mb(node)
     yield Row("memory: used of 256 MB", total - available, "MB", 28)
     yield Row("memory: kernel-reserved", 256 - total, "MB")
+    disk = medium.web(path, image.httpd())
+    for size, bound in ((256, 28), (96, None)):
+        with Node("bench-web", disks=[disk], ports=[medium.WEB_PORT],
+                  memory_mb=size, **quiet) as node:
+            ready_ms = node.wait_ready()
+            assert node.fetch(medium.WEB_PORT) == web.PAGE
+            total, available = memory_mb(node)
+            node.console_poweroff()
+        yield Row("memory: of %d MB, an application" % size,
+                  total - available, "MB", bound)
+    yield Row("boot: with 96 MB, /init to ready", ready_ms, "ms")
+    path.unlink()
 
 
 # Build.
@@ -172,6 +190,25 @@ def edit():
     make("image")
     yield Row("build: edited .c in zooid.efi", time.monotonic() - start, "s",
               30)
+
+
+def kernel_cpu():
+    """User and system time that the kernel took, as the log of its build says
+    if it was built by this user; from nothing, or from the one before."""
+    for arch in ("x86_64", "aarch64"):
+        log = debian.cache().parent / ("log/linux-%s.log" % arch)
+        text = log.read_text() if log.exists() else ""
+        match = re.search(r"^(\d+)m([0-9.]+)s (\d+)m([0-9.]+)s\n\Z", text,
+                          re.MULTILINE)
+        if not match:
+            print("build: kernel %s: cached" % arch)
+            continue
+        user_m, user_s, system_m, system_s = map(float, match.groups())
+        cold = not re.search(r"^\+ cp -a .*/obj ", text, re.MULTILINE)
+        yield Row("build: kernel %s, CPU%s" % (
+            arch, "" if cold else ", rebuilt"),
+            user_m + system_m + (user_s + system_s) / 60, "min",
+            16 if cold else None)
 
 
 # TLS.
@@ -297,8 +334,8 @@ def hub_colony():
     yield Row("hub: of these with a full handshake", found["back_full"], "")
 
 
-GROUPS = [sizes, whole_boot, first_boot, memory, edit, handshakes, hub_alone,
-          hub_colony, agent_idle]
+GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
+          hub_alone, hub_colony, agent_idle]
 
 
 def main(names):
