@@ -169,12 +169,8 @@ int ask_open(struct ask *ask, const struct ctl *ctl)
 	memcpy(config.pin, ask->credential.pin, sizeof(config.pin));
 	config.chain = span_of(ask->credential.chain);
 	config.key = ask->credential.key;
-	if (tls_client_new(&config, &ask->tls) < 0) {
-		log_error(ask->credential.file,
-			  "chain and key do not fit; want what zhub operator "
-			  "wrote");
-		return EXIT_FAILED;
-	}
+	if (tls_client_new(&config, &ask->tls) < 0)
+		return EXIT_FAILED; /* told; the credential was checked */
 	code = loop_open(ask);
 	return code ? code : dial_all(ask);
 }
@@ -475,7 +471,7 @@ int ask_stream_start(struct ask *ask, struct ask_stream *s,
 
 int ask_stream(struct ask *ask, struct ask_stream *s)
 {
-	struct http_call *call;
+	struct http_call *call = NULL;
 	int code = ask_stream_start(ask, s, &call);
 
 	if (code)

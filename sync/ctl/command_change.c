@@ -5,6 +5,8 @@
 #include "base/log.h"
 #include "show.h"
 
+enum { NAME_MAX_BYTES = 63 };
+
 /* One request; its reply is printed with -o json only. */
 static int change(const struct ctl *ctl, const struct ask_request *request,
 		  yyjson_doc **reply)
@@ -36,12 +38,11 @@ static int change_named(const struct ctl *ctl, const char *method,
 
 	snprintf(path, sizeof(path), "%s", prefix);
 	ask_path_add(path, sizeof(path), name);
-	if (strlen(path) + strlen(suffix) >= sizeof(path) ||
-	    strchr(name, '/') || !name[0]) {
+	ask_path_add(path, sizeof(path), suffix);
+	if (strlen(name) > NAME_MAX_BYTES || strchr(name, '/') || !name[0]) {
 		log_error(name, "no name; want 1 to 63 of a-z, 0-9 and -");
 		return EXIT_USAGE;
 	}
-	strcat(path, suffix);
 	return change(ctl,
 		      &(struct ask_request){
 			      .method = method, .path = path, .object = name },

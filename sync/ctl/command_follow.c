@@ -196,9 +196,8 @@ static int node_find(struct ask *ask, const char *app, char node[64])
 	return EXIT_FAILED;
 }
 
-/* NODE/APP or APP. */
-static int target_read(struct ask *ask, const char *text, char node[64],
-		       char app[64])
+/* NODE/APP; of APP alone node is "". */
+static int target_read(const char *text, char node[64], char app[64])
 {
 	struct span rest = span_of(text), first;
 
@@ -208,32 +207,40 @@ static int target_read(struct ask *ask, const char *text, char node[64],
 		return EXIT_USAGE;
 	}
 	span_copy(app, 64, rest.data ? rest : first);
-	if (!rest.data)
-		return node_find(ask, app, node);
-	span_copy(node, 64, first);
+	span_copy(node, 64, rest.data ? first : (struct span){ "", 0 });
 	return EXIT_DONE;
 }
 
-int command_logs(struct ctl *ctl)
+static int logs(struct ask *ask, const struct ctl *ctl, char node[64],
+		const char *app)
 {
-	char path[256], node[64], app[64];
+	char path[256];
 	struct filter filter = { .on = isatty(STDOUT_FILENO) };
-	struct ask ask = { 0 };
 	struct ask_stream stream = { .path = path,
 				     .object = ctl->argv[0],
 				     .bytes = logs_bytes,
 				     .user = &filter };
-	int code = ask_open(&ask, ctl);
+	int code = node[0] ? EXIT_DONE : node_find(ask, app, node);
 
+	if (code)
+		return code;
+	snprintf(path, sizeof(path), "/v1/nodes/%s/logs/%s?lines=%llu%s", node,
+		 app, (unsigned long long)ctl->lines,
+		 ctl->follow ? "&follow=1" : "");
+	return ask_stream(ask, &stream);
+}
+
+int command_logs(struct ctl *ctl)
+{
+	char node[64], app[64];
+	struct ask ask = { 0 };
+	int code = target_read(ctl->argv[0], node, app);
+
+	if (code)
+		return code;
+	code = ask_open(&ask, ctl);
 	if (!code)
-		code = target_read(&ask, ctl->argv[0], node, app);
-	if (!code) {
-		snprintf(path, sizeof(path),
-			 "/v1/nodes/%s/logs/%s?lines=%llu%s", node, app,
-			 (unsigned long long)ctl->lines,
-			 ctl->follow ? "&follow=1" : "");
-		code = ask_stream(&ask, &stream);
-	}
+		code = logs(&ask, ctl, node, app);
 	ask_close(&ask);
 	return code;
 }

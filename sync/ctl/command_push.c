@@ -60,10 +60,22 @@ static bool tag_valid(const char *tag)
 	       tag[0] != '.' && tag[0] != '-' && strlen(tag) < TAG_SIZE;
 }
 
+static bool is_plain(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* Parts between slashes that begin and end with a letter or a digit
+ * (distribution-spec, pulling manifests). */
 static bool name_valid(const char *name)
 {
-	return is_among(name, "_.-/") && name[0] != '/' &&
-	       name[strlen(name) - 1] != '/' && !strstr(name, "//");
+	struct span rest = span_of(name), part;
+
+	while (span_cut(&rest, '/', &part))
+		if (!part.size || !is_plain(part.data[0]) ||
+		    !is_plain(part.data[part.size - 1]))
+			return false;
+	return is_among(name, "_.-/");
 }
 
 /* NAME[:TAG], also as applications call it: hub/NAME. */

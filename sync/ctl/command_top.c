@@ -26,21 +26,23 @@ struct top {
 
 /* ---- the terminal ---- */
 
-/* Another screen, no cursor, keys without Enter, no Ctrl-Z in the middle. */
-static int screen_take(struct top *t)
+static int terminal_check(struct top *t)
 {
-	struct termios raw;
+	if (isatty(STDOUT_FILENO) && tcgetattr(STDIN_FILENO, &t->before) == 0)
+		return EXIT_DONE;
+	log_error("top", "needs a terminal; use zctl ps");
+	return EXIT_USAGE;
+}
 
-	if (!isatty(STDOUT_FILENO) || tcgetattr(STDIN_FILENO, &t->before) < 0) {
-		log_error("top", "needs a terminal; use zctl ps");
-		return EXIT_USAGE;
-	}
-	raw = t->before;
+/* Another screen, no cursor, keys without Enter, no Ctrl-Z in the middle. */
+static void screen_take(const struct top *t)
+{
+	struct termios raw = t->before;
+
 	raw.c_lflag &= (tcflag_t) ~(ICANON | ECHO);
 	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw);
 	fputs("\033[?1049h\033[?25l", stdout);
-	return EXIT_DONE;
 }
 
 static void screen_give_back(struct top *t)
@@ -75,30 +77,30 @@ static unsigned count(yyjson_val *array, const char *key, const char *value)
 	return n;
 }
 
+/* "localhost:443  12:00:00", then what is there of each kind. */
 static void head_write(const struct top *t, FILE *to)
 {
 	yyjson_val *nodes = yyjson_obj_get(yyjson_doc_get_root(t->nodes),
 					   "nodes");
 	yyjson_val *rows = yyjson_obj_get(yyjson_doc_get_root(t->rows), "rows");
-	uint64_t age_s = (clock_ms() - t->came_ms) / 1000;
 	char age[SHOW_SIZE], when[16] = "";
 	time_t now = time(NULL);
 	struct tm tm;
 
 	if (localtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%T", &tm);
+	fprintf(to, "%s  %s", t->ask.hub, when);
+	if (!t->ask.client)
+		fprintf(to, "  the hub is silent for %s",
+			show_age((int64_t)(clock_ms() - t->came_ms) / 1000,
+				 age));
 	fprintf(to,
-		"%s  %s  nodes: %u ready, %u stale, %u offline  apps: %u "
-		"running, %u failed",
-		t->ask.hub, when, count(nodes, "state", "ready"),
-		count(nodes, "state", "stale"),
+		"\nnodes: %u ready, %u stale, %u offline  apps: %u running, "
+		"%u failed\n\n",
+		count(nodes, "state", "ready"), count(nodes, "state", "stale"),
 		count(nodes, "state", "offline"),
 		count(rows, "state", "running"),
 		count(rows, "state", "failed"));
-	if (!t->ask.client)
-		fprintf(to, "  (hub silent for %s)",
-			show_age((int64_t)age_s, age));
-	fputs("\n\n", to);
 }
 
 static void table_fill(const struct top *t, FILE *to)
@@ -133,10 +135,12 @@ static size_t line_cut(const char *line, size_t size, unsigned columns)
 /* As much of the text as the terminal has room for. */
 static void screen_write(struct span text)
 {
-	struct winsize w = { 24, 80, 0, 0 };
+	struct winsize w = { 0 };
 	struct span line;
 
-	ioctl(STDOUT_FILENO, TIOCGWINSZ, &w);
+	/* Serial lines know no size. */
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) < 0 || !w.ws_row || !w.ws_col)
+		w = (struct winsize){ 24, 80, 0, 0 };
 	fputs("\033[H", stdout);
 	for (unsigned row = 0; row < w.ws_row && span_cut(&text, '\n', &line);
 	     row++)
@@ -210,14 +214,16 @@ static void run(struct top *t)
 int command_top(struct ctl *ctl)
 {
 	struct top t = { .ctl = ctl };
-	int code = ask_open(&t.ask, ctl);
+	int code = terminal_check(&t);
 
-	if (!code)
-		code = screen_take(&t);
+	if (code)
+		return code;
+	code = ask_open(&t.ask, ctl);
 	if (!code) {
 		t.ask.quiet = true;
 		t.ask.input.ready = on_key;
 		watch_add(&t.ask.loop, &t.ask.input, STDIN_FILENO, EPOLLIN);
+		screen_take(&t);
 		run(&t);
 		screen_give_back(&t);
 	}

@@ -48,13 +48,18 @@ void walk_back(struct walk *w, size_t used)
 static void line_add(struct walk *w, struct compose_lines *lines, unsigned line,
 		     const char *text)
 {
+	char *to;
+	int n;
+
 	if (lines->n == COMPOSE_PROBLEMS_MAX) {
 		lines->more++;
 		return;
 	}
-	snprintf(lines->line[lines->n++], COMPOSE_LINE_SIZE, "%.100s:%u: %.127s%s%.220s",
-		 w->config->file, line, w->path, w->path_used ? ": " : "",
-		 text);
+	to = lines->line[lines->n++];
+	n = snprintf(to, COMPOSE_LINE_SIZE, "%s:%u: %s%s%s", w->config->file,
+		     line, w->path, w->path_used ? ": " : "", text);
+	if (n >= COMPOSE_LINE_SIZE)
+		memcpy(to + COMPOSE_LINE_SIZE - 4, "...", 4);
 }
 
 void walk_fail(struct walk *w, unsigned line, const char *fmt, ...)

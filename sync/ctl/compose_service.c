@@ -57,7 +57,7 @@ static void image_read(struct walk *w, const struct compose_node *value,
 		walk_fail(w, value->line, "want the name of an image");
 		return;
 	}
-	memcpy(name, text, at ? (size_t)(at - text) : strlen(text));
+	text_copy(name, (at ? (size_t)(at - text) : strlen(text)) + 1, text);
 	s->image = name;
 	if (!at)
 		return;
@@ -174,7 +174,8 @@ static void environment_list(struct walk *w, const struct compose_node *list,
 			name = compose_alloc(&w->arena,
 					     (size_t)(equals - text) + 1);
 			if (name)
-				memcpy(name, text, (size_t)(equals - text));
+				text_copy(name, (size_t)(equals - text) + 1,
+					  text);
 			v = (struct variable){ name, equals + 1 };
 		} else if (text) {
 			v.value = text_variable(w, item->line, text);

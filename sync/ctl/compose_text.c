@@ -28,7 +28,7 @@ static int refuse(struct output *o, const char *what)
 
 static int put(struct output *o, const char *data, size_t size)
 {
-	if (o->used + size + 1 > o->room) {
+	if (!o->data || o->used + size + 1 > o->room) {
 		size_t room = 2 * (o->used + size) + 64;
 		char *grown = room <= 4 * TEXT_MAX ? realloc(o->data, room)
 						   : NULL;

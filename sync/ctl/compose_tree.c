@@ -1,5 +1,6 @@
 #include "compose_tree.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -116,13 +117,14 @@ static int attach(struct reader *r, struct compose_node *node)
 			    COMPOSE_MEMBERS_MAX);
 	if (used == l->room) {
 		unsigned room = l->room ? 2 * l->room : 8;
-		struct compose_node **grown =
-			compose_alloc(r->arena, room * sizeof(*grown));
+		struct compose_node **grown = compose_alloc(
+			r->arena, room * sizeof(struct compose_node *));
 
 		if (!grown)
 			return too_large(r, node->line);
 		if (used)
-			memcpy(grown, l->node->item, used * sizeof(*grown));
+			memcpy(grown, l->node->item,
+			       used * sizeof(struct compose_node *));
 		l->node->item = grown;
 		l->room = room;
 	}
@@ -302,7 +304,8 @@ static int merge(struct reader *r, struct compose_node *map)
 			     .room = merged_room(map, n_own) };
 	int err = 0;
 
-	map->item = compose_alloc(r->arena, m.room * sizeof(*own));
+	map->item = compose_alloc(r->arena,
+				  m.room * sizeof(struct compose_node *));
 	if (!map->item)
 		return too_large(r, map->line);
 	map->n = 0;
@@ -399,6 +402,7 @@ static int container_end(struct reader *r)
 {
 	struct compose_node *node = r->level[--r->depth].node;
 
+	assert(node); /* events come in pairs */
 	node->open = false;
 	return node->kind == COMPOSE_MAP ? map_end(r, node) : 0;
 }

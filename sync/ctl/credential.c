@@ -68,6 +68,24 @@ static int hubs_read(struct credential *c, yyjson_val *list)
 	return c->n_hubs ? 0 : -EINVAL;
 }
 
+/* The certificate must be that of the key. */
+static int chain_fits(const struct credential *c)
+{
+	struct cert_public public;
+	struct chain_facts facts;
+	uint8_t pin[CHAIN_PIN_SIZE];
+	struct chain *chain;
+	int err = chain_read(span_of(c->chain), &chain);
+
+	if (err)
+		return err;
+	err = chain_facts(chain, 0, &facts);
+	chain_free(chain);
+	cert_key_public(c->key, &public);
+	cert_pin(&public, pin);
+	return !err && memcmp(pin, facts.pin, sizeof(pin)) ? -EINVAL : err;
+}
+
 static int document_read(struct credential *c, yyjson_val *root)
 {
 	const char *key = yyjson_get_str(yyjson_obj_get(root, "key"));
@@ -84,6 +102,8 @@ static int document_read(struct credential *c, yyjson_val *root)
 		return refuse(c, "key: is no P-256 key");
 	if (!chain || !(c->chain = strdup(chain)))
 		return refuse(c, "chain: is missing");
+	if (chain_fits(c) < 0)
+		return refuse(c, "chain: holds no certificate of that key");
 	return EXIT_DONE;
 }
 

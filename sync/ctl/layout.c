@@ -76,7 +76,7 @@ static int file_find(struct layout *l, const char *name, uint64_t *offset,
 {
 	const struct member *m;
 
-	*offset = 0;
+	*offset = *size = 0;
 	if (!l->is_archive)
 		return folder_file(l, name, size);
 	m = member_find(l, name);
@@ -95,6 +95,7 @@ static int text_read(struct layout *l, const char *name, size_t max,
 	int fd = file_find(l, name, &offset, &size);
 	char *data;
 
+	*text = (struct span){ NULL, 0 };
 	if (fd < 0)
 		return fd;
 	if (size > max)
@@ -216,7 +217,7 @@ int layout_open(const char *path, struct layout **out,
 		char error[IMAGE_ERROR_SIZE])
 {
 	struct layout *l = calloc(1, sizeof(*l));
-	struct stat st;
+	struct stat st = { 0 };
 	int err = 0;
 
 	error[0] = '\0';
@@ -259,6 +260,14 @@ struct finder {
 	char *error;
 };
 
+static int blob_fail(struct finder *f, int err, const char *name)
+{
+	return fail(f->error, err, "%.24s...: %s", name + 6,
+		    err == -ENOENT  ? "is missing from the layout"
+		    : err == -EXDEV ? "leads out of the layout"
+				    : strerror(-err));
+}
+
 static int blob_add(struct finder *f, const struct image_descriptor *d)
 {
 	struct layout_image *image = f->image;
@@ -272,9 +281,7 @@ static int blob_add(struct finder *f, const struct image_descriptor *d)
 	blob_name(&d->digest, name);
 	fd = file_find(f->layout, name, &offset, &size);
 	if (fd < 0)
-		return fail(f->error, fd, "%.24s...: %s", name + 6,
-			    fd == -ENOENT ? "is missing from the layout"
-					  : strerror(-fd));
+		return blob_fail(f, fd, name);
 	if (size != d->size)
 		return fail(f->error, -EINVAL,
 			    "%.24s...: has %llu bytes, not %llu: it is damaged",
@@ -364,9 +371,7 @@ static int document_read(struct finder *f, const struct image_descriptor *d,
 	blob_name(&d->digest, name);
 	err = text_read(f->layout, name, IMAGE_DOCUMENT_MAX, text);
 	if (err < 0)
-		return fail(f->error, err, "%.24s...: %s", name + 6,
-			    err == -ENOENT ? "is missing from the layout"
-					   : strerror(-err));
+		return blob_fail(f, err, name);
 	digest = digest_of(text->data, text->size);
 	if (digest_equal(&digest, &d->digest))
 		return 0;

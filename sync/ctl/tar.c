@@ -170,7 +170,7 @@ int tar_open(struct tar *tar, int fd)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	*tar = (struct tar){ .fd = fd, .size = (uint64_t)st.st_size };
-	return 0;
+	return tar->size < TAR_BLOCK ? -EINVAL : 0;
 }
 
 /* One header: 1: an entry, 2: an extension of the next, 0: the end. */

@@ -21,7 +21,7 @@ struct tar_entry {
 	uint64_t offset, size;
 };
 
-/* 0 or -errno (fstat). */
+/* 0; -EINVAL: too short for a tar; -errno (fstat). */
 int tar_open(struct tar *tar, int fd);
 /* 1: *entry is the next one; 0: the end; -EINVAL: no tar; -EIO and the like. */
 int tar_next(struct tar *tar, struct tar_entry *entry);
