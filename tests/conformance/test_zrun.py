@@ -590,32 +590,42 @@ def test_preserved_descriptors(bundle):
     os.close(read)
 
 
+# Opens the runtime that runs as its neighbour; lets it end; and writes when
+# nobody runs it any more, since what runs cannot be written to.
+ATTACK = """
+until p=$(grep -l stat[e] /proc/[0-9]*/cmdline 2>/dev/null); do :; done
+exec 3<${p%/cmdline}/exe
+cat /tmp/log >/dev/null
+cat /tmp/go >/dev/null
+{ echo bad >/proc/self/fd/3; } 2>/tmp/said
+echo "wrote: $?" >/tmp/said
+"""
+
+
 def test_runtime_cannot_be_overwritten(bundle, tmp_path):
     """CVE-2019-5736: the program is a link to /proc/self/exe, so the runtime
-    itself runs in the container, which then opens it for writing."""
-    mine = tmp_path / "zrun"
+    itself runs in the container: here it stays to write its log to a fifo."""
+    mine, inside = tmp_path / "zrun", bundle.path / "rootfs/tmp"
     shutil.copy(ZRUN, mine)
     before = mine.read_bytes()
+    for fifo in "log", "go", "said":
+        os.mkfifo(inside / fifo)
     for sets in bundle.process["capabilities"].values():
         sets += ["CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE"]
     name = bundle.create("sleep", "1000")
     bundle.zrun("start", name)
-    subprocess.run([mine, "--root", bundle.root, "exec", "-d", name, "sh",
-                    "-c", "sleep 0"], timeout=DEADLINE)
-    done = subprocess.run(
-        [mine, "--root", bundle.root, "exec", name, "/proc/self/exe",
-         "features"], timeout=DEADLINE, capture_output=True)
-    attack = subprocess.Popen(
-        [mine, "--root", bundle.root, "exec", name, "sh", "-c",
-         "exec /proc/self/exe serve x"], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
     subprocess.run(
-        [mine, "--root", bundle.root, "exec", name, "sh", "-c",
-         "for p in /proc/[0-9]*; do echo bad >$p/exe; done"],
-        timeout=DEADLINE, stderr=subprocess.DEVNULL)
-    attack.wait(DEADLINE)
+        [mine, "--root", bundle.root, "exec", "-d", name, "sh", "-c", ATTACK],
+        timeout=DEADLINE, check=True)
+    victim = subprocess.run(
+        [mine, "--root", bundle.root, "exec", name, "/proc/self/exe",
+         "--log", "/tmp/log", "state", "none"],
+        timeout=DEADLINE, capture_output=True, text=True)
+    assert "container none" in victim.stderr
+    (inside / "go").write_text("\n")
+    said = (inside / "said").read_text()
+    assert "/proc/self/fd/3: Read-only file system" in said
     assert mine.read_bytes() == before
-    del done
 
 
 def calls_of(path):
