@@ -35,6 +35,11 @@ static const struct {
 	{ "a:_tag.With-all_", "docker.io", "library/a", "_tag.With-all_",
 	  false },
 	{ "localhost:80/a:80", "localhost:80", "a", "80", false },
+	/* Of another registry, at a hub. */
+	{ "hub.example/10.0.0.5:5000/web:1", "hub.example", "10.0.0.5:5000/web",
+	  "1", false },
+	{ "hub.example/localhost:5000/web" D, "hub.example",
+	  "localhost:5000/web", "", true },
 };
 
 static const char *const bad[] = {
@@ -55,6 +60,8 @@ static const char *const bad[] = {
 	"https://quay.io/a",
 	"quay.io/",
 	"quay.io:0/a",
+	"quay.io/a:0/b",
+	"quay.io/a/b:5000/c",
 	"quay.io:65536/a",
 	"quay.io:/a",
 	"quay.io:8x/a",

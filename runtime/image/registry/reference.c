@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* memrchr */
 #include "reference.h"
 
 #include <errno.h>
@@ -105,6 +106,17 @@ static bool component_valid(struct span part)
 	return false;
 }
 
+/* "HOST:PORT/..." within the registry of a hub: a hub has what it pulled from
+ * other registries under such names. Cuts the host off. */
+static void host_cut(struct span *repository)
+{
+	struct span rest = *repository, host;
+
+	if (span_cut(&rest, '/', &host) && rest.data && host.data[0] != '[' &&
+	    memchr(host.data, ':', host.size) && reference_host_valid(host))
+		*repository = rest;
+}
+
 bool reference_repository_valid(struct span repository)
 {
 	struct span part;
@@ -113,6 +125,7 @@ bool reference_repository_valid(struct span repository)
 	    repository.size >= REFERENCE_REPOSITORY_SIZE ||
 	    repository.data[repository.size - 1] == '/')
 		return false;
+	host_cut(&repository);
 	while (span_cut(&repository, '/', &part))
 		if (!component_valid(part))
 			return false;
@@ -161,7 +174,7 @@ static int host_take(struct span *rest, struct reference *reference)
 /* Takes "@sha256:HEX" and ":TAG" off the end of *rest. */
 static int version_take(struct span *rest, struct reference *reference)
 {
-	const char *at = memchr(rest->data, '@', rest->size), *colon;
+	const char *at = memchr(rest->data, '@', rest->size), *colon, *slash;
 	struct span tag;
 
 	if (at) {
@@ -175,7 +188,10 @@ static int version_take(struct span *rest, struct reference *reference)
 		reference->has_digest = true;
 		rest->size = (size_t)(at - rest->data);
 	}
-	colon = memchr(rest->data, ':', rest->size);
+	slash = memrchr(rest->data, '/', rest->size);
+	colon = memrchr(rest->data, ':', rest->size);
+	if (slash && colon && colon < slash)
+		colon = NULL;
 	tag = colon ? (struct span){ colon + 1,
 				     rest->size - 1 -
 					     (size_t)(colon - rest->data) }

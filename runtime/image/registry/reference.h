@@ -6,7 +6,8 @@
  *
  * with the defaults of docker(1): what is before the first slash is a registry
  * when it has a dot or a colon or is "localhost". The grammar is that of the
- * OCI distribution specification. */
+ * OCI distribution specification, but that a repository may start with the
+ * HOST:PORT of another registry, as it does within a hub. */
 #ifndef REGISTRY_REFERENCE_H
 #define REGISTRY_REFERENCE_H
 
