@@ -57,6 +57,7 @@ void blobs_close(struct blobs *b)
 {
 	blob_finish_cancel(b);
 	blob_sweep_cancel(b);
+	blob_check_cancel(b);
 	fd_close(&b->blobs_fd);
 	fd_close(&b->uploads_fd);
 	free(b);

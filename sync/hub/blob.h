@@ -49,6 +49,10 @@ int blob_stat(const struct blobs *blobs, const struct digest *digest,
 /* Keeps a small blob at once; *digest is computed. 0, -ENOSPC, -errno. */
 int blob_put(struct blobs *blobs, struct span bytes, struct digest *digest);
 
+/* It was sent to its end: reads it again before long, and removes it after a
+ * log line when it is damaged. */
+void blob_check(struct blobs *blobs, const struct digest *digest);
+
 /* ---- uploads ---- */
 
 /* Begins an upload of at least expected_bytes (0: unknown). 0, -ENOSPC,

@@ -6,6 +6,7 @@
 
 enum { BLOB_PATH_SIZE = 3 + DIGEST_HEX_SIZE }; /* "HH/HEX" */
 
+struct blob_check_state;
 struct blob_sweep_state;
 
 struct blobs {
@@ -15,6 +16,7 @@ struct blobs {
 	unsigned n_children;
 	struct blob_upload *finishing; /* the oldest first */
 	struct blob_sweep_state *sweep;
+	struct blob_check_state *check;
 };
 
 void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE]);
@@ -24,5 +26,6 @@ int blob_folder(const struct blobs *blobs, const struct digest *digest);
 /* At close: forgets what is being done. */
 void blob_finish_cancel(struct blobs *blobs);
 void blob_sweep_cancel(struct blobs *blobs);
+void blob_check_cancel(struct blobs *blobs);
 
 #endif

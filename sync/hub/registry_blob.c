@@ -70,28 +70,46 @@ bool registry_range(struct registry_call *call, uint64_t size,
 	return false;
 }
 
+static void blob_gone(struct http_request *request, bool complete)
+{
+	struct registry_call *call = request->user;
+
+	if (complete)
+		blob_check(call->hub->blobs, &call->digest);
+	registry_call_gone(call);
+}
+
+static void blob_send(struct registry_call *call, int fd, uint64_t size,
+		      const struct registry_range *range)
+{
+	static const struct http_request_on on = { .gone = blob_gone };
+
+	if (range->first + range->n == size &&
+	    strcmp(call->request->method, "HEAD"))
+		call->request->on = &on;
+	registry_blob_reply(call, size, range,
+			    http_file(fd, range->first, range->n));
+}
+
 void registry_blob_get(struct registry_call *call)
 {
-	struct digest digest;
 	struct registry_range range;
 	uint64_t size;
 	autoclose int fd = -1;
 
-	if (digest_parse(span_of(call->reference), &digest) < 0) {
+	if (digest_parse(span_of(call->reference), &call->digest) < 0) {
 		registry_fail(call->request, 400, "DIGEST_INVALID",
 			      "want sha256: and 64 hex digits");
 		return;
 	}
 	/* Whoever is told that it is there may refer to it. */
-	if (blob_stat(call->hub->blobs, &digest, &size) == 0)
-		fd = blob_open(call->hub->blobs, &digest, &size);
+	if (blob_stat(call->hub->blobs, &call->digest, &size) == 0)
+		fd = blob_open(call->hub->blobs, &call->digest, &size);
 	if (fd < 0 && upstream_named(span_of(call->repo)))
-		cache_blob_get(call, &digest);
+		cache_blob_get(call, &call->digest);
 	else if (fd < 0)
 		registry_fail(call->request, 404, "BLOB_UNKNOWN",
 			      "no such blob");
 	else if (registry_range(call, size, &range))
-		registry_blob_reply(
-			call, size, &range,
-			http_file(fd_take(&fd), range.first, range.n));
+		blob_send(call, fd_take(&fd), size, &range);
 }

@@ -219,6 +219,7 @@ void registry_manifest_serve(struct registry_call *call)
 			  "application/vnd.oci.image.manifest.v1+json");
 	digest_text(&digest, text);
 	manifest_renew(call, &digest);
+	blob_check(call->hub->blobs, &digest);
 	http_reply(call->request, 200, headers, 2, http_file(fd, 0, size));
 }
 

@@ -10,6 +10,7 @@
  * #syscalls: faccessat faccessat2 readlinkat getcwd geteuid umask mprotect
  * #syscalls: getrandom setsockopt shutdown accept sigaltstack
  * #syscalls: clone wait4 waitid kill pidfd_open close_range dup3 prctl
+ * #syscalls: setpriority
  * #syscalls: set_tid_address set_robust_list getppid
  * #syscalls[x86_64]: open stat lstat access unlink mkdir rename readlink fork
  * #syscalls[x86_64]: dup2 time

@@ -179,7 +179,7 @@ static int upgrade_step(struct rows *rows, uint64_t version)
 
 static int upgrade(struct rows *rows)
 {
-	uint64_t version;
+	uint64_t version = 0;
 	int err = number_query(rows, "PRAGMA user_version", &version);
 
 	if (err < 0)

@@ -13,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from agent import until
 from hub import BUILD, Hub, Node, Refused, free_port, zhub
 from registry import MANIFEST, digest, push, push_blob, push_manifest
 from relay import Relay
@@ -195,12 +196,34 @@ def test_damaged_at_the_origin(pair):
     pair.manifest("1")
     good = blob.read_bytes()
     blob.write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
-    for _ in range(2):
-        with pytest.raises((http.client.IncompleteRead, OSError)):
-            pair.blob(name)
+    with pytest.raises((http.client.IncompleteRead, OSError)):
+        pair.blob(name)
+    until(lambda: not blob.exists())  # the origin noticed too
+    with pytest.raises(Refused) as refused:
+        pair.blob(name)
+    assert refused.value.status == 404
     assert "its bytes have another digest" in pair.hub.said()
     assert not list((pair.hub.directory / "uploads").iterdir())
     blob.write_bytes(good)
+    assert pair.blob(name) == layer
+
+
+def test_damaged_here(pair):
+    """Found when it was given, and fetched anew."""
+    image, layer = pushed(pair)
+    name = digest(layer)
+    assert digest(pair.manifest("1")) == image
+    pair.blob(name)
+    until(lambda: not list((pair.hub.directory / "uploads").iterdir()))
+    pair.hub.stop()
+    pair.hub.start()  # it does not look twice within ten minutes
+    for which in (name, image):
+        blob = pair.hub.directory / "blobs/sha256" / which[7:9] / which[7:]
+        good = blob.read_bytes()
+        blob.write_bytes(good[:-2] + bytes([good[-2] ^ 1]) + good[-1:])
+        (pair.blob if which == name else pair.manifest)(which)
+        until(lambda: not blob.exists())
+    assert digest(pair.manifest("1")) == image
     assert pair.blob(name) == layer
 
 

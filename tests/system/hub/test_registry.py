@@ -14,6 +14,7 @@ import threading
 
 import pytest
 
+from agent import until
 from hub import Client, Node, Refused
 from registry import MANIFEST, digest, push, push_blob, push_manifest
 
@@ -153,6 +154,31 @@ def test_podman_pushes_and_pulls(hub, image, store, tmp_path):
                                                   (trust, ":2"))]
     assert pulled == [loaded, loaded]
     podman(store, "rmi", "--all", "--force")
+
+
+def test_damaged_blob_is_found_and_mended_by_a_push(hub, image):
+    """Whoever pulls it sees another digest; the hub sees it too."""
+    where = "docker://localhost:%d/web:1" % hub.port
+    push_it = ("copy", "--dest-cert-dir", hub.directory / "operator.d",
+               "oci:%s:latest" % image, where)
+    skopeo(*push_it)
+    for name in layout_digests(image):
+        stored = hub.directory / "blobs/sha256" / name[:2] / name
+        data = bytearray(stored.read_bytes())
+        data[len(data) // 2] ^= 1
+        stored.write_bytes(data)
+        path = "/v2/web/blobs/sha256:" + name
+        hub.operator.ask("GET", path)
+        until(lambda: not stored.exists())
+        with pytest.raises(Refused) as refused:
+            hub.operator.ask("GET", path)
+        assert refused.value.status == 404
+    assert hub.said().count("damaged on the disk") == len(
+        layout_digests(image))
+    skopeo(*push_it)
+    for name in layout_digests(image):
+        assert digest(hub.operator.ask(
+            "GET", "/v2/web/blobs/sha256:" + name))[7:] == name
 
 
 def test_http1_connection_is_kept(hub):
