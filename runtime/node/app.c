@@ -113,7 +113,10 @@ static void refetch_fire(struct timer *t)
 
 static void rebind_fire(struct timer *t)
 {
-	app_ports(container_of(t, struct app, rebind));
+	struct app *app = container_of(t, struct app, rebind);
+
+	app_ports(app);
+	app->host->changed(app);
 }
 
 void app_init(struct app *app, struct app_host *host, const char *name)
@@ -296,6 +299,21 @@ static uint32_t retry_ms(const struct app *app)
 	return at > now ? (uint32_t)(at - now) : 0;
 }
 
+/* One that is not bound is the reason, where there is no better one. */
+static void describe_ports(const struct app *app, struct znode_app *row)
+{
+	for (unsigned i = 0; i < app->n_ports; i++) {
+		const struct app_port *p = &app->port[i];
+
+		row->port[row->n_ports++] =
+			(struct znode_port){ p->host, p->container, p->bound };
+		if (p->error && !p->bound && !row->reason[0])
+			snprintf(row->reason, sizeof(row->reason),
+				 "port %u is not open: %s", p->host,
+				 strerror(-p->error));
+	}
+}
+
 void app_describe(const struct app *app, struct znode_app *row)
 {
 	memset(row, 0, sizeof(*row));
@@ -305,9 +323,8 @@ void app_describe(const struct app *app, struct znode_app *row)
 	if (app->want)
 		describe_want(app, row);
 	row->from_hub = app->want ? !app->local : app_is_from_hub(app);
-	if (app->note.magic && app->alive)
-		digest_text(&app->note.image, row->digest);
-	else if (app->found)
+	/* What runs, else what is to run. */
+	if (app->found && !app->alive)
 		digest_text(&app->manifest, row->digest);
 	else if (app->note.magic)
 		digest_text(&app->note.image, row->digest);
@@ -319,9 +336,5 @@ void app_describe(const struct app *app, struct znode_app *row)
 	row->since_ms = app->since_ms;
 	row->started_ms = app->alive ? app->started_ms : 0;
 	row->retry_ms = retry_ms(app);
-	for (unsigned i = 0; i < app->n_ports; i++)
-		row->port[row->n_ports++] =
-			(struct znode_port){ app->port[i].host,
-					     app->port[i].container,
-					     app->port[i].bound };
+	describe_ports(app, row);
 }

@@ -49,6 +49,7 @@ _Static_assert(sizeof(struct app_note) <= INIT_NOTE_SIZE, "fits a note");
 struct app_port {
 	uint16_t host, container;
 	bool bound;
+	int error;		    /* why not, or 0 */
 	enum net_route_state state; /* last told to init */
 	uint32_t to;		    /* number of the instance, 0: none */
 };

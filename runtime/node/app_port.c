@@ -54,16 +54,20 @@ static uint32_t instance_of(const struct net_route *route)
 static void remember(struct app_port *p, const struct net_route *route)
 {
 	p->bound = true;
+	p->error = 0;
 	p->state = route->state;
 	p->to = instance_of(route);
 }
 
-static void port_fail(struct app *app, const struct app_port *p, int code)
+/* Said once, however often it is tried. */
+static void port_fail(struct app *app, struct app_port *p, int code)
 {
-	log_error(app->name, "port %u: %s%s", p->host, strerror(-code),
-		  code == -EADDRINUSE ? ": another application or interface "
-					"has it"
-				      : "");
+	if (p->error != code)
+		log_error(app->name, "port %u: %s%s", p->host, strerror(-code),
+			  code == -EADDRINUSE
+				  ? ": another application or interface has it"
+				  : "");
+	p->error = code;
 	timer_set(app->host->loop, &app->rebind, REBIND_MS);
 }
 

@@ -427,6 +427,9 @@ void step_running(struct app *app)
 	}
 	if (goes_on(app))
 		return;
+	/* It is replaced, also when the hub takes that back meanwhile. */
+	if (app_should_run(app))
+		app->restart = true;
 	if (app_kill(app, stop_signal(app), 0)) {
 		app_set(app, ZNODE_STOPPING);
 		timer_set(app->host->loop, &app->timer, STOP_PATIENCE_MS);

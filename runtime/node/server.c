@@ -131,20 +131,27 @@ static void serve_watch(struct connection *c)
 	watchers_behind();
 }
 
-/* FNV-1a. Of a row without what counts by itself; 0 for one that went. */
+/* FNV-1a. */
+static uint64_t hash_of(const void *data, size_t size)
+{
+	const unsigned char *p = data;
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ p[i]) * UINT64_C(1099511628211);
+	return hash;
+}
+
+/* Of a row without what counts by itself; 0 for one that went. */
 static uint64_t row_hash(const struct app *app)
 {
 	struct znode_app row;
-	const unsigned char *p = (const unsigned char *)&row;
-	uint64_t hash = UINT64_C(14695981039346656037);
 
 	if (!app->in_use)
 		return 0;
 	app_describe(app, &row);
 	row.retry_ms = 0;
-	for (size_t i = 0; i < sizeof(row); i++)
-		hash = (hash ^ p[i]) * UINT64_C(1099511628211);
-	return hash;
+	return hash_of(&row, sizeof(row));
 }
 
 void server_app_changed(struct app *app)
@@ -219,6 +226,9 @@ static void serve_desired(struct connection *c, struct ipc_fds *fds)
 			 strerror(-r));
 	else
 		r = node_obey(&offer, reply.text);
+	/* Another attempt would not be better. */
+	if (r == -EFBIG || r == -E2BIG || r == -EPERM)
+		r = -EBADMSG;
 	if (r)
 		log_error("document", "refused: %s", reply.text);
 	else

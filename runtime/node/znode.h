@@ -31,7 +31,8 @@ enum znode_verb {
 	 * node's certificate chain with the root at its end. Replies once the
 	 * document is on stable storage, with its epoch and revision; it is
 	 * obeyed from then on. znode checks signature, pin, node and numbers
-	 * itself: who asks can delay but not forge. -EKEYREJECTED, -EBADMSG;
+	 * itself: who asks can delay but not forge. -EKEYREJECTED, -EBADMSG
+	 * (also of what is too large or not sealed);
 	 * -ESTALE: not newer than what is obeyed (epoch and revision of the
 	 * reply); -ENOSPC. zagent. */
 	ZNODE_DESIRED,
