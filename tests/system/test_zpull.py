@@ -2,7 +2,6 @@
 its messages, what is left of a pull that was broken off, and the way through
 `zrun serve` into the image store."""
 
-import array
 import contextlib
 import errno
 import fcntl
@@ -23,67 +22,19 @@ import pytest
 
 from relay import Relay
 from zooid import BUILD, image, process
-from zooid.messages import (ZPULL_REPLY, ZPULL_REQUEST, ZRUN_REPLY,
-                            ZRUN_REQUEST)
+from zooid.messages import ZPULL_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
+from zooid.pulls import (DEADLINE_S, DROP, FROM_HUB, PROGRESS, PULL, Pull,
+                         Reply, text)
 from zooid.registries import (Authority, DockerRegistry, Registry, digest,
                               flipped, seeded)
 
 BIN = BUILD / "host/bin"
 NODE_BIN = BUILD / os.uname().machine / "bin"
 UID_ZNODE, UID_ZPULL = 102, 104
-PULL, PROGRESS, DROP = 1, 2, 3
-FROM_HUB = 1
 UNPACK, IMAGES, PULLED = 5, 9, 1
-DEADLINE_S = 60
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
 AGENT_REQUEST = struct.Struct("=II")
 AGENT_REPLY = struct.Struct("=IIiI200sq264s512s")
-
-
-def text(field):
-    return field.split(b"\0")[0].decode()
-
-
-class Reply:
-    def __init__(self, data, fds):
-        (_, self.verb, self.error, _, self.done, self.total, digest_, path,
-         line) = ZPULL_REPLY.unpack(data)
-        self.digest, self.path, self.text = map(text, (digest_, path, line))
-        self.fds = fds
-
-    def __repr__(self):
-        return "<%d %d %s %s>" % (self.verb, self.error, self.path, self.text)
-
-
-class Pull:
-    """One connection to zpull with a request."""
-
-    def __init__(self, host, verb, image="", digest="", path="", flags=0):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(DEADLINE_S)
-        self.sock.connect(str(host.run / "zpull.sock"))
-        self.sock.send(ZPULL_REQUEST.pack(
-            ZPULL_REQUEST.size, verb, flags, 0, image.encode(),
-            digest.encode(), path.encode()))
-        self.progress = []
-
-    def receive(self):
-        data, rights, _, _ = self.sock.recvmsg(4096, socket.CMSG_SPACE(16))
-        if not data:
-            raise ConnectionResetError
-        fds = array.array("i")
-        for _, _, part in rights:
-            fds.frombytes(part[:len(part) // 4 * 4])
-        return Reply(data, list(fds))
-
-    def end(self):
-        """The last reply; `progress` has (when, reply) of those before."""
-        with self.sock:
-            while True:
-                reply = self.receive()
-                if reply.verb != PROGRESS:
-                    return reply
-                self.progress.append((time.monotonic(), reply))
 
 
 class Host:
@@ -136,13 +87,13 @@ class Host:
             select.select([], [], [], 0.01)
 
     def begin(self, image, digest, flags=0):
-        return Pull(self, PULL, image, digest, flags=flags)
+        return Pull(self.run, PULL, image, digest, flags=flags)
 
     def pull(self, image, digest, flags=0):
         return self.begin(image, digest, flags).end()
 
     def drop(self, path):
-        return Pull(self, DROP, path=path).end()
+        return Pull(self.run, DROP, path=path).end()
 
     def layout(self, digest):
         return self.pulled / digest[7:]
@@ -423,7 +374,7 @@ def test_messages_that_are_none(host, registry):
             sock.connect(str(host.run / "zpull.sock"))
             sock.send(bad)
             assert sock.recv(4096) == b""
-    assert Pull(host, PROGRESS).receive().error == -errno.ENOSYS
+    assert Pull(host.run, PROGRESS).receive().error == -errno.ENOSYS
     # A second request before the reply is none either.
     registry.rules["/v2/web/manifests/" + name] = \
         lambda handler, *_: handler.connection.recv(1)

@@ -94,8 +94,7 @@ static const struct mistake {
 
 	{ "hub a token", "{\"hub\": \"zooid1.secret\"}",
 	  "node.json:1: hub: \"zooid1.secret\": want an object {...}" },
-	{ "hub heartbeat too quick",
-	  "{\"hub\": {\n\"heartbeat\": 29}}",
+	{ "hub heartbeat too quick", "{\"hub\": {\n\"heartbeat\": 29}}",
 	  "node.json:2: hub.heartbeat: 29: want seconds, 30 to 300" },
 	{ "hub without token", "{\n\"hub\": {}}",
 	  "node.json:2: hub: want the key \"token\" too" },

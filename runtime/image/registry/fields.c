@@ -102,7 +102,7 @@ void challenge_read(struct span field, struct challenge *challenge)
 	bool bearer = false; /* parameters belong to one that counts */
 
 	for (;;) {
-		char unused[8], *place = NULL;
+		char unused[8] = "", *place = NULL;
 		size_t size = sizeof(unused);
 		struct span name;
 

@@ -286,16 +286,17 @@ static void blob_done(struct remote_transfer *t)
 	struct remote_get *get = t->get;
 	struct digest_stream hash;
 	struct digest found;
+	uint64_t have;
 	int r = t->begun ? 0 : blob_begin(t);
 
 	if (r) {
 		fail(t, r, "%s", t->error ? t->why : strerror(-r));
 		return;
 	}
-	if (get->offset + t->received < get->size) {
+	have = get->offset + t->received;
+	if (have < get->size) {
 		fail(t, -ECONNRESET, "cut after %llu of %llu bytes",
-		     (unsigned long long)(get->offset + t->received),
-		     (unsigned long long)get->size);
+		     (unsigned long long)have, (unsigned long long)get->size);
 		return;
 	}
 	hash = get->hash;
