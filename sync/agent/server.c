@@ -33,6 +33,9 @@ static uid_t own_uid;
 
 static struct {
 	bool under_way;
+	/* From an earlier connection: a hub that began anew knows it no more,
+	 * and answers with the same one if it does. */
+	bool old;
 	struct zagent_pull pull;
 } token;
 
@@ -122,6 +125,7 @@ static void token_answered(void *user, int error, int status, struct span body)
 		return;
 	}
 	token.pull = pull;
+	token.old = false;
 	for (int i = 0; i < CONNECTIONS; i++)
 		if (connections[i].waits)
 			token_give(&connections[i]);
@@ -150,7 +154,8 @@ static void serve_token(struct connection *c)
 
 	if (c->uid != 0 && c->uid != UID_ZPULL && c->uid != own_uid) {
 		refuse(c, ZAGENT_PULL_TOKEN, -EPERM, "only zpull may have it");
-	} else if (token.pull.expires > clock_now() + SPARE_S) {
+	} else if (token.pull.expires > clock_now() + SPARE_S &&
+		   (!token.old || !link_client())) {
 		token_give(c);
 	} else if (link_client()) {
 		c->waits = true;
@@ -169,6 +174,7 @@ static void serve_token(struct connection *c)
 /* What was given to an identity that is no more is of no use. */
 void server_offline(void)
 {
+	token.old = true;
 	token_deny("the connection to the hub broke");
 }
 

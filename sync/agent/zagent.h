@@ -12,7 +12,8 @@ enum zagent_verb {
 	/* How it stands with the hub: reply.status. Anyone. */
 	ZAGENT_STATUS = 1,
 	/* A bearer token for pulls from the hub's registry, made anew when
-	 * less than a minute of it is left: reply.pull, and a memfd with the
+	 * less than a minute of it is left or the hub has restarted:
+	 * reply.pull, and a memfd with the
 	 * root certificate in PEM that the hub's chain ends at. -ENOTCONN (text
 	 * says why) while the hub cannot be asked. zpull. */
 	ZAGENT_PULL_TOKEN,

@@ -133,6 +133,26 @@ static void hub_told(struct hub_ask *ask, int error)
 		advance(pull);
 }
 
+/* A hub that restarted knows its tokens no more, and zagent learns of that only
+ * once it is connected again: the token is asked for anew a few times. */
+static void refused(struct pull *pull, int error)
+{
+	int pause_ms = error == -EACCES && pull->want.hub
+			       ? retry_pause_ms(&pull->token_retry, 0, 0)
+			       : -1;
+
+	if (pause_ms < 0) {
+		end(pull, error);
+		return;
+	}
+	for (int i = 0; i < FETCHES_MAX; i++)
+		fetch_stop(&pull->fetch[i]);
+	remote_close(pull->remote);
+	pull->remote = NULL;
+	pull->next = 0;
+	timer_set(puller.loop, &pull->timer, (uint64_t)pause_ms);
+}
+
 /* True once there is a way to the registry. */
 static bool connected(struct pull *pull)
 {
@@ -237,7 +257,7 @@ static void document_came(struct remote_get *get, int error)
 			pause_ms = retry_pause_ms(&pull->retry, 0,
 						  get->retry_after_s);
 		if (pause_ms < 0)
-			end(pull, error);
+			refused(pull, error);
 		else
 			timer_set(puller.loop, &pull->timer,
 				  (uint64_t)pause_ms);
@@ -474,7 +494,7 @@ void pull_fetched(struct pull *pull, struct fetch *fetch, int error)
 {
 	(void)fetch;
 	if (error)
-		end(pull, error);
+		refused(pull, error);
 	else
 		advance(pull);
 }

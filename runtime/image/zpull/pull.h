@@ -92,7 +92,7 @@ struct pull {
 	struct remote *remote;
 	struct remote_get get; /* of a document */
 	struct timer timer;
-	struct retry retry;
+	struct retry retry, token_retry;
 	struct image_manifest document; /* layers */
 	unsigned next;			/* layer to be begun */
 	struct fetch fetch[FETCHES_MAX];

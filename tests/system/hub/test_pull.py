@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -32,7 +33,11 @@ class Puller:
             self.process = process.start(
                 [BUILD / "host/bin/zpull"], env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until((self.run / "zpull.sock").exists)
+        until(self.answers)
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            return sock.connect_ex(str(self.run / "zpull.sock")) == 0
 
     def begin(self, name):
         return Pull(self.run, PULL, "team/web:1", name, flags=FROM_HUB)
@@ -67,11 +72,14 @@ def pushed(hub, layer):
         "architecture": ARCHITECTURE, "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}}).encode()
     operator, repo = hub.operator, "team/web"
-    layer = push_blob(operator, repo, layer)
-    layer["mediaType"] = "application/vnd.oci.image.layer.v1.tar"
+
+    def blob(data, kind):
+        return {**push_blob(operator, repo, data),
+                "mediaType": "application/vnd.oci.image." + kind}
     return push_manifest(operator, repo, "1", {
         "schemaVersion": 2, "mediaType": MANIFEST,
-        "config": push_blob(operator, repo, config), "layers": [layer]})
+        "config": blob(config, "config.v1+json"),
+        "layers": [blob(layer, "layer.v1.tar")]})
 
 
 def test_image_of_the_hub(hub, puller):
@@ -123,7 +131,6 @@ def test_zpull_killed_amid_a_pull(hub, puller):
             pull.end()
         have = puller.part(image, layer)
         puller.start()
-        until(lambda: Pull(puller.run, DROP, path="0" * 64).end())
         again = puller.begin(image)
         assert again.end().error == 0
         assert puller.blob(image, layer) == layer
