@@ -135,6 +135,27 @@ static int failed_report(struct wait *w)
 	return EXIT_FAILED;
 }
 
+/* A node that cannot obey says why. */
+static void refusals_report(struct wait *w)
+{
+	yyjson_doc *doc = NULL;
+	yyjson_val *nodes, *node;
+	yyjson_arr_iter iter;
+
+	if (ask_list(w->ask, "/v1/nodes", "nodes", &doc, &nodes))
+		return;
+	yyjson_arr_iter_init(nodes, &iter);
+	while ((node = yyjson_arr_iter_next(&iter))) {
+		const char *why = text_of(yyjson_obj_get(node, "facts"),
+					  "document_error");
+
+		if (why[0])
+			log_error(text_of(node, "name"),
+				  "refuses what is wanted of it: %s", why);
+	}
+	yyjson_doc_free(doc);
+}
+
 /* ---- the wait ---- */
 
 static int settled(struct wait *w)
@@ -171,6 +192,7 @@ static int wait_until(struct wait *w, uint64_t deadline_ms)
 		}
 		if (clock_ms() >= deadline_ms) {
 			line_end(w);
+			refusals_report(w);
 			log_error(w->name,
 				  "%s: not within the time; it goes "
 				  "on without zctl",

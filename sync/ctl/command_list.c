@@ -1,4 +1,5 @@
 /* The commands that only show one list of the hub. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,26 +12,51 @@ struct listing {
 	void (*add)(struct table *t, yyjson_val *row);
 };
 
+static int name_compare(const void *a, const void *b)
+{
+	yyjson_val *const *x = a, *const *y = b;
+
+	return strcmp(text_of(*x, "name"), text_of(*y, "name"));
+}
+
+/* The rows as the hub has them, those with a name by it. */
+static void rows_show(const struct listing *l, yyjson_val *rows)
+{
+	yyjson_val **sorted = calloc(yyjson_arr_size(rows) + 1,
+				     sizeof(yyjson_val *));
+	bool by_name = yyjson_obj_get(yyjson_arr_get_first(rows), "name");
+	yyjson_arr_iter iter;
+	yyjson_val *row;
+	struct table t;
+	size_t n = 0;
+
+	if (!sorted)
+		return;
+	yyjson_arr_iter_init(rows, &iter);
+	while ((row = yyjson_arr_iter_next(&iter)))
+		sorted[n++] = row;
+	if (by_name)
+		qsort(sorted, n, sizeof(yyjson_val *), name_compare);
+	table_begin(&t, l->titles);
+	for (size_t i = 0; i < n; i++)
+		l->add(&t, sorted[i]);
+	table_print(&t);
+	free(sorted);
+}
+
 static int list(const struct ctl *ctl, const struct listing *l)
 {
 	struct ask ask = { 0 };
 	yyjson_doc *doc = NULL;
-	yyjson_arr_iter iter;
-	yyjson_val *rows, *row;
-	struct table t;
+	yyjson_val *rows;
 	int code = ask_open(&ask, ctl);
 
 	if (!code)
 		code = ask_list(&ask, l->path, l->key, &doc, &rows);
 	if (!code && ctl->json)
 		code = show_json(yyjson_doc_get_root(doc));
-	else if (!code) {
-		table_begin(&t, l->titles);
-		yyjson_arr_iter_init(rows, &iter);
-		while ((row = yyjson_arr_iter_next(&iter)))
-			l->add(&t, row);
-		table_print(&t);
-	}
+	else if (!code)
+		rows_show(l, rows);
 	yyjson_doc_free(doc);
 	ask_close(&ask);
 	return code;

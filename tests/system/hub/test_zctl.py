@@ -184,6 +184,17 @@ def test_wait_is_no_longer_than_said(hub, zctl, nodes):
     assert "web on n1: pulling: not within the time" in done.stderr
 
 
+def test_wait_tells_who_refuses(hub, zctl, nodes):
+    nodes("n1").refusal = "signed by another key"
+    push(hub, "web", "1", b"layer")
+    zctl.compose(SHOP)
+    done = zctl.run("apply", "--node", "n1", "--wait=1s", code=AGAIN)
+    assert done.stderr.splitlines()[-2:] == [
+        "zctl: n1: refuses what is wanted of it: signed by another key",
+        "zctl: shop: web on n1: being told: not within the time; it goes on "
+        "without zctl"]
+
+
 def test_wait_waits_for_no_dead_node(hub, zctl, nodes, tmp_path):
     nodes("n1")
     Node(hub, tmp_path, "n2")

@@ -118,6 +118,7 @@ class Obeying(Node):
     def __init__(self, hub, directory, name, **states):
         super().__init__(hub, directory, name)
         self.states = states  # of apps; else running
+        self.refusal = None  # why it takes no document
         self.log = b"one\ntwo\n"
         self.hold = threading.Event()  # set: the log may end
         self.document = None
@@ -148,6 +149,9 @@ class Obeying(Node):
                     self._answer(json.loads(frame[1]))
 
     def _obey(self, document):
+        if self.refusal:
+            self.observe(document_error=self.refusal)
+            return
         head = {k: document[k] for k in ("epoch", "revision")}
         self.client.ask("POST", "/v1/nodes/%s/acknowledged" % self.id, head)
         with self.changed:
