@@ -15,6 +15,7 @@
 #include "handlers.h"
 #include "metrics.h"
 #include "node.h"
+#include "operator.h"
 #include "registry.h"
 #include "stream.h"
 
@@ -46,6 +47,9 @@ static const struct api_route routes[] = {
 	{ "GET", "/v1/images", ACCESS_READ, 0, images_handle },
 	{ "GET", "/v1/nodes/*/logs/*", ACCESS_READ, 0, logs_handle },
 	{ "POST", "/v1/nodes/*/revoke", ACCESS_WRITE, SMALL, revoke_handle },
+	{ "POST", "/v1/operators/*/revoke", ACCESS_WRITE, SMALL,
+	  operator_revoke_handle },
+	{ "GET", "/v1/status", ACCESS_READ, 0, status_handle },
 };
 
 /* ---- replies ---- */
@@ -170,20 +174,6 @@ static enum api_role role_of(const char *uri)
 	return ROLE_NONE;
 }
 
-static bool operator_is_revoked(struct hub *hub, const char *name)
-{
-	char key[96];
-	yyjson_doc *doc;
-	bool revoked;
-
-	snprintf(key, sizeof(key), "operator/%s", name);
-	doc = stored_document(hub->store, key);
-	revoked = yyjson_get_bool(
-		yyjson_obj_get(yyjson_doc_get_root(doc), "revoked"));
-	yyjson_doc_free(doc);
-	return revoked;
-}
-
 bool api_caller(struct hub *hub, struct http_request *request,
 		bool outdated_too, struct api_caller *caller)
 {
@@ -206,7 +196,7 @@ bool api_caller(struct hub *hub, struct http_request *request,
 	}
 	if (caller->role == ROLE_NODE
 		    ? node_is_revoked(hub, caller->name)
-		    : operator_is_revoked(hub, caller->name)) {
+		    : operator_is_revoked(hub, caller->name, peer->not_after)) {
 		api_refuse(request, 403, "your certificate was revoked");
 		return false;
 	}

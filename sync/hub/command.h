@@ -3,7 +3,9 @@
 #ifndef HUB_COMMAND_H
 #define HUB_COMMAND_H
 
-#include "config.h"
+#include <yyjson.h>
+
+#include "hub.h"
 
 enum { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_AGAIN = 111 };
 
@@ -13,6 +15,24 @@ int command_backup(int argc, char **argv);
 int command_restore(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_operator(int argc, char **argv);
+int command_status(int argc, char **argv);
+
+/* Prints how the command is used, to standard error; EXIT_USAGE. */
+int command_usage(const char *command);
+
+/* Asks the hub that serves in the folder. 0 and a reply, which the caller
+ * frees; -ECONNREFUSED (none serves there), silently; else -errno after one log
+ * line, which may be the hub's own. */
+struct command_question {
+	const char *method, *path, *body; /* JSON or NULL */
+};
+int command_ask(const char *folder, const struct command_question *question,
+		yyjson_doc **reply);
+/* Where no hub serves: changes its store, in a hub of which only config, ca and
+ * store are there. change commits and returns 0, or -errno after one log line.
+ * An exit code. */
+int command_store(const char *folder, int (*change)(struct hub *hub, void *),
+		  void *context);
 
 /* Opens the hub's folder: --dir, else $ZOOID_HUB, else /var/lib/zooid-hub. A
  * descriptor or -errno after one log line. */

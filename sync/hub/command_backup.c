@@ -127,7 +127,8 @@ static int backup_write(int dir, const char *folder, const char *file,
 	if (err < 0)
 		unlink(made);
 	else
-		printf("%s: %u images' blobs\n", file, b.n_blobs);
+		printf("%s: the store, the keys and %u blobs\n", file,
+		       b.n_blobs);
 	return err;
 }
 
@@ -150,12 +151,10 @@ int command_backup(int argc, char **argv)
 		else if (c == 'n')
 			images = false;
 		else
-			return EXIT_USAGE;
+			return command_usage("backup");
 	}
-	if (optind != argc - 1) {
-		log_error(NULL, "usage: zhub backup [--no-images] FILE");
-		return EXIT_USAGE;
-	}
+	if (optind != argc - 1)
+		return command_usage("backup");
 	dir = command_folder(folder);
 	if (dir < 0)
 		return EXIT_FAILED;
@@ -300,13 +299,11 @@ int command_restore(int argc, char **argv)
 	umask(077);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c != 'd')
-			return EXIT_USAGE;
+			return command_usage("restore");
 		folder = optarg;
 	}
-	if (optind != argc - 1) {
-		log_error(NULL, "usage: zhub restore FILE");
-		return EXIT_USAGE;
-	}
+	if (optind != argc - 1)
+		return command_usage("restore");
 	path_mkdirs(AT_FDCWD, command_folder_name(folder), 0700);
 	dir = command_folder(folder);
 	if (dir < 0)

@@ -15,6 +15,7 @@
 #include "base/path.h"
 #include "blob.h"
 #include "command.h"
+#include "operator.h"
 #include "store.h"
 
 /* ---- operators ---- */
@@ -116,40 +117,86 @@ int operator_make(int dir, const struct config *config, const struct ca *ca,
 	return err;
 }
 
+static int revoke_in(struct hub *hub, void *name)
+{
+	int err = operator_revoke(hub, name, "local");
+
+	if (err == 0)
+		err = store_commit(hub->store);
+	if (err < 0)
+		log_error(name, "not revoked: %s", strerror(-err));
+	return err;
+}
+
+static int revoke_operator(const char *folder, char *name)
+{
+	struct command_question question = { .method = "POST" };
+	char path[128];
+	yyjson_doc *reply;
+	int err;
+
+	snprintf(path, sizeof(path), "/v1/operators/%s/revoke", name);
+	question.path = path;
+	err = command_ask(folder, &question, &reply);
+	if (err == -ECONNREFUSED)
+		return command_store(folder, revoke_in, name);
+	if (err < 0)
+		return EXIT_FAILED;
+	yyjson_doc_free(reply);
+	return EXIT_DONE;
+}
+
+static int operator_new(const char *folder, const char *kind, const char *name)
+{
+	autoclose int dir = command_folder(folder);
+	struct config *config = calloc(1, sizeof(*config));
+	struct ca ca;
+	int err = -ENOMEM;
+
+	if (config && dir >= 0)
+		err = config_load(dir, config);
+	if (err == 0)
+		err = ca_open(dir, &ca);
+	if (err == 0) {
+		err = operator_make(dir, config, &ca, kind, name);
+		ca_close(&ca);
+	}
+	free(config);
+	if (err == 0)
+		printf("%s/%s.json\n", command_folder_name(folder), name);
+	return err < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
 int command_operator(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "dir", required_argument, NULL, 'd' },
 		{ "viewer", no_argument, NULL, 'v' },
+		{ "revoke", no_argument, NULL, 'r' },
 		{ 0 },
 	};
 	const char *folder = NULL, *kind = "operator";
-	autoclose int dir = -1;
-	struct config config;
-	struct ca ca;
-	int c, err;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'd')
 			folder = optarg;
 		else if (c == 'v')
 			kind = "viewer";
+		else if (c == 'r')
+			kind = NULL;
 		else
-			return EXIT_USAGE;
+			return command_usage("operator");
 	}
-	if (optind != argc - 1 || !id_valid(span_of(argv[optind]))) {
-		log_error(NULL, "usage: zhub operator [--viewer] NAME");
+	if (optind != argc - 1)
+		return command_usage("operator");
+	if (!id_valid(span_of(argv[optind]))) {
+		log_error(argv[optind], "want 1 to 63 of a-z, 0-9 and -");
 		return EXIT_USAGE;
 	}
-	dir = command_folder(folder);
-	if (dir < 0 || config_load(dir, &config) < 0 || ca_open(dir, &ca) < 0)
-		return EXIT_FAILED;
-	err = operator_make(dir, &config, &ca, kind, argv[optind]);
-	ca_close(&ca);
-	if (err < 0)
-		return EXIT_FAILED;
-	printf("%s/%s.json\n", command_folder_name(folder), argv[optind]);
-	return EXIT_DONE;
+	umask(077);
+	return kind ? operator_new(folder, kind, argv[optind])
+		    : revoke_operator(folder, argv[optind]);
 }
 
 /* ---- init ---- */
@@ -181,13 +228,18 @@ static int init_parse(int argc, char **argv, struct config *config,
 		else if (c == 'a' && n < CONFIG_ADDRESSES_MAX)
 			address[n++] = optarg;
 		else
-			return -EINVAL;
+			return -command_usage("init");
 	}
-	if (optind != argc || !id_valid(span_of(config->name)) || !n) {
-		log_error(NULL,
-			  "usage: zhub init [--name NAME] [--listen "
-			  "ADDRESS:PORT] --address HOST[:PORT] ...: every name "
-			  "and address that nodes and operators dial");
+	if (optind != argc)
+		return -command_usage("init");
+	if (!id_valid(span_of(config->name))) {
+		log_error(config->name, "--name: want 1 to 63 of a-z, 0-9 "
+					"and -");
+		return -EINVAL;
+	}
+	if (!n) {
+		log_error(NULL, "want --address, once for every name and "
+				"address that nodes and operators dial");
 		return -EINVAL;
 	}
 	/* Their default port is that of --listen, wherever it stood. */

@@ -1,16 +1,11 @@
-/* zhub token: makes a token on the hub itself. A hub that serves is asked over
- * its local socket, whose file only its owner can open; else the store is
- * opened here. */
+/* zhub token: makes a token on the hub itself. A hub that serves is asked; else
+ * the store is opened here. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
-#include <yyjson.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -18,7 +13,7 @@
 #include "hub.h"
 #include "token.h"
 
-enum { REPLY_MAX = 64 << 10, DAY = 24 * 3600 };
+enum { DAY = 24 * 3600 };
 
 struct wish {
 	const char *folder, *place, *kind;
@@ -62,6 +57,43 @@ static int label_add(struct wish *w, const char *text)
 	return 0;
 }
 
+/* 0, or -EINVAL after one log line. */
+static int wish_option(struct wish *w, int option)
+{
+	const char *want = NULL;
+
+	switch (option) {
+	case 'd':
+		w->folder = optarg;
+		break;
+	case 'u':
+		if (span_u64(span_of(optarg), 100000, &w->uses) < 0 || !w->uses)
+			want = "--uses: want 1 to 100000";
+		break;
+	case 'e':
+		if (seconds_parse(optarg, &w->expires_s) < 0)
+			want = "--expires: want a number and s, m, h or d, at "
+			       "most 366d";
+		break;
+	case 'p':
+		w->place = optarg;
+		if (!token_place_valid(optarg))
+			want = "--place: want a-z, 0-9 and - with / between, "
+			       "not operator or viewer";
+		break;
+	case 'l':
+		if (label_add(w, optarg) < 0)
+			want = "--label: want KEY=VALUE";
+		break;
+	case 'r':
+		w->kind = "registry";
+		break;
+	}
+	if (want)
+		log_error(optarg, "%s", want);
+	return want ? -EINVAL : 0;
+}
+
 static int wish_parse(int argc, char **argv, struct wish *w)
 {
 	static const struct option options[] = {
@@ -76,28 +108,11 @@ static int wish_parse(int argc, char **argv, struct wish *w)
 	int c, err = 0;
 
 	while (err == 0 &&
-	       (c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'd')
-			w->folder = optarg;
-		else if (c == 'u')
-			err = span_u64(span_of(optarg), 100000, &w->uses);
-		else if (c == 'e')
-			err = seconds_parse(optarg, &w->expires_s);
-		else if (c == 'p')
-			w->place = optarg;
-		else if (c == 'l')
-			err = label_add(w, optarg);
-		else if (c == 'r')
-			w->kind = "registry";
-		else
-			err = -EINVAL;
-	}
-	if (err < 0 || optind != argc || !w->uses) {
-		log_error(NULL, "usage: zhub token [--uses N] [--expires 24h] "
-				"[--place P] [--label K=V] [--registry]");
-		return -EINVAL;
-	}
-	return 0;
+	       (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+		err = c == '?' ? command_usage("token") : wish_option(w, c);
+	if (err == 0 && optind != argc)
+		err = command_usage("token");
+	return err ? -EINVAL : 0;
 }
 
 /* ---- a hub that serves ---- */
@@ -122,60 +137,24 @@ static char *wish_body(const struct wish *w)
 	return json;
 }
 
-static int hub_connect(const char *folder)
+static int token_print(yyjson_doc *reply)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	autoclose int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 ||
-	    snprintf(address.sun_path, sizeof(address.sun_path), "%s/zhub.sock",
-		     folder) >= (int)sizeof(address.sun_path) ||
-	    connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return -ECONNREFUSED;
-	return fd_take(&fd);
-}
-
-/* The reply ends with the connection, as was asked for. */
-static int reply_print(const char *reply)
-{
-	const char *body = strstr(reply, "\r\n\r\n");
-	yyjson_doc *doc = body ? yyjson_read(body + 4, strlen(body + 4), 0)
-			       : NULL;
-	yyjson_val *root = yyjson_doc_get_root(doc);
-	const char *token = yyjson_get_str(yyjson_obj_get(root, "token"));
-	const char *error = yyjson_get_str(yyjson_obj_get(root, "error"));
+	const char *token = yyjson_get_str(
+		yyjson_obj_get(yyjson_doc_get_root(reply), "token"));
 
 	if (token)
 		puts(token);
 	else
-		log_error(NULL, "%s", error ? error : "the hub broke off");
-	yyjson_doc_free(doc);
+		log_error(NULL, "the hub gave no token");
+	yyjson_doc_free(reply);
 	return token ? EXIT_DONE : EXIT_FAILED;
-}
-
-static int ask(int fd, const struct wish *w)
-{
-	autofree char *body = wish_body(w), *request = NULL, *reply = NULL;
-	ssize_t n;
-
-	if (!body ||
-	    asprintf(&request,
-		     "POST /v1/tokens HTTP/1.1\r\nhost: local\r\n"
-		     "connection: close\r\ncontent-type: application/json\r\n"
-		     "content-length: %zu\r\n\r\n%s",
-		     strlen(body), body) < 0)
-		return EXIT_FAILED;
-	reply = calloc(1, REPLY_MAX + 1);
-	if (!reply || fd_write(fd, request, strlen(request)) < 0)
-		return EXIT_FAILED;
-	n = fd_read(fd, reply, REPLY_MAX);
-	return n < 0 ? EXIT_FAILED : reply_print(reply);
 }
 
 /* ---- a hub that does not ---- */
 
-static int make_in(struct hub *hub, const struct wish *w)
+static int make_in(struct hub *hub, void *context)
 {
+	const struct wish *w = context;
 	yyjson_doc *labels = yyjson_mut_doc_imut_copy(w->labels, NULL);
 	struct token_plan plan = {
 		.kind = w->kind,
@@ -198,51 +177,26 @@ static int make_in(struct hub *hub, const struct wish *w)
 	return err;
 }
 
-static int make_here(const struct wish *w)
-{
-	autoclose int dir = command_folder(w->folder), lock = -1;
-	struct hub *hub;
-	char path[512];
-	int err;
-
-	if (dir < 0)
-		return EXIT_FAILED;
-	lock = command_lock(dir);
-	if (lock < 0) {
-		log_error(NULL, "a zhub uses the folder but does not answer: "
-				"try again");
-		return EXIT_AGAIN;
-	}
-	hub = calloc(1, sizeof(*hub));
-	err = hub ? config_load(dir, &hub->config) : -ENOMEM;
-	if (err == 0)
-		err = ca_open(dir, &hub->ca);
-	if (err == 0) {
-		command_store_path(w->folder, path);
-		err = store_open(&hub->store, path, NULL);
-		if (err == 0) {
-			err = make_in(hub, w);
-			store_close(hub->store);
-		}
-		ca_close(&hub->ca);
-	}
-	free(hub);
-	return err < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
 int command_token(int argc, char **argv)
 {
 	struct wish w = {
 		.place = "", .kind = "enrol", .uses = 1, .expires_s = DAY
 	};
-	autoclose int fd = -1;
-	int code = EXIT_USAGE;
+	struct command_question question = { "POST", "/v1/tokens", NULL };
+	autofree char *body = NULL;
+	yyjson_doc *reply;
+	int code = EXIT_USAGE, err;
 
 	w.labels = yyjson_mut_doc_new(NULL);
 	yyjson_mut_doc_set_root(w.labels, yyjson_mut_obj(w.labels));
 	if (wish_parse(argc, argv, &w) == 0) {
-		fd = hub_connect(command_folder_name(w.folder));
-		code = fd >= 0 ? ask(fd, &w) : make_here(&w);
+		body = wish_body(&w);
+		question.body = body;
+		err = command_ask(w.folder, &question, &reply);
+		code = err == -ECONNREFUSED
+			       ? command_store(w.folder, make_in, &w)
+		       : err < 0 ? EXIT_FAILED
+				 : token_print(reply);
 	}
 	yyjson_mut_doc_free(w.labels);
 	return code;

@@ -37,6 +37,10 @@ void events_handle(struct api_call *call);
 void pull_token_handle(struct api_call *call);
 void images_handle(struct api_call *call);
 
+/* operator.c, status.c */
+void operator_revoke_handle(struct api_call *call);
+void status_handle(struct api_call *call);
+
 /* stream.c: logs, and later exec */
 void logs_handle(struct api_call *call);
 

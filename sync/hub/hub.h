@@ -30,6 +30,7 @@ struct hub {
 	struct loop loop;
 	int dir;
 	int statm_fd; /* /proc/self/statm */
+	int64_t started;
 	struct config config;
 	struct store *store;
 	struct blobs *blobs;

@@ -23,7 +23,8 @@ static const struct {
 	{ "token", command_token,
 	  "[--uses N] [--expires 24h] [--place P] "
 	  "[--label K=V] [--registry]" },
-	{ "operator", command_operator, "[--viewer] NAME" },
+	{ "operator", command_operator, "[--viewer | --revoke] NAME" },
+	{ "status", command_status, "[-o json]" },
 	{ "backup", command_backup, "[--no-images] FILE" },
 	{ "restore", command_restore, "FILE" },
 };
@@ -38,6 +39,24 @@ static void help(FILE *to)
 	fputs("\nDIR is $ZOOID_HUB or /var/lib/zooid-hub unless given. "
 	      "See zhub(8).\n",
 	      to);
+}
+
+int command_usage(const char *command)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].name, command))
+			fprintf(stderr, "usage: zhub %s [--dir DIR] %s\n",
+				command, commands[i].help);
+	return EXIT_USAGE;
+}
+
+/* zhub COMMAND --help */
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (!strcmp(argv[i], "--help"))
+			return true;
+	return false;
 }
 
 const char *command_folder_name(const char *dir)
@@ -89,6 +108,11 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc > 1 && i < COMMANDS; i++) {
 		if (strcmp(argv[1], commands[i].name))
 			continue;
+		if (wants_help(argc, argv)) {
+			printf("usage: zhub %s [--dir DIR] %s\n",
+			       commands[i].name, commands[i].help);
+			return EXIT_DONE;
+		}
 		if (wire_init() < 0) {
 			log_error(NULL, "no random numbers");
 			return EXIT_FAILED;

@@ -125,7 +125,7 @@ static void add_upstream(struct text *t, const struct upstream_stats *s)
 		   s->served_stale);
 }
 
-static uint64_t resident_bytes(const struct hub *hub)
+uint64_t metrics_resident_bytes(const struct hub *hub)
 {
 	char text[128] = "";
 	unsigned long pages = 0;
@@ -144,7 +144,7 @@ static void add_hub(struct text *t, struct hub *hub)
 	add_metric(t, "gauge", "revision", "Revision of the store.",
 		   store_revision(hub->store));
 	add_metric(t, "gauge", "resident_memory_bytes",
-		   "Resident memory of the hub.", resident_bytes(hub));
+		   "Resident memory of the hub.", metrics_resident_bytes(hub));
 	if (fstatvfs(hub->dir, &s) == 0)
 		add_metric(t, "gauge", "disk_free_bytes",
 			   "Room on the hub's disk.",

@@ -5,6 +5,7 @@
 
 #include "hub.h"
 
+uint64_t metrics_resident_bytes(const struct hub *hub);
 void metrics_request(struct hub *hub, struct http_request *request);
 
 #endif

@@ -324,8 +324,10 @@ int command_serve(int argc, char **argv)
 		else if (c == 'l')
 			listen = optarg;
 		else
-			return EXIT_USAGE;
+			return command_usage("serve");
 	}
+	if (optind != argc)
+		return command_usage("serve");
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	dir = command_folder(folder);
@@ -342,6 +344,7 @@ int command_serve(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	s->hub.dir = dir;
+	s->hub.started = time(NULL);
 	s->listen_fd = s->local_fd = s->hub.statm_fd = -1;
 	s->hub.enrol = (struct limit){ .rate = ENROL_RATE,
 				       .burst = ENROL_BURST };

@@ -47,6 +47,22 @@ static bool hex_equal(const char *a, const char *b)
 
 /* ---- making ---- */
 
+bool token_place_valid(const char *place)
+{
+	struct span rest = span_of(place), segment;
+	bool first = true;
+
+	while (place[0] && span_cut(&rest, '/', &segment)) {
+		if (!id_valid(segment))
+			return false;
+		if (first && (span_is(segment, "operator") ||
+			      span_is(segment, "viewer")))
+			return false;
+		first = false;
+	}
+	return true;
+}
+
 static int enrol_text(const struct hub *hub, const char *id, const char *secret,
 		      char text[TOKEN_TEXT_SIZE])
 {
@@ -164,31 +180,14 @@ int token_use(struct hub *hub, const char *id, yyjson_doc *doc)
 
 /* ---- handlers ---- */
 
-/* A place is a path of ids that leads to the node; "operator" and "viewer"
- * stand for people. */
-static bool place_valid(const char *place)
-{
-	struct span rest = span_of(place), segment;
-	bool first = true;
-
-	while (place[0] && span_cut(&rest, '/', &segment)) {
-		if (!id_valid(segment))
-			return false;
-		if (first && (span_is(segment, "operator") ||
-			      span_is(segment, "viewer")))
-			return false;
-		first = false;
-	}
-	return true;
-}
-
 static int plan_read(struct api_call *call, yyjson_val *body,
 		     struct token_plan *plan, char place[128], char kind[16])
 {
 	yyjson_val *uses = yyjson_obj_get(body, "uses");
 	yyjson_val *expires = yyjson_obj_get(body, "expires");
 
-	if (member_text(body, "place", place, 128) < 0 || !place_valid(place)) {
+	if (member_text(body, "place", place, 128) < 0 ||
+	    !token_place_valid(place)) {
 		api_fail(call, 400, "place: want ids with / between");
 		return -EINVAL;
 	}

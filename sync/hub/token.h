@@ -21,6 +21,10 @@ struct token_plan {
 	const char *by;
 };
 
+/* A path of ids that leads to the node, "" too; "operator" and "viewer" stand
+ * for people. */
+bool token_place_valid(const char *place);
+
 /* Puts a new token into the open round. text is what a person hands on:
  * "zooid1.…" for nodes, "ID.SECRET" for the registry. */
 int token_make(struct hub *hub, const struct token_plan *plan,

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -84,11 +85,64 @@ def test_second_hub_in_the_folder_is_refused(hub):
 @pytest.mark.parametrize("arguments", [
     [], ["frobnicate"], ["init"], ["init", "--address", "a b"],
     ["init", "--name", "A", "--address", "x"], ["token", "--uses", "0"],
-    ["token", "--expires", "2y"], ["backup"], ["operator", "A/b"]])
+    ["token", "--expires", "2y"], ["token", "--place", "A b"],
+    ["token", "--place", "operator/x"], ["token", "--label", "x"],
+    ["backup"], ["operator", "A/b"], ["operator"], ["serve", "x"],
+    ["status", "-o", "xml"]])
 def test_usage(tmp_path, arguments):
     if arguments:
         arguments = [arguments[0], "--dir", tmp_path / "x", *arguments[1:]]
-    assert zhub(*arguments, check=False).returncode == 2
+    done = zhub(*arguments, check=False)
+    assert done.returncode == 2 and done.stderr and not done.stdout
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_of_every_command():
+    names = [line.split()[0] for line in zhub("--help").stdout.splitlines()
+             if line.startswith("  ")]
+    assert len(names) == 7
+    for name in names:
+        done = zhub(name, "--help")
+        assert done.stdout.startswith("usage: zhub %s [--dir" % name)
+
+
+def test_status(hub, tmp_path):
+    Node(hub, tmp_path, "n1")
+    text = zhub("status", "--dir", hub.directory).stdout
+    assert "1 offline" in text and "epoch 1" in text
+    said = json.loads(zhub("status", "--dir", hub.directory, "-o",
+                           "json").stdout)
+    assert said["nodes"]["offline"] == 1 and said["disk_free_bytes"] > 0
+    hub.stop()
+    done = zhub("status", "--dir", hub.directory, check=False)
+    assert done.returncode == 1 and "no hub serves" in done.stderr
+    hub.start()
+
+
+@pytest.mark.parametrize("serving", [True, False])
+def test_revoked_operator(hub, serving):
+    """Refused at once; a new credential of the name is good."""
+    zhub("operator", "--dir", hub.directory, "bob")
+    bob = hub.credential("bob")
+    assert bob.get("/v1/nodes")["nodes"] == []
+    if not serving:
+        hub.stop()
+    zhub("operator", "--dir", hub.directory, "--revoke", "bob")
+    if not serving:
+        hub.start()
+    with pytest.raises(Refused, match="revoked") as refused:
+        bob.get("/v1/nodes")
+    assert refused.value.status == 403
+    hub.operator.get("/v1/nodes")
+    end = int(time.time()) + 1
+    while time.time() < end:  # certificates know whole seconds
+        hub.operator.get("/v1/nodes")
+    zhub("operator", "--dir", hub.directory, "bob")
+    assert hub.credential("bob").get("/v1/nodes")["nodes"] == []
+    events = [json.loads(line) for line in
+              hub.operator.get("/v1/events").splitlines()]
+    assert [e["text"] for e in events if e["what"] == "operator revoked"] == [
+        "bob"]
 
 
 def test_metrics_are_in_prometheus_format(hub, tmp_path):
