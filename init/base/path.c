@@ -161,7 +161,7 @@ DIR *path_list(int dir, const char *name)
 	DIR *list = fd < 0 ? NULL : fdopendir(fd);
 
 	if (list)
-		fd = -1;
+		(void)fd_take(&fd);
 	return list;
 }
 

@@ -26,18 +26,18 @@ enum {
 
 struct source {
 	char name[ZLOG_NAME_SIZE];
-	bool service;
 	unsigned int readers; /* pipes it is read from */
 	unsigned int tails;   /* clients that read it: the slot stays */
 	uint64_t used_ms;     /* when a line last came; the oldest goes first */
 	struct ring *ring;
-	bool known;  /* it wrote, or left a file */
-	bool loaded; /* what its file had is in the ring, as far as it is had */
 	uint64_t due; /* up to here its text is to be written now */
 	/* rate: what may be taken now, as of when */
 	uint64_t allowance, allowance_ms;
 	uint64_t calm_ms; /* dropping until then */
 	uint64_t dropped; /* lines, not yet told */
+	bool service;
+	bool known;  /* it wrote, or left a file */
+	bool loaded; /* what its file had is in the ring, as far as it is had */
 };
 
 struct source_setup {

@@ -17,8 +17,8 @@
  * #syscalls: openat openat2 newfstatat fstat faccessat faccessat2 lseek
  * #syscalls: getdents64 mkdirat unlinkat renameat renameat2 linkat symlinkat
  * #syscalls: mknodat fchown fchownat fchmod fchmodat utimensat fsetxattr
- * #syscalls: copy_file_range ftruncate pread64 pwrite64 fsync fdatasync syncfs flock fstatfs
- * #syscalls: statx getrandom
+ * #syscalls: copy_file_range ftruncate pread64 pwrite64 fsync fdatasync syncfs
+ * #syscalls: flock fstatfs statx getrandom
  * #syscalls[x86_64]: open stat mkdir rename unlink access rmdir
  */
 #define _GNU_SOURCE

@@ -214,7 +214,7 @@ static void signal_tree(int above, const char *name, int signal)
 	procs = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
 	f = procs < 0 ? NULL : fdopen(procs, "re");
 	if (f)
-		procs = -1;
+		(void)fd_take(&procs);
 	while (f && fgets(line, sizeof(line), f))
 		kill((pid_t)strtol(line, NULL, 10), signal);
 	if (f)

@@ -10,8 +10,9 @@
 
 #include "base/path.h"
 
-#define N_OF(array)  (sizeof(array) / sizeof((array)[0]))
-#define PIDS_DEFAULT 4096
+#define N_OF(array) (sizeof(array) / sizeof((array)[0]))
+/* So that a fork bomb ends at it, not at the memory of a small node. */
+#define PIDS_DEFAULT 1024
 
 /* CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
  * NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP. */

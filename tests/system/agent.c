@@ -243,9 +243,9 @@ static int verb_garbage(char **word)
 			if (connect(sock, (void *)&to, sizeof(to)) < 0)
 				return fail(word[1]);
 		}
-		size_t size = random() % 2 ? (size_t)atoi(word[5])
-			    : random() % 2 ? (size_t)random() % 600
-					   : (size_t)random() % sizeof(data);
+		size_t size = random() % 2   ? (size_t)atoi(word[5])
+			      : random() % 2 ? (size_t)random() % 600
+					     : (size_t)random() % sizeof(data);
 		uint32_t head[2] = { (uint32_t)size, (uint32_t)random() % 16 };
 		union {
 			struct cmsghdr head;
@@ -282,12 +282,12 @@ static const struct verb {
 	int n_words; /* itself included; at least */
 	int (*run)(char **word);
 } verbs[] = {
-	{ "kill", 3, verb_kill },	/* PID SIGNAL */
-	{ "read", 2, verb_read },	/* PATH */
-	{ "write", 3, verb_write },	/* PATH TEXT */
-	{ "fill", 2, verb_fill },	/* PATH */
-	{ "remove", 2, verb_remove },	/* FILE */
-	{ "list", 2, verb_list },	/* DIRECTORY */
+	{ "kill", 3, verb_kill },     /* PID SIGNAL */
+	{ "read", 2, verb_read },     /* PATH */
+	{ "write", 3, verb_write },   /* PATH TEXT */
+	{ "fill", 2, verb_fill },     /* PATH */
+	{ "remove", 2, verb_remove }, /* FILE */
+	{ "list", 2, verb_list },     /* DIRECTORY */
 	{ "time", 1, verb_time },
 	{ "break", 2, verb_break },	/* PROGRAM */
 	{ "mend", 2, verb_mend },	/* PROGRAM */

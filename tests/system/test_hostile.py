@@ -44,12 +44,20 @@ def test_ten_thousand_orphans(node):
 
 
 def test_fork_bomb_in_a_container(boot, scratch, httpd):
+    """It reaches its limit of processes and stays there; others are served."""
     text = medium.node_json(medium.web_app(), medium.web_app(
         name="bomb", ports=[], restart="no",
         command=["sh", "-c", "b() { b | b & b; }; echo boom; b"]))
     disk = medium.web(scratch / "disk", httpd, text=text)
-    node = boot(disks=[disk], ports=[PORT])
+    node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
+    node.wait_console("log bomb", "boom", 120)
+    group = "/sys/fs/cgroup/zooid/bomb-1/"
+    assert int(node.agent.read(group + "pids.max")) <= 1024
+    end = time.monotonic() + 120
+    while not re.search("^max [1-9]", node.agent.read(group + "pids.events")):
+        assert time.monotonic() < end
+    assert node.agent.processes() < 1200
     assert node.fetch(PORT, deadline_s=120) == web.PAGE
     assert node.console("status", 60)
     node.console_poweroff(60)

@@ -19,9 +19,10 @@ REQUEST_SIZE = 292  # of struct init_request, so that some get through
 VERBS = (0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 1 << 31)  # root may end it: 8, 9
 ORPHANS = 10000
 DYING_S = 3600 if FULL else 60
-# Leaves N processes to init, then stays.
+# Leaves N processes to init once told so, then stays.
 ORPHAN_MAKER = """
 import os, signal
+open(%r).read()
 for _ in range(%d // 100):
     pid = os.fork()
     if pid == 0:
@@ -141,11 +142,20 @@ def test_garbage_on_its_socket(supervise, rng):
 
 @pytest.mark.deadline(300)
 def test_ten_thousand_orphans(supervise, tmp_path, script):
+    """All of them end while init is held up, so one signal tells of all."""
     maker, done = tmp_path / "orphans.py", tmp_path / "done"
-    maker.write_text(ORPHAN_MAKER % ORPHANS)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    maker.write_text(ORPHAN_MAKER % (str(gate), ORPHANS))
     init = supervise("maker silent : " + script(
         "exec /usr/bin/python3 %s >%s\n" % (maker, done)) + "\n")
-    init.wait(lambda: done.exists() and "all left" in done.read_text(), 200)
+    init.wait(lambda: init.row("maker")[0] == "ready")
+    init.process.send_signal(signal.SIGSTOP)
+    try:
+        gate.write_text("go\n")
+        init.wait(lambda: "all left" in done.read_text(), 200)
+    finally:
+        init.process.send_signal(signal.SIGCONT)
     assert init.row("maker")[2] == 1
     init.wait(lambda: len(init.children()) == 1)
     assert "Z" not in init.children()

@@ -27,18 +27,18 @@ static int parse(const char *text)
 
 /* A whole config around the part in question. */
 #define NS "{\"type\": \"mount\"}"
-#define TOP(rest) \
+#define TOP(rest)                                                             \
 	"{\"ociVersion\": \"1.0.2\", \"root\": {\"path\": \"rootfs\"}, " rest \
 	"\"linux\": {\"namespaces\": [" NS "]}}"
-#define LINUX(rest) \
+#define LINUX(rest)                                                 \
 	"{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, " \
 	"\"linux\": {\"namespaces\": [" NS "]" rest "}}"
-#define SPACES(list) \
+#define SPACES(list)                                                \
 	"{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, " \
 	"\"linux\": {\"namespaces\": [" list "]}}"
 #define PROCESS(rest) \
 	TOP("\"process\": {\"cwd\": \"/\", \"args\": [\"a\"]" rest "}, ")
-#define MOUNT(rest) TOP("\"mounts\": [{\"destination\": \"/m\"" rest "}], ")
+#define MOUNT(rest)	TOP("\"mounts\": [{\"destination\": \"/m\"" rest "}], ")
 #define RESOURCES(rest) LINUX(", \"resources\": {" rest "}")
 #define SECCOMP(rest) \
 	LINUX(", \"seccomp\": {\"defaultAction\": \"SCMP_ACT_ERRNO\"" rest "}")
@@ -95,8 +95,9 @@ static const struct mistake {
 	  PROCESS(", \"user\": {\"additionalGids\": [1, \"2\"]}"),
 	  "process.user.additionalGids[1]: want an integer from 0 to "
 	  "4294967295" },
-	{ "unknown limit", PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_X\", "
-				   "\"soft\": 1, \"hard\": 1}]"),
+	{ "unknown limit",
+	  PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_X\", "
+		  "\"soft\": 1, \"hard\": 1}]"),
 	  "process.rlimits[0]: \"RLIMIT_X\" is no known limit" },
 	{ "soft above hard",
 	  PROCESS(", \"rlimits\": [{\"type\": \"RLIMIT_CPU\", "
@@ -196,19 +197,22 @@ static const struct mistake {
 	  "linux.resources.cpu.cpus: \"0-1;2\" is no list like 0-2,4" },
 	{ "io weight", RESOURCES("\"blockIO\": {\"weight\": 5}"),
 	  "linux.resources.blockIO.weight: want 10 to 1000" },
-	{ "throttle", RESOURCES("\"blockIO\": {\"throttleReadBpsDevice\": "
-				"[{\"major\": 8}]}"),
+	{ "throttle",
+	  RESOURCES("\"blockIO\": {\"throttleReadBpsDevice\": "
+		    "[{\"major\": 8}]}"),
 	  "linux.resources.blockIO.throttleReadBpsDevice[0]: want major, "
 	  "minor and rate" },
-	{ "page size", RESOURCES("\"hugepageLimits\": [{\"pageSize\": "
-				 "\"2/../MB\", \"limit\": 1}]"),
+	{ "page size",
+	  RESOURCES("\"hugepageLimits\": [{\"pageSize\": "
+		    "\"2/../MB\", \"limit\": 1}]"),
 	  "linux.resources.hugepageLimits[0]: pageSize \"2/../MB\" is not "
 	  "like 2MB" },
 	{ "device rule access",
 	  RESOURCES("\"devices\": [{\"allow\": true, \"access\": \"rx\"}]"),
 	  "linux.resources.devices[0]: access has \"x\", want only r, w and "
 	  "m" },
-	{ "unified path", RESOURCES("\"unified\": {\"../cgroup.procs\": \"1\"}"),
+	{ "unified path",
+	  RESOURCES("\"unified\": {\"../cgroup.procs\": \"1\"}"),
 	  "linux.resources.unified: \"../cgroup.procs\" is no file of a "
 	  "cgroup" },
 	{ "net class", RESOURCES("\"network\": {\"classID\": 7}"),
@@ -325,14 +329,15 @@ static void test_options(void)
 		const struct runtime_mount *m = &config.mount[0];
 
 		ok(m->attr_set == o->set && m->attr_clear == o->clear &&
-		   m->tree_attr_set == o->tree_set &&
-		   m->propagation == o->propagation &&
-		   m->tree_propagation == o->tree_propagation &&
-		   m->sb_set == o->sb && !m->bind &&
-		   (o->data ? m->data.n == 1 &&
-				   !strcmp(m->data.item[0], o->data) &&
-				   !m->data.item[1] :
-			      m->data.n == 0),
+			   m->tree_attr_set == o->tree_set &&
+			   m->propagation == o->propagation &&
+			   m->tree_propagation == o->tree_propagation &&
+			   m->sb_set == o->sb && !m->bind &&
+			   (o->data ? m->data.n == 1 &&
+					      !strcmp(m->data.item[0],
+						      o->data) &&
+					      !m->data.item[1]
+				    : m->data.n == 0),
 		   "mean what they say");
 		runtime_config_free(&config);
 	}
@@ -353,19 +358,25 @@ static void test_process(void)
 	const struct runtime_process *p = &config.process;
 
 	ok(p->terminal && !p->no_new_privileges && p->env.n == 2 &&
-	   !p->env.item[2] && !strcmp(p->env.item[1], "B="), "lists end");
+		   !p->env.item[2] && !strcmp(p->env.item[1], "B="),
+	   "lists end");
 	ok(p->user.uid == 5 && p->user.gid == 6 && p->user.umask.set &&
-	   p->user.umask.value == 022 && p->user.additional_gids.n == 2 &&
-	   p->user.additional_gids.item[1] == 8, "user");
+		   p->user.umask.value == 022 &&
+		   p->user.additional_gids.n == 2 &&
+		   p->user.additional_gids.item[1] == 8,
+	   "user");
 	ok(p->capability[RUNTIME_CAP_BOUNDING] == 1 << 5 &&
-	   p->capability[RUNTIME_CAP_AMBIENT] == 1 &&
-	   p->capability[RUNTIME_CAP_EFFECTIVE] == 0, "capabilities");
+		   p->capability[RUNTIME_CAP_AMBIENT] == 1 &&
+		   p->capability[RUNTIME_CAP_EFFECTIVE] == 0,
+	   "capabilities");
 	ok(config.n_warning == 1 &&
-	   !strcmp(config.warning[0], "process.capabilities.bounding: "
-		   "\"CAP_X\" is no known capability; not granted"),
+		   !strcmp(config.warning[0],
+			   "process.capabilities.bounding: "
+			   "\"CAP_X\" is no known capability; not granted"),
 	   "an unknown capability is a warning");
 	ok(p->n_rlimit == 1 && p->rlimit[0].resource == RLIMIT_NOFILE &&
-	   p->rlimit[0].soft == 1 && p->rlimit[0].hard == 2, "limits");
+		   p->rlimit[0].soft == 1 && p->rlimit[0].hard == 2,
+	   "limits");
 	ok(p->oom_score_adj.set && p->oom_score_adj.value == -3, "oom score");
 	runtime_config_free(&config);
 }
@@ -385,11 +396,12 @@ static void test_seccomp(void)
 	const struct runtime_seccomp *s = &config.seccomp;
 
 	ok(s->set && s->default_action == (SECCOMP_RET_ERRNO | 38) &&
-	   s->flags == SECCOMP_FILTER_FLAG_LOG && s->n_rule == 2 &&
-	   s->rule[0].action == SECCOMP_RET_ALLOW &&
-	   s->rule[1].action == (SECCOMP_RET_ERRNO | EPERM) &&
-	   s->rule[1].n_arg == 1 && s->rule[1].arg[0].op == 7 &&
-	   s->rule[1].arg[0].value_two == 2, "its rules");
+		   s->flags == SECCOMP_FILTER_FLAG_LOG && s->n_rule == 2 &&
+		   s->rule[0].action == SECCOMP_RET_ALLOW &&
+		   s->rule[1].action == (SECCOMP_RET_ERRNO | EPERM) &&
+		   s->rule[1].n_arg == 1 && s->rule[1].arg[0].op == 7 &&
+		   s->rule[1].arg[0].value_two == 2,
+	   "its rules");
 	runtime_config_free(&config);
 }
 
@@ -401,7 +413,8 @@ static void test_sizes(void)
 
 	memset(text, ' ', big);
 	ok(runtime_config_parse(&config, text, big, error) == -EFBIG &&
-	   !strcmp(error, "4194305 bytes are more than the 4194304 allowed"),
+		   !strcmp(error,
+			   "4194305 bytes are more than the 4194304 allowed"),
 	   "too many bytes");
 	memset(text, '[', big - 1);
 	ok(runtime_config_parse(&config, text, big - 1, error) == -EINVAL,
@@ -425,11 +438,13 @@ static void test_process_alone(void)
 	int r = runtime_process_parse(&config, text, strlen(text), error);
 
 	ok(r == 0 && config.has_process &&
-	   !strcmp(config.process.args.item[0], "id"), "a process alone");
+		   !strcmp(config.process.args.item[0], "id"),
+	   "a process alone");
 	if (r == 0)
 		runtime_config_free(&config);
 	ok(runtime_process_parse(&config, "{}", 2, error) == -EINVAL &&
-	   !strcmp(error, "cwd is missing"), "a process without cwd");
+		   !strcmp(error, "cwd is missing"),
+	   "a process without cwd");
 }
 
 int main(void)
@@ -441,8 +456,9 @@ int main(void)
 	test_seccomp();
 	test_sizes();
 	test_process_alone();
-	ok(capability_number("kill") == 5 && capability_number("CAP_BPF") == 39 &&
-	   capability_number("CAP_NO") == -1 && !capability_name(41),
+	ok(capability_number("kill") == 5 &&
+		   capability_number("CAP_BPF") == 39 &&
+		   capability_number("CAP_NO") == -1 && !capability_name(41),
 	   "names of capabilities");
 	return tap_done();
 }

@@ -9,8 +9,9 @@
 
 static int tap_n, tap_failed;
 
-__attribute__((format(printf, 2, 3), unused))
-static bool ok(bool passed, const char *fmt, ...)
+__attribute__((format(printf, 2, 3), unused)) static bool ok(bool passed,
+							     const char *fmt,
+							     ...)
 {
 	va_list args;
 
@@ -24,8 +25,7 @@ static bool ok(bool passed, const char *fmt, ...)
 	return passed;
 }
 
-__attribute__((unused))
-static int tap_done(void)
+__attribute__((unused)) static int tap_done(void)
 {
 	printf("1..%d\n", tap_n);
 	return tap_failed || !tap_n;

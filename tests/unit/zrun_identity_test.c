@@ -5,20 +5,20 @@
 #include "tap.h"
 #include "zrun/identity.h"
 
-#define PASSWD \
+#define PASSWD                            \
 	"root:x:0:0:root:/root:/bin/sh\n" \
-	"# a comment\n" \
-	"broken:x:one:1\n" \
-	"short:x:7\n" \
-	"\n" \
-	"www:x:33:34:www:/www:/bin/sh\n" \
-	"huge:x:4294967295:0::/:\n" \
+	"# a comment\n"                   \
+	"broken:x:one:1\n"                \
+	"short:x:7\n"                     \
+	"\n"                              \
+	"www:x:33:34:www:/www:/bin/sh\n"  \
+	"huge:x:4294967295:0::/:\n"       \
 	"last:x:99:98"
-#define GROUP \
-	"root:x:0:\n" \
-	"www:x:34:\n" \
-	"disk:x:6:root,www\n" \
-	"ww:x:7:ww\n" \
+#define GROUP                   \
+	"root:x:0:\n"           \
+	"www:x:34:\n"           \
+	"disk:x:6:root,www\n"   \
+	"ww:x:7:ww\n"           \
 	"audio:x:29:www,last\n" \
 	"bad:x:-1:www\n"
 
@@ -60,10 +60,10 @@ int main(void)
 				      span_of(GROUP), &id, &what);
 
 		ok(r == cases[i].result &&
-		   (r < 0 || (id.uid == cases[i].uid &&
-			      id.gid == cases[i].gid &&
-			      id.n_groups == cases[i].n_groups &&
-			      (!id.n_groups || id.group[0] == cases[i].group))),
+			   (r < 0 ||
+			    (id.uid == cases[i].uid && id.gid == cases[i].gid &&
+			     id.n_groups == cases[i].n_groups &&
+			     (!id.n_groups || id.group[0] == cases[i].group))),
 		   "\"%s\": %d, %u:%u, %zu groups", cases[i].user, r, id.uid,
 		   id.gid, id.n_groups);
 	}

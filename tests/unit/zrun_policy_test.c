@@ -15,8 +15,8 @@ struct parts {
 };
 
 #define CAPS "\"capabilities\": {\"bounding\": [\"CAP_KILL\", \"CAP_CHOWN\"]}"
-#define NNP "\"noNewPrivileges\": true"
-#define ALL \
+#define NNP  "\"noNewPrivileges\": true"
+#define ALL                                                                   \
 	"{\"type\": \"pid\"}, {\"type\": \"network\"}, {\"type\": \"ipc\"}, " \
 	"{\"type\": \"uts\"}, {\"type\": \"mount\"}, {\"type\": \"cgroup\"}"
 #define MOUNT(rest) "{\"destination\": \"/m\", " rest "}"
@@ -39,71 +39,98 @@ static const struct {
 	    NULL, NULL },
 	  "process.capabilities.ambient: CAP_NET_ADMIN is not among the "
 	  "default ones" },
-	{ "new privileges", { CAPS, NULL, NULL, NULL },
+	{ "new privileges",
+	  { CAPS, NULL, NULL, NULL },
 	  "process.noNewPrivileges: must be true" },
-	{ "a terminal", { NNP ", \"terminal\": true", NULL, NULL, NULL },
+	{ "a terminal",
+	  { NNP ", \"terminal\": true", NULL, NULL, NULL },
 	  "process.terminal: is for exec only" },
-	{ "oom score below 0", { NNP ", \"oomScoreAdj\": -1", NULL, NULL, NULL },
+	{ "oom score below 0",
+	  { NNP ", \"oomScoreAdj\": -1", NULL, NULL, NULL },
 	  "process.oomScoreAdj: must not be below 0" },
-	{ "oom score above 0", { NNP ", \"oomScoreAdj\": 5", NULL, NULL, NULL },
+	{ "oom score above 0",
+	  { NNP ", \"oomScoreAdj\": 5", NULL, NULL, NULL },
 	  NULL },
 	{ "real-time priority",
 	  { NNP ", \"rlimits\": [{\"type\": \"RLIMIT_RTPRIO\", \"soft\": 0, "
-		"\"hard\": 9}]", NULL, NULL, NULL },
+		"\"hard\": 9}]",
+	    NULL, NULL, NULL },
 	  "process.rlimits[0]: priorities cannot be raised" },
 	{ "open files",
 	  { NNP ", \"rlimits\": [{\"type\": \"RLIMIT_NOFILE\", \"soft\": 9, "
-		"\"hard\": 9}]", NULL, NULL, NULL }, NULL },
+		"\"hard\": 9}]",
+	    NULL, NULL, NULL },
+	  NULL },
 
 	{ "the host's network",
-	  { NULL, "{\"type\": \"pid\"}, {\"type\": \"ipc\"}, "
-		  "{\"type\": \"uts\"}, {\"type\": \"mount\"}, "
-		  "{\"type\": \"cgroup\"}", NULL, NULL },
+	  { NULL,
+	    "{\"type\": \"pid\"}, {\"type\": \"ipc\"}, "
+	    "{\"type\": \"uts\"}, {\"type\": \"mount\"}, "
+	    "{\"type\": \"cgroup\"}",
+	    NULL, NULL },
 	  "linux.namespaces: network must be new" },
 	{ "the host's processes",
 	  { NULL, "{\"type\": \"network\"}, {\"type\": \"mount\"}", NULL,
 	    NULL },
 	  "linux.namespaces: pid must be new" },
 	{ "another's network",
-	  { NULL, "{\"type\": \"pid\"}, {\"type\": \"network\", \"path\": "
-		  "\"/proc/1/ns/net\"}, {\"type\": \"mount\"}", NULL, NULL },
+	  { NULL,
+	    "{\"type\": \"pid\"}, {\"type\": \"network\", \"path\": "
+	    "\"/proc/1/ns/net\"}, {\"type\": \"mount\"}",
+	    NULL, NULL },
 	  "linux.namespaces: network must be new, not joined" },
-	{ "a time namespace", { NULL, ALL ", {\"type\": \"time\"}", NULL, NULL },
+	{ "a time namespace",
+	  { NULL, ALL ", {\"type\": \"time\"}", NULL, NULL },
 	  NULL },
 
 	{ "a volume",
-	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
-			      "\"/data/volumes/db\""), NULL }, NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumes/db\""),
+	    NULL },
+	  NULL },
 	{ "a bind of the host's root",
 	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": \"/\""), NULL },
 	  "mounts[0].source: / is not beneath the volumes" },
 	{ "a bind of all data",
-	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
-			      "\"/data/volumes\""), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumes\""),
+	    NULL },
 	  "mounts[0].source: /data/volumes is not beneath the volumes" },
 	{ "a bind that looks like a volume",
-	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
-			      "\"/data/volumesX/db\""), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumesX/db\""),
+	    NULL },
 	  "mounts[0].source: /data/volumesX/db is not beneath the volumes" },
 	{ "bind by an option",
-	  { NULL, NULL, MOUNT("\"type\": \"tmpfs\", \"source\": \"/etc\", "
-			      "\"options\": [\"rbind\"]"), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"tmpfs\", \"source\": \"/etc\", "
+		  "\"options\": [\"rbind\"]"),
+	    NULL },
 	  "mounts[0].source: /etc is not beneath the volumes" },
 	{ "recursive bind",
-	  { NULL, NULL, MOUNT("\"type\": \"bind\", \"source\": "
-			      "\"/data/volumes/db\", \"options\": "
-			      "[\"rbind\"]"), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumes/db\", \"options\": "
+		  "[\"rbind\"]"),
+	    NULL },
 	  "mounts[0].options: recursive ones are not for volumes" },
 	{ "remount",
 	  { NULL, NULL, MOUNT("\"options\": [\"remount\", \"rw\"]"), NULL },
 	  "mounts[0].options: remount is not for containers of a node" },
 	{ "a block device",
-	  { NULL, NULL, MOUNT("\"type\": \"ext4\", \"source\": "
-			      "\"/dev/vda\""), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"ext4\", \"source\": "
+		  "\"/dev/vda\""),
+	    NULL },
 	  "mounts[0].type: ext4 is not for containers of a node" },
 	{ "an overlay of the host's",
-	  { NULL, NULL, MOUNT("\"type\": \"overlay\", \"options\": "
-			      "[\"lowerdir=/etc\"]"), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"overlay\", \"options\": "
+		  "[\"lowerdir=/etc\"]"),
+	    NULL },
 	  "mounts[0].type: overlay is not for containers of a node" },
 	{ "proc elsewhere",
 	  { NULL, NULL, MOUNT("\"type\": \"proc\""), NULL },
@@ -113,48 +140,60 @@ static const struct {
 	    NULL },
 	  "mounts[0].options: sysfs must be ro" },
 	{ "writable cgroup",
-	  { NULL, NULL, "{\"destination\": \"/sys/fs/cgroup\", \"type\": "
-			"\"cgroup\"}", NULL },
+	  { NULL, NULL,
+	    "{\"destination\": \"/sys/fs/cgroup\", \"type\": "
+	    "\"cgroup\"}",
+	    NULL },
 	  "mounts[0].options: cgroup must be ro" },
 	{ "shared propagation",
-	  { NULL, NULL, MOUNT("\"type\": \"tmpfs\", \"options\": "
-			      "[\"rshared\"]"), NULL },
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"tmpfs\", \"options\": "
+		  "[\"rshared\"]"),
+	    NULL },
 	  "mounts[0].options: shared is not for containers of a node" },
 	{ "tmpfs", { NULL, NULL, MOUNT("\"type\": \"tmpfs\""), NULL }, NULL },
 
 	{ "a device",
-	  { NULL, NULL, NULL, "\"devices\": [{\"path\": \"/dev/x\", "
+	  { NULL, NULL, NULL,
+	    "\"devices\": [{\"path\": \"/dev/x\", "
 	    "\"type\": \"b\", \"major\": 8, \"minor\": 0}]" },
 	  "linux.devices[0]: needs a grant" },
 	{ "a device rule",
-	  { NULL, NULL, NULL, "\"resources\": {\"devices\": ["
+	  { NULL, NULL, NULL,
+	    "\"resources\": {\"devices\": ["
 	    "{\"allow\": false}, {\"allow\": true, \"type\": \"b\"}]}" },
 	  "linux.resources.devices[1]: needs a grant" },
 	{ "another cgroup",
 	  { NULL, NULL, NULL, "\"cgroupsPath\": \"/service/zrun\"" },
 	  "linux.cgroupsPath: must be absent or /zooid/c1" },
 	{ "its own cgroup",
-	  { NULL, NULL, NULL, "\"cgroupsPath\": \"/zooid/c1\"" }, NULL },
+	  { NULL, NULL, NULL, "\"cgroupsPath\": \"/zooid/c1\"" },
+	  NULL },
 	{ "a profile of its own",
-	  { NULL, NULL, NULL, "\"seccomp\": {\"defaultAction\": "
-			      "\"SCMP_ACT_ALLOW\"}" },
+	  { NULL, NULL, NULL,
+	    "\"seccomp\": {\"defaultAction\": "
+	    "\"SCMP_ACT_ALLOW\"}" },
 	  "linux.seccomp: the node's profile always holds" },
 	{ "shared root",
 	  { NULL, NULL, NULL, "\"rootfsPropagation\": \"rshared\"" },
 	  "linux.rootfsPropagation: must not be shared" },
 	{ "protected memory",
-	  { NULL, NULL, NULL, "\"resources\": {\"unified\": {\"memory.min\": "
-			      "\"1\"}}" },
+	  { NULL, NULL, NULL,
+	    "\"resources\": {\"unified\": {\"memory.min\": "
+	    "\"1\"}}" },
 	  "linux.resources.unified: memory.min is not for containers of a "
 	  "node" },
 	{ "moving processes",
-	  { NULL, NULL, NULL, "\"resources\": {\"unified\": "
-			      "{\"cgroup.procs\": \"1\"}}" },
+	  { NULL, NULL, NULL,
+	    "\"resources\": {\"unified\": "
+	    "{\"cgroup.procs\": \"1\"}}" },
 	  "linux.resources.unified: cgroup.procs is not for containers of a "
 	  "node" },
 	{ "memory.high",
-	  { NULL, NULL, NULL, "\"resources\": {\"unified\": "
-			      "{\"memory.high\": \"1\"}}" }, NULL },
+	  { NULL, NULL, NULL,
+	    "\"resources\": {\"unified\": "
+	    "{\"memory.high\": \"1\"}}" },
+	  NULL },
 };
 
 static const char *either(const char *given, const char *other)
@@ -193,8 +232,8 @@ static void test_cases(void)
 			continue;
 		int r = policy_container(&config, "c1", line);
 
-		ok(cases[i].line ? r == -EPERM && !strcmp(line, cases[i].line) :
-				   r == 0,
+		ok(cases[i].line ? r == -EPERM && !strcmp(line, cases[i].line)
+				 : r == 0,
 		   "%s: %s (%s)", cases[i].line ? "refuses" : "takes",
 		   cases[i].name, line);
 		runtime_config_free(&config);
@@ -224,16 +263,17 @@ static void test_complete(void)
 		return;
 	ok(policy_complete(&config) == 0, "is completed");
 	ok(lists(&config.masked_paths, "/x") &&
-	   lists(&config.masked_paths, "/sys/firmware") &&
-	   lists(&config.readonly_paths, "/proc/sys"), "paths are masked");
-	ok(config.resources.pids_limit.value > 0, "processes are limited");
+		   lists(&config.masked_paths, "/sys/firmware") &&
+		   lists(&config.readonly_paths, "/proc/sys"),
+	   "paths are masked");
+	ok(config.resources.pids_limit.value == 1024, "processes are limited");
 	ok(config.process.oom_score_adj.set &&
-	   config.process.oom_score_adj.value == 0,
+		   config.process.oom_score_adj.value == 0,
 	   "serve's own oom score is not inherited");
 	ok((config.mount[0].attr_set &
 	    (MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID)) ==
-		   (MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID) &&
-	   !(config.mount[0].attr_clear & MOUNT_ATTR_NODEV),
+			   (MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID) &&
+		   !(config.mount[0].attr_clear & MOUNT_ATTR_NODEV),
 	   "no devices nor set-user-id programs in a volume");
 	runtime_config_free(&config);
 }
