@@ -9,6 +9,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory -j$(shell nproc)
 .SUFFIXES:
 MAKEOVERRIDES =
+STARTED := $(shell date +%s)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -488,9 +489,9 @@ TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/ho
 run: image-$(ARCH) $(HUB_SIDE)
 	@ARCH=$(ARCH) tests/system/run.py
 test: $(TESTED)
-	@tests/run
+	@ZOOID_STARTED=$(STARTED) tests/run
 test-all: $(TESTED)
-	@ZOOID_TEST_FULL=1 tests/run
+	@ZOOID_STARTED=$(STARTED) ZOOID_TEST_FULL=1 tests/run
 fuzz: fuzzers
 	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
 bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent) $(BENCHES:%=build/$(ARCH)/bench/%)

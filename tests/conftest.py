@@ -1,6 +1,8 @@
 """What holds for every Python test: a deadline each, and what a failure
 tells."""
 
+import fcntl
+import itertools
 import pathlib
 import signal
 import sys
@@ -13,6 +15,7 @@ from zooid import build  # noqa: E402
 
 DEADLINE_S = 180
 TEARDOWN_S = 60
+SHARE = 4  # tests
 
 
 class Overdue(Exception):
@@ -20,13 +23,37 @@ class Overdue(Exception):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--part", default="0/1", metavar="I/N",
-                     help="only every N-th test, from the I-th on")
+    parser.addoption("--queue", metavar="FILE",
+                     help="several processes with the same one share the tests")
 
 
-def pytest_collection_modifyitems(config, items):
-    part, parts = map(int, config.getoption("--part").split("/"))
-    items[:] = items[part::parts]
+def pytest_runtestloop(session):
+    """With --queue, whoever is free takes the next tests: a few of one file,
+    so that they share what its fixtures made."""
+    queue = session.config.getoption("--queue")
+    if not queue or session.testsfailed or session.config.option.collectonly:
+        return None
+    shares = []
+    for _, items in itertools.groupby(session.items, lambda i: i.path):
+        items = list(items)
+        shares += [items[i:i + SHARE] for i in range(0, len(items), SHARE)]
+    while (n := next_number(queue)) < len(shares):
+        for item, following in itertools.zip_longest(shares[n], shares[n][1:]):
+            item.config.hook.pytest_runtest_protocol(item=item,
+                                                     nextitem=following)
+            if session.shouldfail or session.shouldstop:
+                raise session.Interrupted(session.shouldfail or
+                                          session.shouldstop)
+    return True
+
+
+def next_number(path):
+    """0, 1 ... each once among all who ask."""
+    with open(path, "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        number = file.seek(0, 2)
+        file.write(b".")
+        return number
 
 
 def pytest_configure(config):
