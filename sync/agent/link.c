@@ -61,7 +61,8 @@ static struct {
 	uint64_t welcome_ms;	 /* when it came */
 	unsigned address, tried; /* of this round */
 	char dialled[ENROL_ADDRESS_SIZE];
-	char session[IDENTITY_SESSION_MAX];
+	/* The newest session, and the address that gave it. */
+	char session[IDENTITY_SESSION_MAX], session_of[ENROL_ADDRESS_SIZE];
 	size_t session_size;
 	uint64_t session_kept_ms;
 	enum zagent_state state;
@@ -452,7 +453,7 @@ static void session_keep(void)
 		return;
 	link_.session_kept_ms = clock_ms();
 	identity_session_save(
-		link_.dialled,
+		link_.session_of,
 		(struct span){ link_.session, link_.session_size });
 }
 
@@ -463,6 +464,7 @@ static void on_session(struct http_client *client, struct span session)
 		return;
 	memcpy(link_.session, session.data, session.size);
 	link_.session_size = session.size;
+	text_copy(link_.session_of, sizeof(link_.session_of), link_.dialled);
 	if (!link_.session_kept_ms ||
 	    clock_ms() - link_.session_kept_ms > SESSION_KEEP_MS)
 		session_keep();
@@ -517,11 +519,8 @@ static int client_make(void)
 
 	if (err < 0)
 		return err;
-	/* A session is for the hub that gave it. */
-	if (strcmp(next, link_.dialled) != 0 && link_.dialled[0])
-		link_.session_size = 0;
 	text_copy(link_.dialled, sizeof(link_.dialled), next);
-	if (link_.purpose == LINK_SERVE)
+	if (link_.purpose == LINK_SERVE && !strcmp(next, link_.session_of))
 		config.session = (struct span){ link_.session,
 						link_.session_size };
 	config.tls = link_.tls;
@@ -551,13 +550,11 @@ static void retry_fire(struct timer *t)
 /* The address that was good the last time, and its session. */
 static void session_recall(void)
 {
-	link_.session_size = identity_session_load(link_.dialled,
+	link_.session_size = identity_session_load(link_.session_of,
 						   link_.session);
 	for (unsigned i = 0; i < addresses(); i++)
-		if (!strcmp(address_at(i), link_.dialled))
+		if (!strcmp(address_at(i), link_.session_of))
 			link_.address = i;
-	if (strcmp(address_at(link_.address), link_.dialled) != 0)
-		link_.session_size = 0;
 }
 
 int link_open(void)
