@@ -22,7 +22,7 @@ ifeq ($(filter $(ARCH),$(ARCHES)),)
 $(error ARCH=$(ARCH): want one of $(ARCHES))
 endif
 
-.PHONY: help deps run dev test test-all image flash bench fuzz lint clean \
+.PHONY: help deps run hub dev test test-all image flash bench fuzz lint clean \
 	cache-gc packages programs FORCE
 
 help:
@@ -31,6 +31,7 @@ help:
 #: make run             a hub and two nodes in QEMU that serve a page through it
 #:                      (ONCE=1: then ends; NODES=n)
 #: make test            every test, short sizes (test-all: the long ones)
+#: make hub             zhub and zctl for this machine, in build/ARCH/bin
 #: make image           build/ARCH/zooid.efi and the disk image zooid.img
 #: make dev             what a development boot needs; quick after an edit
 #: make flash DEV=...   writes the disk image onto a whole medium
@@ -486,6 +487,7 @@ fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 HUB_SIDE := $(addprefix build/$(shell uname -m)/bin/,zhub zctl)
 TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
 	$(HUB_SIDE) fuzzers
+hub: $(HUB_SIDE)
 run: image-$(ARCH) $(HUB_SIDE)
 	@ARCH=$(ARCH) tests/system/run.py
 test: $(TESTED)
