@@ -48,14 +48,14 @@ uint32_t heartbeat_begin(struct heartbeat *h);
 
 /* ---- reports ---- */
 
-/* At most once a second, five in a row at once, and once in 10 s for what
- * never rests. */
+/* At most once a second, and once in 10 s for what never rests; before that as
+ * many in a row as a few applications need to get where they are going. */
 struct damper {
 	uint64_t last_ms; /* 0: none yet */
 	uint64_t credit_ms;
 };
 
-enum { DAMPER_GAP_MS = 1000, DAMPER_COST_MS = 10000, DAMPER_BURST = 5 };
+enum { DAMPER_GAP_MS = 1000, DAMPER_COST_MS = 10000, DAMPER_BURST = 20 };
 
 /* How long the next one has to wait. */
 uint64_t damper_wait_ms(const struct damper *d, uint64_t now_ms);
