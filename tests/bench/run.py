@@ -30,6 +30,7 @@ from zooid import (  # noqa: E402
     BUILD, Disk, Node, cpio, debian, image, medium, web)
 from zooid.build import product, test_directory  # noqa: E402
 from hub import Hub  # noqa: E402
+from colony import COMPOSE, PORT, Colony  # noqa: E402
 
 BOOTS = 11
 MB = 1 << 20
@@ -337,8 +338,60 @@ def hub_colony():
     yield Row("hub: of these with a full handshake", found["back_full"], "")
 
 
+# Applying.
+
+APPLIES = 5
+LAYER_BYTES = 5 * MB
+
+
+def served_s(colony, node, image_name, page, port):
+    """From the start of zctl until the application answers with `page`."""
+    name = "on-%d" % port
+    text = COMPOSE.replace("hub/httpd:latest", image_name) \
+        .replace("name: shop", "name: " + name) \
+        .replace("web:", name + ":").replace("%d:80" % PORT, "%d:80" % port)
+    start = time.monotonic()
+    colony.apply("n1", text=text, options=("--wait=0s",))
+    answer = web.fetch(node.url(port), 30, node.process, pause_s=0.01)
+    assert answer == page, answer
+    return time.monotonic() - start
+
+
+def layout_of(name, size):
+    """An image whose layer cannot be made smaller, and its page."""
+    page = "This is %s.\n" % name
+    command = ["httpd", "-f", "-h", "/www"]
+    return page, image.make(name, {
+        "www/index.html": (0o644, page), "noise": (0o644, os.urandom(size))},
+        ["--config.cmd=%s" % word for word in command])
+
+
+def apply_rows():
+    """An application is applied with an image of 5 MB that the node has to
+    fetch first; then another one with the same image."""
+    seconds = {"present": [], "absent": []}
+    with tempfile.TemporaryDirectory(dir=test_directory()) as directory, \
+            Colony(directory) as colony:
+        node = colony.boot("n1", ports=[PORT, PORT + 1])
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        for i in range(APPLIES):
+            name = "bench-%d" % i
+            page, layout = layout_of(name, LAYER_BYTES)
+            colony.push(layout, name + ":1")
+            for case, port in (("absent", PORT), ("present", PORT + 1)):
+                seconds[case].append(served_s(
+                    colony, node, "hub/%s:1" % name, page, port))
+            for port in (PORT, PORT + 1):
+                colony.zctl("rm", "on-%d" % port)
+            colony.wait_rows(0, 60)
+    for case, bound in (("present", 0.5), ("absent", 2)):
+        yield Row("apply: to answering, image %s" % case,
+                  statistics.median(seconds[case]), "s", bound)
+
+
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
-          hub_alone, hub_colony, agent_idle]
+          hub_alone, hub_colony, agent_idle, apply_rows]
 
 
 def main(names):

@@ -46,28 +46,41 @@ def read_until(child, pattern, deadline_s):
     return text
 
 
+@pytest.mark.deadline(300)
 def test_once(run):
     child = run(ONCE="1")
-    output, _ = child.communicate(timeout=150)
+    output, _ = child.communicate(timeout=240)
     text = output.decode()
     assert child.returncode == 0, text
-    assert repr(web.PAGE.strip()) in text
-    assert "zooid: ready in" in text
-    assert re.search(r"^web +running .* web-1$", text, re.M)
+    for name in ("n1", "n2"):
+        assert re.search(r"page: %s at \S+ says %r" % (
+            name, web.PAGE.strip()), text), text
+        assert re.search(r"^%s +ready " % name, text, re.M), text
+        assert re.search(r"^%s +web +hub/httpd:latest +running " % name, text,
+                         re.M), text
 
 
+@pytest.mark.deadline(300)
 def test_stays_until_ctrl_c(run, tmp_path):
-    child = run()
-    text = read_until(child, "Ctrl-C ends it", 150)
-    url = re.search(r"page: (\S+) says", text)[1]
+    child = run(NODES="1")
+    text = read_until(child, "Ctrl-C ends it", 240)
+    url = re.search(r"page: n1 at (\S+) says", text)[1]
     with urllib.request.urlopen(url, timeout=30) as answer:
         assert answer.read().decode() == web.PAGE
-    console = subprocess.run(
-        [sys.executable, SCRIPT, "console", "ps"], cwd=tmp_path, text=True,
-        env={**os.environ, "ZOOID_RUN_DIR": str(tmp_path / "run")},
-        capture_output=True, timeout=60)
-    assert "running" in console.stdout, console.stderr
+    for words in (["console", "n1", "ps"], ["zctl", "ps"]):
+        done = subprocess.run(
+            [sys.executable, SCRIPT, *words], cwd=tmp_path, text=True,
+            env={**os.environ, "ZOOID_RUN_DIR": str(tmp_path / "run")},
+            capture_output=True, timeout=60)
+        assert "running" in done.stdout, done.stderr
     child.send_signal(signal.SIGINT)
-    rest, _ = child.communicate(timeout=60)
+    rest, _ = child.communicate(timeout=90)
     assert child.returncode == 0, rest.decode()
     assert "Traceback" not in rest.decode()
+
+
+def test_wrong_number_of_nodes(run):
+    child = run(NODES="many")
+    output, _ = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert output.decode() == "make run: NODES=many: want 1 to 16\n"

@@ -115,6 +115,14 @@ class Colony:
         self.nodes[name] = node
         return node.start()
 
+    def wait_rows(self, n, deadline_s):
+        """Until ps has n rows."""
+        end = time.monotonic() + deadline_s
+        while len(rows := self.hub.operator.get("/v1/ps")["rows"]) != n:
+            if time.monotonic() > end:
+                raise Late("ps: wanted %d rows: %s" % (n, rows))
+            time.sleep(web.PAUSE_S)
+
     def wait_nodes(self, names, deadline_s, state="ready"):
         """Until the hub says that of all of them; it makes no event of it,
         so this asks again."""

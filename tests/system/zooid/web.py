@@ -25,7 +25,7 @@ def request(url, deadline_s=30):
         connection.close()
 
 
-def fetch(url, deadline_s=60, process=None):
+def fetch(url, deadline_s=60, process=None, pause_s=PAUSE_S):
     """The body of `url` as soon as it is served; Late after the deadline, or
     as soon as `process`, the machine, has ended.
 
@@ -43,6 +43,6 @@ def fetch(url, deadline_s=60, process=None):
             why = "status %d: %s" % (status, body[:200])
         except OSError as error:
             why = repr(error)
-        time.sleep(PAUSE_S)
+        time.sleep(pause_s)
     raise Late("%s: not served within %g s, or its machine has ended: %s" % (
         url, deadline_s, why))
