@@ -37,3 +37,29 @@ void peer_close(struct peer *p, struct loop *loop)
 	watch_del(loop, &p->watch);
 	fd_close(&p->fd);
 }
+
+static void queue_ready(struct watch *w, uint32_t events)
+{
+	struct peer_queue *q = container_of(w, struct peer_queue, watch);
+	struct peer *p;
+
+	(void)events;
+	while ((p = q->room())) {
+		if (peer_accept(p, q->loop, w->fd, q->ready) < 0)
+			return;
+	}
+	watch_events(q->loop, w, 0);
+}
+
+int peer_queue_open(struct peer_queue *q, struct loop *loop, int listen_fd)
+{
+	q->loop = loop;
+	q->watch.ready = queue_ready;
+	return watch_add(loop, &q->watch, listen_fd, EPOLLIN);
+}
+
+void peer_queue_close(struct peer_queue *q, struct peer *p)
+{
+	peer_close(p, q->loop);
+	watch_events(q->loop, &q->watch, EPOLLIN);
+}

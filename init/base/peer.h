@@ -26,4 +26,22 @@ int peer_accept(struct peer *p, struct loop *loop, int listen_fd,
 
 void peer_close(struct peer *p, struct loop *loop);
 
+/* A listening socket whose clients wait in the kernel's queue while the table
+ * is full. */
+struct peer_queue {
+	/* A free row, or NULL. */
+	struct peer *(*room)(void);
+	void (*ready)(struct watch *, uint32_t events);
+
+	/* Ours. */
+	struct watch watch;
+	struct loop *loop;
+};
+
+/* 0 or -errno. */
+int peer_queue_open(struct peer_queue *q, struct loop *loop, int listen_fd);
+
+/* Closes p, one of its peers: there is room again. */
+void peer_queue_close(struct peer_queue *q, struct peer *p);
+
 #endif

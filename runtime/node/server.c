@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/peer.h"
 #include "base/service.h"
 
 #include "node.h"
@@ -18,9 +19,7 @@
 enum { CONNECTIONS = 16, WATCHERS = 4 };
 
 struct connection {
-	struct watch watch;
-	int fd;
-	uid_t uid;
+	struct peer peer;
 	struct app *waits_for; /* NULL: nothing */
 	bool watches;	       /* it is a stream */
 	bool behind;	       /* and does not know of the last change */
@@ -28,19 +27,14 @@ struct connection {
 };
 
 static struct connection connections[CONNECTIONS];
-static struct watch listener;
-static int listen_fd;
+static struct peer_queue listener;
 static uid_t own_uid;
-
-static void accept_all(void);
 
 static void connection_close(struct connection *c)
 {
-	watch_del(&node.loop, &c->watch);
-	fd_close(&c->fd);
+	peer_queue_close(&listener, &c->peer);
 	c->waits_for = NULL;
 	c->watches = c->behind = false;
-	watch_events(&node.loop, &listener, EPOLLIN);
 }
 
 /* A client that does not read its one reply loses it. */
@@ -48,7 +42,8 @@ static void reply_send(struct connection *c, struct znode_reply *reply,
 		       int memfd)
 {
 	reply->head = (struct ipc_head){ sizeof(*reply), c->verb };
-	if (ipc_send(c->fd, reply, sizeof(*reply), &memfd, memfd >= 0 ? 1 : 0))
+	if (ipc_send(c->peer.fd, reply, sizeof(*reply), &memfd,
+		     memfd >= 0 ? 1 : 0))
 		connection_close(c);
 }
 
@@ -98,7 +93,7 @@ static void watcher_tell(struct connection *c)
 	if (!c->behind)
 		return;
 	c->behind = false;
-	watch_events(&node.loop, &c->watch, EPOLLIN);
+	watch_events(&node.loop, &c->peer.watch, EPOLLIN);
 	revision_fill(&reply);
 	reply_send(c, &reply, -1);
 }
@@ -108,10 +103,10 @@ static void watchers_behind(void)
 	for (int i = 0; i < CONNECTIONS; i++) {
 		struct connection *c = &connections[i];
 
-		if (c->fd < 0 || !c->watches || c->behind)
+		if (c->peer.fd < 0 || !c->watches || c->behind)
 			continue;
 		c->behind = true;
-		watch_events(&node.loop, &c->watch, EPOLLIN | EPOLLOUT);
+		watch_events(&node.loop, &c->peer.watch, EPOLLIN | EPOLLOUT);
 	}
 }
 
@@ -121,12 +116,12 @@ static void serve_watch(struct connection *c)
 	int n = 0;
 
 	for (int i = 0; i < CONNECTIONS; i++)
-		n += connections[i].fd >= 0 && connections[i].watches;
+		n += connections[i].peer.fd >= 0 && connections[i].watches;
 	if (n >= WATCHERS) {
 		refuse(c, -EBUSY, "too many watch already");
 		return;
 	}
-	setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
+	setsockopt(c->peer.fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
 	c->watches = true;
 	watchers_behind();
 }
@@ -257,7 +252,7 @@ static void serve_named(struct connection *c, struct znode_request *request)
 
 	request->name[sizeof(request->name) - 1] = '\0';
 	app = node_find(request->name);
-	if (c->uid != 0 && c->uid != own_uid)
+	if (c->peer.uid != 0 && c->peer.uid != own_uid)
 		refuse(c, -EPERM, "only root may do this");
 	else if (!app)
 		refuse(c, -ENOENT, "no such application");
@@ -274,7 +269,8 @@ static void serve_named(struct connection *c, struct znode_request *request)
 /* What is zagent's to ask. */
 static void serve_agent(struct connection *c, struct ipc_fds *fds)
 {
-	if (c->uid != 0 && c->uid != own_uid && c->uid != UID_ZAGENT)
+	if (c->peer.uid != 0 && c->peer.uid != own_uid &&
+	    c->peer.uid != UID_ZAGENT)
 		refuse(c, -EPERM, "only zagent and root may do this");
 	else if (c->verb == ZNODE_DESIRED)
 		serve_desired(c, fds);
@@ -309,16 +305,16 @@ static void serve(struct connection *c, struct znode_request *request,
 
 static void connection_ready(struct watch *w, uint32_t events)
 {
-	struct connection *c = container_of(w, struct connection, watch);
+	struct connection *c = container_of(w, struct connection, peer.watch);
 	struct ipc_fds fds = { 0 };
 	struct znode_request request;
 	int r;
 
 	if (events & EPOLLOUT)
 		watcher_tell(c);
-	if (c->fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
+	if (c->peer.fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
 		return;
-	r = ipc_recv(c->fd, &request, sizeof(request), &fds);
+	r = ipc_recv(c->peer.fd, &request, sizeof(request), &fds);
 	if (r == -EAGAIN)
 		return;
 	/* Nothing is asked on a stream, nor while an answer is due. */
@@ -329,47 +325,21 @@ static void connection_ready(struct watch *w, uint32_t events)
 	ipc_fds_close(&fds);
 }
 
-static bool accept_one(void)
+static struct peer *room(void)
 {
 	for (int i = 0; i < CONNECTIONS; i++) {
-		struct connection *c = &connections[i];
-		pid_t pid;
-
-		if (c->fd >= 0)
-			continue;
-		c->fd = ipc_accept(listen_fd, &c->uid, &pid);
-		if (c->fd < 0) {
-			c->fd = -1;
-			return false;
-		}
-		c->watch.ready = connection_ready;
-		if (watch_add(&node.loop, &c->watch, c->fd, EPOLLIN))
-			fd_close(&c->fd);
-		return true;
+		if (connections[i].peer.fd < 0)
+			return &connections[i].peer;
 	}
-	watch_events(&node.loop, &listener, 0);
-	return false;
-}
-
-static void accept_all(void)
-{
-	while (accept_one())
-		;
-}
-
-static void listener_ready(struct watch *w, uint32_t events)
-{
-	(void)w;
-	(void)events;
-	accept_all();
+	return NULL;
 }
 
 int server_open(int fd)
 {
 	for (int i = 0; i < CONNECTIONS; i++)
-		connections[i].fd = connections[i].watch.fd = -1;
-	listen_fd = fd;
+		peer_init(&connections[i].peer);
 	own_uid = geteuid();
-	listener.ready = listener_ready;
-	return watch_add(&node.loop, &listener, fd, EPOLLIN);
+	listener.room = room;
+	listener.ready = connection_ready;
+	return peer_queue_open(&listener, &node.loop, fd);
 }

@@ -11,6 +11,7 @@
 
 #include "agent.h"
 #include "base/fd.h"
+#include "base/peer.h"
 #include "base/service.h"
 #include "clock.h"
 #include "identity.h"
@@ -20,15 +21,12 @@
 enum { CONNECTIONS = 16, SPARE_S = 60, ANSWER_MS = 10000 };
 
 struct connection {
-	struct watch watch;
-	int fd;
-	uid_t uid;
+	struct peer peer;
 	bool waits; /* for a token */
 };
 
 static struct connection connections[CONNECTIONS];
-static struct watch listener;
-static int listen_fd;
+static struct peer_queue listener;
 static uid_t own_uid;
 
 static struct {
@@ -41,17 +39,15 @@ static struct {
 
 static void connection_close(struct connection *c)
 {
-	watch_del(&agent.loop, &c->watch);
-	fd_close(&c->fd);
+	peer_queue_close(&listener, &c->peer);
 	c->waits = false;
-	watch_events(&agent.loop, &listener, EPOLLIN);
 }
 
 static void reply_send(struct connection *c, uint32_t verb,
 		       struct zagent_reply *reply, int memfd)
 {
 	reply->head = (struct ipc_head){ sizeof(*reply), verb };
-	if (ipc_send(c->fd, reply, sizeof(*reply), &memfd, memfd >= 0) < 0)
+	if (ipc_send(c->peer.fd, reply, sizeof(*reply), &memfd, memfd >= 0) < 0)
 		connection_close(c);
 }
 
@@ -152,7 +148,8 @@ static void serve_token(struct connection *c)
 	struct zagent_status status = { .state = 0 };
 	char why[280];
 
-	if (c->uid != 0 && c->uid != UID_ZPULL && c->uid != own_uid) {
+	if (c->peer.uid != 0 && c->peer.uid != UID_ZPULL &&
+	    c->peer.uid != own_uid) {
 		refuse(c, ZAGENT_PULL_TOKEN, -EPERM, "only zpull may have it");
 	} else if (token.pull.expires > clock_now() + SPARE_S &&
 		   (!token.old || !link_client())) {
@@ -200,9 +197,9 @@ static void serve(struct connection *c, uint32_t verb)
 
 static void connection_ready(struct watch *w, uint32_t events)
 {
-	struct connection *c = container_of(w, struct connection, watch);
+	struct connection *c = container_of(w, struct connection, peer.watch);
 	struct zagent_request request;
-	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
+	int n = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
 
 	(void)events;
 	if (n == -EAGAIN)
@@ -213,42 +210,21 @@ static void connection_ready(struct watch *w, uint32_t events)
 		connection_close(c);
 }
 
-static bool accept_one(void)
+static struct peer *room(void)
 {
 	for (int i = 0; i < CONNECTIONS; i++) {
-		struct connection *c = &connections[i];
-		pid_t pid;
-
-		if (c->fd >= 0)
-			continue;
-		c->fd = ipc_accept(listen_fd, &c->uid, &pid);
-		if (c->fd < 0) {
-			c->fd = -1;
-			return false;
-		}
-		c->watch.ready = connection_ready;
-		if (watch_add(&agent.loop, &c->watch, c->fd, EPOLLIN) < 0)
-			fd_close(&c->fd);
-		return true;
+		if (connections[i].peer.fd < 0)
+			return &connections[i].peer;
 	}
-	watch_events(&agent.loop, &listener, 0);
-	return false;
-}
-
-static void listener_ready(struct watch *w, uint32_t events)
-{
-	(void)w;
-	(void)events;
-	while (accept_one())
-		;
+	return NULL;
 }
 
 int server_open(int fd)
 {
 	for (int i = 0; i < CONNECTIONS; i++)
-		connections[i].fd = connections[i].watch.fd = -1;
-	listen_fd = fd;
+		peer_init(&connections[i].peer);
 	own_uid = geteuid();
-	listener.ready = listener_ready;
-	return watch_add(&agent.loop, &listener, fd, EPOLLIN);
+	listener.room = room;
+	listener.ready = connection_ready;
+	return peer_queue_open(&listener, &agent.loop, fd);
 }

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 
 from flakydisk import FlakyDisk
-from zooid import Disk, Node, build, image
+from zooid import Disk, Node, build, image, medium
 
 
 @pytest.fixture
@@ -59,3 +59,13 @@ def flaky(scratch):
 def httpd():
     """The OCI layout of busybox httpd, made once a run."""
     return image.httpd()
+
+
+@pytest.fixture
+def node(boot, scratch, httpd):
+    """One that serves the page and has the agent in it."""
+    disk = medium.web(scratch / "disk", httpd)
+    node = boot(disks=[disk], ports=[medium.WEB_PORT], agent=True)
+    node.wait_ready()
+    node.fetch(medium.WEB_PORT)
+    return node

@@ -16,15 +16,6 @@ SOCKETS = {"init": (NOBODY, 292), "zrun": (NOBODY, 600),
            "znode": (NOBODY, 80), "znet": (ROOT, 64), "zlog": (ROOT, 64)}
 
 
-@pytest.fixture
-def node(boot, scratch, httpd):
-    disk = medium.web(scratch / "disk", httpd)
-    node = boot(disks=[disk], ports=[PORT], agent=True)
-    node.wait_ready()
-    node.fetch(PORT)
-    return node
-
-
 @pytest.mark.parametrize("name", SOCKETS)
 def test_garbage_on_a_socket(node, rng, name):
     started = node.fetch(PORT, "/cgi-bin/started")

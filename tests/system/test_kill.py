@@ -14,15 +14,6 @@ SERVICES = ["znode", "znet", "zlog", "zrun"]
 BREAKS_DOWNLOADS = {"znet"}
 
 
-@pytest.fixture
-def node(boot, scratch, httpd):
-    disk = medium.web(scratch / "disk", httpd)
-    node = boot(disks=[disk], ports=[PORT], agent=True)
-    node.wait_ready()
-    node.fetch(PORT)
-    return node
-
-
 class Download:
     """A client that reads an endless answer, piece by piece."""
 

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/ipc.h"
 #include "base/log.h"
+#include "base/peer.h"
 #include "base/path.h"
 #include "base/service.h"
 
@@ -25,9 +26,7 @@ enum {
 };
 
 struct connection {
-	struct watch watch;
-	int fd;
-	uid_t uid;
+	struct peer peer;
 	bool pulling;
 	char name[LAYOUT_NAME_SIZE];
 	char image[100];
@@ -39,10 +38,8 @@ struct connection {
 static struct connection connections[CONNECTIONS];
 static char handed[HANDED_MAX][LAYOUT_NAME_SIZE];
 static unsigned handed_next;
-static struct watch listener;
-static int listen_fd, boot_fd;
-
-static void accept_all(void);
+static struct peer_queue listener;
+static int boot_fd;
 
 /* ---------------------------------------------------------------- layouts */
 
@@ -101,16 +98,14 @@ static void pull_over(struct connection *c)
 static void connection_close(struct connection *c)
 {
 	pull_over(c);
-	watch_del(puller.loop, &c->watch);
-	fd_close(&c->fd);
-	watch_events(puller.loop, &listener, EPOLLIN);
+	peer_queue_close(&listener, &c->peer);
 }
 
 static int reply_send(struct connection *c, struct zpull_reply *reply,
 		      uint32_t verb, int memfd)
 {
 	reply->head = (struct ipc_head){ sizeof(*reply), verb };
-	return ipc_send(c->fd, reply, sizeof(*reply), &memfd,
+	return ipc_send(c->peer.fd, reply, sizeof(*reply), &memfd,
 			memfd >= 0 ? 1 : 0);
 }
 
@@ -274,7 +269,7 @@ static void serve_drop(struct connection *c, struct zpull_request *request)
 
 static void serve(struct connection *c, struct zpull_request *request)
 {
-	if (c->uid != 0 && c->uid != UID_ZNODE) {
+	if (c->peer.uid != 0 && c->peer.uid != UID_ZNODE) {
 		refuse(c, request->head.verb, -EPERM, "only znode may do this");
 		return;
 	}
@@ -293,9 +288,9 @@ static void serve(struct connection *c, struct zpull_request *request)
 
 static void connection_ready(struct watch *w, uint32_t events)
 {
-	struct connection *c = container_of(w, struct connection, watch);
+	struct connection *c = container_of(w, struct connection, peer.watch);
 	struct zpull_request request;
-	int r = ipc_recv(c->fd, &request, sizeof(request), NULL);
+	int r = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
 
 	(void)events;
 	if (r == -EAGAIN)
@@ -306,49 +301,24 @@ static void connection_ready(struct watch *w, uint32_t events)
 		connection_close(c);
 }
 
-static bool accept_one(void)
+static struct peer *room(void)
 {
 	for (int i = 0; i < CONNECTIONS; i++) {
-		struct connection *c = &connections[i];
-		pid_t pid;
-
-		if (c->fd >= 0)
-			continue;
-		c->fd = ipc_accept(listen_fd, &c->uid, &pid);
-		if (c->fd < 0) {
-			c->fd = -1;
-			return false;
-		}
-		c->watch.ready = connection_ready;
-		if (watch_add(puller.loop, &c->watch, c->fd, EPOLLIN))
-			fd_close(&c->fd);
-		return true;
+		if (connections[i].peer.fd < 0)
+			return &connections[i].peer;
 	}
-	watch_events(puller.loop, &listener, 0);
-	return false;
-}
-
-static void accept_all(void)
-{
-	while (accept_one())
-		;
-}
-
-static void listener_ready(struct watch *w, uint32_t events)
-{
-	(void)w;
-	(void)events;
-	accept_all();
+	return NULL;
 }
 
 int server_open(int fd, int boot)
 {
-	listen_fd = fd;
 	boot_fd = boot;
 	puller.is_wanted = is_wanted;
-	for (int i = 0; i < CONNECTIONS; i++)
-		connections[i].fd = connections[i].watch.fd =
-			connections[i].layout = -1;
-	listener.ready = listener_ready;
-	return watch_add(puller.loop, &listener, fd, EPOLLIN);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		peer_init(&connections[i].peer);
+		connections[i].layout = -1;
+	}
+	listener.room = room;
+	listener.ready = connection_ready;
+	return peer_queue_open(&listener, puller.loop, fd);
 }
