@@ -122,7 +122,7 @@ def boot(colony, wanted):
     for name in wanted:
         node = colony.nodes[name]
         node.wait_ready(BOOT_S)
-        ready = node.wait_for(r"zooid: ready in .*", BOOT_S)
+        ready = node.wait_for(r"zooid: ready in \d+ ms, .* ms", BOOT_S)
         say("%s: %s" % (name, ready[0]))
     colony.wait_nodes(wanted, BOOT_S)
     say("nodes: enrolled and connected")
