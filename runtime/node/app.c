@@ -331,6 +331,7 @@ void app_describe(const struct app *app, struct znode_app *row)
 	row->image_bytes = app->image_bytes;
 	row->state = app->state;
 	row->stopped = app->stopped;
+	row->outdated = app->alive && app_is_outdated(app);
 	row->pid = app->alive ? app->pid : 0;
 	row->restarts = app->note.restarts;
 	row->since_ms = app->since_ms;

@@ -65,6 +65,7 @@ static yyjson_mut_val *add_app(yyjson_mut_doc *doc, yyjson_mut_val *list,
 	add_text(doc, o, "container", app->container, sizeof(app->container));
 	yyjson_mut_obj_add_uint(doc, o, "restarts", app->restarts);
 	yyjson_mut_obj_add_bool(doc, o, "stopped", app->stopped);
+	yyjson_mut_obj_add_bool(doc, o, "outdated", app->outdated);
 	yyjson_mut_obj_add_uint(doc, o, "memory_limit", app->memory_bytes);
 	add_ports(doc, o, app);
 	return o;

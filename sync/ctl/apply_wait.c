@@ -53,8 +53,11 @@ static void row_judge(struct wait *w, yyjson_val *row)
 		w->n_silent++;
 	} else if (!yyjson_get_bool(yyjson_obj_get(row, "current"))) {
 		w->n_open++;
-		snprintf(w->open, LINE_SIZE, "%.63s on %.63s: being told",
-			 text_of(row, "name"), node);
+		const char *reason = text_of(row, "reason");
+
+		snprintf(w->open, LINE_SIZE, "%.40s on %.40s: %.70s",
+			 text_of(row, "name"), node,
+			 *reason ? reason : "being told");
 	} else if (is_good(state)) {
 		w->n_good++;
 	} else if (!strcmp(state, "failed")) {
