@@ -7,28 +7,25 @@ import errno
 import fcntl
 import json
 import os
-import pathlib
 import re
-import select
-import signal
 import socket
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 
 import pytest
 
 from relay import Relay
-from zooid import BUILD, image, process
+from zooid import BUILD, image
+from zooid.host import BIN, Supervised, directory
 from zooid.messages import ZPULL_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
+from zooid.mount import mount, unmount
 from zooid.pulls import (DEADLINE_S, DROP, FROM_HUB, PROGRESS, PULL, Pull,
                          Reply, text)
 from zooid.registries import (Authority, DockerRegistry, Registry, digest,
                               flipped, seeded)
 
-BIN = BUILD / "host/bin"
 NODE_BIN = BUILD / os.uname().machine / "bin"
 UID_ZNODE, UID_ZPULL = 102, 104
 UNPACK, IMAGES, PULLED = 5, 9, 1
@@ -37,20 +34,13 @@ AGENT_REQUEST = struct.Struct("=II")
 AGENT_REPLY = struct.Struct("=IIiI200sq264s512s")
 
 
-class Host:
-    def __init__(self, directory):
-        self.directory = directory
-        self.boot, self.run = directory / "boot", directory / "run"
-        self.data = directory / "data"
+class Host(Supervised):
+    def __init__(self, path):
+        self.boot, self.data = path / "boot", path / "data"
+        super().__init__(path, ZOOID_BOOT=self.boot, ZOOID_DATA=self.data)
         self.pulled = self.data / "pull"
-        for path in (self.boot, self.run, self.pulled, self.data / "images"):
-            path.mkdir(parents=True)
-        self.env = {**os.environ, "ZOOID_RUN": str(self.run),
-                    "ZOOID_BOOT": str(self.boot),
-                    "ZOOID_DATA": str(self.data),
-                    "ASAN_OPTIONS": "detect_leaks=0"}
-        self.errors = directory / "stderr"
-        self.process = None
+        for folder in (self.boot, self.pulled, self.data / "images"):
+            folder.mkdir(parents=True)
         self.mounted = False
 
     def registries(self, *rows):
@@ -59,32 +49,16 @@ class Host:
 
     def start(self, zrun=False, disk=None):
         if disk:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % disk,
-                            "none", self.data], check=True)
+            mount("-t", "tmpfs", "-o", "size=%d" % disk, "none", self.data)
             self.mounted = True
             self.pulled.mkdir()
         os.chown(self.pulled, UID_ZPULL, UID_ZPULL)
-        table = self.directory / "services"
-        table.write_text("zpull kmsg uid=%d mode=0666 : %s\n%s" % (
-            UID_ZPULL, BIN / "zpull", "zrun kmsg mode=0666 : %s serve\n" % (
-                NODE_BIN / "zrun") if zrun else ""))
-        with open(self.errors, "wb") as errors:
-            self.process = process.start(
-                [BIN / "init", "--supervise", "--services", table],
-                env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
-                stderr=errors)
-        self.wait(lambda: "init: ready" in self.said())
-
-    def said(self):
-        return self.errors.read_text(errors="replace")
-
-    def wait(self, ready):
-        """For what no descriptor tells: asks until the deadline."""
-        end = time.monotonic() + DEADLINE_S
-        while not ready():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() < end, self.said()
-            select.select([], [], [], 0.01)
+        services = ["zpull kmsg uid=%d mode=0666 : %s" % (
+            UID_ZPULL, BIN / "zpull")]
+        if zrun:
+            services.append("zrun kmsg mode=0666 : %s serve" % (
+                NODE_BIN / "zrun"))
+        self.supervise(*services)
 
     def begin(self, image, digest, flags=0):
         return Pull(self.run, PULL, image, digest, flags=flags)
@@ -101,33 +75,16 @@ class Host:
     def blob(self, layout, name, suffix=""):
         return self.layout(layout) / "blobs/sha256" / (name[7:] + suffix)
 
-    def pid(self):
-        done = subprocess.run([BIN / "init", "status"], env=self.env,
-                              text=True, capture_output=True, timeout=30)
-        return int(re.search(r"^zpull +\S+ +(\d+) ", done.stdout, re.M)[1])
-
-    def kill(self):
-        """SIGKILL; returns when init has a new one ready."""
-        ready = self.said().count("init: zpull: ready")
-        os.kill(self.pid(), signal.SIGKILL)
-        self.wait(lambda: self.said().count("init: zpull: ready") > ready)
-
     def close(self):
-        if self.process:
-            process.end(self.process, term_s=20)
+        super().close()
         if self.mounted:
-            subprocess.run(["umount", self.data], check=True)
-        said = self.said() if self.errors.exists() else ""
-        assert "Sanitizer" not in said and "runtime error" not in said, said
+            unmount(self.data)
 
 
 @pytest.fixture
 def host():
-    # Not tmp_path, which zpull's own user may not enter.
-    with tempfile.TemporaryDirectory(prefix="zooid-") as directory:
-        os.chmod(directory, 0o755)
-        with contextlib.closing(Host(pathlib.Path(directory))) as host:
-            yield host
+    with directory() as path, contextlib.closing(Host(path)) as host:
+        yield host
 
 
 @pytest.fixture
@@ -206,7 +163,7 @@ def test_killed_amid_a_blob(host, registry, slow):
     for size in (1 << 20, 3 << 20):
         pull = host.begin(slow.host + "/web", name)
         host.wait(lambda: part.exists() and part.stat().st_size > size)
-        host.kill()
+        host.kill("zpull")
         with pytest.raises(ConnectionResetError):
             pull.end()
         assert part.stat().st_size < len(layer)
@@ -400,7 +357,7 @@ def test_too_little_space(host, registry):
                         reply.text)
     assert not registry.paths(digest(new))
     assert host.layout(first).exists(), "it was told to znode"
-    host.kill()
+    host.kill("zpull")
     assert host.pull(registry.host + "/web", second).error == 0
     assert not host.layout(first).exists()
     assert "zpull: %s: removed, its space is needed" % first[7:] in host.said()

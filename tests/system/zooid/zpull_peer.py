@@ -15,20 +15,14 @@ import fcntl
 import json
 import os
 import pathlib
-import selectors
 import shutil
 import socket
 import sys
 
 from messages import ZPULL_REPLY, ZPULL_REQUEST
+from peer import Peer, text
 
 PULL, PROGRESS, DROP = 1, 2, 3
-LISTEN_FD, STATUS_FD = 3, 4
-PING_S = 5
-
-
-def text(field):
-    return field.split(b"\0")[0].decode()
 
 
 def reply(client, verb, error=0, done=0, digest="", path="", fds=()):
@@ -39,38 +33,15 @@ def reply(client, verb, error=0, done=0, digest="", path="", fds=()):
         rights if fds else [])
 
 
-class Peer:
+class Puller(Peer):
     def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
+        super().__init__(directory)
         self.data = pathlib.Path(os.environ["ZOOID_DATA"]) / "pull"
-        self.selector = selectors.DefaultSelector()
-        self.listener = socket.socket(fileno=LISTEN_FD)
-        self.selector.register(self.listener, selectors.EVENT_READ,
-                               self.accept)
-
-    def order(self):
-        path = self.directory / "next-pull"
-        try:
-            words = path.read_text().split()
-            path.unlink()
-        except FileNotFoundError:
-            return "", ""
-        return words[0], words[1] if len(words) > 1 else ""
-
-    def log(self, *words):
-        with open(self.directory / "requests", "a") as log:
-            log.write(" ".join(words) + "\n")
-
-    def accept(self, _):
-        client, _ = self.listener.accept()
-        client.setblocking(True)
-        self.selector.register(client, selectors.EVENT_READ, self.serve)
 
     def serve(self, client):
         data = client.recv(ZPULL_REQUEST.size)
         if not data:
-            self.selector.unregister(client)
-            client.close()
+            self.gone(client)
             return
         _, verb, flags, _, image, digest, path = ZPULL_REQUEST.unpack(data)
         if verb == DROP:
@@ -82,7 +53,7 @@ class Peer:
         self.pull(client, text(digest).partition(":")[2])
 
     def pull(self, client, named):
-        word, what = self.order()
+        word, what = self.order("pull")
         if word == "half":
             reply(client, PROGRESS, done=12)
         if word in ("half", "hang"):
@@ -108,20 +79,6 @@ class Peer:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
         return fd
 
-    def serve_one(self, key):
-        try:
-            key.data(key.fileobj)
-        except (BrokenPipeError, ConnectionResetError):  # znode was killed
-            self.selector.unregister(key.fileobj)
-            key.fileobj.close()
-
-    def run(self):
-        os.write(STATUS_FD, b"R")
-        while True:
-            for key, _ in self.selector.select(PING_S):
-                self.serve_one(key)
-            os.write(STATUS_FD, b"P")
-
 
 if __name__ == "__main__":
-    Peer(sys.argv[1]).run()
+    Puller(sys.argv[1]).run()

@@ -16,13 +16,13 @@ import errno
 import json
 import os
 import pathlib
-import selectors
 import shutil
 import signal
 import socket
 import sys
 
 from messages import INIT_REPLY, INIT_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
+from peer import Peer, text
 
 VERBS = {1: "start", 2: "kill", 3: "delete", 5: "unpack", 6: "forget",
          9: "images"}
@@ -30,46 +30,20 @@ INIT_PUT, KIND_PIDFD = 1, 0
 CLONE_PARENT = 0x8000
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 SHELL = "/bin/sh"
-LISTEN_FD, STATUS_FD = 3, 4
-PING_S = 5
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def text(field):
-    return field.split(b"\0")[0].decode()
-
-
-class Peer:
+class Runner(Peer):
     def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
-        self.selector = selectors.DefaultSelector()
-        self.listener = socket.socket(fileno=LISTEN_FD)
-        self.selector.register(self.listener, selectors.EVENT_READ,
-                               self.accept)
+        super().__init__(directory)
         self.init = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.init.connect(os.environ["ZOOID_RUN"] + "/init.sock")
-
-    def order(self, verb):
-        """(word, number) of next-VERB, which is used up."""
-        path = self.directory / ("next-" + verb)
-        try:
-            words = path.read_text().split()
-            path.unlink()
-        except FileNotFoundError:
-            return "", 0
-        return words[0], int(words[1]) if len(words) > 1 else 0
-
-    def accept(self, _):
-        client, _ = self.listener.accept()
-        client.setblocking(True)
-        self.selector.register(client, selectors.EVENT_READ, self.serve)
 
     def serve(self, client):
         data, control, _, _ = client.recvmsg(
             ZRUN_REQUEST.size, socket.CMSG_SPACE(16))
         if not data:
-            self.selector.unregister(client)
-            client.close()
+            self.gone(client)
             return
         for _, _, fds in control:
             for fd in array.array("i", fds[:len(fds) // 4 * 4]):
@@ -79,9 +53,9 @@ class Peer:
         self.pulled = text(path) if verb == 5 and flags & 1 else None
         self.digest = text(digest)
         verb, name = VERBS[verb], text(digest if verb == 6 else name)
-        with open(self.directory / "requests", "a") as log:
-            log.write("%s %s\n" % (verb, name))
+        self.log(verb, name)
         word, number = self.order(verb)
+        number = int(number or 0)
         self.answer = ""
         error, pid = (-number, 0) if word == "error" else \
             getattr(self, verb)(name, arg, note,
@@ -178,13 +152,6 @@ class Peer:
             self.selector.unregister(key.fileobj)
             key.fileobj.close()
 
-    def run(self):
-        os.write(STATUS_FD, b"R")
-        while True:
-            for key, _ in self.selector.select(PING_S):
-                self.serve_one(key)
-            os.write(STATUS_FD, b"P")
-
 
 if __name__ == "__main__":
-    Peer(sys.argv[1]).run()
+    Runner(sys.argv[1]).run()
