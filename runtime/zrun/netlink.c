@@ -3,7 +3,9 @@
  * address (IP_TRANSPARENT). Such a connection is local on both ends, but the
  * reply to a foreign address would leave by a route that does not exist. So
  * the sockets carry a mark, the server's side inherits it
- * (tcp_fwmark_accept), and marked packets find every address to be local:
+ * (tcp_fwmark_accept), so does the reset of a port that nobody listens on
+ * (fwmark_reflect; without, who connects a moment too early would wait for its
+ * second SYN), and marked packets find every address to be local:
  *
  *	ip rule add fwmark 1 lookup 100
  *	ip route add local default dev lo table 100
@@ -139,6 +141,8 @@ static int set_sysctls(int host_proc)
 		const char *path, *value;
 	} all[] = {
 		{ "sys/net/ipv4/tcp_fwmark_accept", "1" },
+		{ "sys/net/ipv4/fwmark_reflect", "1" },
+		{ "sys/net/ipv6/fwmark_reflect", "1" },
 		{ "sys/net/ipv4/conf/all/rp_filter", "0" },
 		{ "sys/net/ipv4/conf/default/rp_filter", "0" },
 		{ "sys/net/ipv4/conf/lo/rp_filter", "0" },

@@ -323,6 +323,11 @@ def test_sockets_of_its_network_show_the_clients_address(node):
     while part := sockets[0].recv(4096):
         answer += part
     assert b"192.0.2.77" in answer
+    # A second SYN would come after a second.
+    sockets[1].bind(("192.0.2.77", 0))
+    sockets[1].settimeout(0.9)
+    with pytest.raises(ConnectionRefusedError):
+        sockets[1].connect(("10.64.0.7", 81))
     for s in sockets:
         s.close()
     remove(node, "net")

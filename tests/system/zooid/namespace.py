@@ -25,6 +25,8 @@ ip route add local default dev lo table 100
 ip -6 rule add fwmark 1 lookup 100
 ip -6 route add local default dev lo table 100
 echo 1 >/proc/sys/net/ipv4/tcp_fwmark_accept
+echo 1 >/proc/sys/net/ipv4/fwmark_reflect
+echo 1 >/proc/sys/net/ipv6/fwmark_reflect
 echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter
 echo 0 >/proc/sys/net/ipv4/conf/lo/rp_filter
 echo ready
