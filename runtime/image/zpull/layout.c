@@ -104,16 +104,8 @@ int layout_part_open(int layout, const struct digest *digest)
 				 0644);
 }
 
-static int blobs_sync(int layout)
-{
-	autoclose int blobs = path_open_beneath(layout, BLOBS,
-						O_RDONLY | O_DIRECTORY, 0);
-
-	if (blobs < 0)
-		return blobs;
-	return fsync(blobs) < 0 ? -errno : 0;
-}
-
+/* The folder is not synced: a rename that a power cut takes back leaves the
+ * part, whole. */
 int layout_part_keep(int layout, const struct digest *digest, int part)
 {
 	char from[LAYOUT_PART_SIZE], to[LAYOUT_PART_SIZE];
@@ -122,7 +114,7 @@ int layout_part_keep(int layout, const struct digest *digest, int part)
 	blob_name(digest, to);
 	if (fdatasync(part) < 0 || renameat(layout, from, layout, to) < 0)
 		return -errno;
-	return blobs_sync(layout);
+	return 0;
 }
 
 void layout_part_drop(int layout, const struct digest *digest)
