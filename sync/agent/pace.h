@@ -55,7 +55,7 @@ struct damper {
 	uint64_t credit_ms;
 };
 
-enum { DAMPER_GAP_MS = 1000, DAMPER_COST_MS = 10000, DAMPER_BURST = 20 };
+enum { DAMPER_GAP_MS = 1000, DAMPER_COST_MS = 10000, DAMPER_BURST = 10 };
 
 /* How long the next one has to wait. */
 uint64_t damper_wait_ms(const struct damper *d, uint64_t now_ms);
