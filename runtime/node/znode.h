@@ -77,8 +77,8 @@ struct znode_app {
 	uint32_t pid;
 	uint32_t restarts;
 	uint32_t n_ports;
-	uint32_t retry_ms; /* until the next attempt, 0 if none */
-	uint32_t from_hub; /* 1: of the desired document, not node.json */
+	uint32_t retry_ms;     /* until the next attempt, 0 if none */
+	uint32_t from_hub;     /* 1: of the desired document, not node.json */
 	uint32_t outdated;     /* 1: what runs is of an earlier document */
 	uint64_t since_ms;     /* CLOCK_BOOTTIME of the last change of state */
 	uint64_t started_ms;   /* CLOCK_BOOTTIME, 0 while it does not run */

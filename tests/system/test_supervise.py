@@ -82,7 +82,7 @@ class Supervisor:
                 try:
                     with open("/proc/%s/stat" % child) as stat:
                         states.append(stat.read().rsplit(")", 1)[1].split()[0])
-                except FileNotFoundError:
+                except (FileNotFoundError, ProcessLookupError):
                     pass
         return states
 
