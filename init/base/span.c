@@ -55,6 +55,27 @@ int span_u64(struct span s, uint64_t max, uint64_t *value)
 	return 0;
 }
 
+int span_seconds(struct span s, uint64_t *seconds)
+{
+	static const struct {
+		char unit;
+		uint64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	uint64_t factor = 1;
+	int r;
+
+	for (size_t i = 0; s.size && i < 4; i++)
+		if (s.data[s.size - 1] == units[i].unit) {
+			factor = units[i].seconds;
+			s.size--;
+			break;
+		}
+	r = span_u64(s, 366 * UINT64_C(86400) / factor, seconds);
+	if (r == 0)
+		*seconds *= factor;
+	return r;
+}
+
 bool id_valid(struct span s)
 {
 	if (s.size < 1 || s.size > 63)

@@ -35,6 +35,10 @@ int span_copy(char *dst, size_t dst_size, struct span s);
  * max). */
 int span_u64(struct span s, uint64_t max, uint64_t *value);
 
+/* A time as people write it, in seconds: "90", "15m", "24h", "7d"; at most a
+ * year. 0, -EINVAL or -ERANGE. */
+int span_seconds(struct span s, uint64_t *seconds);
+
 /* An identifier of DESIGN §11: [a-z0-9-]{1,63}. */
 bool id_valid(struct span s);
 

@@ -58,29 +58,7 @@ const struct ctl_option_row ctl_options[OPTIONS_N] = {
 			   OPTION_FLAG, AT(registry) },
 };
 
-enum { DAY = 24 * 3600, NUMBER_MAX = 1000000000 };
-
-/* "90", "15m", "24h", "7d". */
-static int seconds_read(const char *text, uint64_t *seconds)
-{
-	static const struct {
-		char unit;
-		uint64_t seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', DAY } };
-	struct span s = span_of(text);
-	uint64_t factor = 1;
-
-	for (size_t i = 0; s.size && i < 4; i++)
-		if (s.data[s.size - 1] == units[i].unit) {
-			factor = units[i].seconds;
-			s.size--;
-			break;
-		}
-	if (span_u64(s, 366 * DAY / factor, seconds) < 0)
-		return -EINVAL;
-	*seconds *= factor;
-	return 0;
-}
+enum { NUMBER_MAX = 1000000000 };
 
 static int refuse(const struct ctl_option_row *row, const char *want)
 {
@@ -112,7 +90,7 @@ static int value_read(struct ctl *ctl, const struct ctl_option_row *row,
 			       ? refuse(row, "a whole number")
 			       : 0;
 	case OPTION_SECONDS:
-		return seconds_read(text, number) < 0 || !*number
+		return span_seconds(span_of(text), number) < 0 || !*number
 			       ? refuse(row, "a time as 90s, 15m, 24h or 7d")
 			       : 0;
 	case OPTION_OUTPUT:
@@ -127,7 +105,7 @@ static int value_read(struct ctl *ctl, const struct ctl_option_row *row,
 		return 0;
 	case OPTION_WAIT:
 		ctl->has_wait = true;
-		return text && seconds_read(text, number) < 0
+		return text && span_seconds(span_of(text), number) < 0
 			       ? refuse(row, "a time as 90s or 15m")
 			       : 0;
 	}

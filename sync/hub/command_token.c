@@ -21,28 +21,6 @@ struct wish {
 	yyjson_mut_doc *labels;
 };
 
-/* "90", "15m", "24h", "7d". */
-static int seconds_parse(const char *text, uint64_t *seconds)
-{
-	static const struct {
-		char unit;
-		uint64_t seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', DAY } };
-	struct span s = span_of(text);
-	uint64_t factor = 1;
-
-	for (size_t i = 0; s.size && i < 4; i++)
-		if (s.data[s.size - 1] == units[i].unit) {
-			factor = units[i].seconds;
-			s.size--;
-			break;
-		}
-	if (span_u64(s, 366 * DAY / factor, seconds) < 0 || !*seconds)
-		return -EINVAL;
-	*seconds *= factor;
-	return 0;
-}
-
 static int label_add(struct wish *w, const char *text)
 {
 	const char *equals = strchr(text, '=');
@@ -71,7 +49,8 @@ static int wish_option(struct wish *w, int option)
 			want = "--uses: want 1 to 100000";
 		break;
 	case 'e':
-		if (seconds_parse(optarg, &w->expires_s) < 0)
+		if (span_seconds(span_of(optarg), &w->expires_s) < 0 ||
+		    !w->expires_s)
 			want = "--expires: want a number and s, m, h or d, at "
 			       "most 366d";
 		break;

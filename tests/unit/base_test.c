@@ -48,6 +48,30 @@ static void numbers_test(void)
 	}
 }
 
+static void seconds_test(void)
+{
+	static const struct {
+		const char *text;
+		int err;
+		uint64_t value;
+	} rows[] = {
+		{ "90", 0, 90 },	 { "90s", 0, 90 },
+		{ "15m", 0, 900 },	 { "24h", 0, 86400 },
+		{ "366d", 0, 31622400 }, { "0s", 0, 0 },
+		{ "367d", -ERANGE, 0 },	 { "", -EINVAL, 0 },
+		{ "d", -EINVAL, 0 },	 { "-1s", -EINVAL, 0 },
+		{ "1.5h", -EINVAL, 0 },	 { "5w", -EINVAL, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint64_t v = 0;
+		int err = span_seconds(span_of(rows[i].text), &v);
+
+		ok(err == rows[i].err && (err || v == rows[i].value),
+		   "time \"%s\"", rows[i].text);
+	}
+}
+
 static void ids_test(void)
 {
 	static const struct {
@@ -406,6 +430,7 @@ int main(void)
 	setenv("ZOOID_RUN", dir, 1);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	numbers_test();
+	seconds_test();
 	ids_test();
 	cut_test();
 	files_test(fd);
