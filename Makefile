@@ -52,7 +52,8 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 \
-	skopeo podman openssl prometheus docker-registry zsh
+	skopeo podman openssl prometheus docker-registry zsh \
+	runc libcap-dev libseccomp-dev libyajl-dev strace
 DEPS_FUZZ := clang
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
@@ -496,7 +497,8 @@ test-all: $(TESTED)
 	@ZOOID_STARTED=$(STARTED) ZOOID_TEST_FULL=1 tests/run
 fuzz: fuzzers
 	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
-bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent) $(BENCHES:%=build/$(ARCH)/bench/%)
+bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun) build/host/pkg/crun.ok \
+		$(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
 # ---- lint ----
