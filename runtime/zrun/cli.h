@@ -8,7 +8,8 @@
 #include "launch.h"
 #include "state.h"
 
-#define CLI_ROOT "/run/zrun"
+#define CLI_ROOT    "/run/zrun"
+#define OCI_VERSION "1.2.0" /* of what zrun prints */
 
 struct cli {
 	const char *root; /* --root: directory of the states */
@@ -28,6 +29,9 @@ struct command {
 /* Writes "zrun: container ID: text" to standard error and the log. */
 void cli_error(const char *text);
 void cli_warning(const char *text);
+/* Prints the document and frees it. */
+struct yyjson_mut_doc;
+void cli_print_json(struct yyjson_mut_doc *doc);
 /* Prints the command's usage and returns 1, as runc does for misuse. */
 int cli_usage(const struct command *command);
 
