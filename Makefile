@@ -161,7 +161,7 @@ SEES_test := base oci image registry zpull zrun node net init zlog wire hub agen
 SPEAKS_base := init/init.h
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h sync/agent/zagent.h
 SPEAKS_zlog := init/init.h
-SPEAKS_zrun := init/init.h
+SPEAKS_zrun := init/init.h runtime/net/outlet.h
 SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h \
 	runtime/image/zpull/zpull.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h

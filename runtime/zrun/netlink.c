@@ -25,15 +25,8 @@
 
 #include "base/fd.h"
 
-#define LO_INDEX 1 /* the first link of every namespace */
-
-struct request {
-	struct nlmsghdr head;
-	char body[256];
-};
-
-static void *request_start(struct request *q, uint16_t type, uint16_t flags,
-			   size_t size)
+void *netlink_start(struct netlink_request *q, uint16_t type, uint16_t flags,
+		    size_t size)
 {
 	memset(q, 0, sizeof(*q));
 	q->head.nlmsg_len = (uint32_t)NLMSG_LENGTH(size);
@@ -42,8 +35,8 @@ static void *request_start(struct request *q, uint16_t type, uint16_t flags,
 	return NLMSG_DATA(&q->head);
 }
 
-static void request_attr(struct request *q, uint16_t type, const void *data,
-			 size_t size)
+void netlink_attr(struct netlink_request *q, uint16_t type, const void *data,
+		  size_t size)
 {
 	struct rtattr *attr =
 		(struct rtattr *)((char *)q + NLMSG_ALIGN(q->head.nlmsg_len));
@@ -55,8 +48,7 @@ static void request_attr(struct request *q, uint16_t type, const void *data,
 			    (uint32_t)RTA_ALIGN(attr->rta_len);
 }
 
-/* Sends q and reads the kernel's verdict. */
-static int request_do(int sock, const struct request *q)
+int netlink_do(int sock, const struct netlink_request *q)
 {
 	struct {
 		struct nlmsghdr head;
@@ -78,20 +70,20 @@ static int request_do(int sock, const struct request *q)
 
 static int lo_up(int sock)
 {
-	struct request q;
-	struct ifinfomsg *link = request_start(&q, RTM_NEWLINK, 0,
+	struct netlink_request q;
+	struct ifinfomsg *link = netlink_start(&q, RTM_NEWLINK, 0,
 					       sizeof(*link));
 
 	link->ifi_family = AF_UNSPEC;
 	link->ifi_index = LO_INDEX;
 	link->ifi_flags = link->ifi_change = IFF_UP;
-	return request_do(sock, &q);
+	return netlink_do(sock, &q);
 }
 
 static int lo_address(int sock, uint32_t address)
 {
-	struct request q;
-	struct ifaddrmsg *a = request_start(
+	struct netlink_request q;
+	struct ifaddrmsg *a = netlink_start(
 		&q, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof(*a));
 	uint32_t wire = htonl(address);
 
@@ -99,29 +91,29 @@ static int lo_address(int sock, uint32_t address)
 	a->ifa_prefixlen = 32;
 	a->ifa_index = LO_INDEX;
 	a->ifa_scope = RT_SCOPE_UNIVERSE;
-	request_attr(&q, IFA_LOCAL, &wire, sizeof(wire));
-	request_attr(&q, IFA_ADDRESS, &wire, sizeof(wire));
-	return request_do(sock, &q);
+	netlink_attr(&q, IFA_LOCAL, &wire, sizeof(wire));
+	netlink_attr(&q, IFA_ADDRESS, &wire, sizeof(wire));
+	return netlink_do(sock, &q);
 }
 
 static int mark_rule(int sock, uint8_t family)
 {
-	struct request q;
-	struct fib_rule_hdr *rule = request_start(
+	struct netlink_request q;
+	struct fib_rule_hdr *rule = netlink_start(
 		&q, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*rule));
 	uint32_t mark = NETWORK_MARK;
 
 	rule->family = family;
 	rule->table = NETWORK_TABLE;
 	rule->action = FR_ACT_TO_TBL;
-	request_attr(&q, FRA_FWMARK, &mark, sizeof(mark));
-	return request_do(sock, &q);
+	netlink_attr(&q, FRA_FWMARK, &mark, sizeof(mark));
+	return netlink_do(sock, &q);
 }
 
 static int mark_route(int sock, uint8_t family)
 {
-	struct request q;
-	struct rtmsg *route = request_start(
+	struct netlink_request q;
+	struct rtmsg *route = netlink_start(
 		&q, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, sizeof(*route));
 	uint32_t link = LO_INDEX;
 
@@ -130,8 +122,8 @@ static int mark_route(int sock, uint8_t family)
 	route->rtm_protocol = RTPROT_STATIC;
 	route->rtm_scope = RT_SCOPE_HOST;
 	route->rtm_type = RTN_LOCAL;
-	request_attr(&q, RTA_OIF, &link, sizeof(link));
-	return request_do(sock, &q);
+	netlink_attr(&q, RTA_OIF, &link, sizeof(link));
+	return netlink_do(sock, &q);
 }
 
 /* /proc/sys/net shows the namespace of whoever opens it. */

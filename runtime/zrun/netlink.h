@@ -2,6 +2,8 @@
 #ifndef ZRUN_NETLINK_H
 #define ZRUN_NETLINK_H
 
+#include <linux/netlink.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Prepares the network namespace that the caller is in: lo up; with address
@@ -14,5 +16,19 @@ int network_prepare(int host_proc, uint32_t address);
 /* The mark that sockets of ZRUN_SOCKETS carry; see network_prepare(). */
 #define NETWORK_MARK  1
 #define NETWORK_TABLE 100
+
+#define LO_INDEX 1 /* the first link of every namespace */
+
+/* One rtnetlink request: start it, which returns its body of `size` bytes; add
+ * attributes; send it and read the kernel's verdict (0 or -errno). */
+struct netlink_request {
+	struct nlmsghdr head;
+	char body[256];
+};
+void *netlink_start(struct netlink_request *q, uint16_t type, uint16_t flags,
+		    size_t size);
+void netlink_attr(struct netlink_request *q, uint16_t type, const void *data,
+		  size_t size);
+int netlink_do(int sock, const struct netlink_request *q);
 
 #endif

@@ -19,6 +19,7 @@
 #include "kernel.h"
 #include "resident.h"
 #include "store_link.h"
+#include "tun.h"
 
 struct resident_container *container_find(const char *id)
 {
@@ -62,8 +63,10 @@ static void exit_ready(struct watch *w, uint32_t events)
 	(void)events;
 	watch_del(&resident.loop, w);
 	/* While it starts, its channel tells more. */
-	if (c->phase == PHASE_RUNNING)
+	if (c->phase == PHASE_RUNNING) {
 		c->phase = PHASE_ENDED;
+		tun_drop(c->id);
+	}
 }
 
 int container_watch(struct resident_container *c, int pidfd)
@@ -162,6 +165,7 @@ static void recover_half(const char *id)
 	init_drop(INIT_KIND_PIDFD, id, 0);
 	init_drop(INIT_KIND_OUTPUT, id, 1);
 	init_drop(INIT_KIND_OUTPUT, id, 2);
+	tun_drop(id);
 	if (container_sweep(id, text) < 0)
 		log_error(NULL, "%s", text);
 	else
@@ -196,6 +200,8 @@ static void recover(const char *id)
 	if (pidfd >= 0) {
 		c->phase = PHASE_RUNNING;
 		container_watch(c, fd_take(&pidfd));
+	} else {
+		tun_drop(id);
 	}
 }
 

@@ -31,7 +31,8 @@ enum zrun_verb {
 	 * 2). The exit is told by init. znode.
 	 *
 	 * What the config says beyond the OCI text: annotation
-	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`;
+	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`,
+	 * and gives it a TUN, which init holds for znet (net/outlet.h);
 	 * root.path is ignored; process.user.username, when there, is the
 	 * image's User ("name", "name:group", "1000", "1000:100") that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of

@@ -25,6 +25,7 @@
 #include "resident.h"
 #include "seccomp_filter.h"
 #include "store_link.h"
+#include "tun.h"
 
 #define START_TIMEOUT_MS 30000
 #define PATH_SIZE	 1024
@@ -298,6 +299,7 @@ static void start_undo(struct start *s)
 			log_error(NULL, "%s", text);
 		init_drop(INIT_KIND_OUTPUT, id, 1);
 		init_drop(INIT_KIND_OUTPUT, id, 2);
+		tun_drop(id);
 		init_drop(INIT_KIND_PIDFD, id, 0);
 	}
 	container_free(c);
@@ -337,6 +339,11 @@ static int start_release(struct start *s)
 
 	if (r < 0)
 		return fault_set(&s->fault, r, "keep its state");
+	r = s->container->address ? tun_give(s->container->id, s->launch.pidfd,
+					     s->container->address)
+				  : 0;
+	if (r < 0)
+		return fault_set(&s->fault, r, "its network");
 	s->released = true;
 	r = launch_go(&s->launch);
 	return r < 0 ? fault_set(&s->fault, r, "it was killed") : 0;

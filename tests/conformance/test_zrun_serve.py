@@ -26,7 +26,7 @@ BIN = os.environ.get("ZOOID_BIN", os.path.join(TOP, "build/x86_64/bin"))
 START, KILL, DELETE, EXEC, UNPACK, FORGET, SOCKETS, LIST = range(1, 9)
 KILL_ALL = 1
 INIT_GET, INIT_DROP, INIT_WATCH = 4, 5, 6
-PIDFD, OUTPUT = 0, 1
+PIDFD, OUTPUT, TUN = 0, 1, 3
 EXITED, SYNCED = 2, 4
 CLD_EXITED, CLD_KILLED = 1, 2
 DEADLINE = 60
@@ -315,7 +315,8 @@ def test_sockets_of_its_network_show_the_clients_address(node):
         try:
             sockets[0].connect(("10.64.0.7", 80))
             return True
-        except ConnectionRefusedError:
+        # Aborted: the socket still stood for what was refused before.
+        except (ConnectionRefusedError, ConnectionAbortedError):
             return False
     node.wait(connects)
     sockets[0].sendall(b"GET /cgi-bin/client HTTP/1.0\r\n\r\n")
@@ -582,3 +583,42 @@ def test_kill_of_serve_at_any_time_leaves_nothing_half_made(kills):
             node.wait_ended(id)
             assert node.ask(DELETE, id=id).error == 0
         assert node.list() == {}
+
+
+def tun_packet(tun, deadline_s=DEADLINE):
+    """The next IP packet that the container sends, without its header."""
+    ready, _, _ = select.select([tun], [], [], deadline_s)
+    assert ready, "nothing was sent"
+    return os.read(tun, 65600)[10:]
+
+
+def test_tun_is_all_that_leads_out(node):
+    """Its default routes; init holds it for znet until the container ends."""
+    reply = node.start("out", "sh", "-c", "ping -c1 -W1 192.0.2.1;"
+                       "ping -6 -c1 -W1 2001:db8::1; sleep 1000",
+                       address="10.64.0.12")
+    assert reply.error == 0, reply
+    (error, _), fds = node.from_init(TUN, "out")
+    assert error == 0 and len(fds) == 1
+    try:
+        first = tun_packet(fds[0])
+        assert first[9] == 1 and first[12:16] == bytes([10, 64, 0, 12])
+        assert first[16:20] == bytes([192, 0, 2, 1])
+        second = tun_packet(fds[0])
+        assert second[6] == 58 and second[8:24] == socket.inet_pton(
+            socket.AF_INET6, "fd7a:6f6f:6964::a40:c")
+        assert open("/proc/%d/net/dev" % reply.pid).read().count("tun0") == 1
+    finally:
+        os.close(fds[0])
+    assert node.ask(KILL, id="out", arg=9, flags=KILL_ALL).error == 0
+    node.wait_ended("out")
+    (error, _), fds = node.from_init(TUN, "out")
+    assert error == -errno.ENOENT and not fds
+    assert node.ask(DELETE, id="out").error == 0
+
+
+def test_without_an_address_there_is_no_way_out(node):
+    assert node.start("in", "sleep", "1000").error == 0
+    (error, _), _ = node.from_init(TUN, "in")
+    assert error == -errno.ENOENT
+    remove(node, "in")

@@ -1,0 +1,43 @@
+/* The note that zrun serve keeps with a container's TUN in init's store (kind
+ * TUN, the container's id, n 0): all that znet needs to be its network, so
+ * that a restarted znet goes on without asking anybody.
+ *
+ * The addresses are the container's own, unique on the node, and the only
+ * ones it may send from. The IPv6 one is the IPv4 one behind a prefix. */
+#ifndef NET_OUTLET_H
+#define NET_OUTLET_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define NET_OUTLET_MAGIC 0x7a6e3032 /* "zn02" */
+#define NET_TUN_MTU	 65520
+
+/* 10.64.0.0/16: containers, but for the first address, where each of them
+ * finds its resolver. */
+#define NET_RANGE      0x0a400000
+#define NET_RANGE_MASK 0xffff0000
+#define NET_RESOLVER   (NET_RANGE | 1)
+/* fd7a:6f6f:6964::/96, a unique local prefix (RFC 4193). */
+#define NET_PREFIX6                                \
+	{                                          \
+		0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64 \
+	}
+#define NET_PREFIX6_BYTES 12
+
+struct net_outlet {
+	uint32_t magic;
+	uint32_t address; /* IPv4, host byte order */
+};
+
+/* The IPv6 address of who has `address` (host byte order). */
+static inline void net_address6(uint32_t address, uint8_t out[16])
+{
+	static const uint8_t prefix[NET_PREFIX6_BYTES] = NET_PREFIX6;
+
+	memcpy(out, prefix, sizeof(prefix));
+	for (int i = 0; i < 4; i++)
+		out[12 + i] = (uint8_t)(address >> (24 - 8 * i));
+}
+
+#endif
