@@ -108,6 +108,16 @@ static int config_check(struct json_read *in, const struct at *top,
 		return at_error(in, top,
 				"linux.namespaces: joining a mount "
 				"namespace is not supported by zrun");
+	bool new_time = ns[RUNTIME_NS_TIME].set && !ns[RUNTIME_NS_TIME].path;
+
+	for (int i = 0; !new_time && i < RUNTIME_CLOCK_COUNT; i++) {
+		if (config->time_offset[i].set)
+			return at_error(
+				in, top,
+				"linux.timeOffsets.%s: needs a new "
+				"time namespace",
+				runtime_clock_name((enum runtime_clock)i));
+	}
 	bool mapped = config->uid_maps.n || config->gid_maps.n;
 	bool user = ns[RUNTIME_NS_USER].set && !ns[RUNTIME_NS_USER].path;
 

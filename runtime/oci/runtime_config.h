@@ -66,6 +66,31 @@ struct runtime_user {
 	struct u32_list additional_gids;
 };
 
+/* Processors or memory nodes, bit n of word n / 64: number n. */
+enum { RUNTIME_NUMBER_SET_SIZE = 1024 };
+
+struct runtime_number_set {
+	bool set;
+	uint64_t word[RUNTIME_NUMBER_SET_SIZE / 64];
+};
+
+struct runtime_scheduler {
+	struct maybe_u32 policy; /* SCHED_*; not set: leave as it is */
+	uint32_t priority, flags;
+	int64_t nice;
+	uint64_t runtime, deadline, period; /* ns */
+};
+
+struct runtime_io_priority {
+	uint32_t class; /* IOPRIO_CLASS_*; 0: leave as it is */
+	uint32_t priority;
+};
+
+/* Of exec only: before and after it entered the container's cgroup. */
+struct runtime_cpu_affinity {
+	struct runtime_number_set initial, final;
+};
+
 struct runtime_process {
 	bool terminal, no_new_privileges;
 	uint32_t console_width, console_height;
@@ -77,6 +102,10 @@ struct runtime_process {
 	struct runtime_rlimit *rlimit;
 	size_t n_rlimit;
 	struct maybe_i64 oom_score_adj;
+	struct runtime_scheduler scheduler;
+	struct runtime_io_priority io_priority;
+	struct runtime_cpu_affinity cpu_affinity;
+	const char *apparmor_profile, *selinux_label; /* NULL: none */
 };
 
 enum runtime_namespace {
@@ -197,6 +226,24 @@ struct runtime_seccomp {
 	size_t n_rule;
 };
 
+struct runtime_memory_policy {
+	struct maybe_u32 mode; /* MPOL_*; not set: leave as it is */
+	uint32_t flags;	       /* MPOL_F_* */
+	struct runtime_number_set nodes;
+};
+
+enum runtime_clock {
+	RUNTIME_CLOCK_MONOTONIC,
+	RUNTIME_CLOCK_BOOTTIME,
+	RUNTIME_CLOCK_COUNT,
+};
+
+struct runtime_time_offset {
+	bool set;
+	int64_t secs;
+	uint32_t nanosecs;
+};
+
 struct runtime_config {
 	const char *version;
 	const char *root_path;
@@ -214,6 +261,9 @@ struct runtime_config {
 	size_t n_device;
 	const char *cgroups_path;
 	struct runtime_resources resources;
+	struct runtime_memory_policy memory_policy;
+	struct runtime_time_offset time_offset[RUNTIME_CLOCK_COUNT];
+	struct maybe_u32 personality; /* PER_LINUX, PER_LINUX32 */
 	struct text_map sysctl;
 	struct runtime_seccomp seccomp;
 	struct text_list masked_paths, readonly_paths;
@@ -247,6 +297,11 @@ const char *capability_name(unsigned number);
 int rlimit_number(const char *name);
 /* "pid", "network", ... as the specification spells them. */
 const char *runtime_namespace_name(enum runtime_namespace ns);
+/* "monotonic", "boottime". */
+const char *runtime_clock_name(enum runtime_clock clock);
+/* "MPOL_BIND" ..., "MPOL_F_STATIC_NODES" ...; NULL past the last. */
+const char *runtime_memory_mode(size_t i);
+const char *runtime_memory_flag(size_t i);
 /* Every word that a mount option may be, besides the file system's own;
  * NULL past the last. */
 const char *runtime_mount_word(size_t i);

@@ -1,5 +1,6 @@
 /* config.json: linux (resources and seccomp have files of their own) */
 #include <string.h>
+#include <sys/personality.h>
 
 #include "runtime_parts.h"
 
@@ -222,22 +223,69 @@ static int at_sysctl(struct json_read *in, const struct at *at, void *out)
 	return r;
 }
 
+static int at_persona(struct json_read *in, const struct at *at, void *out)
+{
+	static const char *const names[] = { "LINUX", "LINUX32" };
+	static const uint32_t domains[] = { PER_LINUX, PER_LINUX32 };
+	int i = at_word(at, names, N_OF(names));
+
+	if (i < 0)
+		return at_error(in, at, "is neither LINUX nor LINUX32");
+	*(struct maybe_u32 *)out = (struct maybe_u32){ true, domains[i] };
+	return 0;
+}
+
 static int at_personality(struct json_read *in, const struct at *at, void *out)
 {
+	/* The specification has no flag yet. */
 	static const struct field fields[] = {
-		{ "domain", at_text, 0 },
-		{ "flags", at_refuse, sizeof(char *) },
+		{ "domain", at_persona, 0 },
+		{ "flags", at_refuse, 0 },
 	};
-	const char *text[2] = { "LINUX" };
-	int r = at_object(in, at, fields, N_OF(fields), text);
 
-	(void)out;
-	if (r == 0 && strcmp(text[0], "LINUX") != 0)
-		return at_error(in, at,
-				"\"%.20s\" is not supported by this "
-				"version of zrun",
-				text[0]);
+	return at_object(in, at, fields, N_OF(fields), out);
+}
+
+static const char *const clock_names[] = {
+	[RUNTIME_CLOCK_MONOTONIC] = "monotonic",
+	[RUNTIME_CLOCK_BOOTTIME] = "boottime",
+};
+
+_Static_assert(N_OF(clock_names) == RUNTIME_CLOCK_COUNT, "a name for each");
+
+const char *runtime_clock_name(enum runtime_clock clock)
+{
+	return clock_names[clock];
+}
+
+#define OFFSET(name) offsetof(struct runtime_time_offset, name)
+
+static int at_time_offset(struct json_read *in, const struct at *at, void *out)
+{
+	static const struct field fields[] = {
+		{ "secs", at_i64, OFFSET(secs) },
+		{ "nanosecs", at_u32, OFFSET(nanosecs) },
+	};
+	struct runtime_time_offset *offset = out;
+	int r = at_object(in, at, fields, N_OF(fields), offset);
+
+	if (r == 0 && offset->nanosecs > 999999999)
+		return at_error(in, at, "nanosecs is a second or more");
+	offset->set = true;
 	return r;
+}
+
+static int at_time_offsets(struct json_read *in, const struct at *at, void *out)
+{
+	static const struct field fields[] = {
+		{ "monotonic", at_time_offset,
+		  RUNTIME_CLOCK_MONOTONIC *
+			  sizeof(struct runtime_time_offset) },
+		{ "boottime", at_time_offset,
+		  RUNTIME_CLOCK_BOOTTIME * sizeof(struct runtime_time_offset) },
+	};
+
+	return at_object(in, at, fields, N_OF(fields), out);
 }
 
 #define AT(name) offsetof(struct runtime_config, name)
@@ -258,11 +306,11 @@ int at_linux(struct json_read *in, const struct at *at, void *out)
 		{ "maskedPaths", at_path_list, AT(masked_paths) },
 		{ "readonlyPaths", at_path_list, AT(readonly_paths) },
 		{ "rootfsPropagation", at_propagation, 0 },
-		{ "personality", at_personality, 0 },
-		{ "timeOffsets", at_refuse, 0 },
+		{ "personality", at_personality, AT(personality) },
+		{ "timeOffsets", at_time_offsets, AT(time_offset) },
 		{ "intelRdt", at_refuse, 0 },
 		{ "netDevices", at_refuse, 0 },
-		{ "memoryPolicy", at_refuse, 0 },
+		{ "memoryPolicy", at_memory_policy, AT(memory_policy) },
 	};
 
 	return at_object(in, at, fields, N_OF(fields), out);

@@ -17,6 +17,14 @@ int at_linux(struct json_read *in, const struct at *at, void *out);
 int at_resources(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_seccomp */
 int at_seccomp(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_scheduler */
+int at_scheduler(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_io_priority */
+int at_io_priority(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_cpu_affinity */
+int at_cpu_affinity(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_memory_policy */
+int at_memory_policy(struct json_read *in, const struct at *at, void *out);
 
 /* Flags (MS_SHARED ... or 0) of a propagation word of linux.rootfsPropagation
  * or a mount option; *recursive tells the r... form. 0 when it is none. */

@@ -259,6 +259,17 @@ static int at_environment(struct json_read *in, const struct at *at, void *out)
 	return r;
 }
 
+/* "" is how engines say that there is none. */
+static int at_label(struct json_read *in, const struct at *at, void *out)
+{
+	const char **label = out;
+	int r = at_text(in, at, label);
+
+	if (r == 0 && !**label)
+		*label = NULL;
+	return r;
+}
+
 #define AT(name) offsetof(struct runtime_process, name)
 
 int at_process(struct json_read *in, const struct at *at, void *out)
@@ -275,11 +286,11 @@ int at_process(struct json_read *in, const struct at *at, void *out)
 		{ "noNewPrivileges", at_bool, AT(no_new_privileges) },
 		{ "oomScoreAdj", at_oom_score, AT(oom_score_adj) },
 		{ "commandLine", at_refuse, 0 },
-		{ "apparmorProfile", at_refuse, 0 },
-		{ "selinuxLabel", at_refuse, 0 },
-		{ "scheduler", at_refuse, 0 },
-		{ "ioPriority", at_refuse, 0 },
-		{ "execCPUAffinity", at_refuse, 0 },
+		{ "apparmorProfile", at_label, AT(apparmor_profile) },
+		{ "selinuxLabel", at_label, AT(selinux_label) },
+		{ "scheduler", at_scheduler, AT(scheduler) },
+		{ "ioPriority", at_io_priority, AT(io_priority) },
+		{ "execCPUAffinity", at_cpu_affinity, AT(cpu_affinity) },
 	};
 	struct runtime_process *process = out;
 	int r = at_object(in, at, fields, N_OF(fields), process);

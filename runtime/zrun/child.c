@@ -137,6 +137,8 @@ static int run_op(struct child *c, const struct op *op)
 		return set_id_maps(c);
 	case OP_CGROUP_NAMESPACE:
 		return result(unshare(CLONE_NEWCGROUP));
+	case OP_TIME_OFFSETS:
+		return child_time_offsets(c);
 	case OP_OOM_SCORE:
 		return set_oom_score(c, (int64_t)op->number);
 	case OP_SYSCTL:
@@ -174,6 +176,10 @@ static int run_op(struct child *c, const struct op *op)
 		return result(sethostname(op->text, strlen(op->text)));
 	case OP_DOMAINNAME:
 		return result(setdomainname(op->text, strlen(op->text)));
+	case OP_PERSONALITY:
+		return child_personality((uint32_t)op->number);
+	case OP_MEMORY_POLICY:
+		return child_memory_policy(op->object);
 	case OP_SESSION:
 		return child_session(c);
 	case OP_RLIMIT:
@@ -186,6 +192,10 @@ static int run_op(struct child *c, const struct op *op)
 		return child_user(c);
 	case OP_CAPABILITIES:
 		return child_capabilities(c);
+	case OP_APPARMOR:
+		return child_apparmor(c, op->text);
+	case OP_SELINUX:
+		return child_selinux(c, op->text);
 	case OP_NO_NEW_PRIVILEGES:
 		return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	case OP_LOOKUP:

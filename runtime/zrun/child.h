@@ -80,6 +80,13 @@ int child_symlink(struct child *c, const char *path, const char *target);
 int child_terminal(struct child *c);
 int child_session(struct child *c);
 
+/* child_attribute.c */
+int child_time_offsets(struct child *c);
+int child_personality(uint32_t domain);
+int child_memory_policy(const struct runtime_memory_policy *policy);
+int child_apparmor(struct child *c, const char *profile);
+int child_selinux(struct child *c, const char *label);
+
 /* child_process.c */
 int child_user_name(struct child *c, const char *name);
 int child_user(struct child *c);

@@ -7,6 +7,7 @@
 #include <yyjson.h>
 
 #include "cli.h"
+#include "label.h"
 
 static yyjson_mut_val *texts(yyjson_mut_doc *doc, const char *const *names)
 {
@@ -71,6 +72,21 @@ static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 	return object;
 }
 
+static yyjson_mut_val *memory_features(yyjson_mut_doc *doc)
+{
+	yyjson_mut_val *object = yyjson_mut_obj(doc);
+	yyjson_mut_val *modes = yyjson_mut_arr(doc);
+	yyjson_mut_val *flags = yyjson_mut_arr(doc);
+
+	for (size_t i = 0; runtime_memory_mode(i); i++)
+		yyjson_mut_arr_add_str(doc, modes, runtime_memory_mode(i));
+	for (size_t i = 0; runtime_memory_flag(i); i++)
+		yyjson_mut_arr_add_str(doc, flags, runtime_memory_flag(i));
+	yyjson_mut_obj_add_val(doc, object, "modes", modes);
+	yyjson_mut_obj_add_val(doc, object, "flags", flags);
+	return object;
+}
+
 static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 {
 	yyjson_mut_val *object = yyjson_mut_obj(doc);
@@ -99,8 +115,12 @@ static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 	yyjson_mut_obj_add_val(doc, object, "capabilities", caps);
 	yyjson_mut_obj_add_val(doc, object, "cgroup", cgroup);
 	yyjson_mut_obj_add_val(doc, object, "seccomp", seccomp_features(doc));
-	yyjson_mut_obj_add_val(doc, object, "apparmor", enabled(doc, false));
-	yyjson_mut_obj_add_val(doc, object, "selinux", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, object, "apparmor",
+			       enabled(doc, label_has_apparmor()));
+	yyjson_mut_obj_add_val(doc, object, "selinux",
+			       enabled(doc, label_has_selinux()));
+	yyjson_mut_obj_add_val(doc, object, "memoryPolicy",
+			       memory_features(doc));
 	yyjson_mut_obj_add_val(doc, object, "intelRdt", enabled(doc, false));
 	yyjson_mut_obj_add_val(doc, object, "mountExtensions", mounts);
 	return object;

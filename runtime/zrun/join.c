@@ -11,10 +11,14 @@
 #include "base/fd.h"
 
 static const char *const files[] = {
-	[RUNTIME_NS_USER] = "user",   [RUNTIME_NS_PID] = "pid",
-	[RUNTIME_NS_NETWORK] = "net", [RUNTIME_NS_IPC] = "ipc",
-	[RUNTIME_NS_UTS] = "uts",     [RUNTIME_NS_CGROUP] = "cgroup",
-	[RUNTIME_NS_TIME] = "time",   [RUNTIME_NS_MOUNT] = "mnt",
+	[RUNTIME_NS_USER] = "user",
+	[RUNTIME_NS_PID] = "pid",
+	[RUNTIME_NS_NETWORK] = "net",
+	[RUNTIME_NS_IPC] = "ipc",
+	[RUNTIME_NS_UTS] = "uts",
+	[RUNTIME_NS_CGROUP] = "cgroup",
+	[RUNTIME_NS_TIME] = "time_for_children",
+	[RUNTIME_NS_MOUNT] = "mnt",
 };
 
 _Static_assert(sizeof(files) / sizeof(files[0]) == RUNTIME_NS_COUNT,

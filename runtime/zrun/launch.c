@@ -99,7 +99,10 @@ static uint64_t clone_flags(const struct launch *l)
 
 		/* The child makes that of the cgroup itself, once inside it:
 		 * clone would take the maker's cgroup for its root. */
-		if (ns->set && !ns->path && i != RUNTIME_NS_CGROUP)
+		if (i == RUNTIME_NS_CGROUP ||
+		    (i == RUNTIME_NS_TIME && plan_offsets_time(l->config)))
+			continue;
+		if (ns->set && !ns->path)
 			flags |= namespace_flag((enum runtime_namespace)i);
 	}
 	return flags;
@@ -136,14 +139,21 @@ static int clone_joined(struct launch *l)
  * difference of the two kill counts for a kill, and the child is born dead. */
 static void enter_cgroup(const struct launch *l)
 {
+	const struct runtime_number_set *cpus =
+		&l->child.process->cpu_affinity.initial;
 	struct child_message message = { .what = CHILD_FAILED,
 					 .op = -1,
 					 .detail = "cgroup.procs" };
-	int r;
+	int r = 0;
 
-	if (l->cgroup_dir < 0)
-		return;
-	r = file_put(l->cgroup_dir, "cgroup.procs", "0");
+	if (l->exec && cpus->set) {
+		r = launch_affinity(0, cpus);
+		if (r < 0)
+			snprintf(message.detail, sizeof(message.detail),
+				 "process.execCPUAffinity.initial");
+	}
+	if (r == 0 && l->cgroup_dir >= 0)
+		r = file_put(l->cgroup_dir, "cgroup.procs", "0");
 	if (r == 0)
 		return;
 	message.error = r;
@@ -248,8 +258,11 @@ int launch_receive(struct launch *l, struct fault *fault)
 		if (n != (ssize_t)sizeof(message))
 			return fault_set(fault, n < 0 ? -errno : -EBADMSG,
 					 "message of the child");
-		if (message.what == CHILD_READY)
-			return CHILD_READY;
+		if (message.what == CHILD_READY) {
+			int r = launch_ready(l, fault);
+
+			return r < 0 ? r : CHILD_READY;
+		}
 		message.detail[sizeof(message.detail) - 1] = '\0';
 		if (message.what != CHILD_NEEDS_MAPS)
 			return launch_fault(&l->plan, &message, fault);

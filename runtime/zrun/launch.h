@@ -34,6 +34,11 @@ int launch_clone(struct launch *l, struct fault *fault);
  * launch_go: execve was reached); -errno with fault set when the child failed.
  * Answers CHILD_NEEDS_MAPS by itself. */
 int launch_receive(struct launch *l, struct fault *fault);
+/* launch_ready.c: gives the waiting child what only the parent may; called by
+ * launch_receive(). 0 or -errno with fault set. */
+int launch_ready(struct launch *l, struct fault *fault);
+/* Binds process pid (0: the caller) to processors. 0 or -errno. */
+int launch_affinity(pid_t pid, const struct runtime_number_set *cpus);
 int launch_go(struct launch *l);
 /* Turns the child's failure message into the fault; returns its error. */
 int launch_fault(const struct plan *plan, const struct child_message *message,

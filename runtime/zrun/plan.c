@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernel.h"
+#include "label.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -52,6 +53,7 @@ static const char *const op_names[] = {
 	[OP_JOIN] = "linux.namespaces",
 	[OP_ID_MAPS] = "linux.uidMappings",
 	[OP_CGROUP_NAMESPACE] = "linux.namespaces (cgroup)",
+	[OP_TIME_OFFSETS] = "linux.timeOffsets",
 	[OP_OOM_SCORE] = "process.oomScoreAdj",
 	[OP_SYSCTL] = "linux.sysctl",
 	[OP_NETWORK] = "network namespace",
@@ -71,12 +73,16 @@ static const char *const op_names[] = {
 	[OP_ROOT_PROPAGATION] = "linux.rootfsPropagation",
 	[OP_HOSTNAME] = "hostname",
 	[OP_DOMAINNAME] = "domainname",
+	[OP_PERSONALITY] = "linux.personality",
+	[OP_MEMORY_POLICY] = "linux.memoryPolicy",
 	[OP_SESSION] = "session",
 	[OP_RLIMIT] = "process.rlimits",
 	[OP_CWD] = "process.cwd",
 	[OP_USER_NAME] = "process.user.username",
 	[OP_USER] = "process.user",
 	[OP_CAPABILITIES] = "process.capabilities",
+	[OP_APPARMOR] = "process.apparmorProfile",
+	[OP_SELINUX] = "process.selinuxLabel",
 	[OP_NO_NEW_PRIVILEGES] = "process.noNewPrivileges",
 	[OP_LOOKUP] = "process.args",
 	[OP_READY] = "ready",
@@ -328,17 +334,41 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	return 0;
 }
 
+bool plan_offsets_time(const struct runtime_config *config)
+{
+	for (int i = 0; i < RUNTIME_CLOCK_COUNT; i++) {
+		if (config->time_offset[i].set)
+			return true;
+	}
+	return false;
+}
+
+/* Before no_new_privs, which would forbid a change of profile. */
+static void plan_labels(struct plan *plan,
+			const struct runtime_process *process)
+{
+	if (process->apparmor_profile)
+		add_text(plan, OP_APPARMOR, process->apparmor_profile);
+	if (process->selinux_label)
+		add_text(plan, OP_SELINUX, process->selinux_label);
+}
+
 /* From the container's surroundings to its program.
  *
  * A seccomp filter may be loaded by somebody with CAP_SYS_ADMIN or with
  * no_new_privs. With no_new_privs it comes last, so that it needs to allow
  * nothing but execve; without, it must come before the capabilities go. */
-static void plan_process(struct plan *plan,
-			 const struct runtime_process *process,
+static void plan_process(struct plan *plan, const struct runtime_config *config,
 			 const struct plan_setting *setting)
 {
+	const struct runtime_process *process = &config->process;
 	bool last = process->no_new_privileges;
 
+	if (config->personality.set)
+		add_number(plan, OP_PERSONALITY, config->personality.value);
+	if (config->memory_policy.mode.set)
+		add_object(plan, OP_MEMORY_POLICY, -1, NULL,
+			   &config->memory_policy);
 	add_code(plan, OP_SESSION);
 	for (size_t i = 0; i < process->n_rlimit; i++)
 		add_object(plan, OP_RLIMIT, (int)i, NULL, &process->rlimit[i]);
@@ -346,6 +376,7 @@ static void plan_process(struct plan *plan,
 	if (setting->user_name && process->user.name)
 		add_text(plan, OP_USER_NAME, process->user.name);
 	add_code(plan, OP_USER);
+	plan_labels(plan, process);
 	if (last) {
 		add_code(plan, OP_CAPABILITIES);
 		add_code(plan, OP_NO_NEW_PRIVILEGES);
@@ -366,6 +397,8 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 {
 	int r = plan_room(plan, config, fault);
 
+	if (r == 0)
+		r = label_check(&config->process, fault);
 	if (r < 0)
 		return r;
 	plan_namespaces(plan, setting);
@@ -373,6 +406,8 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 		add_code(plan, OP_ID_MAPS);
 	if (new_namespace(config, RUNTIME_NS_CGROUP))
 		add_code(plan, OP_CGROUP_NAMESPACE);
+	if (plan_offsets_time(config))
+		add_code(plan, OP_TIME_OFFSETS);
 	if (config->process.oom_score_adj.set)
 		add_number(plan, OP_OOM_SCORE,
 			   (uint64_t)config->process.oom_score_adj.value);
@@ -387,7 +422,7 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 		add_text(plan, OP_HOSTNAME, config->hostname);
 	if (config->domainname)
 		add_text(plan, OP_DOMAINNAME, config->domainname);
-	plan_process(plan, &config->process, setting);
+	plan_process(plan, config, setting);
 	return 0;
 }
 
@@ -396,6 +431,8 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 {
 	int r = plan_room(plan, config, fault);
 
+	if (r == 0)
+		r = label_check(&config->process, fault);
 	if (r < 0)
 		return r;
 	if (config->process.oom_score_adj.set)
@@ -404,6 +441,6 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 	plan_namespaces(plan, setting);
 	if (setting->has_console)
 		add_code(plan, OP_TERMINAL);
-	plan_process(plan, &config->process, setting);
+	plan_process(plan, config, setting);
 	return 0;
 }

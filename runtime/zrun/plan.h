@@ -16,6 +16,7 @@ enum op_code {
 	OP_JOIN,	     /* setns to fd; number: CLONE_NEW... */
 	OP_ID_MAPS,	     /* wait until the parent wrote them; become root */
 	OP_CGROUP_NAMESPACE, /* new, once inside the cgroup */
+	OP_TIME_OFFSETS,     /* a new time namespace with the config's */
 	OP_OOM_SCORE,	     /* number */
 	OP_SYSCTL,	     /* path below /proc/sys, text */
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
@@ -35,12 +36,16 @@ enum op_code {
 	OP_ROOT_PROPAGATION, /* number: MS_* */
 	OP_HOSTNAME,	     /* text */
 	OP_DOMAINNAME,	     /* text */
+	OP_PERSONALITY,	     /* number: PER_* */
+	OP_MEMORY_POLICY,    /* object: struct runtime_memory_policy */
 	OP_SESSION,	     /* setsid, controlling terminal */
 	OP_RLIMIT,	     /* object: struct runtime_rlimit */
 	OP_CWD,		     /* path */
 	OP_USER_NAME,	     /* text: look it up in the root */
 	OP_USER,
 	OP_CAPABILITIES,
+	OP_APPARMOR, /* text: the profile */
+	OP_SELINUX,  /* text: the label */
 	OP_NO_NEW_PRIVILEGES,
 	OP_LOOKUP,     /* find the program */
 	OP_READY,      /* tell the parent, wait for its go */
@@ -97,6 +102,9 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 
 /* "mounts[3] (/proc)": the place in the config that op comes from. */
 void op_name(const struct op *op, char *out, size_t size);
+
+/* Whether the time namespace is made by OP_TIME_OFFSETS. */
+bool plan_offsets_time(const struct runtime_config *config);
 
 /* CLONE_NEW... flag of a namespace. */
 uint64_t namespace_flag(enum runtime_namespace ns);

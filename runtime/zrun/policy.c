@@ -2,7 +2,9 @@
 #include "policy.h"
 
 #include <errno.h>
+#include <linux/ioprio.h>
 #include <linux/mount.h>
+#include <linux/sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,6 +105,29 @@ static int check_capabilities(const struct runtime_process *process,
 	return 0;
 }
 
+/* What a process may say about its own turn: less than the default, never
+ * more. */
+static int check_schedule(const struct runtime_process *process, char *refusal)
+{
+	const struct runtime_scheduler *s = &process->scheduler;
+	bool modest = s->policy.value == SCHED_NORMAL ||
+		      s->policy.value == SCHED_BATCH ||
+		      s->policy.value == SCHED_IDLE;
+
+	if (s->policy.set && !modest)
+		return refuse(refusal, "process.scheduler.policy: is not for "
+				       "containers of a node");
+	if (s->policy.set && (s->nice < 0 || s->flags))
+		return refuse(refusal, "process.scheduler: flags and a nice "
+				       "below 0 are not for containers of a "
+				       "node");
+	if (process->io_priority.class == IOPRIO_CLASS_RT)
+		return refuse(refusal, "process.ioPriority.class: "
+				       "IOPRIO_CLASS_RT is not for containers "
+				       "of a node");
+	return 0;
+}
+
 int policy_process(const struct runtime_process *process,
 		   char refusal[POLICY_TEXT_SIZE])
 {
@@ -112,6 +137,13 @@ int policy_process(const struct runtime_process *process,
 		return r;
 	if (!process->no_new_privileges)
 		return refuse(refusal, "process.noNewPrivileges: must be true");
+	if (process->apparmor_profile || process->selinux_label)
+		return refuse(refusal, "process: a label of AppArmor or "
+				       "SELinux is not for containers of a "
+				       "node");
+	r = check_schedule(process, refusal);
+	if (r < 0)
+		return r;
 	if (process->oom_score_adj.set && process->oom_score_adj.value < 0)
 		return refuse(refusal, "process.oomScoreAdj: must not be below "
 				       "0");
@@ -271,6 +303,10 @@ static int check_linux(const struct runtime_config *config, const char *id,
 	if (config->seccomp.set)
 		return refuse(refusal, "linux.seccomp: the node's profile "
 				       "always holds");
+	/* It could fill one memory node, which others share, and no other. */
+	if (config->memory_policy.mode.set)
+		return refuse(refusal, "linux.memoryPolicy: is not for "
+				       "containers of a node");
 	if (config->rootfs_propagation & MS_SHARED)
 		return refuse(refusal, "linux.rootfsPropagation: must not be "
 				       "shared");

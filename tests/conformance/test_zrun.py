@@ -38,7 +38,7 @@ class Bundle:
         shutil.copy(BUSYBOX, bin_ / "busybox")
         for name in ("sh cat echo id ls sleep true false env touch hostname "
                      "mount grep wc dd mkdir stat kill readlink pwd tty "
-                     "mknod umount ps").split():
+                     "mknod umount ps ionice").split():
             (bin_ / name).symlink_to("busybox")
         subprocess.run([ZRUN, "spec", "--bundle", path], check=True)
         self.config = json.loads((path / "config.json").read_text())
@@ -88,6 +88,17 @@ class Bundle:
             fd = os.pidfd_open(pid)
             assert select.select([fd], [], [], DEADLINE)[0], "did not end"
             os.close(fd)
+
+    def give_to(self, first):
+        """A user namespace whose root is host id `first`, and the files."""
+        for path in [self.path, *list(self.path.parents)[:2]]:
+            os.chmod(path, 0o755)
+        maps = [{"containerID": 0, "hostID": first, "size": 1000}]
+        self.config["linux"].update(uidMappings=maps, gidMappings=maps)
+        self.config["linux"]["namespaces"].append({"type": "user"})
+        rootfs = self.path / "rootfs"
+        for path in [rootfs, *rootfs.rglob("*")]:
+            os.chown(path, first, first, follow_symlinks=False)
 
     def clean(self):
         for name in self.ids:
@@ -291,14 +302,7 @@ def test_joins_a_pid_namespace_by_path(bundle):
 
 
 def test_user_namespace(bundle):
-    os.chmod(bundle.path, 0o755)
-    for parent in list(bundle.path.parents)[:2]:
-        os.chmod(parent, 0o755)
-    maps = [{"containerID": 0, "hostID": 100000, "size": 1000}]
-    bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
-    bundle.config["linux"]["namespaces"].append({"type": "user"})
-    for path in [bundle.path / "rootfs", *(bundle.path / "rootfs").rglob("*")]:
-        os.chown(path, 100000, 100000, follow_symlinks=False)
+    bundle.give_to(100000)
     done = bundle.sh("id -u; cat /proc/self/uid_map; echo x >/dev/null && "
                      "echo null")
     assert done.stdout.split() == ["0", "0", "100000", "1000", "null"], \

@@ -113,10 +113,53 @@ static const struct mistake {
 	  "process.rlimits: [0] and [1] set the same limit" },
 	{ "oom score", PROCESS(", \"oomScoreAdj\": 1001"),
 	  "process.oomScoreAdj: want -1000 to 1000" },
-	{ "apparmor", PROCESS(", \"apparmorProfile\": \"x\""),
-	  "process.apparmorProfile: " UNSUPPORTED },
-	{ "scheduler", PROCESS(", \"scheduler\": {\"policy\": \"SCHED_FIFO\"}"),
-	  "process.scheduler: " UNSUPPORTED },
+	{ "scheduler without policy", PROCESS(", \"scheduler\": {}"),
+	  "process.scheduler: policy is missing" },
+	{ "scheduler policy",
+	  PROCESS(", \"scheduler\": {\"policy\": \"SCHED_X\"}"),
+	  "process.scheduler.policy: \"SCHED_X\" is not known" },
+	{ "scheduler policy of wrong type",
+	  PROCESS(", \"scheduler\": {\"policy\": 1}"),
+	  "process.scheduler.policy: \"\" is not known" },
+	{ "nice",
+	  PROCESS(", \"scheduler\": {\"policy\": \"SCHED_OTHER\", "
+		  "\"nice\": 20}"),
+	  "process.scheduler.nice: want -20 to 19" },
+	{ "scheduler flag",
+	  PROCESS(", \"scheduler\": {\"policy\": \"SCHED_RR\", "
+		  "\"flags\": [\"SCHED_FLAG_RECLAIM\", \"X\"]}"),
+	  "process.scheduler.flags[1]: \"X\" is not known" },
+	{ "priority of SCHED_OTHER",
+	  PROCESS(", \"scheduler\": {\"policy\": \"SCHED_OTHER\", "
+		  "\"priority\": 1}"),
+	  "process.scheduler: a priority goes with SCHED_FIFO and SCHED_RR "
+	  "only" },
+	{ "deadline of SCHED_FIFO",
+	  PROCESS(", \"scheduler\": {\"policy\": \"SCHED_FIFO\", "
+		  "\"deadline\": 1}"),
+	  "process.scheduler: runtime, deadline and period go with "
+	  "SCHED_DEADLINE only" },
+	{ "io class", PROCESS(", \"ioPriority\": {\"class\": \"X\"}"),
+	  "process.ioPriority.class: \"X\" is not known" },
+	{ "io priority",
+	  PROCESS(", \"ioPriority\": {\"class\": \"IOPRIO_CLASS_RT\", "
+		  "\"priority\": 8}"),
+	  "process.ioPriority: priority is above 7" },
+	{ "cpu list", PROCESS(", \"execCPUAffinity\": {\"initial\": \"0-\"}"),
+	  "process.execCPUAffinity.initial: \"0-\" is no list like 0-2,4 of "
+	  "numbers below 1024" },
+	{ "cpu list that ends in a comma",
+	  PROCESS(", \"execCPUAffinity\": {\"final\": \"1,\"}"),
+	  "process.execCPUAffinity.final: \"1,\" is no list like 0-2,4 of "
+	  "numbers below 1024" },
+	{ "cpu list backwards",
+	  PROCESS(", \"execCPUAffinity\": {\"final\": \"3-1\"}"),
+	  "process.execCPUAffinity.final: \"3-1\" is no list like 0-2,4 of "
+	  "numbers below 1024" },
+	{ "cpu too high",
+	  PROCESS(", \"execCPUAffinity\": {\"final\": \"0-1024\"}"),
+	  "process.execCPUAffinity.final: \"0-1024\" is no list like 0-2,4 "
+	  "of numbers below 1024" },
 	{ "boolean of wrong type", PROCESS(", \"noNewPrivileges\": 1"),
 	  "process.noNewPrivileges: want true or false" },
 
@@ -169,10 +212,26 @@ static const struct mistake {
 	  "linux.sysctl: \"net/../x\" is no sysctl" },
 	{ "propagation", LINUX(", \"rootfsPropagation\": \"rsecret\""),
 	  "linux.rootfsPropagation: \"rsecret\" is no propagation" },
-	{ "personality", LINUX(", \"personality\": {\"domain\": \"LINUX32\"}"),
-	  "linux.personality: \"LINUX32\" is " UNSUPPORTED },
-	{ "time offsets", LINUX(", \"timeOffsets\": {\"monotonic\": {}}"),
-	  "linux.timeOffsets: " UNSUPPORTED },
+	{ "personality", LINUX(", \"personality\": {\"domain\": \"BSD\"}"),
+	  "linux.personality.domain: is neither LINUX nor LINUX32" },
+	{ "personality flags", LINUX(", \"personality\": {\"flags\": [\"X\"]}"),
+	  "linux.personality.flags: " UNSUPPORTED },
+	{ "time offsets without a namespace",
+	  LINUX(", \"timeOffsets\": {\"monotonic\": {}}"),
+	  "linux.timeOffsets.monotonic: needs a new time namespace" },
+	{ "time offset",
+	  LINUX(", \"timeOffsets\": {\"boottime\": {"
+		"\"nanosecs\": 1000000000}}"),
+	  "linux.timeOffsets.boottime: nanosecs is a second or more" },
+	{ "memory policy", LINUX(", \"memoryPolicy\": {\"nodes\": \"0\"}"),
+	  "linux.memoryPolicy: mode is missing" },
+	{ "memory policy mode",
+	  LINUX(", \"memoryPolicy\": {\"mode\": \"MPOL_X\"}"),
+	  "linux.memoryPolicy.mode: \"MPOL_X\" is not known" },
+	{ "memory policy flag",
+	  LINUX(", \"memoryPolicy\": {\"mode\": \"MPOL_BIND\", "
+		"\"flags\": [\"MPOL_BIND\"]}"),
+	  "linux.memoryPolicy.flags[0]: \"MPOL_BIND\" is not known" },
 
 	{ "memory limit of wrong type",
 	  RESOURCES("\"memory\": {\"limit\": \"1g\"}"),
@@ -381,6 +440,52 @@ static void test_process(void)
 	runtime_config_free(&config);
 }
 
+static void test_schedule(void)
+{
+	int r = parse(PROCESS(
+		", \"scheduler\": {\"policy\": \"SCHED_DEADLINE\", "
+		"\"flags\": [\"SCHED_FLAG_RECLAIM\", "
+		"\"SCHED_FLAG_DL_OVERRUN\"], \"runtime\": 1, \"deadline\": 2, "
+		"\"period\": 3}, \"ioPriority\": {\"class\": "
+		"\"IOPRIO_CLASS_IDLE\"}, \"execCPUAffinity\": {\"initial\": "
+		"\"0-1,64\", \"final\": \"1023\"}, \"apparmorProfile\": "
+		"\"x\", \"selinuxLabel\": \"\""));
+
+	if (!ok(r == 0, "turn and place"))
+		return;
+	const struct runtime_process *p = &config.process;
+
+	ok(p->scheduler.policy.value == 6 && p->scheduler.flags == 6 &&
+		   p->scheduler.runtime == 1 && p->scheduler.deadline == 2 &&
+		   p->scheduler.period == 3 && p->io_priority.class == 3,
+	   "scheduler and ioPriority");
+	ok(p->cpu_affinity.initial.word[0] == 3 &&
+		   p->cpu_affinity.initial.word[1] == 1 &&
+		   p->cpu_affinity.final.word[15] == UINT64_C(1) << 63,
+	   "processors");
+	ok(!strcmp(p->apparmor_profile, "x") && !p->selinux_label, "labels");
+	runtime_config_free(&config);
+	r = parse(SPACES(NS ", {\"type\": \"time\"}], \"timeOffsets\": "
+			    "{\"boottime\": {\"secs\": -2, \"nanosecs\": 3}}, "
+			    "\"personality\": {\"domain\": \"LINUX32\"}, "
+			    "\"memoryPolicy\": {\"mode\": "
+			    "\"MPOL_INTERLEAVE\", \"flags\": "
+			    "[\"MPOL_F_RELATIVE_NODES\"], \"nodes\": "
+			    "\"1\"}, \"devices\": ["));
+	if (!ok(r == 0, "clocks (%s)", r ? error : ""))
+		return;
+	ok(config.time_offset[RUNTIME_CLOCK_BOOTTIME].secs == -2 &&
+		   config.time_offset[RUNTIME_CLOCK_BOOTTIME].nanosecs == 3 &&
+		   !config.time_offset[RUNTIME_CLOCK_MONOTONIC].set,
+	   "time offsets");
+	ok(config.personality.value == 8 &&
+		   config.memory_policy.mode.value == 3 &&
+		   config.memory_policy.flags == 1 << 14 &&
+		   config.memory_policy.nodes.word[0] == 2,
+	   "personality and memory policy");
+	runtime_config_free(&config);
+}
+
 static void test_seccomp(void)
 {
 	int r = parse(SECCOMP(
@@ -453,6 +558,7 @@ int main(void)
 	test_taken();
 	test_options();
 	test_process();
+	test_schedule();
 	test_seccomp();
 	test_sizes();
 	test_process_alone();

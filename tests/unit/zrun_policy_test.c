@@ -56,6 +56,32 @@ static const struct {
 		"\"hard\": 9}]",
 	    NULL, NULL, NULL },
 	  "process.rlimits[0]: priorities cannot be raised" },
+	{ "a modest turn",
+	  { NNP ", \"scheduler\": {\"policy\": \"SCHED_BATCH\", "
+		"\"nice\": 5}, \"ioPriority\": {\"class\": "
+		"\"IOPRIO_CLASS_IDLE\"}, \"execCPUAffinity\": {\"final\": "
+		"\"0\"}",
+	    NULL, NULL, NULL },
+	  NULL },
+	{ "a real-time turn",
+	  { NNP ", \"scheduler\": {\"policy\": \"SCHED_FIFO\"}", NULL, NULL,
+	    NULL },
+	  "process.scheduler.policy: is not for containers of a node" },
+	{ "nice below 0",
+	  { NNP ", \"scheduler\": {\"policy\": \"SCHED_OTHER\", "
+		"\"nice\": -1}",
+	    NULL, NULL, NULL },
+	  "process.scheduler: flags and a nice below 0 are not for containers "
+	  "of a node" },
+	{ "real-time reads and writes",
+	  { NNP ", \"ioPriority\": {\"class\": \"IOPRIO_CLASS_RT\"}", NULL,
+	    NULL, NULL },
+	  "process.ioPriority.class: IOPRIO_CLASS_RT is not for containers of "
+	  "a node" },
+	{ "a label",
+	  { NNP ", \"apparmorProfile\": \"unconfined\"", NULL, NULL, NULL },
+	  "process: a label of AppArmor or SELinux is not for containers of a "
+	  "node" },
 	{ "open files",
 	  { NNP ", \"rlimits\": [{\"type\": \"RLIMIT_NOFILE\", \"soft\": 9, "
 		"\"hard\": 9}]",
@@ -174,6 +200,16 @@ static const struct {
 	    "\"seccomp\": {\"defaultAction\": "
 	    "\"SCMP_ACT_ALLOW\"}" },
 	  "linux.seccomp: the node's profile always holds" },
+	{ "clocks and a personality of its own",
+	  { NULL, ALL ", {\"type\": \"time\"}", NULL,
+	    "\"timeOffsets\": {\"boottime\": {\"secs\": 1}}, "
+	    "\"personality\": {\"domain\": \"LINUX32\"}" },
+	  NULL },
+	{ "a memory policy",
+	  { NULL, NULL, NULL,
+	    "\"memoryPolicy\": {\"mode\": \"MPOL_BIND\", \"nodes\": "
+	    "\"0\"}" },
+	  "linux.memoryPolicy: is not for containers of a node" },
 	{ "shared root",
 	  { NULL, NULL, NULL, "\"rootfsPropagation\": \"rshared\"" },
 	  "linux.rootfsPropagation: must not be shared" },
