@@ -56,20 +56,6 @@ static int at_has_process(struct json_read *in, const struct at *at, void *out)
 	return at_process(in, at, &config->process);
 }
 
-static int at_hooks(struct json_read *in, const struct at *at, void *out)
-{
-	static const struct field fields[] = {
-		{ "prestart", at_refuse, 0 },
-		{ "createRuntime", at_refuse, 0 },
-		{ "createContainer", at_refuse, 0 },
-		{ "startContainer", at_refuse, 0 },
-		{ "poststart", at_refuse, 0 },
-		{ "poststop", at_refuse, 0 },
-	};
-
-	return at_object(in, at, fields, N_OF(fields), out);
-}
-
 #define AT(name) offsetof(struct runtime_config, name)
 
 static const struct field config_fields[] = {
@@ -81,7 +67,7 @@ static const struct field config_fields[] = {
 	{ "domainname", at_host_name, AT(domainname) },
 	{ "annotations", at_text_map, AT(annotations) },
 	{ "linux", at_linux, 0 },
-	{ "hooks", at_hooks, 0 },
+	{ "hooks", at_hooks, AT(hooks) },
 	{ "vm", at_refuse, 0 },
 	{ "zos", at_refuse, 0 },
 };

@@ -244,6 +244,28 @@ struct runtime_time_offset {
 	uint32_t nanosecs;
 };
 
+/* In the order of a container's life. */
+enum runtime_hook_kind {
+	RUNTIME_HOOK_PRESTART,
+	RUNTIME_HOOK_CREATE_RUNTIME,
+	RUNTIME_HOOK_CREATE_CONTAINER,
+	RUNTIME_HOOK_START_CONTAINER,
+	RUNTIME_HOOK_POSTSTART,
+	RUNTIME_HOOK_POSTSTOP,
+	RUNTIME_HOOK_COUNT,
+};
+
+struct runtime_hook {
+	const char *path;	    /* absolute */
+	struct text_list args, env; /* args.n 0: the path alone */
+	uint32_t timeout_s;	    /* 0: none */
+};
+
+struct runtime_hooks {
+	struct runtime_hook *item;
+	size_t n;
+};
+
 struct runtime_config {
 	const char *version;
 	const char *root_path;
@@ -254,6 +276,7 @@ struct runtime_config {
 	struct runtime_mount *mount;
 	size_t n_mount;
 	struct text_map annotations;
+	struct runtime_hooks hooks[RUNTIME_HOOK_COUNT];
 
 	struct runtime_namespace_use namespace[RUNTIME_NS_COUNT];
 	struct runtime_id_maps uid_maps, gid_maps;
@@ -302,6 +325,8 @@ const char *runtime_clock_name(enum runtime_clock clock);
 /* "MPOL_BIND" ..., "MPOL_F_STATIC_NODES" ...; NULL past the last. */
 const char *runtime_memory_mode(size_t i);
 const char *runtime_memory_flag(size_t i);
+/* "prestart" ... */
+const char *runtime_hook_name(enum runtime_hook_kind kind);
 /* Every word that a mount option may be, besides the file system's own;
  * NULL past the last. */
 const char *runtime_mount_word(size_t i);

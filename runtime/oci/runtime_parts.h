@@ -15,6 +15,8 @@ int at_mounts(struct json_read *in, const struct at *at, void *out);
 int at_linux(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_resources */
 int at_resources(struct json_read *in, const struct at *at, void *out);
+/* out: struct runtime_hooks[RUNTIME_HOOK_COUNT] */
+int at_hooks(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_seccomp */
 int at_seccomp(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_scheduler */

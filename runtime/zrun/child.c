@@ -34,6 +34,8 @@ static void send_message(int sock, uint32_t what, const struct child *c, int op,
 					 .op = op,
 					 .error = error };
 
+	if (what == CHILD_FAILED)
+		message.code = c->plan->op[op].code;
 	memcpy(message.detail, c->detail, sizeof(message.detail));
 	if (sock >= 0)
 		(void)send(sock, &message, sizeof(message), MSG_NOSIGNAL);
@@ -123,6 +125,23 @@ static int root_readonly(struct child *c)
 	return kernel_mount_setattr(c->root, 0, &attr);
 }
 
+/* createContainer hooks end when the parent dies, as the child does; those of
+ * startContainer are the container's own. */
+static int run_hooks(struct child *c, enum op_code code,
+		     const struct runtime_hooks *hooks)
+{
+	bool starts = code == OP_HOOKS_START;
+	const struct hook_place place = {
+		.state = starts ? c->created_state : c->creating_state,
+		.dir = starts ? -1 : c->root,
+		.watch = starts ? -1 : c->channel,
+	};
+	char detail[HOOK_DETAIL_SIZE];
+	int r = hooks_run(hooks, &place, detail);
+
+	return r < 0 ? child_detail(c, r, "%s", detail) : 0;
+}
+
 static int result(int r)
 {
 	return r < 0 ? -errno : 0;
@@ -200,6 +219,12 @@ static int run_op(struct child *c, const struct op *op)
 		return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	case OP_LOOKUP:
 		return child_lookup(c);
+	case OP_HOOKS_RUNTIME:
+		ask_parent(c, CHILD_HOOKS);
+		return 0;
+	case OP_HOOKS_CONTAINER:
+	case OP_HOOKS_START:
+		return run_hooks(c, op->code, op->object);
 	case OP_READY:
 		ask_parent(c, CHILD_READY);
 		return 0;

@@ -12,11 +12,13 @@
 #ifndef ZRUN_CHILD_H
 #define ZRUN_CHILD_H
 
+#include "hook.h"
 #include "identity.h"
 #include "plan.h"
 
 enum child_what {
 	CHILD_NEEDS_MAPS = 1, /* parent: write the id maps, answer 'm' */
+	CHILD_HOOKS,	      /* parent: run its hooks, answer 'g' */
 	CHILD_READY,	      /* all is prepared; parent answers 'g' */
 	CHILD_FAILED,
 };
@@ -24,6 +26,7 @@ enum child_what {
 struct child_message {
 	uint32_t what; /* enum child_what */
 	int32_t op;    /* CHILD_FAILED: index in the plan */
+	uint32_t code; /* and its code, for `start`, which has no plan */
 	int32_t error; /* -errno */
 	char detail[108];
 };
@@ -37,6 +40,8 @@ struct child {
 	int console_socket; /* -1: the terminal stays with the parent */
 	int stdio[3];	    /* what becomes 0, 1, 2; -1: as it is */
 	int host_proc;	    /* /proc of the host */
+	int creating_state; /* memfds that hooks read; -1 */
+	int created_state;
 	unsigned preserve_fds;
 	bool new_user_namespace;
 	struct sock_fprog filter;

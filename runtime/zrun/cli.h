@@ -61,8 +61,20 @@ int container_open(struct container *c, const char *id);
 /* The same for a command whose only argument is the id. */
 int container_only(struct container *c, int argc, char **argv);
 void container_close(struct container *c);
-/* Kills what is left of it and removes all that zrun made for it. */
-int container_destroy(struct container *c, const char *id, struct fault *fault);
+/* Parses the copy of its config; the caller frees it. 0 or -errno with fault
+ * set. */
+int container_config(int dir, struct runtime_config *config,
+		     struct fault *fault);
+/* Kills its first process and waits until it has ended. */
+void container_kill(const struct container *c);
+/* Runs the poststop hooks, each whatever the one before did; a failure is only
+ * a warning. */
+void container_poststop(const struct state *state,
+			const struct runtime_config *config);
+/* Kills what is left of it, removes all that zrun made for it, and runs the
+ * poststop hooks. */
+int container_destroy(struct container *c, const struct runtime_config *config,
+		      struct fault *fault);
 
 /* Writes pid to a file by temp + rename. */
 int pid_file_write(const char *path, pid_t pid, struct fault *fault);

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "create.h"
+#include "state_json.h"
 #include "terminal.h"
 
 enum {
@@ -165,13 +166,32 @@ static int start(struct container *c, struct fault *fault)
 	ssize_t n = recv(sock, &message, sizeof(message), 0);
 
 	if (n == (ssize_t)sizeof(message)) {
-		struct plan none = { 0 };
+		struct op failed = { .code = message.code, .index = -1 };
+		struct plan plan = { .op = &failed,
+				     .n = message.code < OP_COUNT };
 
+		message.op = 0;
 		message.detail[sizeof(message.detail) - 1] = '\0';
-		return launch_fault(&none, &message, fault);
+		return launch_fault(&plan, &message, fault);
 	}
 	unlinkat(c->dir, STATE_START_SOCKET, 0);
 	return 0;
+}
+
+/* Whose failure stops the container (runtime specification 1.3). */
+static int poststart(struct container *c, struct fault *fault)
+{
+	struct runtime_config config;
+	int r = container_config(c->dir, &config, fault);
+
+	if (r < 0)
+		return r;
+	r = state_hooks(&config, RUNTIME_HOOK_POSTSTART, &c->state,
+			STATUS_RUNNING, fault);
+	runtime_config_free(&config);
+	if (r < 0)
+		container_kill(c);
+	return r;
 }
 
 int command_start(int argc, char **argv)
@@ -183,6 +203,8 @@ int command_start(int argc, char **argv)
 		return 1;
 	int r = start(&c, &fault);
 
+	if (r == 0)
+		r = poststart(&c, &fault);
 	container_close(&c);
 	if (r < 0)
 		cli_error(fault.text);
@@ -202,6 +224,9 @@ static int run(struct create *c, const struct flags *flags)
 		r = launch_go(&c->launch);
 	if (r == 0)
 		r = launch_receive(&c->launch, &fault);
+	if (r == 0)
+		r = state_hooks(&c->config, RUNTIME_HOOK_POSTSTART,
+				&c->container.state, STATUS_RUNNING, &fault);
 	if (r != 0) {
 		cli_error(fault.text[0] ? fault.text
 					: "the first process was killed");
@@ -212,7 +237,8 @@ static int run(struct create *c, const struct flags *flags)
 		return 0;
 	int status = foreground_wait(c->launch.pid, c->launch.pidfd, master);
 
-	if (!flags->keep && container_destroy(&c->container, c->id, &fault) < 0)
+	if (!flags->keep &&
+	    container_destroy(&c->container, &c->config, &fault) < 0)
 		cli_warning(fault.text);
 	return status;
 }

@@ -131,6 +131,7 @@ int command_features(int argc, char **argv)
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *top = yyjson_mut_obj(doc);
 	yyjson_mut_val *words = yyjson_mut_arr(doc);
+	yyjson_mut_val *hooks = yyjson_mut_arr(doc);
 
 	(void)argc;
 	(void)argv;
@@ -138,7 +139,11 @@ int command_features(int argc, char **argv)
 		yyjson_mut_arr_add_str(doc, words, runtime_mount_word(i));
 	yyjson_mut_obj_add_str(doc, top, "ociVersionMin", "1.0.0");
 	yyjson_mut_obj_add_str(doc, top, "ociVersionMax", OCI_VERSION);
-	yyjson_mut_obj_add_val(doc, top, "hooks", yyjson_mut_arr(doc));
+	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++)
+		yyjson_mut_arr_add_str(
+			doc, hooks,
+			runtime_hook_name((enum runtime_hook_kind)i));
+	yyjson_mut_obj_add_val(doc, top, "hooks", hooks);
 	yyjson_mut_obj_add_val(doc, top, "mountOptions", words);
 	yyjson_mut_obj_add_val(doc, top, "linux", linux_features(doc));
 	yyjson_mut_doc_set_root(doc, top);

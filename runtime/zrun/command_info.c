@@ -16,8 +16,7 @@
 #include "base/fd.h"
 #include "base/path.h"
 #include "cli.h"
-
-#define CREATED_SIZE 32
+#include "state_json.h"
 
 void cli_print_json(yyjson_mut_doc *doc)
 {
@@ -31,57 +30,20 @@ void cli_print_json(yyjson_mut_doc *doc)
 	yyjson_mut_doc_free(doc);
 }
 
-static void created_text(const struct state *state, char out[CREATED_SIZE])
-{
-	time_t at = (time_t)state->created;
-	struct tm tm;
-
-	strftime(out, CREATED_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-}
-
 /* Annotations are not kept twice: they come from the copy of the config. */
-static void add_annotations(yyjson_mut_doc *doc, yyjson_mut_val *top, int dir)
+static yyjson_mut_val *container_json(yyjson_mut_doc *doc, int dir,
+				      const struct state *state)
 {
-	autofree char *text = NULL;
-	char error[RUNTIME_ERROR_SIZE];
-	struct runtime_config config;
-	size_t size;
-
-	if (file_read(dir, "config.json", RUNTIME_CONFIG_SIZE_MAX, &text,
-		      &size) < 0 ||
-	    runtime_config_parse(&config, text, size, error) < 0)
-		return;
-	yyjson_mut_val *map = yyjson_mut_obj(doc);
-
-	for (size_t i = 0; i < config.annotations.n; i++) {
-		const struct text_pair *pair = &config.annotations.item[i];
-
-		yyjson_mut_obj_add(map, yyjson_mut_strcpy(doc, pair->key),
-				   yyjson_mut_strcpy(doc, pair->value));
-	}
-	if (config.annotations.n)
-		yyjson_mut_obj_add_val(doc, top, "annotations", map);
-	runtime_config_free(&config);
-}
-
-static yyjson_mut_val *state_json(yyjson_mut_doc *doc, int dir,
-				  const struct state *state, const char *id)
-{
-	yyjson_mut_val *top = yyjson_mut_obj(doc);
 	enum status status = state_status(dir, state);
-	char created[CREATED_SIZE];
+	struct fault ignored = { "" };
+	struct runtime_config config;
 
-	created_text(state, created);
-	yyjson_mut_obj_add_str(doc, top, "ociVersion", OCI_VERSION);
-	yyjson_mut_obj_add_strcpy(doc, top, "id", id);
-	yyjson_mut_obj_add_int(doc, top, "pid",
-			       status == STATUS_STOPPED ? 0 : state->pid);
-	yyjson_mut_obj_add_str(doc, top, "status", status_name(status));
-	yyjson_mut_obj_add_strcpy(doc, top, "bundle", state->bundle);
-	yyjson_mut_obj_add_strcpy(doc, top, "rootfs", state->rootfs);
-	yyjson_mut_obj_add_strcpy(doc, top, "created", created);
-	yyjson_mut_obj_add_str(doc, top, "owner", "");
-	add_annotations(doc, top, dir);
+	if (container_config(dir, &config, &ignored) < 0)
+		return state_json(doc, state, status, NULL);
+	yyjson_mut_val *top = state_json(doc, state, status,
+					 &config.annotations);
+
+	runtime_config_free(&config);
 	return top;
 }
 
@@ -93,7 +55,7 @@ int command_state(int argc, char **argv)
 		return 1;
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 
-	yyjson_mut_doc_set_root(doc, state_json(doc, c.dir, &c.state, argv[1]));
+	yyjson_mut_doc_set_root(doc, container_json(doc, c.dir, &c.state));
 	cli_print_json(doc);
 	container_close(&c);
 	return 0;
@@ -101,21 +63,21 @@ int command_state(int argc, char **argv)
 
 enum list_form { LIST_TABLE, LIST_JSON, LIST_QUIET };
 
-static void list_row(int dir, const struct state *state, const char *id)
+static void list_row(int dir, const struct state *state)
 {
 	enum status status = state_status(dir, state);
 	char created[CREATED_SIZE];
 	struct stat st = { 0 };
 	char owner[32];
 
-	created_text(state, created);
+	state_created(state, created);
 	fstat(dir, &st);
 	/* No look-up of names: it would drag in all of the C library's. */
 	if (st.st_uid == 0)
 		snprintf(owner, sizeof(owner), "root");
 	else
 		snprintf(owner, sizeof(owner), "#%u", st.st_uid);
-	printf("%-15s %-11d %-11s %-20s %-20s %s\n", id,
+	printf("%-15s %-11d %-11s %-20s %-20s %s\n", state->id,
 	       status == STATUS_STOPPED ? 0 : state->pid, status_name(status),
 	       state->bundle, created, owner);
 }
@@ -142,14 +104,14 @@ static int list_all(int root, enum list_form form)
 		/* One that is half made is listed too, so that somebody can
 		 * delete it. */
 		if (state_read(dir, &state, &fault) < 0)
-			memset(&state, 0, sizeof(state));
+			state_empty(&state, e->d_name);
 		if (form == LIST_QUIET)
 			puts(e->d_name);
 		else if (form == LIST_TABLE)
-			list_row(dir, &state, e->d_name);
+			list_row(dir, &state);
 		else
-			yyjson_mut_arr_append(
-				array, state_json(doc, dir, &state, e->d_name));
+			yyjson_mut_arr_append(array,
+					      container_json(doc, dir, &state));
 	}
 	if (list)
 		closedir(list);

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +9,6 @@
 #include "base/fd.h"
 #include "cli.h"
 #include "kernel.h"
-
-#define KILL_WAIT_MS 10000
 
 static int not_possible(const char *verb, enum status status)
 {
@@ -84,31 +81,22 @@ int command_kill(int argc, char **argv)
 	return r < 0;
 }
 
-static void kill_first(const struct container *c)
-{
-	autoclose int pidfd = state_pidfd(&c->state);
-	struct pollfd p = { .fd = pidfd, .events = POLLIN };
-
-	if (pidfd < 0)
-		return;
-	kernel_pidfd_signal(pidfd, SIGKILL);
-	/* A frozen process dies only when it may run. */
-	cgroup_freeze(&c->cgroup, false);
-	poll(&p, 1, KILL_WAIT_MS);
-}
-
-static int delete_container(struct container *c, const char *id, bool force)
+static int delete_container(struct container *c, bool force)
 {
 	enum status status = state_status(c->dir, &c->state);
+	struct runtime_config config;
 	struct fault fault = { "" };
 
 	/* Only what is stopped may be deleted (runtime specification), created
 	 * ones included. */
 	if (status != STATUS_STOPPED && !force)
 		return not_possible("delete", status);
-	kill_first(c);
-	int r = container_destroy(c, id, &fault);
+	if (container_config(c->dir, &config, &fault) < 0)
+		memset(&config, 0, sizeof(config)); /* half made */
+	container_kill(c);
+	int r = container_destroy(c, &config, &fault);
 
+	runtime_config_free(&config);
 	if (r < 0)
 		cli_error(fault.text);
 	return r;
@@ -146,7 +134,7 @@ int command_delete(int argc, char **argv)
 	}
 	if (container_open(&c, argv[optind]) < 0)
 		return 1;
-	int r = delete_container(&c, argv[optind], force);
+	int r = delete_container(&c, force);
 
 	container_close(&c);
 	return r < 0;

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,10 @@
 
 #include "base/fd.h"
 #include "cli.h"
+#include "kernel.h"
+#include "state_json.h"
+
+#define KILL_WAIT_MS 10000
 
 int container_open(struct container *c, const char *id)
 {
@@ -27,6 +32,8 @@ int container_open(struct container *c, const char *id)
 
 	if (r == -ENOENT && c->dir >= 0)
 		r = 0; /* half made: an empty state tells */
+	if (r == 0 && !c->state.id[0])
+		state_empty(&c->state, id);
 	if (r == 0 && c->state.cgroup[0] &&
 	    cgroup_find(&c->cgroup, &fault) == 0)
 		cgroup_open(&c->cgroup, c->state.cgroup);
@@ -53,7 +60,53 @@ void container_close(struct container *c)
 	cgroup_close(&c->cgroup);
 }
 
-int container_destroy(struct container *c, const char *id, struct fault *fault)
+void container_kill(const struct container *c)
+{
+	autoclose int pidfd = state_pidfd(&c->state);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd < 0)
+		return;
+	kernel_pidfd_signal(pidfd, SIGKILL);
+	/* A frozen process dies only when it may run. */
+	cgroup_freeze(&c->cgroup, false);
+	poll(&p, 1, KILL_WAIT_MS);
+}
+
+int container_config(int dir, struct runtime_config *config,
+		     struct fault *fault)
+{
+	autofree char *text = NULL;
+	char error[RUNTIME_ERROR_SIZE];
+	size_t size;
+	int r = file_read(dir, "config.json", RUNTIME_CONFIG_SIZE_MAX, &text,
+			  &size);
+
+	if (r < 0)
+		return fault_set(fault, r, "config.json");
+	r = runtime_config_parse(config, text, size, error);
+	return r < 0 ? fault_set(fault, 0, "config.json: %s", error) : 0;
+}
+
+void container_poststop(const struct state *state,
+			const struct runtime_config *config)
+{
+	const struct runtime_hooks *all = &config->hooks[RUNTIME_HOOK_POSTSTOP];
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct runtime_config one = *config;
+		struct fault fault = { "" };
+
+		one.hooks[RUNTIME_HOOK_POSTSTOP] =
+			(struct runtime_hooks){ &all->item[i], 1 };
+		if (state_hooks(&one, RUNTIME_HOOK_POSTSTOP, state,
+				STATUS_STOPPED, &fault) < 0)
+			cli_warning(fault.text);
+	}
+}
+
+int container_destroy(struct container *c, const struct runtime_config *config,
+		      struct fault *fault)
 {
 	/* Half made: its child dies with zrun by itself, and what else may be
 	 * in a cgroup that the config named is not ours to kill. */
@@ -65,8 +118,11 @@ int container_destroy(struct container *c, const char *id, struct fault *fault)
 		r = 0;
 	if (r < 0)
 		return fault_set(fault, r, "remove its cgroup");
-	r = state_remove(c->root, id);
-	return r < 0 ? fault_set(fault, r, "remove its state") : 0;
+	r = state_remove(c->root, c->state.id);
+	if (r < 0)
+		return fault_set(fault, r, "remove its state");
+	container_poststop(&c->state, config);
+	return 0;
 }
 
 int pid_file_write(const char *path, pid_t pid, struct fault *fault)

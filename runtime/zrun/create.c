@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "kernel.h"
 #include "seccomp_filter.h"
+#include "state_json.h"
 #include "terminal.h"
 
 static int read_config(struct create *c, struct fault *fault)
@@ -203,6 +204,22 @@ void create_warnings(const struct runtime_config *config, uint64_t grantable)
 	}
 }
 
+static int open_hook_states(struct create *c, struct plan_setting *setting,
+			    struct fault *fault)
+{
+	const struct runtime_hooks *hooks = c->config.hooks;
+	struct child *child = &c->launch.child;
+	int r = 0;
+
+	if (hooks[RUNTIME_HOOK_CREATE_CONTAINER].n)
+		r = child->creating_state = hook_state_open();
+	if (r >= 0 && hooks[RUNTIME_HOOK_START_CONTAINER].n) {
+		r = child->created_state = hook_state_open();
+		setting->start_hooks = &hooks[RUNTIME_HOOK_START_CONTAINER];
+	}
+	return r < 0 ? fault_set(fault, r, "hooks") : 0;
+}
+
 static int prepare(struct create *c, struct fault *fault)
 {
 	struct plan_setting setting = {
@@ -240,6 +257,8 @@ static int prepare(struct create *c, struct fault *fault)
 			return fault_set(fault, r, "socket for start");
 	}
 	if (r >= 0)
+		r = open_hook_states(c, &setting, fault);
+	if (r >= 0)
 		r = plan_container(&l->plan, &c->config, &setting, fault);
 	/* The list points at cgroup_path, so the child is made here. */
 	if (r == 0)
@@ -247,11 +266,39 @@ static int prepare(struct create *c, struct fault *fault)
 	return r;
 }
 
+/* The child stands before its pivot. */
+static int hooks_create(struct create *c, struct fault *fault)
+{
+	const struct runtime_config *config = &c->config;
+	struct state *state = &c->container.state;
+	int fd = c->launch.child.creating_state;
+	int r = 0;
+
+	c->poststop_due = true;
+	state->pid = c->launch.pid;
+	if (fd >= 0)
+		r = state_fill(fd, state, STATUS_CREATING,
+			       &config->annotations);
+	if (r < 0)
+		return fault_set(fault, r, "hooks.createContainer");
+	r = state_hooks(config, RUNTIME_HOOK_PRESTART, state, STATUS_CREATING,
+			fault);
+	if (r == 0)
+		r = state_hooks(config, RUNTIME_HOOK_CREATE_RUNTIME, state,
+				STATUS_CREATING, fault);
+	return r < 0 ? r : launch_go(&c->launch);
+}
+
 static int wait_ready(struct create *c, struct fault *fault)
 {
 	struct state *state = &c->container.state;
 	int r = launch_receive(&c->launch, fault);
 
+	if (r == CHILD_HOOKS) {
+		r = hooks_create(c, fault);
+		if (r == 0)
+			r = launch_receive(&c->launch, fault);
+	}
 	if (r == 0)
 		return fault_set(fault, -ECHILD,
 				 "the first process was "
@@ -260,9 +307,15 @@ static int wait_ready(struct create *c, struct fault *fault)
 		return r;
 	state->pid = c->launch.pid;
 	state->start_time = process_start_time(state->pid);
+	c->poststop_due = true;
 	r = state_write(c->container.dir, state);
 	if (r < 0)
 		return fault_set(fault, r, "keep its state");
+	if (c->launch.child.created_state >= 0)
+		r = state_fill(c->launch.child.created_state, state,
+			       STATUS_CREATED, &c->config.annotations);
+	if (r < 0)
+		return fault_set(fault, r, "hooks.startContainer");
 	return c->pid_file ? pid_file_write(c->pid_file, state->pid, fault) : 0;
 }
 
@@ -307,6 +360,8 @@ void create_undo(struct create *c)
 		cgroup_remove(&c->container.cgroup);
 	if (c->container.dir >= 0)
 		state_remove(c->container.root, c->id);
+	if (c->poststop_due)
+		container_poststop(&c->container.state, &c->config);
 }
 
 void create_close(struct create *c)

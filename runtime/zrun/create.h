@@ -16,7 +16,8 @@ struct create {
 	struct container container;
 	struct runtime_config config;
 	struct launch launch;
-	int terminal; /* receives the master side; -1 */
+	bool poststop_due; /* the first hooks could have run */
+	int terminal;	/* receives the master side; -1 */
 };
 
 /* 0 or -errno with fault set; nothing is left then. After 0 the child waits

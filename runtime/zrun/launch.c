@@ -29,6 +29,7 @@ void launch_init(struct launch *l, const char *id,
 	l->child.plan = &l->plan;
 	l->child.channel = l->child.start_listener = -1;
 	l->child.console_socket = l->child.host_proc = -1;
+	l->child.creating_state = l->child.created_state = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }
@@ -65,6 +66,8 @@ static int next_kept(const struct launch *l, unsigned least)
 	take_lower(l->child.start_listener, least, &lowest);
 	take_lower(l->child.console_socket, least, &lowest);
 	take_lower(l->child.host_proc, least, &lowest);
+	take_lower(l->child.creating_state, least, &lowest);
+	take_lower(l->child.created_state, least, &lowest);
 	for (size_t i = 0; i < l->plan.n; i++) {
 		if (l->plan.op[i].code == OP_JOIN ||
 		    l->plan.op[i].code == OP_MOUNT)
@@ -263,6 +266,8 @@ int launch_receive(struct launch *l, struct fault *fault)
 
 			return r < 0 ? r : CHILD_READY;
 		}
+		if (message.what == CHILD_HOOKS)
+			return CHILD_HOOKS;
 		message.detail[sizeof(message.detail) - 1] = '\0';
 		if (message.what != CHILD_NEEDS_MAPS)
 			return launch_fault(&l->plan, &message, fault);
@@ -294,6 +299,8 @@ void launch_close(struct launch *l)
 	fd_close(&l->pidfd);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.start_listener);
+	fd_close(&l->child.creating_state);
+	fd_close(&l->child.created_state);
 	free(l->plan.op);
 	l->plan.op = NULL;
 }

@@ -30,7 +30,8 @@ void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config);
 /* 0 or -errno with fault set. */
 int launch_clone(struct launch *l, struct fault *fault);
-/* Reads one message. Returns CHILD_READY; 0 when the channel ended (after
+/* Reads one message. Returns CHILD_READY; CHILD_HOOKS, which only a config with
+ * hooks brings (launch_go() answers both); 0 when the channel ended (after
  * launch_go: execve was reached); -errno with fault set when the child failed.
  * Answers CHILD_NEEDS_MAPS by itself. */
 int launch_receive(struct launch *l, struct fault *fault);

@@ -68,6 +68,8 @@ static const char *const op_names[] = {
 	[OP_READONLY] = "linux.readonlyPaths",
 	[OP_TERMINAL] = "process.terminal",
 	[OP_CWD_MAKE] = "process.cwd",
+	[OP_HOOKS_RUNTIME] = "hooks.createRuntime",
+	[OP_HOOKS_CONTAINER] = "hooks.createContainer",
 	[OP_ROOT_READONLY] = "root.readonly",
 	[OP_PIVOT] = "pivot_root",
 	[OP_ROOT_PROPAGATION] = "linux.rootfsPropagation",
@@ -87,6 +89,7 @@ static const char *const op_names[] = {
 	[OP_LOOKUP] = "process.args",
 	[OP_READY] = "ready",
 	[OP_WAIT_START] = "start",
+	[OP_HOOKS_START] = "hooks.startContainer",
 	[OP_SECCOMP] = "linux.seccomp",
 	[OP_EXEC] = "process.args",
 };
@@ -294,6 +297,19 @@ static int plan_mounts(struct plan *plan, struct runtime_config *config,
 	return 0;
 }
 
+/* The first also fills the memfd that the others read. */
+static void plan_hooks(struct plan *plan, const struct runtime_hooks *hooks)
+{
+	bool inside = hooks[RUNTIME_HOOK_CREATE_CONTAINER].n;
+
+	if (inside || hooks[RUNTIME_HOOK_PRESTART].n ||
+	    hooks[RUNTIME_HOOK_CREATE_RUNTIME].n)
+		add_code(plan, OP_HOOKS_RUNTIME);
+	if (inside)
+		add_object(plan, OP_HOOKS_CONTAINER, -1, NULL,
+			   &hooks[RUNTIME_HOOK_CREATE_CONTAINER]);
+}
+
 static int plan_root(struct plan *plan, struct runtime_config *config,
 		     const struct plan_setting *setting, struct fault *fault)
 {
@@ -322,6 +338,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 		add_code(plan, OP_TERMINAL);
 	if (config->has_process)
 		add_path(plan, OP_CWD_MAKE, -1, config->process.cwd);
+	plan_hooks(plan, config->hooks);
 	if (config->root_readonly)
 		add_code(plan, OP_ROOT_READONLY);
 	add_code(plan, OP_PIVOT);
@@ -385,6 +402,9 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	add_code(plan, OP_READY);
 	if (setting->wait_start)
 		add_code(plan, OP_WAIT_START);
+	if (setting->start_hooks)
+		add_object(plan, OP_HOOKS_START, -1, NULL,
+			   setting->start_hooks);
 	if (setting->seccomp)
 		add_code(plan, OP_SECCOMP);
 	if (!last)

@@ -23,14 +23,16 @@ enum op_code {
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
 	OP_ROOT_BIND,	     /* path: of the root file system */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
-	OP_MOUNT,	/* object: struct runtime_mount; fd: source or -1 */
-	OP_DEVICE,	/* object: struct runtime_device */
-	OP_DEVICE_BIND, /* the same from the host's, in a user namespace */
-	OP_SYMLINK,	/* path in /dev, text: target */
-	OP_MASK,	/* path */
-	OP_READONLY,	/* path */
-	OP_TERMINAL,	/* open it, send it to the console socket */
-	OP_CWD_MAKE,	/* path, made when missing */
+	OP_MOUNT,	    /* object: struct runtime_mount; fd: source or -1 */
+	OP_DEVICE,	    /* object: struct runtime_device */
+	OP_DEVICE_BIND,	    /* the same from the host's, in a user namespace */
+	OP_SYMLINK,	    /* path in /dev, text: target */
+	OP_MASK,	    /* path */
+	OP_READONLY,	    /* path */
+	OP_TERMINAL,	    /* open it, send it to the console socket */
+	OP_CWD_MAKE,	    /* path, made when missing */
+	OP_HOOKS_RUNTIME,   /* the parent runs prestart, createRuntime */
+	OP_HOOKS_CONTAINER, /* createContainer: here, before the pivot */
 	OP_ROOT_READONLY,
 	OP_PIVOT,
 	OP_ROOT_PROPAGATION, /* number: MS_* */
@@ -50,6 +52,7 @@ enum op_code {
 	OP_LOOKUP,     /* find the program */
 	OP_READY,      /* tell the parent, wait for its go */
 	OP_WAIT_START, /* wait for `zrun start` */
+	OP_HOOKS_START,
 	OP_SECCOMP,
 	OP_EXEC,
 	OP_COUNT,
@@ -86,6 +89,7 @@ struct plan_setting {
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
 	bool seccomp;
+	const struct runtime_hooks *start_hooks; /* NULL: none */
 	bool user_name;	     /* process.user.username counts */
 	const int *mount_fd; /* for each mount: its source, opened by the
 			      * parent; -1: by its path. NULL: all -1 */

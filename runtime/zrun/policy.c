@@ -313,6 +313,18 @@ static int check_linux(const struct runtime_config *config, const char *id,
 	return check_resources(&config->resources, refusal);
 }
 
+/* They are programs of the node's own, run with all rights. */
+static int check_hooks(const struct runtime_config *config, char *refusal)
+{
+	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++) {
+		if (config->hooks[i].n)
+			return refuse(refusal, "hooks.%s: are not run here",
+				      runtime_hook_name(
+					      (enum runtime_hook_kind)i));
+	}
+	return 0;
+}
+
 int policy_container(const struct runtime_config *config, const char *id,
 		     char refusal[POLICY_TEXT_SIZE])
 {
@@ -326,6 +338,8 @@ int policy_container(const struct runtime_config *config, const char *id,
 		r = check_namespaces(config, refusal);
 	if (r == 0)
 		r = check_mounts(config, refusal);
+	if (r == 0)
+		r = check_hooks(config, refusal);
 	if (r == 0)
 		r = check_linux(config, id, refusal);
 	return r;

@@ -104,6 +104,12 @@ static void put_number(yyjson_mut_doc *doc, const char *key, uint64_t value)
 	yyjson_mut_obj_add_uint(doc, yyjson_mut_doc_get_root(doc), key, value);
 }
 
+void state_empty(struct state *state, const char *id)
+{
+	memset(state, 0, sizeof(*state));
+	text_copy(state->id, sizeof(state->id), id);
+}
+
 int state_write(int dir, const struct state *state)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);

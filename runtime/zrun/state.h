@@ -52,6 +52,8 @@ int state_remove(int root, const char *id);
 /* Letters, digits and "_+-.", not "." nor "..", at most 255. */
 bool state_id_valid(const char *id);
 
+/* That of a container which is only half made. */
+void state_empty(struct state *state, const char *id);
 int state_write(int dir, const struct state *state);
 /* -ENOENT when the container is only half made. */
 int state_read(int dir, struct state *state, struct fault *fault);

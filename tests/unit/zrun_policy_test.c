@@ -29,6 +29,10 @@ static const struct {
 	const char *line; /* NULL: taken */
 } cases[] = {
 	{ "the default", { NULL, NULL, NULL, NULL }, NULL },
+	{ "a hook",
+	  { NULL, NULL, NULL,
+	    "\"a\": 1}, \"hooks\": {\"poststop\": [{\"path\": \"/a\"}]" },
+	  "hooks.poststop: are not run here" },
 	{ "CAP_SYS_ADMIN",
 	  { NNP ", \"capabilities\": {\"bounding\": [\"CAP_SYS_ADMIN\"]}", NULL,
 	    NULL, NULL },
