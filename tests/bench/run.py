@@ -3,9 +3,8 @@
 
     tests/bench/run.py [NAME...]     all rows whose name contains a NAME
 
-A row is {name, value, unit, bound, ratio, peer}: `bound` is the most that
-`value` (or `ratio`, where there is a peer) may be. One line each, all of them
-in build/bench.json, and a non-zero exit when a bound was missed.
+One line a row (row.py), all of them in build/bench.json, and a non-zero exit
+when a bound was missed.
 
 The machine is shared, so times of a peer and of ours are taken in turns
 within one run, and their medians compared."""
@@ -20,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import typing
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
 import agentsim  # noqa: E402
+import zrun  # noqa: E402
+from row import Row  # noqa: E402
 from zooid import (  # noqa: E402
     BUILD, Disk, Node, cpio, debian, image, medium, web)
 from zooid.build import product, test_directory  # noqa: E402
@@ -35,29 +35,6 @@ from colony import COMPOSE, PORT, Colony  # noqa: E402
 BOOTS = 11
 MB = 1 << 20
 SHELL_PROMPT = "peer: shell"
-
-
-class Row(typing.NamedTuple):
-    name: str
-    value: float
-    unit: str
-    bound: typing.Optional[float] = None
-    ratio: typing.Optional[float] = None
-    peer: typing.Optional[str] = None
-
-    def missed(self):
-        judged = self.value if self.ratio is None else self.ratio
-        return self.bound is not None and judged > self.bound
-
-    def line(self):
-        text = "%-34s %10.3f %-4s" % (self.name, self.value, self.unit)
-        if self.ratio is not None:
-            text += "  %5.2f x %s" % (self.ratio, self.peer)
-        if self.bound is not None:
-            text += "  (bound %g%s) %s" % (
-                self.bound, " x" if self.ratio is not None else "",
-                "MISSED" if self.missed() else "ok")
-        return text
 
 
 # Boot.
@@ -391,7 +368,7 @@ def apply_rows():
 
 
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
-          hub_alone, hub_colony, agent_idle, apply_rows]
+          hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS]
 
 
 def main(names):
