@@ -282,7 +282,7 @@ static int check_status(const struct container *c, struct fault *fault)
 
 static int launch(struct exec *e, struct fault *fault)
 {
-	struct plan_setting setting = { .seccomp = e->config.seccomp.set };
+	struct plan_setting setting = { 0 };
 	struct launch *l = &e->launch;
 	int r = check_status(&e->container, fault);
 
@@ -292,6 +292,7 @@ static int launch(struct exec *e, struct fault *fault)
 		r = join_open(&e->join, e->container.state.pid, fault);
 	if (r < 0)
 		return r;
+	setting.seccomp = e->config.seccomp.set;
 	join_setting(&e->join, &setting, l);
 	l->exec = true;
 	l->cgroup_dir = e->container.cgroup.dir;

@@ -493,6 +493,19 @@ def test_exec(bundle):
                       for n in ("pid", "net", "ipc", "uts", "mnt", "cgroup")]
 
 
+def test_exec_is_filtered_like_the_container(bundle):
+    bundle.config["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"],
+                      "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}
+    name = bundle.create("sleep", "1000")
+    bundle.zrun("start", name)
+    done = bundle.zrun("exec", name, "sh", "-c",
+                       "grep Seccomp: /proc/self/status; mkdir /tmp/x")
+    assert done.stdout.split() == ["Seccomp:", "2"]
+    assert "not supported" in done.stderr
+
+
 def test_exec_of_a_process_object(bundle):
     name = bundle.create("sleep", "1000")
     bundle.zrun("start", name)
