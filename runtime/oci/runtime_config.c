@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/span.h"
 #include "runtime_parts.h"
 
 #define HOST_NAME_MAX_BYTES 64
@@ -126,22 +127,44 @@ static void warnings_move(struct runtime_config *config,
 	config->arena = in->arena;
 }
 
-int runtime_config_parse(struct runtime_config *config, const void *text,
-			 size_t size, char error[RUNTIME_ERROR_SIZE])
+static int read_config(struct json_read *in, const struct at *top, void *out)
+{
+	int r = at_object(in, top, config_fields, N_OF(config_fields), out);
+
+	return r < 0 ? r : config_check(in, top, out);
+}
+
+static int read_process(struct json_read *in, const struct at *top, void *out)
+{
+	struct runtime_config *config = out;
+
+	config->has_process = true;
+	return at_process(in, top, &config->process);
+}
+
+static int read_resources(struct json_read *in, const struct at *top, void *out)
+{
+	struct runtime_config *config = out;
+
+	return at_resources(in, top, &config->resources);
+}
+
+static int document_parse(struct runtime_config *config, struct span text,
+			  char error[RUNTIME_ERROR_SIZE],
+			  int (*read)(struct json_read *in,
+				      const struct at *top, void *config))
 {
 	struct json_read in = { .error = error,
 				.error_size = RUNTIME_ERROR_SIZE };
 	struct at top;
 
 	memset(config, 0, sizeof(*config));
-	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX,
-				  &top);
+	int r = runtime_json_open(&in, text.data, text.size,
+				  RUNTIME_CONFIG_SIZE_MAX, &top);
 
 	if (r < 0)
 		return r;
-	r = at_object(&in, &top, config_fields, N_OF(config_fields), config);
-	if (r == 0)
-		r = config_check(&in, &top, config);
+	r = read(&in, &top, config);
 	if (r < 0) {
 		arena_free(&in.arena);
 		return r;
@@ -150,27 +173,32 @@ int runtime_config_parse(struct runtime_config *config, const void *text,
 	return 0;
 }
 
+int runtime_config_parse(struct runtime_config *config, const void *text,
+			 size_t size, char error[RUNTIME_ERROR_SIZE])
+{
+	return document_parse(config, (struct span){ text, size }, error,
+			      read_config);
+}
+
 int runtime_process_parse(struct runtime_config *config, const void *text,
 			  size_t size, char error[RUNTIME_ERROR_SIZE])
 {
-	struct json_read in = { .error = error,
-				.error_size = RUNTIME_ERROR_SIZE };
-	struct at top;
+	return document_parse(config, (struct span){ text, size }, error,
+			      read_process);
+}
 
-	memset(config, 0, sizeof(*config));
-	int r = runtime_json_open(&in, text, size, RUNTIME_CONFIG_SIZE_MAX,
-				  &top);
+int runtime_resources_parse(struct runtime_config *config, const void *text,
+			    size_t size, char error[RUNTIME_ERROR_SIZE])
+{
+	return document_parse(config, (struct span){ text, size }, error,
+			      read_resources);
+}
 
-	if (r < 0)
-		return r;
-	r = at_process(&in, &top, &config->process);
-	if (r < 0) {
-		arena_free(&in.arena);
-		return r;
-	}
-	config->has_process = true;
-	warnings_move(config, &in);
-	return 0;
+int runtime_mounts_parse(struct runtime_config *config, const void *text,
+			 size_t size, char error[RUNTIME_ERROR_SIZE])
+{
+	return document_parse(config, (struct span){ text, size }, error,
+			      at_mounts);
 }
 
 void runtime_config_free(struct runtime_config *config)

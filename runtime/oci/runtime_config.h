@@ -310,6 +310,12 @@ int runtime_config_parse(struct runtime_config *config, const void *text,
 int runtime_process_parse(struct runtime_config *config, const void *text,
 			  size_t size, char error[RUNTIME_ERROR_SIZE]);
 
+/* The same for linux.resources alone (of update), and for mounts alone. */
+int runtime_resources_parse(struct runtime_config *config, const void *text,
+			    size_t size, char error[RUNTIME_ERROR_SIZE]);
+int runtime_mounts_parse(struct runtime_config *config, const void *text,
+			 size_t size, char error[RUNTIME_ERROR_SIZE]);
+
 void runtime_config_free(struct runtime_config *config);
 
 /* "CAP_KILL" (any case, with or without the prefix) to its number; -1. */

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/loop.h"
 #include "base/path.h"
+#include "cgroup_stat.h"
 #include "kernel.h"
 
 #define CGROUP2_MAGIC 0x63677270
@@ -185,41 +186,9 @@ int cgroup_freeze(const struct cgroup *cg, bool frozen)
 	return file_put(cg->dir, "cgroup.freeze", frozen ? "1" : "0");
 }
 
-/* Calls visit for each cgroup right below dir. */
-static void each_below(int dir,
-		       void (*visit)(int dir, const char *name, int signal),
-		       int signal)
+static void signal_one(pid_t pid, void *signal)
 {
-	DIR *list = path_list(dir, ".");
-
-	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_type == DT_DIR && e->d_name[0] != '.')
-			visit(dir, e->d_name, signal);
-	}
-	if (list)
-		closedir(list);
-}
-
-/* Signals the processes of one cgroup, then of those below. */
-static void signal_tree(int above, const char *name, int signal)
-{
-	autoclose int dir = openat(above, name,
-				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	autoclose int procs = -1;
-	char line[32];
-	FILE *f;
-
-	if (dir < 0)
-		return;
-	procs = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	f = procs < 0 ? NULL : fdopen(procs, "re");
-	if (f)
-		(void)fd_take(&procs);
-	while (f && fgets(line, sizeof(line), f))
-		kill((pid_t)strtol(line, NULL, 10), signal);
-	if (f)
-		fclose(f);
-	each_below(dir, signal_tree, signal);
+	kill(pid, *(int *)signal);
 }
 
 int cgroup_signal(const struct cgroup *cg, int signal)
@@ -228,7 +197,7 @@ int cgroup_signal(const struct cgroup *cg, int signal)
 		return -ENOENT;
 	if (signal == SIGKILL && file_put(cg->dir, "cgroup.kill", "1") == 0)
 		return 0;
-	signal_tree(cg->dir, ".", signal);
+	cgroup_processes(cg, signal_one, &signal);
 	return 0;
 }
 
@@ -253,14 +222,22 @@ static bool wait_empty(const struct cgroup *cg)
 	return cgroup_is_empty(cg);
 }
 
-static void remove_tree(int above, const char *name, int unused)
+static void remove_below(int dir)
 {
-	autoclose int dir = openat(above, name,
-				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = path_list(dir, ".");
 
-	if (dir >= 0)
-		each_below(dir, remove_tree, unused);
-	unlinkat(above, name, AT_REMOVEDIR);
+	for (struct dirent *e; list && (e = readdir(list));) {
+		if (e->d_type != DT_DIR || e->d_name[0] == '.')
+			continue;
+		autoclose int below = openat(
+			dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (below >= 0)
+			remove_below(below);
+		unlinkat(dir, e->d_name, AT_REMOVEDIR);
+	}
+	if (list)
+		closedir(list);
 }
 
 int cgroup_remove_empty(struct cgroup *cg)
@@ -269,7 +246,7 @@ int cgroup_remove_empty(struct cgroup *cg)
 		return 0;
 	if (!wait_empty(cg))
 		return -EBUSY;
-	each_below(cg->dir, remove_tree, 0);
+	remove_below(cg->dir);
 	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		return -errno;
 	return 0;

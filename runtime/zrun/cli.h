@@ -20,11 +20,15 @@ struct cli {
 
 extern struct cli cli;
 
+/* command_table.c */
 struct command {
 	const char *name, *arguments, *summary, *options;
 	int (*run)(int argc, char **argv);
 	bool enters; /* makes a process that goes into a container */
 };
+
+extern const struct command commands[];
+extern const size_t n_commands;
 
 /* Writes "zrun: container ID: text" to standard error and the log. */
 void cli_error(const char *text);
@@ -47,6 +51,9 @@ int command_pause(int argc, char **argv);
 int command_resume(int argc, char **argv);
 int command_spec(int argc, char **argv);
 int command_features(int argc, char **argv);
+int command_update(int argc, char **argv);
+int command_ps(int argc, char **argv);
+int command_events(int argc, char **argv);
 int command_serve(int argc, char **argv);
 
 /* A container opened by its id. */
@@ -56,6 +63,8 @@ struct container {
 	struct cgroup cgroup; /* dir -1 when it has none */
 };
 
+/* Wants one container id after the options. 0 or -EINVAL, reported. */
+int cli_operand(int argc, char **argv);
 /* 0 or -errno, reported. state.pid is 0 when the container is half made. */
 int container_open(struct container *c, const char *id);
 /* The same for a command whose only argument is the id. */
@@ -65,6 +74,11 @@ void container_close(struct container *c);
  * set. */
 int container_config(int dir, struct runtime_config *config,
 		     struct fault *fault);
+/* Calls visit for each process of it. */
+void container_processes(const struct container *c,
+			 void (*visit)(pid_t pid, void *arg), void *arg);
+/* Sends a signal to each. 0 or -errno. */
+int container_signal(const struct container *c, int signal);
 /* Kills its first process and waits until it has ended. */
 void container_kill(const struct container *c);
 /* Runs the poststop hooks, each whatever the one before did; a failure is only

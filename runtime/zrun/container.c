@@ -44,6 +44,16 @@ int container_open(struct container *c, const char *id)
 	return r;
 }
 
+int cli_operand(int argc, char **argv)
+{
+	if (optind == argc - 1) {
+		cli.container = argv[optind];
+		return 0;
+	}
+	cli_error("want one container id; see --help");
+	return -EINVAL;
+}
+
 int container_only(struct container *c, int argc, char **argv)
 {
 	if (argc != 2) {

@@ -20,62 +20,6 @@
 
 struct cli cli = { .root = CLI_ROOT };
 
-static const struct command commands[] = {
-	{ "create", "ID", "make a container; its program waits for start",
-	  "  -b, --bundle DIR           directory with config.json (.)\n"
-	  "      --pid-file FILE        write the first process's id there\n"
-	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
-	  command_create, true },
-	{ "start", "ID", "start the program of a created container", "",
-	  command_start, false },
-	{ "run", "ID", "create and start; wait for the end",
-	  "  -b, --bundle DIR           directory with config.json (.)\n"
-	  "  -d, --detach               do not wait\n"
-	  "      --keep                 do not delete at the end\n"
-	  "      --pid-file FILE        write the first process's id there\n"
-	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
-	  command_run, true },
-	{ "exec", "ID COMMAND [ARGS]", "run a further process in a container",
-	  "  -p, --process FILE         OCI process object to run\n"
-	  "  -d, --detach               do not wait\n"
-	  "  -t, --tty                  with a terminal\n"
-	  "  -e, --env NAME=VALUE       add to the environment\n"
-	  "  -u, --user UID[:GID]       run as\n"
-	  "  -g, --additional-gids GID  a further group\n"
-	  "      --cwd DIR              in this directory\n"
-	  "  -c, --cap CAP              with a further capability\n"
-	  "      --no-new-privs         set no_new_privs\n"
-	  "      --pid-file FILE        write its process id there\n"
-	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
-	  command_exec, true },
-	{ "state", "ID", "print a container's state as JSON", "", command_state,
-	  false },
-	{ "list", "", "list the containers",
-	  "  -f, --format table|json\n"
-	  "  -q, --quiet                ids only\n",
-	  command_list, false },
-	{ "kill", "ID [SIGNAL]", "send a signal (TERM)",
-	  "  -a, --all                  to every process of it\n", command_kill,
-	  false },
-	{ "delete", "ID", "remove a container that has ended",
-	  "  -f, --force                kill it first\n", command_delete,
-	  false },
-	{ "pause", "ID", "freeze all processes", "", command_pause, false },
-	{ "resume", "ID", "let them go on", "", command_resume, false },
-	{ "spec", "", "write a config.json to begin with",
-	  "  -b, --bundle DIR           into this directory (.)\n",
-	  command_spec, false },
-	{ "features", "", "print what this runtime can do as JSON", "",
-	  command_features, false },
-	{ "serve", "", "be the resident runtime of a node", "", command_serve,
-	  true },
-};
-
-#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
 static void log_json_line(int fd, const char *level, const char *text)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -155,7 +99,7 @@ static int usage(void)
 	printf("usage: zrun [--root DIR] [--log FILE] [--log-format text|json] "
 	       "COMMAND ...\n\nOCI runtime for Linux containers. "
 	       "Commands:\n\n");
-	for (size_t i = 0; i < N_COMMANDS; i++)
+	for (size_t i = 0; i < n_commands; i++)
 		printf("  %-9s %-18s %s\n", commands[i].name,
 		       commands[i].arguments, commands[i].summary);
 	printf("\n`zrun COMMAND --help` tells the options; see zrun(8).\n");
@@ -256,7 +200,7 @@ int main(int argc, char **argv)
 		usage();
 		return 1;
 	}
-	for (size_t i = 0; i < N_COMMANDS; i++) {
+	for (size_t i = 0; i < n_commands; i++) {
 		if (strcmp(argv[at], commands[i].name) != 0)
 			continue;
 		if (wants_help(argc - at, argv + at)) {

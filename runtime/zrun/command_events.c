@@ -1,0 +1,311 @@
+/* zrun events: what a container uses, and when memory ran out, one JSON object
+ * a line in the form that runc gave it. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "cgroup_stat.h"
+#include "cli.h"
+
+#define MICROSECOND_NS 1000
+#define INTERVAL_MS    5000
+
+struct report {
+	yyjson_mut_doc *doc;
+	const struct cgroup *cg;
+};
+
+/* A number that the kernel does not count here is left out. */
+static void put(const struct report *r, yyjson_mut_val *to, const char *name,
+		int64_t value)
+{
+	if (value == CGROUP_NUMBER_MAX)
+		yyjson_mut_obj_add_uint(r->doc, to, name, UINT64_MAX);
+	else if (value >= 0)
+		yyjson_mut_obj_add_uint(r->doc, to, name, (uint64_t)value);
+}
+
+static yyjson_mut_val *add(const struct report *r, yyjson_mut_val *to,
+			   const char *name)
+{
+	yyjson_mut_val *object = yyjson_mut_obj(r->doc);
+
+	yyjson_mut_obj_add_val(r->doc, to, name, object);
+	return object;
+}
+
+static int64_t cpu_ns(const struct report *r, const char *key)
+{
+	int64_t usec = cgroup_key(r->cg, "cpu.stat", key);
+
+	return usec < 0 ? usec : usec * MICROSECOND_NS;
+}
+
+static void put_cpu(const struct report *r, yyjson_mut_val *data)
+{
+	yyjson_mut_val *cpu = add(r, data, "cpu");
+	yyjson_mut_val *usage = add(r, cpu, "usage");
+	yyjson_mut_val *throttling = add(r, cpu, "throttling");
+
+	put(r, usage, "total", cpu_ns(r, "usage_usec"));
+	put(r, usage, "kernel", cpu_ns(r, "system_usec"));
+	put(r, usage, "user", cpu_ns(r, "user_usec"));
+	put(r, throttling, "periods",
+	    cgroup_key(r->cg, "cpu.stat", "nr_periods"));
+	put(r, throttling, "throttledPeriods",
+	    cgroup_key(r->cg, "cpu.stat", "nr_throttled"));
+	put(r, throttling, "throttledTime", cpu_ns(r, "throttled_usec"));
+}
+
+static void put_memory_raw(const struct report *r, yyjson_mut_val *memory)
+{
+	yyjson_mut_val *raw = add(r, memory, "raw");
+	autofree char *text = NULL;
+	size_t size;
+
+	if (file_read(r->cg->dir, "memory.stat", 64 << 10, &text, &size) < 0)
+		return;
+	for (char *save, *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *space = strchr(line, ' ');
+
+		if (!space)
+			continue;
+		*space = '\0';
+		yyjson_mut_obj_add(
+			raw, yyjson_mut_strcpy(r->doc, line),
+			yyjson_mut_uint(r->doc, strtoull(space + 1, NULL, 10)));
+	}
+}
+
+static void put_memory(const struct report *r, yyjson_mut_val *data)
+{
+	yyjson_mut_val *memory = add(r, data, "memory");
+	yyjson_mut_val *usage = add(r, memory, "usage");
+	yyjson_mut_val *swap = add(r, memory, "swap");
+
+	put(r, memory, "cache", cgroup_key(r->cg, "memory.stat", "file"));
+	put(r, usage, "usage", cgroup_number(r->cg, "memory.current"));
+	put(r, usage, "limit", cgroup_number(r->cg, "memory.max"));
+	put(r, usage, "max", cgroup_number(r->cg, "memory.peak"));
+	put(r, usage, "failcnt", cgroup_key(r->cg, "memory.events", "max"));
+	put(r, swap, "usage", cgroup_number(r->cg, "memory.swap.current"));
+	put(r, swap, "limit", cgroup_number(r->cg, "memory.swap.max"));
+	put_memory_raw(r, memory);
+}
+
+/* A line is "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0". */
+static void put_io_line(const struct report *r, char *line,
+			yyjson_mut_val *bytes, yyjson_mut_val *requests)
+{
+	static const struct {
+		const char *key, *op;
+		bool counts_bytes;
+	} fields[] = { { "rbytes=", "Read", true },
+		       { "wbytes=", "Write", true },
+		       { "rios=", "Read", false },
+		       { "wios=", "Write", false } };
+	unsigned long long major, minor;
+
+	if (sscanf(line, "%llu:%llu", &major, &minor) != 2)
+		return;
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		char *at = strstr(line, fields[i].key);
+		yyjson_mut_val *entry = yyjson_mut_arr_add_obj(
+			r->doc, fields[i].counts_bytes ? bytes : requests);
+
+		yyjson_mut_obj_add_uint(r->doc, entry, "major", major);
+		yyjson_mut_obj_add_uint(r->doc, entry, "minor", minor);
+		yyjson_mut_obj_add_str(r->doc, entry, "op", fields[i].op);
+		yyjson_mut_obj_add_uint(
+			r->doc, entry, "value",
+			at ? strtoull(at + strlen(fields[i].key), NULL, 10)
+			   : 0);
+	}
+}
+
+static void put_io(const struct report *r, yyjson_mut_val *data)
+{
+	yyjson_mut_val *io = add(r, data, "blkio");
+	autofree char *text = NULL;
+	size_t size;
+
+	if (file_read(r->cg->dir, "io.stat", 64 << 10, &text, &size) < 0)
+		return;
+	yyjson_mut_val *bytes = yyjson_mut_arr(r->doc);
+	yyjson_mut_val *requests = yyjson_mut_arr(r->doc);
+
+	for (char *save, *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		put_io_line(r, line, bytes, requests);
+	yyjson_mut_obj_add_val(r->doc, io, "ioServiceBytesRecursive", bytes);
+	yyjson_mut_obj_add_val(r->doc, io, "ioServicedRecursive", requests);
+}
+
+static void print_event(const struct container *c, const char *type)
+{
+	struct report r = { yyjson_mut_doc_new(NULL), &c->cgroup };
+	yyjson_mut_val *top = yyjson_mut_obj(r.doc);
+
+	yyjson_mut_doc_set_root(r.doc, top);
+	yyjson_mut_obj_add_str(r.doc, top, "type", type);
+	yyjson_mut_obj_add_str(r.doc, top, "id", c->state.id);
+	if (strcmp(type, "stats") == 0) {
+		yyjson_mut_val *data = add(&r, top, "data");
+
+		put_cpu(&r, data);
+		put_memory(&r, data);
+		yyjson_mut_val *pids = add(&r, data, "pids");
+
+		put(&r, pids, "current", cgroup_number(r.cg, "pids.current"));
+		put(&r, pids, "limit", cgroup_number(r.cg, "pids.max"));
+		put_io(&r, data);
+	}
+	autofree char *text =
+		yyjson_mut_write(r.doc, YYJSON_WRITE_NEWLINE_AT_END, NULL);
+
+	if (text)
+		fputs(text, stdout);
+	fflush(stdout);
+	yyjson_mut_doc_free(r.doc);
+}
+
+static int timer_open(uint64_t interval_ms)
+{
+	struct timespec each = { .tv_sec = (time_t)(interval_ms / 1000),
+				 .tv_nsec = (long)(interval_ms % 1000) *
+					    1000000 };
+	struct itimerspec spec = { each, each };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+
+	if (fd >= 0)
+		timerfd_settime(fd, 0, &spec, NULL);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Reading through the polled descriptor is what ends its event. */
+static int64_t oom_kills(int memory_events)
+{
+	char text[512];
+	ssize_t n = pread(memory_events, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return 0;
+	text[n] = '\0';
+	char *at = strstr(text, "oom_kill ");
+
+	return at ? strtoll(at + strlen("oom_kill "), NULL, 10) : 0;
+}
+
+/* Until the container ends or nobody reads any more. */
+static int follow(const struct container *c, uint64_t interval_ms)
+{
+	autoclose int pidfd = state_pidfd(&c->state);
+	autoclose int timer = timer_open(interval_ms);
+	autoclose int memory = openat(c->cgroup.dir, "memory.events",
+				      O_RDONLY | O_CLOEXEC);
+	struct pollfd p[] = { { .fd = pidfd, .events = POLLIN },
+			      { .fd = timer, .events = POLLIN },
+			      { .fd = memory, .events = POLLPRI },
+			      { .fd = 1 } };
+	int64_t killed = oom_kills(memory);
+	uint64_t ticks;
+
+	if (timer < 0)
+		return timer;
+	while (!p[0].revents && !p[3].revents) {
+		if (poll(p, 4, -1) < 0 && errno != EINTR)
+			return -errno;
+		if (p[1].revents &&
+		    read(timer, &ticks, sizeof(ticks)) == sizeof(ticks))
+			print_event(c, "stats");
+		int64_t now = p[2].revents ? oom_kills(memory) : killed;
+
+		if (now > killed)
+			print_event(c, "oom");
+		killed = now;
+	}
+	return 0;
+}
+
+/* "5s", "100ms", "1m", "2h", as runc takes it. */
+static int read_interval(const char *text, uint64_t *interval_ms)
+{
+	static const struct {
+		const char *name;
+		uint64_t ms;
+	} units[] = {
+		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }
+	};
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(end, units[i].name) != 0 || end == text)
+			continue;
+		*interval_ms = n * units[i].ms;
+		return n > 0 && n <= 1000000 ? 0 : -EINVAL;
+	}
+	return -EINVAL;
+}
+
+static int events(const struct container *c, bool once, uint64_t interval_ms)
+{
+	enum status status = state_status(c->dir, &c->state);
+	char text[100];
+
+	if (status == STATUS_STOPPED || status == STATUS_CREATING) {
+		snprintf(text, sizeof(text), "is %s: there is nothing to count",
+			 status_name(status));
+		cli_error(text);
+		return -EINVAL;
+	}
+	if (c->cgroup.dir < 0) {
+		cli_error("has no cgroup that counts");
+		return -EINVAL;
+	}
+	if (!once)
+		return follow(c, interval_ms);
+	print_event(c, "stats");
+	return 0;
+}
+
+int command_events(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "stats", no_argument, NULL, 's' },
+		{ "interval", required_argument, NULL, 'i' },
+		{ NULL, 0, NULL, 0 },
+	};
+	uint64_t interval_ms = INTERVAL_MS;
+	struct container c;
+	bool once = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option == '?')
+			return 1;
+		if (option == 's')
+			once = true;
+		else if (read_interval(optarg, &interval_ms) < 0) {
+			cli_error("--interval: want a time such as 5s");
+			return 1;
+		}
+	}
+	if (cli_operand(argc, argv) < 0 || container_open(&c, argv[optind]) < 0)
+		return 1;
+	int r = events(&c, once, interval_ms);
+
+	container_close(&c);
+	return r < 0;
+}

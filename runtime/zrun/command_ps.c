@@ -1,0 +1,184 @@
+/* zrun ps: the processes of a container, as the host sees them. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "cli.h"
+
+struct pids {
+	pid_t *item;
+	size_t n, room;
+};
+
+static void pids_add(pid_t pid, void *arg)
+{
+	struct pids *pids = arg;
+
+	if (pids->n == pids->room) {
+		size_t room = pids->room ? pids->room * 2 : 64;
+		pid_t *more = realloc(pids->item, room * sizeof(*more));
+
+		if (!more)
+			return;
+		pids->item = more;
+		pids->room = room;
+	}
+	pids->item[pids->n++] = pid;
+}
+
+static bool pids_have(const struct pids *pids, pid_t pid)
+{
+	for (size_t i = 0; i < pids->n; i++) {
+		if (pids->item[i] == pid)
+			return true;
+	}
+	return false;
+}
+
+static void print_pids(const struct pids *pids)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *array = yyjson_mut_arr(doc);
+
+	for (size_t i = 0; i < pids->n; i++)
+		yyjson_mut_arr_add_int(doc, array, pids->item[i]);
+	yyjson_mut_doc_set_root(doc, array);
+	cli_print_json(doc);
+}
+
+/* Where in the title of ps the word PID stands; -1. */
+static int pid_column(const char *title)
+{
+	int column = 0;
+
+	for (const char *p = title; *p; column++) {
+		p += strspn(p, " \n");
+		size_t n = strcspn(p, " \n");
+
+		if (n == 3 && strncmp(p, "PID", 3) == 0)
+			return column;
+		p += n;
+	}
+	return -1;
+}
+
+static pid_t pid_in(const char *line, int column)
+{
+	for (; column > 0; column--) {
+		line += strspn(line, " ");
+		line += strcspn(line, " ");
+	}
+	return (pid_t)strtol(line, NULL, 10);
+}
+
+static int filter(FILE *from, const struct pids *pids, struct fault *fault)
+{
+	autofree char *line = NULL;
+	size_t size = 0;
+
+	if (getline(&line, &size, from) < 0)
+		return fault_set(fault, 0, "ps: printed nothing");
+	int column = pid_column(line);
+
+	if (column < 0)
+		return fault_set(fault, 0,
+				 "ps: prints no column PID with "
+				 "these options");
+	fputs(line, stdout);
+	while (getline(&line, &size, from) >= 0) {
+		if (pids_have(pids, pid_in(line, column)))
+			fputs(line, stdout);
+	}
+	return 0;
+}
+
+/* The host's ps knows all its options; it shows all processes, of which the
+ * container's are picked. */
+static int print_table(const struct pids *pids, char **options,
+		       struct fault *fault)
+{
+	char *standard[] = { "ps", "-ef", NULL };
+	int out[2], status = 0;
+
+	if (pipe2(out, O_CLOEXEC) < 0)
+		return fault_set(fault, -errno, "pipe");
+	options[-1] = "ps"; /* where the container's id was */
+	pid_t pid = vfork();
+
+	if (pid == 0) {
+		dup2(out[1], 1);
+		execvp("ps", *options ? options - 1 : standard);
+		_exit(127);
+	}
+	close(out[1]);
+	FILE *from = fdopen(out[0], "re");
+	int r = pid < 0 || !from ? -errno : filter(from, pids, fault);
+
+	if (from)
+		fclose(from);
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return fault_set(fault, 0,
+				 "ps: cannot be executed (--format json "
+				 "does without)");
+	return r;
+}
+
+static int ps(struct container *c, const char *format, char **options,
+	      struct fault *fault)
+{
+	struct pids pids = { 0 };
+	int r = 0;
+
+	container_processes(c, pids_add, &pids);
+	if (strcmp(format, "json") == 0)
+		print_pids(&pids);
+	else
+		r = print_table(&pids, options, fault);
+	free(pids.item);
+	return r;
+}
+
+int command_ps(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "format", required_argument, NULL, 'f' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *format = "table";
+	struct fault fault = { "" };
+	struct container c;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "+f:", options, NULL)) >= 0) {
+		if (option != 'f')
+			return 1;
+		format = optarg;
+	}
+	if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0) {
+		cli_error("--format: want table or json");
+		return 1;
+	}
+	if (optind == argc) {
+		cli_error("want a container id; see --help");
+		return 1;
+	}
+	if (container_open(&c, argv[optind]) < 0)
+		return 1;
+	int r = ps(&c, format, argv + optind + 1, &fault);
+
+	container_close(&c);
+	if (r < 0)
+		cli_error(fault.text);
+	return r < 0;
+}
