@@ -25,10 +25,17 @@ enum runtime_sb_flag {
 	RUNTIME_SB_RDONLY = 1,
 	RUNTIME_SB_SYNC = 2,
 	RUNTIME_SB_DIRSYNC = 4,
-	RUNTIME_SB_MAND = 8,
-	RUNTIME_SB_LAZYTIME = 16,
-	RUNTIME_SB_IVERSION = 32,
-	RUNTIME_SB_SILENT = 64,
+	RUNTIME_SB_LAZYTIME = 8,
+};
+
+struct runtime_id_map {
+	uint32_t container_id, host_id, size;
+};
+
+struct runtime_id_maps {
+	struct runtime_id_map *item;
+	size_t n;
+	bool relative; /* of a mount: host_id is one of the container */
 };
 
 struct runtime_mount {
@@ -41,7 +48,13 @@ struct runtime_mount {
 	uint64_t tree_propagation; /* the same, recursive */
 	uint32_t sb_set, sb_clear; /* enum runtime_sb_flag */
 	bool bind, recursive, remount;
-	bool source_nofollow;
+	bool source_nofollow, destination_nofollow;
+	bool copy_symlink; /* a source that is a link is made anew */
+	bool copy_up;	   /* a tmpfs begins with what lies under it */
+	bool idmap, idmap_recursive;
+	/* container_id: of the file system; host_id: shown. None: the maps of
+	 * the container's user namespace. */
+	struct runtime_id_maps uid_maps, gid_maps;
 	struct text_list data; /* what is left, for the file system */
 };
 
@@ -123,15 +136,6 @@ enum runtime_namespace {
 struct runtime_namespace_use {
 	bool set;
 	const char *path; /* to join; NULL: a new one */
-};
-
-struct runtime_id_map {
-	uint32_t container_id, host_id, size;
-};
-
-struct runtime_id_maps {
-	struct runtime_id_map *item;
-	size_t n;
 };
 
 struct runtime_device {

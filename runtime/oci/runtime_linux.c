@@ -77,39 +77,6 @@ static int at_namespaces(struct json_read *in, const struct at *at, void *out)
 	return r;
 }
 
-static int at_id_map(struct json_read *in, const struct at *at, void *out)
-{
-	static const struct field fields[] = {
-		{ "containerID", at_u32,
-		  offsetof(struct runtime_id_map, container_id) },
-		{ "hostID", at_u32, offsetof(struct runtime_id_map, host_id) },
-		{ "size", at_u32, offsetof(struct runtime_id_map, size) },
-	};
-	struct runtime_id_map *map = out;
-	uint32_t end;
-	int r = at_object(in, at, fields, N_OF(fields), map);
-
-	if (r < 0)
-		return r;
-	if (map->size == 0)
-		return at_error(in, at, "size is missing or 0");
-	if (__builtin_add_overflow(map->container_id, map->size, &end) ||
-	    __builtin_add_overflow(map->host_id, map->size, &end))
-		return at_error(in, at, "reaches past the last id");
-	return 0;
-}
-
-static int at_id_maps(struct json_read *in, const struct at *at, void *out)
-{
-	struct runtime_id_maps *maps = out;
-	int r = at_array(in, at, sizeof(*maps->item), at_id_map, &maps->item,
-			 &maps->n);
-
-	if (r == 0 && maps->n > 340)
-		return at_error(in, at, "the kernel takes at most 340 ranges");
-	return r;
-}
-
 struct device_text {
 	const char *type, *path;
 	struct maybe_u32 major, minor, mode, uid, gid;

@@ -19,10 +19,11 @@ enum word_kind {
 	WORD_SB_CLEAR,
 	WORD_READONLY, /* both sides: 1 read-only, 0 writable */
 	WORD_BIND,     /* 1 with all below */
-	WORD_REMOUNT,
-	WORD_NOFOLLOW,
-	WORD_REFUSE, /* known, not carried out */
+	WORD_IDMAP,    /* 1 with all below */
+	WORD_MEMBER,   /* a bool of struct runtime_mount, by its offset */
 };
+
+#define MEMBER(name) offsetof(struct runtime_mount, name)
 
 static const struct word {
 	const char *name;
@@ -69,18 +70,23 @@ static const struct word {
 	{ "sync", WORD_SB, RUNTIME_SB_SYNC },
 	{ "async", WORD_SB_CLEAR, RUNTIME_SB_SYNC },
 	{ "dirsync", WORD_SB, RUNTIME_SB_DIRSYNC },
-	{ "mand", WORD_SB, RUNTIME_SB_MAND },
-	{ "nomand", WORD_SB_CLEAR, RUNTIME_SB_MAND },
+	{ "mand", WORD_NONE, 0 }, /* gone from the kernel */
+	{ "nomand", WORD_NONE, 0 },
 	{ "lazytime", WORD_SB, RUNTIME_SB_LAZYTIME },
 	{ "nolazytime", WORD_SB_CLEAR, RUNTIME_SB_LAZYTIME },
-	{ "iversion", WORD_SB, RUNTIME_SB_IVERSION },
-	{ "noiversion", WORD_SB_CLEAR, RUNTIME_SB_IVERSION },
-	{ "silent", WORD_SB, RUNTIME_SB_SILENT },
-	{ "loud", WORD_SB_CLEAR, RUNTIME_SB_SILENT },
+	{ "iversion", WORD_NONE, 0 }, /* a file system decides by itself */
+	{ "noiversion", WORD_NONE, 0 },
+	{ "silent", WORD_NONE, 0 }, /* nothing is logged either way */
+	{ "loud", WORD_NONE, 0 },
 	{ "bind", WORD_BIND, 0 },
 	{ "rbind", WORD_BIND, 1 },
-	{ "remount", WORD_REMOUNT, 0 },
-	{ "src-nofollow", WORD_NOFOLLOW, 0 },
+	{ "remount", WORD_MEMBER, MEMBER(remount) },
+	{ "src-nofollow", WORD_MEMBER, MEMBER(source_nofollow) },
+	{ "dest-nofollow", WORD_MEMBER, MEMBER(destination_nofollow) },
+	{ "copy-symlink", WORD_MEMBER, MEMBER(copy_symlink) },
+	{ "tmpcopyup", WORD_MEMBER, MEMBER(copy_up) },
+	{ "idmap", WORD_IDMAP, 0 },
+	{ "ridmap", WORD_IDMAP, 1 },
 	{ "private", WORD_NONE, 0 }, /* here for runtime_mount_word() */
 	{ "rprivate", WORD_NONE, 0 },
 	{ "shared", WORD_NONE, 0 },
@@ -89,17 +95,10 @@ static const struct word {
 	{ "rslave", WORD_NONE, 0 },
 	{ "unbindable", WORD_NONE, 0 },
 	{ "runbindable", WORD_NONE, 0 },
-	{ "idmap", WORD_REFUSE, 0 },
-	{ "ridmap", WORD_REFUSE, 0 },
-	{ "tmpcopyup", WORD_REFUSE, 0 },
-	{ "copy-symlink", WORD_REFUSE, 0 },
-	{ "dest-nofollow", WORD_REFUSE, 0 },
 };
 
 const char *runtime_mount_word(size_t i)
 {
-	while (i < N_OF(words) && words[i].kind == WORD_REFUSE)
-		i++; /* they stand at the end */
 	return i < N_OF(words) ? words[i].name : NULL;
 }
 
@@ -148,8 +147,7 @@ static void readonly_set(struct runtime_mount *m, bool readonly)
 	}
 }
 
-static int word_apply(struct json_read *in, const struct at *at,
-		      const struct word *word, struct runtime_mount *m)
+static void word_apply(const struct word *word, struct runtime_mount *m)
 {
 	switch (word->kind) {
 	case WORD_NONE:
@@ -187,18 +185,14 @@ static int word_apply(struct json_read *in, const struct at *at,
 		m->bind = true;
 		m->recursive = word->value;
 		break;
-	case WORD_REMOUNT:
-		m->remount = true;
+	case WORD_IDMAP:
+		m->idmap = true;
+		m->idmap_recursive = word->value;
 		break;
-	case WORD_NOFOLLOW:
-		m->source_nofollow = true;
+	case WORD_MEMBER:
+		*(bool *)((char *)m + word->value) = true;
 		break;
-	case WORD_REFUSE:
-		return at_error(in, at,
-				"not supported by this version of "
-				"zrun");
 	}
-	return 0;
 }
 
 static int option_apply(struct json_read *in, const struct at *at,
@@ -213,14 +207,17 @@ static int option_apply(struct json_read *in, const struct at *at,
 		return 0;
 	}
 	for (size_t i = 0; i < N_OF(words); i++) {
-		if (strcmp(option, words[i].name) == 0)
-			return word_apply(in, at, &words[i], m);
+		if (strcmp(option, words[i].name) != 0)
+			continue;
+		word_apply(&words[i], m);
+		return 0;
 	}
 	if (strncmp(option, "idmap=", 6) == 0 ||
-	    strncmp(option, "ridmap=", 7) == 0)
-		return at_error(in, at,
-				"not supported by this version of "
-				"zrun");
+	    strncmp(option, "ridmap=", 7) == 0) {
+		m->idmap = true;
+		m->idmap_recursive = *option == 'r';
+		return at_idmap_option(in, at, strchr(option, '=') + 1, m);
+	}
 	m->data.item[m->data.n++] = option;
 	return 0;
 }
@@ -270,8 +267,8 @@ static int at_mount(struct json_read *in, const struct at *at, void *out)
 		{ "type", at_text, AT(type) },
 		{ "source", at_text, AT(source) },
 		{ "options", at_options, 0 },
-		{ "uidMappings", at_refuse, 0 },
-		{ "gidMappings", at_refuse, 0 },
+		{ "uidMappings", at_id_maps, AT(uid_maps) },
+		{ "gidMappings", at_id_maps, AT(gid_maps) },
 	};
 	struct runtime_mount *m = out;
 	int r = at_object(in, at, fields, N_OF(fields), m);
@@ -288,7 +285,9 @@ static int at_mount(struct json_read *in, const struct at *at, void *out)
 		if (!m->remount && (!m->source || !m->source[0]))
 			return at_error(in, at, "a bind mount needs a source");
 	}
-	return 0;
+	if (m->copy_up && (m->bind || !m->type || strcmp(m->type, "tmpfs") != 0))
+		return at_error(in, at, "tmpcopyup goes with tmpfs only");
+	return runtime_mount_maps_check(in, at, m);
 }
 
 int at_mounts(struct json_read *in, const struct at *at, void *out)

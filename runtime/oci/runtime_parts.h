@@ -28,6 +28,14 @@ int at_cpu_affinity(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_memory_policy */
 int at_memory_policy(struct json_read *in, const struct at *at, void *out);
 
+/* out: struct runtime_id_maps */
+int at_id_maps(struct json_read *in, const struct at *at, void *out);
+/* Reads what follows "idmap=" of a mount's option. */
+int at_idmap_option(struct json_read *in, const struct at *at, const char *text,
+		    struct runtime_mount *m);
+int runtime_mount_maps_check(struct json_read *in, const struct at *at,
+			     struct runtime_mount *m);
+
 /* Flags (MS_SHARED ... or 0) of a propagation word of linux.rootfsPropagation
  * or a mount option; *recursive tells the r... form. 0 when it is none. */
 uint64_t propagation_word(const char *word, bool *recursive);

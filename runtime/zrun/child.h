@@ -70,13 +70,16 @@ __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
 /* child_mount.c */
 int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
-int child_root_bind(struct child *c, const char *path);
+int child_root_bind(struct child *c, const char *path, uint64_t propagation);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
 int child_propagation(uint64_t flags);
+
+/* child_copy.c: what is at path in the root into the mount, not attached. */
+int child_copy_up(struct child *c, const char *path, int mount);
 
 /* child_device.c */
 int child_device(struct child *c, const struct runtime_device *device);

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "child.h"
 #include "kernel.h"
+#include "mount_source.h"
 
 int child_open(struct child *c, const char *path, int flags)
 {
@@ -95,13 +96,20 @@ int child_make(struct child *c, const char *path, bool directory)
 }
 
 /* Opens the place to mount on, made when missing. */
-static int open_target(struct child *c, const char *path, bool directory)
+static int open_target(struct child *c, const struct runtime_mount *m,
+		       bool directory)
 {
+	const char *path = m->destination;
+	int flags = O_PATH | (m->destination_nofollow ? O_NOFOLLOW : 0);
+	int fd = m->destination_nofollow ? child_open(c, path, flags) : -1;
+
+	if (fd >= 0)
+		return fd; /* also a link that leads nowhere */
 	int r = child_make(c, path, directory);
 
 	if (r < 0)
 		return child_detail(c, r, "make %.80s in the root", path);
-	int fd = child_open(c, path, O_PATH);
+	fd = child_open(c, path, flags);
 
 	if (fd < 0)
 		return child_detail(c, fd, "open %.80s in the root", path);
@@ -117,9 +125,9 @@ static int attach(struct child *c, int mount, int onto)
 
 /* The tree becomes a mount of its own where it already lies: pivot_root wants
  * a mount point. */
-int child_root_bind(struct child *c, const char *path)
+int child_root_bind(struct child *c, const char *path, uint64_t propagation)
 {
-	struct mount_attr attr = { .propagation = MS_PRIVATE };
+	struct mount_attr attr = { .propagation = propagation };
 
 	autoclose int tree = kernel_open_tree(AT_FDCWD, path,
 					      OPEN_TREE_CLONE | AT_RECURSIVE);
@@ -270,9 +278,7 @@ static int fs_configure(struct child *c, int fs, const struct runtime_mount *m)
 		{ RUNTIME_SB_RDONLY, "ro" },
 		{ RUNTIME_SB_SYNC, "sync" },
 		{ RUNTIME_SB_DIRSYNC, "dirsync" },
-		{ RUNTIME_SB_MAND, "mand" },
 		{ RUNTIME_SB_LAZYTIME, "lazytime" },
-		{ RUNTIME_SB_IVERSION, "iversion" },
 	};
 	int r = 0;
 
@@ -294,6 +300,15 @@ static int fs_configure(struct child *c, int fs, const struct runtime_mount *m)
 	return r;
 }
 
+static int mount_idmap(struct child *c, int mount, int userns)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP,
+				   .userns_fd = (uint64_t)userns };
+	int r = kernel_mount_setattr(mount, 0, &attr);
+
+	return r < 0 ? child_detail(c, r, "idmap") : 0;
+}
+
 /* A new file system, not attached yet. */
 static int mount_new(struct child *c, const struct runtime_mount *m)
 {
@@ -305,7 +320,8 @@ static int mount_new(struct child *c, const struct runtime_mount *m)
 
 	if (r < 0)
 		return fs_refused(c, fs, r);
-	r = kernel_fsmount(fs, (unsigned)m->attr_set);
+	/* What is to be filled gets its attributes afterwards. */
+	r = kernel_fsmount(fs, m->copy_up ? 0 : (unsigned)m->attr_set);
 	return r < 0 ? fs_refused(c, fs, r) : r;
 }
 
@@ -336,18 +352,11 @@ static int mount_dress(int mount, const struct runtime_mount *m)
 /* The tree to bind: given by the parent (already detached), or cloned here. */
 static int bind_source(const struct runtime_mount *m, int fd)
 {
-	unsigned flags = OPEN_TREE_CLONE;
+	if (fd < 0)
+		return mount_source_tree(m);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-	if (fd >= 0) {
-		int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-
-		return copy < 0 ? -errno : copy;
-	}
-	if (m->recursive)
-		flags |= AT_RECURSIVE;
-	if (m->source_nofollow)
-		flags |= AT_SYMLINK_NOFOLLOW;
-	return kernel_open_tree(AT_FDCWD, m->source, flags);
+	return copy < 0 ? -errno : copy;
 }
 
 static int mount_bound(struct child *c, const struct runtime_mount *m,
@@ -393,25 +402,61 @@ static int refuse_link(struct child *c, const struct runtime_mount *m)
 			    m->type);
 }
 
+/* The option copy-symlink: a source that is a link becomes one. 1 when done. */
+static int copy_symlink(struct child *c, const struct runtime_mount *m)
+{
+	char target[4096];
+	ssize_t n = readlinkat(AT_FDCWD, m->source, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return errno == EINVAL ? 0
+				       : child_detail(c, -errno, "source %.90s",
+						      m->source);
+	target[n] = '\0';
+	int r = child_symlink(c, m->destination, target);
+
+	return r < 0 ? r : 1;
+}
+
+/* What a new file system gets while it is not attached. */
+static int fill_new(struct child *c, const struct runtime_mount *m, int mount,
+		    int userns)
+{
+	int r = userns >= 0 ? mount_idmap(c, mount, userns) : 0;
+
+	if (r == 0 && m->copy_up) {
+		r = child_copy_up(c, m->destination, mount);
+		if (r < 0)
+			child_detail(c, r, "tmpcopyup");
+	}
+	return r;
+}
+
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
 {
 	bool directory = true;
 
 	if (m->remount)
 		return remount(c, m);
-	int r = refuse_link(c, m);
+	int r = m->copy_symlink && m->bind ? copy_symlink(c, m)
+					   : refuse_link(c, m);
 
-	if (r < 0)
-		return r;
+	if (r != 0)
+		return r < 0 ? r : 0;
 	autoclose int mount = m->bind ? mount_bound(c, m, source, &directory)
 				      : mount_new(c, m);
 
 	if (mount < 0)
 		return mount;
-	autoclose int onto = open_target(c, m->destination, directory);
+	autoclose int onto = open_target(c, m, directory);
 
 	if (onto < 0)
 		return onto;
+	if (!m->bind) {
+		r = fill_new(c, m, mount, source);
+		if (r < 0)
+			return r;
+	}
 	r = mount_dress(mount, m);
 	if (r < 0)
 		return child_detail(c, r, "options");
@@ -504,10 +549,9 @@ int child_pivot(struct child *c)
 
 	if (r < 0)
 		return r;
-	/* Unmounting must not reach the host, should "/" be a slave. */
-	r = kernel_mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL);
-	if (r == 0)
-		r = kernel_umount(".", KERNEL_MNT_DETACH);
+	/* It does not reach the host: OP_PROPAGATION made the old tree a slave
+	 * at most. */
+	r = kernel_umount(".", KERNEL_MNT_DETACH);
 	if (r == 0 && chdir("/") < 0)
 		r = -errno;
 	return r;

@@ -7,7 +7,6 @@
 #include <yyjson.h>
 
 #include "cli.h"
-#include "label.h"
 
 static yyjson_mut_val *texts(yyjson_mut_doc *doc, const char *const *names)
 {
@@ -110,15 +109,13 @@ static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 	yyjson_mut_obj_add_bool(doc, cgroup, "systemd", false);
 	yyjson_mut_obj_add_bool(doc, cgroup, "systemdUser", false);
 	yyjson_mut_obj_add_bool(doc, cgroup, "rdma", false);
-	yyjson_mut_obj_add_val(doc, mounts, "idmap", enabled(doc, false));
+	yyjson_mut_obj_add_val(doc, mounts, "idmap", enabled(doc, true));
 	yyjson_mut_obj_add_val(doc, object, "namespaces", spaces);
 	yyjson_mut_obj_add_val(doc, object, "capabilities", caps);
 	yyjson_mut_obj_add_val(doc, object, "cgroup", cgroup);
 	yyjson_mut_obj_add_val(doc, object, "seccomp", seccomp_features(doc));
-	yyjson_mut_obj_add_val(doc, object, "apparmor",
-			       enabled(doc, label_has_apparmor()));
-	yyjson_mut_obj_add_val(doc, object, "selinux",
-			       enabled(doc, label_has_selinux()));
+	yyjson_mut_obj_add_val(doc, object, "apparmor", enabled(doc, true));
+	yyjson_mut_obj_add_val(doc, object, "selinux", enabled(doc, true));
 	yyjson_mut_obj_add_val(doc, object, "memoryPolicy",
 			       memory_features(doc));
 	yyjson_mut_obj_add_val(doc, object, "intelRdt", enabled(doc, false));

@@ -244,6 +244,10 @@ static int prepare(struct create *c, struct fault *fault)
 	create_warnings(&c->config, l->child.grantable);
 	int r = open_namespaces(c, &setting, fault);
 
+	if (r == 0)
+		r = mount_sources_open(&c->sources, &c->config,
+				       setting.join_fd[RUNTIME_NS_USER], fault);
+	setting.mount_fd = c->sources.fd;
 	if (r == 0 && setting.seccomp)
 		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
 				    fault);
@@ -367,6 +371,7 @@ void create_undo(struct create *c)
 void create_close(struct create *c)
 {
 	launch_close(&c->launch);
+	mount_sources_close(&c->sources);
 	free(c->launch.child.filter.filter);
 	fd_close(&c->launch.child.console_socket);
 	fd_close(&c->terminal);

@@ -4,6 +4,7 @@
 #define ZRUN_CREATE_H
 
 #include "cli.h"
+#include "mount_source.h"
 
 struct create {
 	/* from the command line */
@@ -16,8 +17,9 @@ struct create {
 	struct container container;
 	struct runtime_config config;
 	struct launch launch;
+	struct mount_sources sources;
 	bool poststop_due; /* the first hooks could have run */
-	int terminal;	/* receives the master side; -1 */
+	int terminal;	   /* receives the master side; -1 */
 };
 
 /* 0 or -errno with fault set; nothing is left then. After 0 the child waits

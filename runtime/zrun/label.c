@@ -5,7 +5,7 @@
 
 #include "base/fd.h"
 
-bool label_has_apparmor(void)
+static bool has_apparmor(void)
 {
 	char enabled = 'N';
 	autoclose int fd = open("/sys/module/apparmor/parameters/enabled",
@@ -14,19 +14,19 @@ bool label_has_apparmor(void)
 	return fd >= 0 && fd_read(fd, &enabled, 1) == 1 && enabled == 'Y';
 }
 
-bool label_has_selinux(void)
+static bool has_selinux(void)
 {
 	return access("/sys/fs/selinux/enforce", F_OK) == 0;
 }
 
 int label_check(const struct runtime_process *process, struct fault *fault)
 {
-	if (process->apparmor_profile && !label_has_apparmor())
+	if (process->apparmor_profile && !has_apparmor())
 		return fault_set(fault, 0,
 				 "process.apparmorProfile (%.80s): AppArmor is "
 				 "not enabled on this host",
 				 process->apparmor_profile);
-	if (process->selinux_label && !label_has_selinux())
+	if (process->selinux_label && !has_selinux())
 		return fault_set(fault, 0,
 				 "process.selinuxLabel (%.80s): SELinux is not "
 				 "enabled on this host",

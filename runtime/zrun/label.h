@@ -3,14 +3,8 @@
 #ifndef ZRUN_LABEL_H
 #define ZRUN_LABEL_H
 
-#include <stdbool.h>
-
 #include "fault.h"
 #include "oci/runtime_config.h"
-
-/* Whether this host has the module, enabled. */
-bool label_has_apparmor(void);
-bool label_has_selinux(void);
 
 /* Refuses a label whose module this host does not have: a container must not
  * run without the confinement it asks for. 0 or -errno with fault set. */

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "kernel.h"
+#include "userns.h"
 
 void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config)
@@ -189,28 +190,6 @@ int launch_clone(struct launch *l, struct fault *fault)
 	return 0;
 }
 
-static int write_map(pid_t pid, const char *file,
-		     const struct runtime_id_maps *maps)
-{
-	char path[40], text[16384];
-	size_t n = 0;
-
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct runtime_id_map *m = &maps->item[i];
-
-		n += (size_t)snprintf(text + n, sizeof(text) - n, "%u %u %u\n",
-				      m->container_id, m->host_id, m->size);
-		if (n >= sizeof(text))
-			return -E2BIG;
-	}
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	autoclose int fd = open(path, O_WRONLY | O_CLOEXEC);
-	/* The kernel takes the map in one write. */
-	ssize_t written = fd < 0 ? -1 : write(fd, text, n);
-
-	return written == (ssize_t)n ? 0 : -errno;
-}
-
 static int deny_setgroups(pid_t pid)
 {
 	char path[40];
@@ -222,12 +201,12 @@ static int deny_setgroups(pid_t pid)
 static int answer_maps(struct launch *l, struct fault *fault)
 {
 	const struct runtime_config *config = l->config;
-	int r = write_map(l->pid, "uid_map", &config->uid_maps);
+	int r = userns_map(l->pid, "uid_map", &config->uid_maps);
 
 	if (r == 0)
-		r = write_map(l->pid, "gid_map", &config->gid_maps);
+		r = userns_map(l->pid, "gid_map", &config->gid_maps);
 	if (r == -EPERM && deny_setgroups(l->pid) == 0)
-		r = write_map(l->pid, "gid_map", &config->gid_maps);
+		r = userns_map(l->pid, "gid_map", &config->gid_maps);
 	if (r < 0)
 		return fault_set(fault, r, "linux.uidMappings");
 	return send(l->channel, "m", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;

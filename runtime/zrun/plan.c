@@ -316,14 +316,21 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	uint64_t propagation = config->rootfs_propagation;
 
 	/* Whatever is mounted here must not appear on the host; the host's
-	 * changes may appear here if the config says so. */
-	if (propagation != MS_PRIVATE && propagation != MS_UNBINDABLE)
-		propagation = MS_SLAVE;
-	add_number(plan, OP_PROPAGATION, propagation | MS_REC);
+	 * changes may appear here if the config says so. A mount that is to
+	 * share with the host's comes from there (mount_source.h). */
+	bool own = propagation == MS_PRIVATE || propagation == MS_UNBINDABLE;
+
+	add_number(plan, OP_PROPAGATION,
+		   (own ? MS_PRIVATE : MS_SLAVE) | MS_REC);
 	if (setting->overlay)
 		add_object(plan, OP_ROOT_OVERLAY, -1, NULL, setting->overlay);
 	else
-		add_path(plan, OP_ROOT_BIND, -1, setting->root_path);
+		add(plan,
+		    (struct op){ .code = OP_ROOT_BIND,
+				 .index = -1,
+				 .number = propagation == MS_SLAVE ? MS_SLAVE
+								   : MS_PRIVATE,
+				 .path = setting->root_path });
 	int r = plan_mounts(plan, config, setting, fault);
 
 	if (r < 0)

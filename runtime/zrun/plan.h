@@ -21,18 +21,18 @@ enum op_code {
 	OP_SYSCTL,	     /* path below /proc/sys, text */
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
-	OP_ROOT_BIND,	     /* path: of the root file system */
+	OP_ROOT_BIND,	     /* path: of the root; number: MS_* of its mount */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
-	OP_MOUNT,	    /* object: struct runtime_mount; fd: source or -1 */
-	OP_DEVICE,	    /* object: struct runtime_device */
-	OP_DEVICE_BIND,	    /* the same from the host's, in a user namespace */
-	OP_SYMLINK,	    /* path in /dev, text: target */
-	OP_MASK,	    /* path */
-	OP_READONLY,	    /* path */
-	OP_TERMINAL,	    /* open it, send it to the console socket */
-	OP_CWD_MAKE,	    /* path, made when missing */
-	OP_HOOKS_RUNTIME,   /* the parent runs prestart, createRuntime */
-	OP_HOOKS_CONTAINER, /* createContainer: here, before the pivot */
+	OP_MOUNT,	     /* object: struct runtime_mount; fd: prepared */
+	OP_DEVICE,	     /* object: struct runtime_device */
+	OP_DEVICE_BIND,	     /* the same from the host's, in a user namespace */
+	OP_SYMLINK,	     /* path in /dev, text: target */
+	OP_MASK,	     /* path */
+	OP_READONLY,	     /* path */
+	OP_TERMINAL,	     /* open it, send it to the console socket */
+	OP_CWD_MAKE,	     /* path, made when missing */
+	OP_HOOKS_RUNTIME,    /* the parent runs prestart, createRuntime */
+	OP_HOOKS_CONTAINER,  /* createContainer: here, before the pivot */
 	OP_ROOT_READONLY,
 	OP_PIVOT,
 	OP_ROOT_PROPAGATION, /* number: MS_* */
@@ -91,8 +91,8 @@ struct plan_setting {
 	bool seccomp;
 	const struct runtime_hooks *start_hooks; /* NULL: none */
 	bool user_name;	     /* process.user.username counts */
-	const int *mount_fd; /* for each mount: its source, opened by the
-			      * parent; -1: by its path. NULL: all -1 */
+	const int *mount_fd; /* for each mount: what the parent prepared
+			      * (mount_source.h); NULL: nothing */
 };
 
 /* Makes the list for a container's first process. The list points into config

@@ -210,6 +210,12 @@ static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
 			      "mounts[%zu].source: %.60s is not "
 			      "beneath the volumes",
 			      i, m->source);
+	/* Read by its path, in the node's own tree. */
+	if (m->copy_symlink)
+		return refuse(refusal,
+			      "mounts[%zu].options: copy-symlink is not for "
+			      "containers of a node",
+			      i);
 	/* A volume's own mounts, if somebody put any there, are not granted. */
 	if (m->recursive || m->tree_attr_set || m->tree_attr_clear)
 		return refuse(refusal,
@@ -253,6 +259,11 @@ static int check_mounts(const struct runtime_config *config, char *refusal)
 			return refuse(refusal,
 				      "mounts[%zu].options: shared is "
 				      "not for containers of a node",
+				      i);
+		if (m->idmap)
+			return refuse(refusal,
+				      "mounts[%zu].options: idmap is not for "
+				      "containers of a node",
 				      i);
 		int r = m->bind || m->remount
 				? check_bind(m, i, refusal)
@@ -318,9 +329,9 @@ static int check_hooks(const struct runtime_config *config, char *refusal)
 {
 	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++) {
 		if (config->hooks[i].n)
-			return refuse(refusal, "hooks.%s: are not run here",
-				      runtime_hook_name(
-					      (enum runtime_hook_kind)i));
+			return refuse(
+				refusal, "hooks.%s: are not run here",
+				runtime_hook_name((enum runtime_hook_kind)i));
 	}
 	return 0;
 }

@@ -714,7 +714,7 @@ def test_features_is_honest(bundle):
                                  "poststart", "poststop"]
     assert set(features["linux"]["namespaces"]) == {
         "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}
-    assert "tmpcopyup" not in features["mountOptions"]
+    assert "nonsense" not in features["mountOptions"]
     assert {"ro", "rbind", "rro"} <= set(features["mountOptions"])
 
 

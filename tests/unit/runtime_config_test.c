@@ -42,6 +42,7 @@ static int parse(const char *text)
 #define RESOURCES(rest) LINUX(", \"resources\": {" rest "}")
 #define SECCOMP(rest) \
 	LINUX(", \"seccomp\": {\"defaultAction\": \"SCMP_ACT_ERRNO\"" rest "}")
+#define IDMAP	    "is not like idmap=uids=0-1000-10;gids=0-1000-10"
 #define UNSUPPORTED "not supported by this version of zrun"
 
 static const struct mistake {
@@ -179,14 +180,37 @@ static const struct mistake {
 	  "mounts[0]: a bind mount needs a source" },
 	{ "option of wrong type", MOUNT(", \"options\": [\"ro\", 7]"),
 	  "mounts[0].options[1]: want a string" },
-	{ "idmap", MOUNT(", \"type\": \"tmpfs\", \"options\": [\"idmap\"]"),
-	  "mounts[0].options[0]: " UNSUPPORTED },
-	{ "idmap with a map",
+	{ "idmap with a map that is none",
 	  MOUNT(", \"type\": \"tmpfs\", \"options\": [\"ridmap=uids=0\"]"),
-	  "mounts[0].options[0]: " UNSUPPORTED },
+	  "mounts[0].options[0]: " IDMAP },
+	{ "idmap of nothing",
+	  MOUNT(", \"type\": \"tmpfs\", \"options\": "
+		"[\"idmap=uids=0-1-0;gids=0-1-1\"]"),
+	  "mounts[0].options[0]: " IDMAP },
+	{ "idmap past the last id",
+	  MOUNT(", \"type\": \"tmpfs\", \"options\": "
+		"[\"idmap=uids=0-4294967290-10;gids=0-1-1\"]"),
+	  "mounts[0].options[0]: " IDMAP },
+	{ "idmap with an empty list",
+	  MOUNT(", \"type\": \"tmpfs\", \"options\": "
+		"[\"idmap=uids=0-1-1#;gids=0-1-1\"]"),
+	  "mounts[0].options[0]: " IDMAP },
+	{ "idmap of users alone",
+	  MOUNT(", \"type\": \"tmpfs\", \"options\": [\"idmap=uids=0-1-1\"]"),
+	  "mounts[0]: want uidMappings and gidMappings" },
 	{ "mount mappings",
 	  MOUNT(", \"type\": \"tmpfs\", \"uidMappings\": [{}]"),
-	  "mounts[0].uidMappings: " UNSUPPORTED },
+	  "mounts[0].uidMappings[0]: size is missing or 0" },
+	{ "mount mappings of users alone",
+	  MOUNT(", \"type\": \"tmpfs\", \"uidMappings\": [{\"size\": 1}]"),
+	  "mounts[0]: want uidMappings and gidMappings" },
+	{ "tmpcopyup of a bind",
+	  MOUNT(", \"type\": \"bind\", \"source\": \"/a\", \"options\": "
+		"[\"tmpcopyup\"]"),
+	  "mounts[0]: tmpcopyup goes with tmpfs only" },
+	{ "tmpcopyup of a remount",
+	  MOUNT(", \"options\": [\"remount\", \"tmpcopyup\"]"),
+	  "mounts[0]: tmpcopyup goes with tmpfs only" },
 
 	{ "unknown namespace", SPACES("{\"type\": \"mnt\"}"),
 	  "linux.namespaces[0].type: is no known namespace" },
@@ -412,6 +436,29 @@ static void test_options(void)
 	}
 }
 
+static void test_idmap(void)
+{
+	int r = parse(MOUNT(", \"type\": \"bind\", \"source\": \"/a\", "
+			    "\"options\": [\"ridmap=gids=@7-8-9;"
+			    "uids=0-1-10#10-11-12\", \"copy-symlink\", "
+			    "\"dest-nofollow\"]"));
+
+	if (!ok(r == 0, "an idmapped mount (%s)", r ? error : ""))
+		return;
+	const struct runtime_mount *m = &config.mount[0];
+
+	ok(m->idmap && m->idmap_recursive && m->copy_symlink &&
+		   m->destination_nofollow && !m->source_nofollow,
+	   "words are noted");
+	ok(m->uid_maps.n == 2 && !m->uid_maps.relative &&
+		   m->uid_maps.item[1].container_id == 10 &&
+		   m->uid_maps.item[1].host_id == 11 &&
+		   m->uid_maps.item[1].size == 12 && m->gid_maps.n == 1 &&
+		   m->gid_maps.relative && m->gid_maps.item[0].host_id == 8,
+	   "maps of the option");
+	runtime_config_free(&config);
+}
+
 static void test_process(void)
 {
 	int r = parse(PROCESS(
@@ -567,6 +614,7 @@ int main(void)
 	test_mistakes();
 	test_taken();
 	test_options();
+	test_idmap();
 	test_process();
 	test_schedule();
 	test_seccomp();

@@ -150,6 +150,28 @@ static const struct {
 	{ "remount",
 	  { NULL, NULL, MOUNT("\"options\": [\"remount\", \"rw\"]"), NULL },
 	  "mounts[0].options: remount is not for containers of a node" },
+	{ "other ids",
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumes/db\", \"options\": [\"idmap\"]"),
+	    NULL },
+	  "mounts[0].options: idmap is not for containers of a node" },
+	{ "other ids by maps",
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"tmpfs\", \"uidMappings\": [{\"size\": 1}], "
+		  "\"gidMappings\": [{\"size\": 1}]"),
+	    NULL },
+	  "mounts[0].options: idmap is not for containers of a node" },
+	{ "a link of a volume's",
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"bind\", \"source\": "
+		  "\"/data/volumes/db\", \"options\": [\"copy-symlink\"]"),
+	    NULL },
+	  "mounts[0].options: copy-symlink is not for containers of a node" },
+	{ "a tmpfs that begins with the image's files",
+	  { NULL, NULL,
+	    MOUNT("\"type\": \"tmpfs\", \"options\": [\"tmpcopyup\"]"), NULL },
+	  NULL },
 	{ "a block device",
 	  { NULL, NULL,
 	    MOUNT("\"type\": \"ext4\", \"source\": "
