@@ -25,8 +25,10 @@ static const struct runtime_device default_devices[] = {
 static const struct {
 	const char *path, *target;
 } default_links[] = {
-	{ "/dev/fd", "/proc/self/fd" }, { "/dev/stdin", "fd/0" },
-	{ "/dev/stdout", "fd/1" },	{ "/dev/stderr", "fd/2" },
+	{ "/dev/fd", "/proc/self/fd" },
+	{ "/dev/stdin", "/proc/self/fd/0" },
+	{ "/dev/stdout", "/proc/self/fd/1" },
+	{ "/dev/stderr", "/proc/self/fd/2" },
 	{ "/dev/ptmx", "pts/ptmx" },
 };
 
