@@ -192,6 +192,14 @@ int child_lookup(struct child *c)
 
 int child_seccomp(struct child *c)
 {
+	/* Without no_new_privs it takes CAP_SYS_ADMIN, which setresuid(2) has
+	 * made ineffective. */
+	int r = c->process->no_new_privileges
+			? 0
+			: set_capabilities(c->grantable, c->grantable, 0);
+
+	if (r < 0)
+		return r;
 	return kernel_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
 				     c->filter_flags, &c->filter));
 }
