@@ -470,15 +470,15 @@ BENCHES := $(patsubst tests/bench/%.c,%,$(wildcard tests/bench/*.c))
 $(foreach a,$(ARCHES),$(eval $(call compile_rule,$a,tests/bench,test,-fPIE))\
 	$(foreach b,$(BENCHES),$(eval $(call bench_rule,$a,$b))))
 
-# What the system tests put into a node.
-define guest_rule # FLAVOUR NAME
-build/$1/tests/$2: tests/system/$2.c build/$1/pkg/musl.ok build/$1/pkg/linux-headers.ok
+# What the tests put into a node, and into a container.
+define guest_rule # FLAVOUR SOURCE
+build/$1/tests/$(basename $(notdir $2)): $2 build/$1/pkg/musl.ok build/$1/pkg/linux-headers.ok
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $(CFLAGS) $(TARGET_CFLAGS) -static -no-pie -s -o $$@ $$<
 endef
-GUESTS := $(patsubst tests/system/%.c,%,$(wildcard tests/system/*.c))
+GUESTS := $(wildcard tests/system/*.c tests/conformance/*.c)
 $(foreach a,$(ARCHES),$(foreach g,$(GUESTS),$(eval $(call guest_rule,$a,$g))))
-guests: $(foreach a,$(ARCHES),$(GUESTS:%=build/$a/tests/%))
+guests: $(foreach a,$(ARCHES),$(addprefix build/$a/tests/,$(basename $(notdir $(GUESTS)))))
 
 unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
@@ -504,7 +504,8 @@ bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun) b
 # ---- lint ----
 
 SOURCES := $(foreach m,$(MODULES),$($m_SRC))
-FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/,$d*.c $d*.h))
+FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/ \
+	tests/conformance/,$d*.c $d*.h))
 lint: build/deps-lint build/include/ok build/host/gen/seccomp_default.h $(FILTERS:%=build/host/gen/%_filter.h) \
 		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
 	@status=0; clang-format --dry-run -Werror $(FORMATTED) || status=1; \
