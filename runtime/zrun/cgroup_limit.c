@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "cgroup.h"
 
+#define CPU_SHARES_DEFAULT 1024
+
 struct limit {
 	const struct cgroup *cg;
 	struct fault *fault;
@@ -67,6 +69,11 @@ static int put_max(const struct limit *to, const char *file, const char *path,
 /* [2, 262144] to [1, 10000], as all runtimes do it. */
 static int limit_cpu_shares(const struct limit *to, uint64_t shares)
 {
+	/* The default, which engines write when nobody asked for a weight:
+	 * without a controller nothing is lost. */
+	if (shares == CPU_SHARES_DEFAULT &&
+	    faccessat(to->cg->dir, "cpu.weight", F_OK, 0) < 0)
+		return 0;
 	if (shares < 2)
 		shares = 2;
 	if (shares > 262144)
