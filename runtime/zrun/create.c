@@ -372,7 +372,6 @@ void create_close(struct create *c)
 {
 	launch_close(&c->launch);
 	mount_sources_close(&c->sources);
-	free(c->launch.child.filter.filter);
 	fd_close(&c->launch.child.console_socket);
 	fd_close(&c->terminal);
 	container_close(&c->container);
