@@ -231,6 +231,8 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_WAIT_START:
 		wait_start(c);
 		return 0;
+	case OP_DESCRIPTORS:
+		return child_descriptors(c);
 	case OP_SECCOMP:
 		return child_seccomp(c);
 	case OP_EXEC:

@@ -46,6 +46,8 @@ struct child {
 	bool new_user_namespace;
 	struct sock_fprog filter;
 	unsigned filter_flags;
+	int listener; /* to the agent of seccomp_listener.h; -1: none */
+	struct seccomp_message *message;
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
@@ -95,13 +97,19 @@ int child_memory_policy(const struct runtime_memory_policy *policy);
 int child_apparmor(struct child *c, const char *profile);
 int child_selinux(struct child *c, const char *label);
 
+/* child_seccomp.c */
+int child_seccomp(struct child *c);
+
 /* child_process.c */
 int child_user_name(struct child *c, const char *name);
 int child_user(struct child *c);
 int child_capabilities(struct child *c);
 int child_cwd(struct child *c, const char *path);
 int child_lookup(struct child *c);
-int child_seccomp(struct child *c);
+/* All that can be granted, in effect. */
+int child_capabilities_raise(struct child *c);
+/* Marks all descriptors to be closed by execve but those that go on. */
+int child_descriptors(struct child *c);
 int child_exec(struct child *c);
 
 #endif

@@ -16,6 +16,7 @@
 #include "create.h"
 #include "join.h"
 #include "seccomp_filter.h"
+#include "seccomp_listener.h"
 #include "terminal.h"
 
 #define ERROR_EXIT 255 /* as runc: the program's own codes stay apart */
@@ -306,6 +307,8 @@ static int launch(struct exec *e, struct fault *fault)
 		r = seccomp_compile(&e->config.seccomp, &l->child.filter,
 				    fault);
 	if (r == 0)
+		r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
+	if (r == 0)
 		r = open_console(e, &setting, fault);
 	if (r == 0)
 		r = plan_exec(&l->plan, &e->config, &setting, fault);
@@ -327,6 +330,10 @@ static int exec(struct exec *e, struct fault *fault)
 		r = master = terminal_receive(e->terminal, fault);
 	if (r >= 0 && e->pid_file)
 		r = pid_file_write(e->pid_file, e->launch.pid, fault);
+	if (r >= 0)
+		r = seccomp_listener_tell(&e->launch.child, e->launch.pid,
+					  &e->container.state, STATUS_RUNNING,
+					  fault);
 	if (r >= 0) {
 		launch_go(&e->launch);
 		r = launch_receive(&e->launch, fault);

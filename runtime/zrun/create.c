@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "kernel.h"
 #include "seccomp_filter.h"
+#include "seccomp_listener.h"
 #include "state_json.h"
 #include "terminal.h"
 
@@ -253,6 +254,8 @@ static int prepare(struct create *c, struct fault *fault)
 				    fault);
 	l->child.filter_flags = c->config.seccomp.flags;
 	if (r == 0)
+		r = seccomp_listener_open(&l->child, &c->config.seccomp, fault);
+	if (r == 0)
 		r = open_console(c, &setting, fault);
 	if (r == 0 && c->wait_start) {
 		r = start_listen(c->container.dir);
@@ -320,6 +323,10 @@ static int wait_ready(struct create *c, struct fault *fault)
 			       STATUS_CREATED, &c->config.annotations);
 	if (r < 0)
 		return fault_set(fault, r, "hooks.startContainer");
+	r = seccomp_listener_tell(&c->launch.child, state->pid, state,
+				  STATUS_CREATING, fault);
+	if (r < 0)
+		return r;
 	return c->pid_file ? pid_file_write(c->pid_file, state->pid, fault) : 0;
 }
 

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "kernel.h"
+#include "seccomp_listener.h"
 #include "userns.h"
 
 void launch_init(struct launch *l, const char *id,
@@ -31,6 +32,7 @@ void launch_init(struct launch *l, const char *id,
 	l->child.channel = l->child.start_listener = -1;
 	l->child.console_socket = l->child.host_proc = -1;
 	l->child.creating_state = l->child.created_state = -1;
+	l->child.listener = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }
@@ -67,6 +69,7 @@ static int next_kept(const struct launch *l, unsigned least)
 	take_lower(l->child.start_listener, least, &lowest);
 	take_lower(l->child.console_socket, least, &lowest);
 	take_lower(l->child.host_proc, least, &lowest);
+	take_lower(l->child.listener, least, &lowest);
 	take_lower(l->child.creating_state, least, &lowest);
 	take_lower(l->child.created_state, least, &lowest);
 	for (size_t i = 0; i < l->plan.n; i++) {
@@ -278,6 +281,7 @@ void launch_close(struct launch *l)
 	fd_close(&l->pidfd);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.start_listener);
+	seccomp_listener_close(&l->child);
 	fd_close(&l->child.creating_state);
 	fd_close(&l->child.created_state);
 	free(l->plan.op);

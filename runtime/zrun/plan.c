@@ -92,6 +92,7 @@ static const char *const op_names[] = {
 	[OP_READY] = "ready",
 	[OP_WAIT_START] = "start",
 	[OP_HOOKS_START] = "hooks.startContainer",
+	[OP_DESCRIPTORS] = "close_range",
 	[OP_SECCOMP] = "linux.seccomp",
 	[OP_EXEC] = "process.args",
 };
@@ -414,6 +415,7 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	if (setting->start_hooks)
 		add_object(plan, OP_HOOKS_START, -1, NULL,
 			   setting->start_hooks);
+	add_code(plan, OP_DESCRIPTORS);
 	if (setting->seccomp)
 		add_code(plan, OP_SECCOMP);
 	if (!last)

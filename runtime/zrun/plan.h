@@ -53,6 +53,7 @@ enum op_code {
 	OP_READY,      /* tell the parent, wait for its go */
 	OP_WAIT_START, /* wait for `zrun start` */
 	OP_HOOKS_START,
+	OP_DESCRIPTORS, /* to be closed by execve */
 	OP_SECCOMP,
 	OP_EXEC,
 	OP_COUNT,
