@@ -168,7 +168,7 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_ROOT_PROPAGATION:
 		return child_propagation(op->number);
 	case OP_ROOT_BIND:
-		return child_root_bind(c, op->path, op->number);
+		return child_root_bind(c, op);
 	case OP_ROOT_OVERLAY:
 		return child_root_overlay(c, op->object);
 	case OP_MOUNT:

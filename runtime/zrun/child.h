@@ -72,7 +72,7 @@ __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
 /* child_mount.c */
 int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
-int child_root_bind(struct child *c, const char *path, uint64_t propagation);
+int child_root_bind(struct child *c, const struct op *op);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);

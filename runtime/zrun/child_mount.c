@@ -124,20 +124,25 @@ static int attach(struct child *c, int mount, int onto)
 }
 
 /* The tree becomes a mount of its own where it already lies: pivot_root wants
- * a mount point. */
-int child_root_bind(struct child *c, const char *path, uint64_t propagation)
+ * a mount point. One that the parent opened may lie where our user namespace
+ * cannot go; it is laid over the old root, which goes away with it. */
+int child_root_bind(struct child *c, const struct op *op)
 {
-	struct mount_attr attr = { .propagation = propagation };
+	struct mount_attr attr = { .propagation = op->number };
+	bool given = op->fd >= 0;
+	autoclose int tree = given ? fcntl(op->fd, F_DUPFD_CLOEXEC, 3)
+				   : kernel_open_tree(AT_FDCWD, op->path,
+						      OPEN_TREE_CLONE |
+							      AT_RECURSIVE);
 
-	autoclose int tree = kernel_open_tree(AT_FDCWD, path,
-					      OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
-		return tree;
+		return given ? -errno : tree;
 	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
 
 	if (r < 0)
 		return r;
-	autoclose int onto = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autoclose int onto = open(given ? "/" : op->path,
+				  O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (onto < 0)
 		return -errno;
@@ -438,8 +443,8 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (m->remount)
 		return remount(c, m);
-	int r = m->copy_symlink && m->bind ? copy_symlink(c, m)
-					   : refuse_link(c, m);
+	int r = m->copy_symlink && m->bind && source < 0 ? copy_symlink(c, m)
+							 : refuse_link(c, m);
 
 	if (r != 0)
 		return r < 0 ? r : 0;

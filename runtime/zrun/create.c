@@ -248,7 +248,10 @@ static int prepare(struct create *c, struct fault *fault)
 	if (r == 0)
 		r = mount_sources_open(&c->sources, &c->config,
 				       setting.join_fd[RUNTIME_NS_USER], fault);
+	if (r == 0)
+		mount_sources_root(&c->sources, &c->config, setting.root_path);
 	setting.mount_fd = c->sources.fd;
+	setting.root_fd = c->sources.root;
 	if (r == 0 && setting.seccomp)
 		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
 				    fault);
@@ -337,6 +340,7 @@ int create_container(struct create *c, struct fault *fault)
 	container->root = container->dir = -1;
 	container->cgroup = (struct cgroup)CGROUP_NONE;
 	c->terminal = -1;
+	c->sources = (struct mount_sources)MOUNT_SOURCES_NONE;
 	launch_init(&c->launch, c->id, &c->config);
 	/* The caller may name files from its own directory. */
 	container->root = state_root(cli.root, true, fault);

@@ -331,6 +331,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 		add(plan,
 		    (struct op){ .code = OP_ROOT_BIND,
 				 .index = -1,
+				 .fd = setting->root_fd,
 				 .number = propagation == MS_SLAVE ? MS_SLAVE
 								   : MS_PRIVATE,
 				 .path = setting->root_path });

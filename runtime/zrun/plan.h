@@ -21,7 +21,7 @@ enum op_code {
 	OP_SYSCTL,	     /* path below /proc/sys, text */
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
-	OP_ROOT_BIND,	     /* path: of the root; number: MS_* of its mount */
+	OP_ROOT_BIND,	     /* path or fd: of the root; number: MS_* */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
 	OP_MOUNT,	     /* object: struct runtime_mount; fd: prepared */
 	OP_DEVICE,	     /* object: struct runtime_device */
@@ -83,6 +83,7 @@ struct plan {
 /* What the config does not say. */
 struct plan_setting {
 	const char *root_path;	       /* absolute; NULL with an overlay */
+	int root_fd;		       /* the same, detached; -1: by its path */
 	const struct overlay *overlay; /* or NULL */
 	uint32_t address;	       /* IPv4 for a new network namespace; 0 */
 	int join_fd[RUNTIME_NS_COUNT]; /* open namespaces to join; -1 */
