@@ -78,6 +78,7 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
+int child_move_root(struct child *c);
 int child_propagation(uint64_t flags);
 
 /* child_copy.c: what is at path in the root into the mount, not attached. */

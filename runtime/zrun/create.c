@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/span.h"
 #include "kernel.h"
+#include "option.h"
 #include "seccomp_filter.h"
 #include "seccomp_listener.h"
 #include "state_json.h"
@@ -36,11 +37,14 @@ static int read_config(struct create *c, struct fault *fault)
 	/* Relative sources of mounts start from the bundle. */
 	if (chdir(bundle) < 0)
 		return fault_set(fault, -errno, "bundle %s", bundle);
-	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+	if (!c->config_file)
+		c->config_file = "config.json";
+	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
 			  &text, &size);
 
 	if (r < 0)
-		return fault_set(fault, r, "config.json in %.200s", bundle);
+		return fault_set(fault, r, "%.100s in %.200s", c->config_file,
+				 bundle);
 	r = runtime_config_parse(&c->config, text, size, error);
 	if (r < 0)
 		return fault_set(fault, 0, "config.json: %s", error);
@@ -79,7 +83,7 @@ static int make_state(struct create *c, struct fault *fault)
 	if (container->dir < 0)
 		return container->dir;
 	/* exec needs it, and the bundle may change. */
-	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
 			  &text, &size);
 
 	if (r == 0)
@@ -105,6 +109,8 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	char standard[STATE_ID_SIZE + 8];
 	const char *path = config->cgroups_path;
 
+	if (cli.no_cgroup)
+		return 0;
 	snprintf(standard, sizeof(standard), "zrun/%s", c->id);
 	if (!path || !path[0])
 		path = standard;
@@ -227,6 +233,8 @@ static int prepare(struct create *c, struct fault *fault)
 		.root_path = c->container.state.rootfs,
 		.wait_start = c->wait_start,
 		.seccomp = c->config.seccomp.set,
+		.no_pivot = c->no_pivot,
+		.new_keyring = !c->no_new_keyring,
 	};
 	struct launch *l = &c->launch;
 	char cgroup_path[1200];
@@ -328,9 +336,11 @@ static int wait_ready(struct create *c, struct fault *fault)
 		return fault_set(fault, r, "hooks.startContainer");
 	r = seccomp_listener_tell(&c->launch.child, state->pid, state,
 				  STATUS_CREATING, fault);
-	if (r < 0)
-		return r;
-	return c->pid_file ? pid_file_write(c->pid_file, state->pid, fault) : 0;
+	if (r == 0 && c->pidfd_socket)
+		r = pidfd_send(c->pidfd_socket, c->launch.pidfd, fault);
+	if (r == 0 && c->pid_file)
+		r = pid_file_write(c->pid_file, state->pid, fault);
+	return r;
 }
 
 int create_container(struct create *c, struct fault *fault)
@@ -346,6 +356,8 @@ int create_container(struct create *c, struct fault *fault)
 	container->root = state_root(cli.root, true, fault);
 	int r = container->root < 0 ? container->root : read_config(c, fault);
 
+	if (r == 0)
+		r = environment_listen(&c->config, &c->preserve_fds, fault);
 	if (r == 0)
 		r = find_root(c, fault);
 	if (r == 0)

@@ -74,11 +74,13 @@ static const char *const op_names[] = {
 	[OP_HOOKS_CONTAINER] = "hooks.createContainer",
 	[OP_ROOT_READONLY] = "root.readonly",
 	[OP_PIVOT] = "pivot_root",
+	[OP_MOVE_ROOT] = "--no-pivot",
 	[OP_ROOT_PROPAGATION] = "linux.rootfsPropagation",
 	[OP_HOSTNAME] = "hostname",
 	[OP_DOMAINNAME] = "domainname",
 	[OP_PERSONALITY] = "linux.personality",
 	[OP_MEMORY_POLICY] = "linux.memoryPolicy",
+	[OP_KEYRING] = "session keyring (see --no-new-keyring)",
 	[OP_SESSION] = "session",
 	[OP_RLIMIT] = "process.rlimits",
 	[OP_CWD] = "process.cwd",
@@ -352,7 +354,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	plan_hooks(plan, config->hooks);
 	if (config->root_readonly)
 		add_code(plan, OP_ROOT_READONLY);
-	add_code(plan, OP_PIVOT);
+	add_code(plan, setting->no_pivot ? OP_MOVE_ROOT : OP_PIVOT);
 	if (config->rootfs_propagation)
 		add_number(plan, OP_ROOT_PROPAGATION,
 			   config->rootfs_propagation |
@@ -397,6 +399,8 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	if (config->memory_policy.mode.set)
 		add_object(plan, OP_MEMORY_POLICY, -1, NULL,
 			   &config->memory_policy);
+	if (setting->new_keyring)
+		add_code(plan, OP_KEYRING);
 	add_code(plan, OP_SESSION);
 	for (size_t i = 0; i < process->n_rlimit; i++)
 		add_object(plan, OP_RLIMIT, (int)i, NULL, &process->rlimit[i]);

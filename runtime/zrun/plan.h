@@ -35,11 +35,13 @@ enum op_code {
 	OP_HOOKS_CONTAINER,  /* createContainer: here, before the pivot */
 	OP_ROOT_READONLY,
 	OP_PIVOT,
+	OP_MOVE_ROOT, /* in its place where "/" is the initial ramfs */
 	OP_ROOT_PROPAGATION, /* number: MS_* */
 	OP_HOSTNAME,	     /* text */
 	OP_DOMAINNAME,	     /* text */
 	OP_PERSONALITY,	     /* number: PER_* */
 	OP_MEMORY_POLICY,    /* object: struct runtime_memory_policy */
+	OP_KEYRING,	     /* a session keyring of its own */
 	OP_SESSION,	     /* setsid, controlling terminal */
 	OP_RLIMIT,	     /* object: struct runtime_rlimit */
 	OP_CWD,		     /* path */
@@ -90,7 +92,7 @@ struct plan_setting {
 	const char *cgroup_path;       /* of the container on the host */
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
-	bool seccomp;
+	bool seccomp, no_pivot, new_keyring;
 	const struct runtime_hooks *start_hooks; /* NULL: none */
 	bool user_name;	     /* process.user.username counts */
 	const int *mount_fd; /* for each mount: what the parent prepared

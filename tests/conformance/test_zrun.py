@@ -166,7 +166,7 @@ def test_delete_wants_it_stopped(bundle):
     for status in ("created", "running"):
         done = bundle.zrun("delete", name)
         assert done.returncode == 1
-        assert "cannot delete a container that is " + status in done.stderr
+        assert "is not stopped: " + status in done.stderr
         bundle.zrun("start", name)
     assert bundle.zrun("delete", "--force", name).returncode == 0
     assert bundle.zrun("state", name).returncode == 1
@@ -201,7 +201,7 @@ def test_kill_of_a_stopped_container(bundle):
     os.close(pid)
     done = bundle.zrun("kill", name, "TERM")
     assert done.returncode == 1
-    assert "cannot kill a container that is stopped" in done.stderr
+    assert "container not running" in done.stderr
 
 
 def test_missing_program_is_told_at_create(bundle):
