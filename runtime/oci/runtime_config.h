@@ -51,6 +51,7 @@ struct runtime_mount {
 	bool source_nofollow, destination_nofollow;
 	bool copy_symlink; /* a source that is a link is made anew */
 	bool copy_up;	   /* a tmpfs begins with what lies under it */
+	bool fill;	   /* so does a bind mount whose source is empty */
 	bool idmap, idmap_recursive;
 	/* container_id: of the file system; host_id: shown. None: the maps of
 	 * the container's user namespace. */
@@ -66,6 +67,11 @@ enum runtime_capability_set {
 	RUNTIME_CAP_AMBIENT,
 	RUNTIME_CAP_SET_COUNT,
 };
+
+/* CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
+ * NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP: what
+ * other engines give by default, and no container of a node gets more. */
+#define RUNTIME_CAP_DEFAULT UINT64_C(0xa80425fb)
 
 struct runtime_rlimit {
 	uint32_t resource; /* RLIMIT_* */
@@ -226,8 +232,6 @@ struct runtime_seccomp {
 	uint32_t default_action;	/* as above */
 	struct text_list architectures; /* "SCMP_ARCH_..." */
 	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
-	bool notifies; /* a rule has SCMP_ACT_NOTIFY: the path is set */
-	const char *listener_path, *listener_metadata;
 	struct runtime_seccomp_rule *rule;
 	size_t n_rule;
 };
@@ -330,6 +334,8 @@ int capability_number(const char *name);
 const char *capability_name(unsigned number);
 /* RLIMIT_* of "RLIMIT_NOFILE"; -1. */
 int rlimit_number(const char *name);
+/* "RLIMIT_NOFILE" of such a number; NULL. */
+const char *rlimit_name(int number);
 /* "pid", "network", ... as the specification spells them. */
 const char *runtime_namespace_name(enum runtime_namespace ns);
 /* "monotonic", "boottime". */

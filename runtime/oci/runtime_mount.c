@@ -85,6 +85,7 @@ static const struct word {
 	{ "dest-nofollow", WORD_MEMBER, MEMBER(destination_nofollow) },
 	{ "copy-symlink", WORD_MEMBER, MEMBER(copy_symlink) },
 	{ "tmpcopyup", WORD_MEMBER, MEMBER(copy_up) },
+	{ "volume-copy", WORD_MEMBER, MEMBER(fill) }, /* zrun serve's own */
 	{ "idmap", WORD_IDMAP, 0 },
 	{ "ridmap", WORD_IDMAP, 1 },
 	{ "private", WORD_NONE, 0 }, /* here for runtime_mount_word() */

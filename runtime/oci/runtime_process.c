@@ -98,6 +98,15 @@ int rlimit_number(const char *name)
 	return -1;
 }
 
+const char *rlimit_name(int number)
+{
+	for (size_t i = 0; i < N_OF(rlimits); i++) {
+		if (rlimits[i].number == (typeof(rlimits[i].number))number)
+			return rlimits[i].name;
+	}
+	return NULL;
+}
+
 /* A name this code does not know is a warning only, as the specification says:
  * what it cannot name it cannot grant. */
 static int at_capability_set(struct json_read *in, const struct at *at,

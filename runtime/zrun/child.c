@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -143,15 +142,6 @@ static int run_hooks(struct child *c, enum op_code code,
 	return r < 0 ? child_detail(c, r, "%s", detail) : 0;
 }
 
-/* The host's session keyring would go along otherwise. A kernel without keys,
- * or one where they are forbidden, has none to hide. */
-static int new_keyring(void)
-{
-	long r = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-
-	return r < 0 && errno != ENOSYS && errno != EPERM ? -errno : 0;
-}
-
 static int result(int r)
 {
 	return r < 0 ? -errno : 0;
@@ -178,7 +168,7 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_ROOT_PROPAGATION:
 		return child_propagation(op->number);
 	case OP_ROOT_BIND:
-		return child_root_bind(c, op);
+		return child_root_bind(c, op->path, op->number);
 	case OP_ROOT_OVERLAY:
 		return child_root_overlay(c, op->object);
 	case OP_MOUNT:
@@ -199,8 +189,6 @@ static int run_op(struct child *c, const struct op *op)
 		return child_make(c, op->path, true);
 	case OP_ROOT_READONLY:
 		return root_readonly(c);
-	case OP_MOVE_ROOT:
-		return child_move_root(c);
 	case OP_PIVOT:
 		return child_pivot(c);
 	case OP_HOSTNAME:
@@ -211,8 +199,6 @@ static int run_op(struct child *c, const struct op *op)
 		return child_personality((uint32_t)op->number);
 	case OP_MEMORY_POLICY:
 		return child_memory_policy(op->object);
-	case OP_KEYRING:
-		return new_keyring();
 	case OP_SESSION:
 		return child_session(c);
 	case OP_RLIMIT:
@@ -245,8 +231,6 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_WAIT_START:
 		wait_start(c);
 		return 0;
-	case OP_DESCRIPTORS:
-		return child_descriptors(c);
 	case OP_SECCOMP:
 		return child_seccomp(c);
 	case OP_EXEC:
@@ -283,7 +267,8 @@ _Noreturn void child_run(struct child *c)
 {
 	const struct plan *plan = c->plan;
 
-	c->root = c->mask = c->start_peer = c->terminal = -1;
+	c->root = c->mask = c->files = -1;
+	c->start_peer = c->terminal = -1;
 	reset_signals();
 	/* In a pid namespace that is joined, others could otherwise trace this
 	 * process and take its descriptors of the host (CVE-2016-9962); execve

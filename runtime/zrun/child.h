@@ -46,13 +46,13 @@ struct child {
 	bool new_user_namespace;
 	struct sock_fprog filter;
 	unsigned filter_flags;
-	int listener; /* to the agent of seccomp_listener.h; -1: none */
-	struct seccomp_message *message;
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
 	int root;	/* the root file system once it is mounted */
 	int mask;	/* an empty read-only tmpfs, attached once */
+	int files;	/* a tmpfs for files, once there is one */
+	unsigned n_files;
 	int start_peer; /* `zrun start` that waits for execve */
 	int terminal;	/* slave side */
 	bool has_identity;
@@ -72,17 +72,24 @@ __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
 /* child_mount.c */
 int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
-int child_root_bind(struct child *c, const struct op *op);
+int child_root_bind(struct child *c, const char *path, uint64_t propagation);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
-int child_move_root(struct child *c);
+/* A new file system, not attached yet. */
+int child_mount_new(struct child *c, const struct runtime_mount *m);
 int child_propagation(uint64_t flags);
 
 /* child_copy.c: what is at path in the root into the mount, not attached. */
 int child_copy_up(struct child *c, const char *path, int mount);
+
+/* child_file.c: the file of a mount of type "file", as a tree to attach. */
+int child_file(struct child *c, const struct runtime_mount *m);
+
+/* child_volume.c: an empty volume gets what is at path in the root. */
+int child_volume_fill(struct child *c, const char *path, int volume);
 
 /* child_device.c */
 int child_device(struct child *c, const struct runtime_device *device);
@@ -98,19 +105,13 @@ int child_memory_policy(const struct runtime_memory_policy *policy);
 int child_apparmor(struct child *c, const char *profile);
 int child_selinux(struct child *c, const char *label);
 
-/* child_seccomp.c */
-int child_seccomp(struct child *c);
-
 /* child_process.c */
 int child_user_name(struct child *c, const char *name);
 int child_user(struct child *c);
 int child_capabilities(struct child *c);
 int child_cwd(struct child *c, const char *path);
 int child_lookup(struct child *c);
-/* All that can be granted, in effect. */
-int child_capabilities_raise(struct child *c);
-/* Marks all descriptors to be closed by execve but those that go on. */
-int child_descriptors(struct child *c);
+int child_seccomp(struct child *c);
 int child_exec(struct child *c);
 
 #endif

@@ -124,25 +124,20 @@ static int attach(struct child *c, int mount, int onto)
 }
 
 /* The tree becomes a mount of its own where it already lies: pivot_root wants
- * a mount point. One that the parent opened may lie where our user namespace
- * cannot go; it is laid over the old root, which goes away with it. */
-int child_root_bind(struct child *c, const struct op *op)
+ * a mount point. */
+int child_root_bind(struct child *c, const char *path, uint64_t propagation)
 {
-	struct mount_attr attr = { .propagation = op->number };
-	bool given = op->fd >= 0;
-	autoclose int tree = given ? fcntl(op->fd, F_DUPFD_CLOEXEC, 3)
-				   : kernel_open_tree(AT_FDCWD, op->path,
-						      OPEN_TREE_CLONE |
-							      AT_RECURSIVE);
+	struct mount_attr attr = { .propagation = propagation };
 
+	autoclose int tree = kernel_open_tree(AT_FDCWD, path,
+					      OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
-		return given ? -errno : tree;
+		return tree;
 	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
 
 	if (r < 0)
 		return r;
-	autoclose int onto = open(given ? "/" : op->path,
-				  O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autoclose int onto = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (onto < 0)
 		return -errno;
@@ -314,8 +309,7 @@ static int mount_idmap(struct child *c, int mount, int userns)
 	return r < 0 ? child_detail(c, r, "idmap") : 0;
 }
 
-/* A new file system, not attached yet. */
-static int mount_new(struct child *c, const struct runtime_mount *m)
+int child_mount_new(struct child *c, const struct runtime_mount *m)
 {
 	autoclose int fs = kernel_fsopen(m->type);
 
@@ -437,19 +431,27 @@ static int fill_new(struct child *c, const struct runtime_mount *m, int mount,
 	return r;
 }
 
+static int mount_make(struct child *c, const struct runtime_mount *m,
+		      int source, bool *directory)
+{
+	if (m->bind)
+		return mount_bound(c, m, source, directory);
+	*directory = strcmp(m->type, "file") != 0;
+	return *directory ? child_mount_new(c, m) : child_file(c, m);
+}
+
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
 {
 	bool directory = true;
 
 	if (m->remount)
 		return remount(c, m);
-	int r = m->copy_symlink && m->bind && source < 0 ? copy_symlink(c, m)
-							 : refuse_link(c, m);
+	int r = m->copy_symlink && m->bind ? copy_symlink(c, m)
+					   : refuse_link(c, m);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	autoclose int mount = m->bind ? mount_bound(c, m, source, &directory)
-				      : mount_new(c, m);
+	autoclose int mount = mount_make(c, m, source, &directory);
 
 	if (mount < 0)
 		return mount;
@@ -457,11 +459,14 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (onto < 0)
 		return onto;
-	if (!m->bind) {
+	if (m->bind)
+		r = m->fill && directory
+			    ? child_volume_fill(c, m->destination, mount)
+			    : 0;
+	else
 		r = fill_new(c, m, mount, source);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	r = mount_dress(mount, m);
 	if (r < 0)
 		return child_detail(c, r, "options");
@@ -499,7 +504,7 @@ static int empty_tree(struct child *c)
 	if (c->mask >= 0)
 		return kernel_open_tree(c->mask, "",
 					OPEN_TREE_CLONE | AT_EMPTY_PATH);
-	return mount_new(c, &empty);
+	return child_mount_new(c, &empty);
 }
 
 int child_mask(struct child *c, const char *path)
@@ -558,19 +563,6 @@ int child_pivot(struct child *c)
 	 * at most. */
 	r = kernel_umount(".", KERNEL_MNT_DETACH);
 	if (r == 0 && chdir("/") < 0)
-		r = -errno;
-	return r;
-}
-
-/* pivot_root(2) refuses to leave the initial ramfs, and its mount stays below;
- * without CAP_SYS_CHROOT nobody reaches it. */
-int child_move_root(struct child *c)
-{
-	if (fchdir(c->root) < 0)
-		return -errno;
-	int r = kernel_mount(".", "/", NULL, MS_MOVE, NULL);
-
-	if (r == 0 && (chroot(".") < 0 || chdir("/") < 0))
 		r = -errno;
 	return r;
 }

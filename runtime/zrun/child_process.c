@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -50,6 +51,20 @@ static int drop_bounding(uint64_t keep)
 	return 0;
 }
 
+/* Those that the config names beside what /etc/group says. */
+static int groups_add(struct child *c)
+{
+	const struct u32_list *more = &c->process->user.additional_gids;
+	struct identity *id = &c->identity;
+
+	if (more->n > IDENTITY_GROUPS_MAX - id->n_groups)
+		return child_detail(c, -E2BIG, "more than %d groups",
+				    IDENTITY_GROUPS_MAX);
+	for (size_t i = 0; i < more->n; i++)
+		id->group[id->n_groups++] = more->item[i];
+	return 0;
+}
+
 int child_user_name(struct child *c, const char *name)
 {
 	const char *what = "";
@@ -58,7 +73,7 @@ int child_user_name(struct child *c, const char *name)
 	if (r < 0)
 		return child_detail(c, r, "%.60s: %s", name, what);
 	c->has_identity = true;
-	return 0;
+	return groups_add(c);
 }
 
 static int set_groups(const struct child *c, size_t n, const uint32_t *gids)
@@ -110,11 +125,6 @@ static int set_capabilities(uint64_t effective, uint64_t permitted,
 	};
 
 	return kernel_result(syscall(SYS_capset, &head, data));
-}
-
-int child_capabilities_raise(struct child *c)
-{
-	return set_capabilities(c->grantable, c->grantable, 0);
 }
 
 /* What cannot be granted was already told as a warning (launch.c); here the
@@ -194,12 +204,18 @@ int child_lookup(struct child *c)
 			    name);
 }
 
-/* Whatever leaked into zrun must not leak into the container; the channel
- * closes by the same means when execve succeeds. */
-int child_descriptors(struct child *c)
+int child_seccomp(struct child *c)
 {
-	return kernel_close_range(3 + c->preserve_fds, ~0u,
-				  CLOSE_RANGE_CLOEXEC);
+	/* Without no_new_privs it takes CAP_SYS_ADMIN, which setresuid(2) has
+	 * made ineffective. */
+	int r = c->process->no_new_privileges
+			? 0
+			: set_capabilities(c->grantable, c->grantable, 0);
+
+	if (r < 0)
+		return r;
+	return kernel_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+				     c->filter_flags, &c->filter));
 }
 
 int child_exec(struct child *c)
@@ -208,6 +224,13 @@ int child_exec(struct child *c)
 	char **env = (char **)c->process->env.item;
 	static char *const none[] = { NULL };
 
+	/* Whatever leaked into zrun must not leak into the container; the
+	 * channel closes by the same means when execve succeeds. */
+	int r = kernel_close_range(3 + c->preserve_fds, ~0u,
+				   CLOSE_RANGE_CLOEXEC);
+
+	if (r < 0)
+		return child_detail(c, r, "close_range");
 	execve(c->program, args, env ? env : (char **)none);
 	return child_detail(c, -errno, "exec %.90s", c->program);
 }

@@ -33,6 +33,10 @@ static const struct verb {
 	[ZRUN_SOCKETS] = { "sockets", UID_ZNET },
 	[ZRUN_LIST] = { "list", UID_ZNODE },
 	[ZRUN_IMAGES] = { "images", UID_ZNODE },
+	[ZRUN_VOLUME] = { "volume", UID_ZNODE },
+	[ZRUN_VOLUMES] = { "volumes", UID_ZNODE },
+	[ZRUN_SNAPSHOT] = { "snapshot", UID_ZNODE },
+	[ZRUN_VOLUME_REMOVE] = { "volume remove", UID_ZNODE },
 };
 
 static void client_close(struct client *client)
@@ -95,6 +99,14 @@ static int dispatch(const struct asked *asked, struct zrun_reply *reply,
 		return serve_list(asked, reply);
 	case ZRUN_IMAGES:
 		return serve_images(asked, reply);
+	case ZRUN_VOLUME:
+		return serve_volume(asked, reply);
+	case ZRUN_VOLUMES:
+		return serve_volumes(asked, reply);
+	case ZRUN_SNAPSHOT:
+		return serve_snapshot(asked, reply);
+	case ZRUN_VOLUME_REMOVE:
+		return serve_volume_remove(asked, reply);
 	}
 	return -ENOSYS;
 }

@@ -16,7 +16,6 @@
 
 #include "base/fd.h"
 #include "kernel.h"
-#include "seccomp_listener.h"
 #include "userns.h"
 
 void launch_init(struct launch *l, const char *id,
@@ -32,7 +31,6 @@ void launch_init(struct launch *l, const char *id,
 	l->child.channel = l->child.start_listener = -1;
 	l->child.console_socket = l->child.host_proc = -1;
 	l->child.creating_state = l->child.created_state = -1;
-	l->child.listener = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }
@@ -69,11 +67,13 @@ static int next_kept(const struct launch *l, unsigned least)
 	take_lower(l->child.start_listener, least, &lowest);
 	take_lower(l->child.console_socket, least, &lowest);
 	take_lower(l->child.host_proc, least, &lowest);
-	take_lower(l->child.listener, least, &lowest);
 	take_lower(l->child.creating_state, least, &lowest);
 	take_lower(l->child.created_state, least, &lowest);
-	for (size_t i = 0; i < l->plan.n; i++)
-		take_lower(l->plan.op[i].fd, least, &lowest);
+	for (size_t i = 0; i < l->plan.n; i++) {
+		if (l->plan.op[i].code == OP_JOIN ||
+		    l->plan.op[i].code == OP_MOUNT)
+			take_lower(l->plan.op[i].fd, least, &lowest);
+	}
 	return lowest;
 }
 
@@ -278,7 +278,6 @@ void launch_close(struct launch *l)
 	fd_close(&l->pidfd);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.start_listener);
-	seccomp_listener_close(&l->child);
 	fd_close(&l->child.creating_state);
 	fd_close(&l->child.created_state);
 	free(l->plan.op);

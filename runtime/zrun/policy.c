@@ -16,14 +16,6 @@
 /* So that a fork bomb ends at it, not at the memory of a small node. */
 #define PIDS_DEFAULT 1024
 
-/* CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP,
- * NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP. */
-#define BIT(n) (UINT64_C(1) << (n))
-static const uint64_t default_capabilities = BIT(0) | BIT(1) | BIT(3) | BIT(4) |
-					     BIT(5) | BIT(6) | BIT(7) | BIT(8) |
-					     BIT(10) | BIT(13) | BIT(18) |
-					     BIT(27) | BIT(29) | BIT(31);
-
 static const char *const masked_always[] = {
 	"/proc/acpi",	     "/proc/asound",
 	"/proc/interrupts",  "/proc/kcore",
@@ -58,6 +50,7 @@ static const struct {
 	{ "tmpfs", NULL, false },
 	{ "devpts", "/dev/pts", false },
 	{ "mqueue", "/dev/mqueue", false },
+	{ "file", NULL, false }, /* child_file.c */
 };
 
 __attribute__((format(printf, 2, 3))) static int refuse(
@@ -92,7 +85,7 @@ static int check_capabilities(const struct runtime_process *process,
 	};
 
 	for (size_t i = 0; i < RUNTIME_CAP_SET_COUNT; i++) {
-		uint64_t wider = process->capability[i] & ~default_capabilities;
+		uint64_t wider = process->capability[i] & ~RUNTIME_CAP_DEFAULT;
 
 		if (wider)
 			return refuse(refusal,

@@ -106,6 +106,16 @@ int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 		  struct ipc_fds *fds);
 int serve_list(const struct asked *asked, struct zrun_reply *reply);
 int serve_images(const struct asked *asked, struct zrun_reply *reply);
+int serve_volume(const struct asked *asked, struct zrun_reply *reply);
+int serve_volumes(const struct asked *asked, struct zrun_reply *reply);
+int serve_snapshot(const struct asked *asked, struct zrun_reply *reply);
+int serve_volume_remove(const struct asked *asked, struct zrun_reply *reply);
+
+/* serve_job.c: does the work in a child and answers with what it returns; text
+ * is the reply's. */
+int serve_work(const struct asked *asked, struct zrun_reply *reply,
+	       int (*work)(const struct zrun_request *request,
+			   char text[STORE_ERROR_SIZE]));
 
 /* Sends the late answer, with fds unless they are NULL, and lets the client's
  * next request be read. */

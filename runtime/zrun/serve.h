@@ -36,10 +36,14 @@ enum zrun_verb {
 	 * root.path is ignored; process.user.username, when there, is the
 	 * image's User ("name", "name:group", "1000", "1000:100") that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of
-	 * uid, gid and additionalGids. */
+	 * uid and gid; additionalGids come on top. A mount of type "file" is
+	 * a file whose text is its source, with options mode=OCTAL, uid=N,
+	 * gid=N; option "volume-copy" of a bind mount fills a volume that is
+	 * empty with what the image has in that place. */
 	ZRUN_START = 1,
 	/* Sends signal `arg` to the first process of `id`, or with
-	 * ZRUN_KILL_ALL to every process. znode. */
+	 * ZRUN_KILL_ALL to every process; flags from ZRUN_KILL_EXEC on are
+	 * that times the number of a ZRUN_EXEC, which gets it. znode. */
 	ZRUN_KILL,
 	/* Removes cgroup, mounts, writable layer of an ended container.
 	 * -EBUSY while it runs, -ENOENT. znode. */
@@ -53,14 +57,12 @@ enum zrun_verb {
 	 * called execve; after an error there is no record. -EEXIST: arg is in
 	 * use. znode. */
 	ZRUN_EXEC,
-	/* Takes image `digest` out of the OCI layout in directory `path`,
+	/* Copies image `digest` out of the OCI layout in directory `path`,
 	 * beneath the ZOOID partition, into the image store: the manifest,
 	 * config and layers are verified, layers unpacked in the confined
 	 * worker. Replies when all is on stable storage. A layer already
 	 * there is not unpacked again. flags: ZRUN_UNPACK_PULLED: `path` is
-	 * beneath /data/pull instead, where zpull puts what it fetched. With
-	 * the read end of a pipe in the message it need not be whole: layers
-	 * are waited for until the pipe hangs up (-ECANCELED). znode.
+	 * beneath /data/pull instead, where zpull puts what it fetched. znode.
 	 */
 	ZRUN_UNPACK,
 	/* Removes image `digest` and the layers that no other image has.
@@ -78,10 +80,28 @@ enum zrun_verb {
 	/* Image number `arg` of those that are whole, in any order: reply.text
 	 * = digest of its manifest. -ENOENT past the end. znode. */
 	ZRUN_IMAGES,
+	/* Makes volume `path` ([a-z0-9.-], at most ZRUN_VOLUME_NAME_MAX) where
+	 * there is none, and limits it to `arg` MiB (0: no limit; no limit is
+	 * kept where /data is not btrfs). What it holds is never touched.
+	 * znode. */
+	ZRUN_VOLUME,
+	/* Volume number `arg` of those that exist, in any order: reply.text.
+	 * -ENOENT past the end. znode. */
+	ZRUN_VOLUMES,
+	/* A read-only snapshot of volume `path` as it is now, on stable storage
+	 * when the reply comes: reply.text = its name,
+	 * ".snapshots/VOLUME/TIME". -ENOTSUP where /data is not btrfs. znode.
+	 */
+	ZRUN_SNAPSHOT,
+	/* Removes volume `path` and its snapshots for ever. Whether a
+	 * container has it is the asker's to know. -ENOENT. znode. */
+	ZRUN_VOLUME_REMOVE,
 };
 
 enum {
 	ZRUN_KILL_ALL = 1,
+	ZRUN_KILL_EXEC = 256,
+	ZRUN_VOLUME_NAME_MAX = 127,
 	ZRUN_SOCKETS_V6 = 1,
 	ZRUN_UNPACK_PULLED = 1,
 	ZRUN_SOCKETS_MAX = 16,

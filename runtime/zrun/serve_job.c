@@ -123,6 +123,24 @@ _Noreturn static void delete_child(const char *id, int report)
 	_exit(fd_write(report, &done, sizeof(done)) < 0);
 }
 
+int serve_work(const struct asked *asked, struct zrun_reply *reply,
+	       int (*work)(const struct zrun_request *request,
+			   char text[STORE_ERROR_SIZE]))
+{
+	struct store_report done = { 0 };
+	struct job *job = job_new(asked);
+	int report = -1;
+
+	if (!job)
+		return -EAGAIN;
+	int r = job_fork(job, &report, reply);
+
+	if (r != 0)
+		return r;
+	done.error = work(asked->request, done.text);
+	_exit(fd_write(report, &done, sizeof(done)) < 0);
+}
+
 static int no_container(const char *id, struct zrun_reply *reply)
 {
 	snprintf(reply->text, sizeof(reply->text),
@@ -162,7 +180,7 @@ int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 }
 
 static int store_job(const struct asked *asked, struct zrun_reply *reply,
-		     struct store_task *task)
+		     enum store_job what, int layout)
 {
 	struct job *job = job_new(asked);
 	struct digest digest;
@@ -178,10 +196,10 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	}
 	if (!job)
 		return -EAGAIN;
-	task->image = &digest;
 	r = job_fork(job, &report, reply);
 	if (r == 0)
-		_exit(store_worker(&resident.store, task, report));
+		_exit(store_worker(&resident.store, what, layout, &digest,
+				   report));
 	return r;
 }
 
@@ -203,7 +221,6 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 		from < 0 ? -errno
 			 : path_open_beneath(from, path, O_RDONLY | O_DIRECTORY,
 					     0);
-	autoclose int end = ipc_fds_take(asked->fds, 0);
 
 	if (layout < 0) {
 		int r = layout;
@@ -214,10 +231,7 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 			 path, strerror(-r));
 		return r;
 	}
-	return store_job(asked, reply,
-			 &(struct store_task){ .job = STORE_IMPORT,
-					       .layout = layout,
-					       .end = end });
+	return store_job(asked, reply, STORE_IMPORT, layout);
 }
 
 int serve_forget(const struct asked *asked, struct zrun_reply *reply)
@@ -234,10 +248,7 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 			 c->id);
 		return -EBUSY;
 	}
-	return store_job(asked, reply,
-			 &(struct store_task){ .job = STORE_FORGET,
-					       .layout = -1,
-					       .end = -1 });
+	return store_job(asked, reply, STORE_FORGET, -1);
 }
 
 int serve_images(const struct asked *asked, struct zrun_reply *reply)

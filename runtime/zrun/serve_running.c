@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "kernel.h"
 #include "resident.h"
+#include "store_link.h"
 #include "zrun/netlink.h"
 
 struct resident_container *container_running(const struct asked *asked,
@@ -51,6 +52,14 @@ int container_cgroup(const char *id, struct cgroup *cg)
 	return cg->root < 0 ? -errno : cgroup_open(cg, path);
 }
 
+/* A process of ZRUN_EXEC is init's to know. */
+static int exec_kill(const char *id, uint32_t number, int signal)
+{
+	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, number);
+
+	return pidfd < 0 ? pidfd : kernel_pidfd_signal(pidfd, signal);
+}
+
 int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 {
 	int signal = (int)asked->request->arg, r;
@@ -61,6 +70,10 @@ int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 		return r;
 	if (asked->request->arg > 64)
 		return -EINVAL;
+	if (asked->request->flags >= ZRUN_KILL_EXEC)
+		return exec_kill(c->id,
+				 asked->request->flags / ZRUN_KILL_EXEC,
+				 signal);
 	if (!(asked->request->flags & ZRUN_KILL_ALL))
 		return kernel_pidfd_signal(c->pidfd, signal);
 	r = container_cgroup(c->id, &cg);

@@ -1,0 +1,91 @@
+/* Mounts of type "file": small read-only files whose text the config holds.
+ *
+ * They lie on one tmpfs in the container's own mount namespace, so nothing is
+ * written to a disk and all goes with the container. A tree can only be cloned
+ * from what is attached, so the tmpfs is attached over the directory of the
+ * sockets, which this process needs no more; pivot_root takes it all away but
+ * the clones. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "child.h"
+#include "kernel.h"
+
+static int files_open(struct child *c)
+{
+	static const struct runtime_mount tmpfs = {
+		.type = "tmpfs",
+		.source = "files",
+		.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+	};
+
+	if (c->files >= 0)
+		return 0;
+	autoclose int mount = child_mount_new(c, &tmpfs);
+
+	if (mount < 0)
+		return mount;
+	autoclose int onto = open(path_run(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (onto < 0)
+		return child_detail(c, -errno, "%.80s", path_run());
+	int r = kernel_attach(mount, onto);
+
+	if (r == 0)
+		c->files = fd_take(&mount);
+	return r < 0 ? child_detail(c, r, "attach the files") : 0;
+}
+
+/* The number behind "KEY=" among the options; `otherwise` without one. */
+static uint32_t option_of(const struct runtime_mount *m, const char *key,
+			  int base, uint32_t otherwise)
+{
+	size_t n = strlen(key);
+
+	for (size_t i = 0; i < m->data.n; i++)
+		if (strncmp(m->data.item[i], key, n) == 0)
+			return (uint32_t)strtoul(m->data.item[i] + n, NULL,
+						 base);
+	return otherwise;
+}
+
+static int file_write(int fd, const struct runtime_mount *m)
+{
+	const char *text = m->source ? m->source : "";
+	int r = fd_write(fd, text, strlen(text));
+
+	if (r < 0)
+		return r;
+	if (fchown(fd, option_of(m, "uid=", 10, 0),
+		   option_of(m, "gid=", 10, 0)) < 0 ||
+	    fchmod(fd, option_of(m, "mode=", 8, 0444) & 01777) < 0)
+		return -errno;
+	return 0;
+}
+
+int child_file(struct child *c, const struct runtime_mount *m)
+{
+	char name[16];
+	int r = files_open(c);
+
+	if (r < 0)
+		return r;
+	snprintf(name, sizeof(name), "%u", c->n_files++);
+	autoclose int fd = openat(
+		c->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return child_detail(c, -errno, "make the file");
+	r = file_write(fd, m);
+	if (r < 0)
+		return child_detail(c, r, "write the file");
+	return kernel_open_tree(c->files, name, OPEN_TREE_CLONE);
+}

@@ -1,0 +1,83 @@
+/* An empty volume gets what the image has in its place, so that a program finds
+ * what its image was made with, and a user that is not root may write where the
+ * image let it. The volume's quota ends what is too large.
+ *
+ * A copy that was cut short is known by a file that is there while it goes on;
+ * then what came of it is removed, and it is done again. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "child.h"
+
+#define UNFINISHED ".zooid-copy"
+
+static bool is_entry(const char *name)
+{
+	return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+	       strcmp(name, UNFINISHED) != 0;
+}
+
+/* Whether it has entries besides the mark. */
+static int has_entries(int volume)
+{
+	DIR *list = path_list(volume, ".");
+	int n = 0;
+
+	if (!list)
+		return -errno;
+	for (struct dirent *e; n == 0 && (e = readdir(list));)
+		n = is_entry(e->d_name);
+	closedir(list);
+	return n;
+}
+
+static int entries_remove(int volume)
+{
+	DIR *list = path_list(volume, ".");
+	int r = list ? 0 : -errno;
+
+	for (struct dirent *e; r == 0 && (e = readdir(list));)
+		if (is_entry(e->d_name))
+			r = path_remove_tree(volume, e->d_name);
+	if (list)
+		closedir(list);
+	return r;
+}
+
+static int copy(struct child *c, const char *path, int volume)
+{
+	autoclose int mark = openat(volume, UNFINISHED,
+				    O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+				    0600);
+
+	if (mark < 0)
+		return -errno;
+	int r = entries_remove(volume);
+
+	if (r == 0)
+		r = child_copy_up(c, path, volume);
+	/* Whole, and only then without the mark. */
+	if (r == 0 && syncfs(mark) < 0)
+		r = -errno;
+	if (r == 0 && unlinkat(volume, UNFINISHED, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+int child_volume_fill(struct child *c, const char *path, int volume)
+{
+	int n = has_entries(volume), r = 0;
+
+	if (n < 0)
+		return n;
+	if (n == 0 ||
+	    faccessat(volume, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		r = copy(c, path, volume);
+	return r < 0 ? child_detail(c, r, "fill the volume") : 0;
+}

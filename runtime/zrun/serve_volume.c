@@ -1,0 +1,219 @@
+/* Volumes: directories that outlive containers, /data/volumes/NAME, each a
+ * btrfs subvolume with a quota of its own where /data is btrfs. They are made
+ * when a container first wants one and removed by name only. What takes a
+ * commit of the file system is done in a child. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/btrfs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "resident.h"
+
+#define SNAPSHOTS ".snapshots"
+
+static bool name_valid(const char *name)
+{
+	size_t n = strlen(name);
+
+	return n > 0 && n <= ZRUN_VOLUME_NAME_MAX && name[0] != '.' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == n;
+}
+
+static int refuse_name(struct zrun_reply *reply)
+{
+	snprintf(reply->text, sizeof(reply->text),
+		 "volume: want a name of a-z, 0-9, - and .");
+	return -EINVAL;
+}
+
+static int volume_open(const char *name)
+{
+	int fd = openat(resident.volumes, name,
+			O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Of the subvolume's own group, number 0. */
+static int quota_set(int volume, uint32_t mib)
+{
+	struct btrfs_ioctl_qgroup_limit_args args = {
+		.lim = { .flags = BTRFS_QGROUP_LIMIT_MAX_RFER,
+			 .max_rfer = mib ? (uint64_t)mib << 20 : UINT64_MAX },
+	};
+
+	return ioctl(volume, BTRFS_IOC_QGROUP_LIMIT, &args) < 0 ? -errno : 0;
+}
+
+static int volume_new(const char *name)
+{
+	struct btrfs_ioctl_vol_args args = { 0 };
+
+	text_copy(args.name, sizeof(args.name), name);
+	if (resident.is_btrfs
+		    ? ioctl(resident.volumes, BTRFS_IOC_SUBVOL_CREATE, &args)
+		    : mkdirat(resident.volumes, name, 0755))
+		return errno == EEXIST ? 0 : -errno;
+	return fsync(resident.volumes) < 0 ? -errno : 0;
+}
+
+static int make_work(const struct zrun_request *q, char text[STORE_ERROR_SIZE])
+{
+	int r = volume_new(q->path);
+	autoclose int volume = r < 0 ? r : volume_open(q->path);
+
+	if (volume >= 0 && resident.is_btrfs)
+		r = quota_set(volume, q->arg);
+	/* A file system whose quotas are off has none to limit. */
+	if (r == -ENOTCONN)
+		r = q->arg ? -ENOTSUP : 0;
+	if (volume < 0)
+		r = volume;
+	if (r < 0)
+		snprintf(text, STORE_ERROR_SIZE, "volume %.127s: %s", q->path,
+			 strerror(-r));
+	return r;
+}
+
+int serve_volume(const struct asked *asked, struct zrun_reply *reply)
+{
+	const struct zrun_request *q = asked->request;
+
+	if (!name_valid(q->path))
+		return refuse_name(reply);
+	return serve_work(asked, reply, make_work);
+}
+
+int serve_volumes(const struct asked *asked, struct zrun_reply *reply)
+{
+	DIR *list = path_list(resident.volumes, ".");
+	uint32_t n = asked->request->arg;
+	int r = -ENOENT;
+
+	if (!list)
+		return -errno;
+	for (struct dirent *e; r == -ENOENT && (e = readdir(list));) {
+		if (!name_valid(e->d_name) || n-- > 0)
+			continue;
+		text_copy(reply->text, sizeof(reply->text), e->d_name);
+		r = 0;
+	}
+	closedir(list);
+	return r;
+}
+
+static int snapshot_make(int volume, const char *name, char *made, size_t size)
+{
+	struct btrfs_ioctl_vol_args_v2 args = {
+		.fd = volume,
+		.flags = BTRFS_SUBVOL_RDONLY,
+	};
+	time_t now = time(NULL);
+	struct tm tm;
+	char path[200];
+
+	gmtime_r(&now, &tm);
+	strftime(args.name, sizeof(args.name), "%Y%m%dT%H%M%SZ", &tm);
+	snprintf(path, sizeof(path), SNAPSHOTS "/%.127s", name);
+	snprintf(made, size, "%s/%.20s", path, args.name);
+	int r = path_mkdirs(resident.volumes, path, 0700);
+	autoclose int dir = r < 0 ? r : volume_open(path);
+
+	if (dir < 0)
+		return dir;
+	/* The snapshot is of what is on the disk: what is only in memory comes
+	 * along by the commit that making it is. */
+	if (ioctl(dir, BTRFS_IOC_SNAP_CREATE_V2, &args) < 0)
+		return -errno;
+	return syncfs(dir) < 0 ? -errno : 0;
+}
+
+static int snapshot_work(const struct zrun_request *q,
+			 char text[STORE_ERROR_SIZE])
+{
+	autoclose int volume = volume_open(q->path);
+	int r = volume < 0	     ? volume
+		: !resident.is_btrfs ? -ENOTSUP
+				     : snapshot_make(volume, q->path, text,
+						     STORE_ERROR_SIZE);
+
+	if (r < 0)
+		snprintf(text, STORE_ERROR_SIZE, "snapshot of %.127s: %s",
+			 q->path,
+			 r == -ENOENT	 ? "there is no such volume"
+			 : r == -ENOTSUP ? "/data is not btrfs"
+			 : r == -EEXIST	 ? "there is one of this second"
+					 : strerror(-r));
+	return r;
+}
+
+int serve_snapshot(const struct asked *asked, struct zrun_reply *reply)
+{
+	if (!name_valid(asked->request->path))
+		return refuse_name(reply);
+	return serve_work(asked, reply, snapshot_work);
+}
+
+static int subvolume_remove(int parent, const char *name)
+{
+	struct btrfs_ioctl_vol_args args = { 0 };
+
+	text_copy(args.name, sizeof(args.name), name);
+	if (resident.is_btrfs &&
+	    ioctl(parent, BTRFS_IOC_SNAP_DESTROY, &args) == 0)
+		return 0;
+	return path_remove_tree(parent, name);
+}
+
+static int snapshots_remove(const char *name)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), SNAPSHOTS "/%.127s", name);
+	autoclose int dir = volume_open(path);
+
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	DIR *list = path_list(dir, ".");
+	int r = list ? 0 : -errno;
+
+	for (struct dirent *e; r == 0 && (e = readdir(list));)
+		if (e->d_name[0] != '.')
+			r = subvolume_remove(dir, e->d_name);
+	if (list)
+		closedir(list);
+	return r < 0 ? r : path_remove_tree(resident.volumes, path);
+}
+
+static int remove_work(const struct zrun_request *q,
+		       char text[STORE_ERROR_SIZE])
+{
+	autoclose int volume = volume_open(q->path);
+	int r = volume < 0 ? volume : snapshots_remove(q->path);
+
+	if (r == 0)
+		r = subvolume_remove(resident.volumes, q->path);
+	if (r == 0 && fsync(resident.volumes) < 0)
+		r = -errno;
+	if (r < 0)
+		snprintf(text, STORE_ERROR_SIZE, "volume %.127s: %s", q->path,
+			 r == -ENOENT ? "there is no such volume"
+				      : strerror(-r));
+	return r;
+}
+
+int serve_volume_remove(const struct asked *asked, struct zrun_reply *reply)
+{
+	if (!name_valid(asked->request->path))
+		return refuse_name(reply);
+	return serve_work(asked, reply, remove_work);
+}
