@@ -120,7 +120,7 @@ static int fail_unknown(struct json_walk *w, const struct json_key *keys,
 
 /* Reads the value of one key; *seen has a bit for each key met so far. */
 static int key_read(struct json_walk *w, yyjson_val *key,
-		    const struct json_key *keys, size_t n, uint32_t *seen,
+		    const struct json_key *keys, size_t n, uint64_t *seen,
 		    void *into)
 {
 	struct span name = json_text(key);
@@ -130,9 +130,9 @@ static int key_read(struct json_walk *w, yyjson_val *key,
 		i++;
 	if (i == n)
 		return fail_unknown(w, keys, n);
-	if (*seen & 1u << i)
+	if (*seen & UINT64_C(1) << i)
 		return json_fail(w, "given twice: want it once");
-	*seen |= 1u << i;
+	*seen |= UINT64_C(1) << i;
 	json_place(w, yyjson_obj_iter_get_val(key));
 	return keys[i].read(w, yyjson_obj_iter_get_val(key), into);
 }
@@ -142,7 +142,7 @@ int json_object(struct json_walk *w, yyjson_val *v, const struct json_key *keys,
 {
 	const char *first = NULL;
 	yyjson_obj_iter iter;
-	uint32_t seen = 0;
+	uint64_t seen = 0;
 	yyjson_val *key;
 
 	if (!yyjson_obj_iter_init(v, &iter))
@@ -162,7 +162,7 @@ int json_object(struct json_walk *w, yyjson_val *v, const struct json_key *keys,
 	if (first)
 		w->place = first;
 	for (size_t i = 0; i < n; i++) {
-		if (keys[i].required && !(seen & 1u << i))
+		if (keys[i].required && !(seen & UINT64_C(1) << i))
 			return json_fail(w, "want the key \"%s\" too",
 					 keys[i].name);
 	}

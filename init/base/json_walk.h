@@ -51,7 +51,7 @@ __attribute__((format(printf, 2, 3))) int json_fail(struct json_walk *w,
 /* The same for value v: a string is quoted, of others the type is named. */
 int json_fail_value(struct json_walk *w, yyjson_val *v, const char *want);
 
-/* Reads object v by the n keys of its table (at most 32): each at most once,
+/* Reads object v by the n keys of its table (at most 64): each at most once,
  * none that is not in the table, the required ones all there. */
 int json_object(struct json_walk *w, yyjson_val *v, const struct json_key *keys,
 		size_t n, void *into);

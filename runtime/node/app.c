@@ -48,6 +48,10 @@ void app_set(struct app *app, enum znode_state state)
 		return;
 	app->state = state;
 	app->since_ms = clock_boot_ms();
+	if (state == ZNODE_RUNNING)
+		app_health_begin(app);
+	else
+		app_health_end(app);
 	if (rows[state].told)
 		log_info(app->name, "%s %s", rows[state].name,
 			 state == ZNODE_PULLING ? app->want->image : app->id);
@@ -92,6 +96,7 @@ void app_step(struct app *app)
 			rows[before].step(app);
 	} while (app->in_use && app->state != before);
 	app->host->changed(app);
+	app_met(app);
 }
 
 /* ---------------------------------------------------------------- events */
@@ -131,6 +136,8 @@ void app_init(struct app *app, struct app_host *host, const char *name)
 	app->redelete.fire = redelete_fire;
 	call_init(&app->call);
 	call_init(&app->fetch);
+	call_init(&app->health.call);
+	app->health.process = -1;
 	text_copy(app->name, sizeof(app->name), name);
 }
 
@@ -143,6 +150,7 @@ static void try_again(struct app *app)
 
 static void content_changed(struct app *app)
 {
+	app->n_volumes = 0;
 	app_image_drop(app);
 	if (app->want)
 		app->reason[0] = '\0';
@@ -255,11 +263,13 @@ bool app_settled(const struct app *app, enum znode_verb verb)
 	if (verb == ZNODE_STOP)
 		return !app->alive && !call_busy(&app->call) &&
 		       app->state != ZNODE_STARTING;
-	return !app->restart && (app->state == ZNODE_RUNNING ||
-				 app->state == ZNODE_FAILED || app->final);
+	return !app->restart &&
+	       (app->state == ZNODE_RUNNING || app->state == ZNODE_FAILED ||
+		app->final || app_waits_for(app));
 }
 
-int app_config(struct app *app)
+static int config_make(struct app *app, int (*write)(const struct node_config *,
+						     char **, size_t *, char *))
 {
 	struct node_image *image;
 	struct node_config config = { .app = app->want, .id = app->id };
@@ -272,10 +282,20 @@ int app_config(struct app *app)
 		return r;
 	app_address(app, config.address);
 	config.image = &image->config;
-	r = node_config_write(&config, &text, &size, app->reason);
+	r = write(&config, &text, &size, app->reason);
 	node_image_free(image);
 	free(image);
 	return r ? r : memfd_sealed("config.json", text, size);
+}
+
+int app_config(struct app *app)
+{
+	return config_make(app, node_config_write);
+}
+
+int app_probe(struct app *app)
+{
+	return config_make(app, node_config_probe);
 }
 
 static void describe_want(const struct app *app, struct znode_app *row)
@@ -297,6 +317,20 @@ static uint32_t retry_ms(const struct app *app)
 	if (!at && app->state != ZNODE_STOPPING)
 		at = app->timer.deadline_ms;
 	return at > now ? (uint32_t)(at - now) : 0;
+}
+
+static void describe_waiting(const struct app *app, struct znode_app *row)
+{
+	static const char *const conditions[] = {
+		[DESIRED_STARTED] = "start",
+		[DESIRED_HEALTHY] = "be healthy",
+		[DESIRED_COMPLETED] = "complete",
+	};
+	const struct desired_dependency *d = app_waits_for(app);
+
+	if (d)
+		snprintf(row->reason, sizeof(row->reason), "waits for %s to %s",
+			 d->app, conditions[d->condition]);
 }
 
 /* One that is not bound is the reason, where there is no better one. */
@@ -330,6 +364,7 @@ void app_describe(const struct app *app, struct znode_app *row)
 		digest_text(&app->note.image, row->digest);
 	row->image_bytes = app->image_bytes;
 	row->state = app->state;
+	row->health = app->health.state;
 	row->stopped = app->stopped;
 	row->outdated = app->alive && app_is_outdated(app);
 	row->pid = app->alive ? app->pid : 0;
@@ -337,5 +372,6 @@ void app_describe(const struct app *app, struct znode_app *row)
 	row->since_ms = app->since_ms;
 	row->started_ms = app->alive ? app->started_ms : 0;
 	row->retry_ms = retry_ms(app);
+	describe_waiting(app, row);
 	describe_ports(app, row);
 }

@@ -27,7 +27,7 @@
 #include "link.h"
 #include "znode.h"
 
-#define APP_NOTE_MAGIC 0x7a6e3132 /* "zn12" */
+#define APP_NOTE_MAGIC 0x7a6e3133 /* "zn13" */
 
 /* Leaves room for "-" and the number of an instance in an id. */
 enum { APP_NAME_MAX = 52 };
@@ -36,9 +36,11 @@ enum { APP_NAME_MAX = 52 };
 struct app_note {
 	uint32_t magic;
 	uint32_t restarts;
-	uint32_t backoff_ms; /* that was waited before this start */
-	uint32_t stopped;    /* 1: by a person, not to be started */
-	uint32_t number;     /* of its address */
+	uint32_t backoff_ms;  /* that was waited before this start */
+	uint32_t stopped;     /* 1: by a person, not to be started */
+	uint32_t number;      /* of its address */
+	uint32_t stop_signal; /* 0: what its image says */
+	uint32_t stop_grace_ms;
 	uint32_t reserved;
 	struct digest image;
 	struct digest content; /* of struct desired_app; node.json's: 0 */
@@ -52,6 +54,17 @@ struct app_port {
 	int error;		    /* why not, or 0 */
 	enum net_route_state state; /* last told to init */
 	uint32_t to;		    /* number of the instance, 0: none */
+};
+
+/* The health of the instance that runs (app_health.c). */
+struct app_health {
+	enum znode_health state;
+	uint32_t failures; /* in a row */
+	bool probing;	   /* a probe's process is there, or asked for */
+	bool late;	   /* and was killed */
+	int process;	   /* memfd of what is run, or -1 */
+	struct call call;
+	struct timer timer; /* the next probe, or the patience with this one */
 };
 
 struct app {
@@ -96,7 +109,10 @@ struct app {
 	struct app_note note;
 
 	struct call call;
-	struct timer timer;    /* next attempt; in STOPPING: patience */
+	unsigned n_volumes; /* that are ready for the next start */
+	struct app_health health;
+	uint8_t met;	    /* conditions of others that it meets: a bit each */
+	struct timer timer; /* next attempt; in STOPPING: patience */
 	struct timer rebind;   /* next attempt to bind ports */
 	struct timer redelete; /* next attempt to remove remains */
 	unsigned n_ports;
@@ -110,6 +126,7 @@ struct app_host {
 	struct link link;
 	int boot;   /* the ZOOID partition, or -1 */
 	int images; /* zrun's store, or -1 */
+	int null;   /* /dev/null */
 	struct document document;
 	void (*changed)(struct app *); /* after each step */
 	void (*port_freed)(void);
@@ -119,6 +136,10 @@ struct app_host {
 	void (*fetched)(struct app *);
 	/* A number that no application has. */
 	uint32_t (*number)(void);
+	/* The application of that name, or NULL. */
+	struct app *(*find)(const char *name);
+	/* Those that wait for this one may go on. */
+	void (*met)(struct app *);
 };
 
 /* Fills an unused app that nobody wants yet. */
@@ -146,6 +167,17 @@ void app_wish(struct app *app, enum znode_verb verb);
 /* Whether a wish has led to where it can lead. */
 bool app_settled(const struct app *app, enum znode_verb verb);
 
+/* app_health.c: to be called when it began to run, and when that is over. */
+void app_health_begin(struct app *app);
+void app_health_end(struct app *app);
+/* What init tells of a process that was executed in it. */
+void app_health_event(struct app *app, const struct init_event *event);
+
+/* app_depends.c: the first that it waits for before it starts, or NULL. */
+const struct desired_dependency *app_waits_for(const struct app *app);
+/* Tells those that wait for it, where what they wait for has changed. */
+void app_met(struct app *app);
+
 /* Binds, drops and redirects the published ports as the state asks
  * (app_port.c). */
 void app_ports(struct app *app);
@@ -164,6 +196,8 @@ bool app_is_from_hub(const struct app *app);
 /* The sealed memfd with the config for a start, or -errno with a reason in
  * app->reason. */
 int app_config(struct app *app);
+/* The same with the process that probes its health. */
+int app_probe(struct app *app);
 
 void app_describe(const struct app *app, struct znode_app *row);
 const char *znode_state_name(uint32_t state);

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "sweep.h"
+#include "volume.h"
 
 enum {
 	BACKOFF_MIN_MS = 100,
@@ -225,9 +226,15 @@ static void describe_end(struct app *app)
 			 strsignal(app->exit_status));
 }
 
-static bool ended_well(const struct app *app)
+bool app_ended_well(const struct app *app)
 {
 	return app->exit_code == CLD_EXITED && app->exit_status == 0;
+}
+
+static bool has_tries(const struct app *app)
+{
+	return !app->want->restart_max ||
+	       app->note.restarts < app->want->restart_max;
 }
 
 static bool runs_again(const struct app *app)
@@ -239,7 +246,7 @@ static bool runs_again(const struct app *app)
 	case DESIRED_RESTART_UNLESS_STOPPED:
 		return true;
 	case DESIRED_RESTART_ON_FAILURE:
-		return !ended_well(app);
+		return !app_ended_well(app) && has_tries(app);
 	case DESIRED_RESTART_NO:
 		break;
 	}
@@ -268,7 +275,7 @@ void app_ended(struct app *app)
 		app->final = true;
 		log_notice(app->name, "%s %s", app->id, app->reason);
 	}
-	if (app->final && !ended_well(app))
+	if (app->final && !app_ended_well(app))
 		app_set(app, ZNODE_FAILED);
 	else
 		app_set(app, app->pulled ? ZNODE_IMAGE : ZNODE_ABSENT);
@@ -319,15 +326,55 @@ static void note_fill(struct app *app)
 		note->restarts = note->backoff_ms = 0;
 	note->magic = APP_NOTE_MAGIC;
 	note->stopped = 0;
+	note->stop_signal =
+		app->want->stop_signal
+			? (uint32_t)node_signal(app->want->stop_signal)
+			: 0;
+	note->stop_grace_ms = app->want->stop_grace_ms;
 	note->number = app->number;
 	note->image = app->manifest;
 	note->content = app->want->content;
+}
+
+static void volume_done(struct call *call, const union call_reply *any, int fd)
+{
+	struct app *app = container_of(call, struct app, call);
+	const struct zrun_reply *reply = &any->zrun;
+
+	if (reply->error) {
+		app->final = start_is_final(app, reply->error);
+		app_fail(app, reason_of(reply));
+	} else {
+		app->n_volumes++;
+	}
+	app_step(app);
+}
+
+/* Whether the volumes that it wants are there; else the next is being made. */
+static bool volumes_ready(struct app *app)
+{
+	const struct desired_app *want = app->want;
+	struct zrun_request *q = &app->call.request.zrun;
+	const struct desired_mount *m;
+
+	while (app->n_volumes < want->n_mounts &&
+	       want->mount[app->n_volumes].type != DESIRED_MOUNT_VOLUME)
+		app->n_volumes++;
+	if (app->n_volumes == want->n_mounts)
+		return true;
+	m = &want->mount[app->n_volumes];
+	call_prepare(app);
+	volume_name(want, m, q->path);
+	q->arg = (uint32_t)((m->size_bytes + (1 << 20) - 1) >> 20);
+	call_start(app, ZRUN_VOLUME, -1, volume_done);
+	return false;
 }
 
 static void app_start(struct app *app)
 {
 	autoclose int memfd = -1;
 
+	app->n_volumes = 0;
 	record_drop(app);
 	app->instance++;
 	snprintf(app->id, sizeof(app->id), "%.52s-%u", app->name,
@@ -359,7 +406,8 @@ void step_image(struct app *app)
 		return;
 	if (!app->pulled)
 		app_set(app, ZNODE_ABSENT);
-	else if (app_should_run(app) && !app_is_waiting(app))
+	else if (app_should_run(app) && !app_is_waiting(app) &&
+		 !app_waits_for(app) && volumes_ready(app))
 		app_start(app);
 }
 
@@ -398,12 +446,16 @@ static bool app_kill(struct app *app, int signal, uint32_t flags)
 	return call_start(app, ZRUN_KILL, -1, kill_done);
 }
 
-/* The image says by which signal. */
+/* Where nobody else did, the image says by which signal. */
 static int stop_signal(struct app *app)
 {
-	struct node_image *image = app_image_of_instance(app);
+	struct node_image *image = app->note.stop_signal
+					   ? NULL
+					   : app_image_of_instance(app);
 	int signal = node_signal(image ? image->config.stop_signal : "");
 
+	if (app->note.stop_signal)
+		signal = (int)app->note.stop_signal;
 	if (image)
 		node_image_free(image);
 	free(image);
@@ -432,7 +484,9 @@ void step_running(struct app *app)
 		app->restart = true;
 	if (app_kill(app, stop_signal(app), 0)) {
 		app_set(app, ZNODE_STOPPING);
-		timer_set(app->host->loop, &app->timer, STOP_PATIENCE_MS);
+		timer_set(app->host->loop, &app->timer,
+			  app->note.stop_grace_ms ? app->note.stop_grace_ms
+						  : STOP_PATIENCE_MS);
 	}
 }
 

@@ -18,6 +18,8 @@ void step_failed(struct app *app);
 
 /* The instance ended: by wish, for good, or to be started again. */
 void app_ended(struct app *app);
+/* Whether it did so with 0. */
+bool app_ended_well(const struct app *app);
 /* Whether the next attempt is not due yet. */
 bool app_is_waiting(const struct app *app);
 

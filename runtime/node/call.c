@@ -32,7 +32,7 @@ static void ready(struct watch *w, uint32_t events);
 void call_init(struct call *call)
 {
 	memset(call, 0, sizeof(*call));
-	call->fd = call->watch.fd = call->memfd = -1;
+	call->fd = call->watch.fd = call->memfd = call->stdio = -1;
 }
 
 static void fail(const struct call *call, union call_reply *reply)
@@ -55,12 +55,13 @@ static int transmit(struct call *call, int memfd)
 {
 	struct peer *peer = &peers[call->peer];
 	autoclose int fd = ipc_connect(peer->name);
+	const int sent[] = { memfd, call->stdio, call->stdio, call->stdio };
+	unsigned n = memfd < 0 ? 0 : call->stdio < 0 ? 1 : 4;
 	int r;
 
 	if (fd < 0)
 		return fd;
-	r = ipc_send(fd, &call->request, peer->request_size, &memfd,
-		     memfd >= 0 ? 1 : 0);
+	r = ipc_send(fd, &call->request, peer->request_size, sent, n);
 	if (r)
 		return r;
 	call->watch.ready = ready;

@@ -31,6 +31,9 @@ union call_reply {
 struct call {
 	struct watch watch;
 	int fd; /* -1 while no request is under way */
+	/* Sent along three times, as what becomes 0, 1, 2 of ZRUN_EXEC; -1.
+	 * It stays the caller's. */
+	int stdio;
 	enum call_peer peer;
 	union call_request request;
 	void (*done)(struct call *, const union call_reply *, int fd);

@@ -141,6 +141,20 @@ static const char *state_of(const struct znode_app *app)
 	return znode_state_name(app->state);
 }
 
+static const char *health_of(const struct znode_app *app)
+{
+	static const char *const names[] = {
+		[ZNODE_HEALTH_NONE] = "none",
+		[ZNODE_HEALTH_STARTING] = "starting",
+		[ZNODE_HEALTHY] = "healthy",
+		[ZNODE_UNHEALTHY] = "unhealthy",
+	};
+
+	_Static_assert(sizeof(names) / sizeof(*names) == ZNODE_HEALTH_COUNT,
+		       "a name for each");
+	return app->health < ZNODE_HEALTH_COUNT ? names[app->health] : "none";
+}
+
 static const char *source_of(const struct znode_app *app)
 {
 	return app->from_hub ? "hub" : "local";
@@ -149,6 +163,8 @@ static const char *source_of(const struct znode_app *app)
 /* Why it is in a state that a person may not expect. */
 static void print_note(const struct znode_app *app)
 {
+	if (app->health != ZNODE_HEALTH_NONE)
+		printf("  %s", health_of(app));
 	if (app->reason[0])
 		printf("  %s", app->reason);
 	if (app->retry_ms)
@@ -222,6 +238,7 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_uint(d, o, "memory_used", app->memory_used);
 	yyjson_mut_obj_add_uint(d, o, "cpu_ms", app->cpu_ms);
 	yyjson_mut_obj_add_uint(d, o, "image_bytes", app->image_bytes);
+	yyjson_mut_obj_add_str(d, o, "health", health_of(app));
 	yyjson_mut_obj_add_str(d, o, "reason", app->reason);
 	ports = yyjson_mut_obj_add_arr(d, o, "ports");
 	for (unsigned i = 0; i < app->n_ports && i < ZNODE_PORTS_MAX; i++) {

@@ -1,37 +1,16 @@
 #define _GNU_SOURCE
-#include "config.h"
-
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
-#include <yyjson.h>
-
+#include "config_write.h"
+#include "oci/runtime_config.h"
 #include "zrun/serve.h"
 
 #define PATH_DEFAULT \
 	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-/* What other engines give by default. */
-static const char *const capabilities[] = {
-	"CAP_CHOWN",
-	"CAP_DAC_OVERRIDE",
-	"CAP_FOWNER",
-	"CAP_FSETID",
-	"CAP_KILL",
-	"CAP_MKNOD",
-	"CAP_NET_BIND_SERVICE",
-	"CAP_NET_RAW",
-	"CAP_SETFCAP",
-	"CAP_SETGID",
-	"CAP_SETPCAP",
-	"CAP_SETUID",
-	"CAP_SYS_CHROOT",
-	"CAP_AUDIT_WRITE",
-	NULL,
-};
 
 static const char *const masked[] = {
 	"/proc/acpi",
@@ -57,56 +36,47 @@ static const char *const read_only[] = {
 static const char *const namespaces[] = { "pid",   "network", "ipc", "uts",
 					  "mount", "cgroup",  NULL };
 
-static const struct mount {
-	const char *destination, *type, *source;
-	const char *options[8];
-} mounts[] = {
-	{ "/proc", "proc", "proc", { "nosuid", "noexec", "nodev" } },
-	{ "/dev",
-	  "tmpfs",
-	  "tmpfs",
-	  { "nosuid", "strictatime", "mode=755", "size=65536k" } },
-	{ "/dev/pts",
-	  "devpts",
-	  "devpts",
-	  { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
-	    "gid=5" } },
-	{ "/dev/shm",
-	  "tmpfs",
-	  "shm",
-	  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
-	{ "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
-	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
-	{ "/sys/fs/cgroup",
-	  "cgroup",
-	  "cgroup",
-	  { "nosuid", "noexec", "nodev", "relatime", "ro" } },
-};
-
-typedef yyjson_mut_doc *doc;
-typedef yyjson_mut_val *val;
+void node_config_strings(doc d, val array, const char *const *list)
+{
+	for (; list && *list; list++)
+		yyjson_mut_arr_add_str(d, array, *list);
+}
 
 static void add_strings(doc d, val object, const char *key,
 			const char *const *list)
 {
-	val array = yyjson_mut_obj_add_arr(d, object, key);
+	node_config_strings(d, yyjson_mut_obj_add_arr(d, object, key), list);
+}
 
-	for (; *list; list++)
-		yyjson_mut_arr_add_str(d, array, *list);
+/* Of "KEY=value", the members of an object. */
+static void add_pairs(doc d, val object, const struct desired_list *list)
+{
+	for (unsigned i = 0; i < list->n; i++) {
+		const char *equals = strchr(list->item[i], '=');
+
+		yyjson_mut_obj_add(
+			object,
+			yyjson_mut_strncpy(d, list->item[i],
+					   (size_t)(equals - list->item[i])),
+			yyjson_mut_str(d, equals + 1));
+	}
 }
 
 /* Entrypoint and Cmd of the image; a command that is wanted takes Cmd's place,
- * as in Compose. */
+ * an entrypoint that of both, as in Compose. */
 static void add_args(doc d, val process, const struct node_config *c)
 {
+	const struct desired_app *app = c->app;
 	val args = yyjson_mut_obj_add_arr(d, process, "args");
-	const char *const *command = c->app->n_command ? c->app->command
-						       : c->image->command.item;
 
-	for (unsigned i = 0; i < c->image->entrypoint.n; i++)
-		yyjson_mut_arr_add_str(d, args, c->image->entrypoint.item[i]);
-	for (; *command; command++)
-		yyjson_mut_arr_add_str(d, args, *command);
+	if (app->entrypoint.n)
+		node_config_strings(d, args, app->entrypoint.item);
+	else
+		node_config_strings(d, args, c->image->entrypoint.item);
+	if (app->command.n)
+		node_config_strings(d, args, app->command.item);
+	else if (!app->entrypoint.n)
+		node_config_strings(d, args, c->image->command.item);
 }
 
 /* Whether list sets the variable that `entry` ("NAME=value") sets. */
@@ -114,7 +84,7 @@ static bool sets(const char *const *list, const char *entry)
 {
 	size_t n = (size_t)(strchr(entry, '=') - entry) + 1;
 
-	for (; *list; list++)
+	for (; list && *list; list++)
 		if (strncmp(*list, entry, n) == 0)
 			return true;
 	return false;
@@ -122,9 +92,7 @@ static bool sets(const char *const *list, const char *entry)
 
 static void add_environment(doc d, val process, const struct node_config *c)
 {
-	static const char *const none[] = { NULL };
-	const char *const *own = c->app->environment ? c->app->environment
-						     : none;
+	const char *const *own = c->app->environment.item;
 	const struct image_strings *image = &c->image->environment;
 	val array = yyjson_mut_obj_add_arr(d, process, "env");
 
@@ -133,15 +101,15 @@ static void add_environment(doc d, val process, const struct node_config *c)
 	for (unsigned i = 0; i < image->n; i++)
 		if (!sets(own, image->item[i]))
 			yyjson_mut_arr_add_str(d, array, image->item[i]);
-	for (; *own; own++)
-		yyjson_mut_arr_add_str(d, array, *own);
+	node_config_strings(d, array, own);
 }
 
 /* "1000:100" needs no look-up; everything else is serve's to resolve in the
  * root file system, which znode cannot read. */
-static void add_user(doc d, val process, const char *text)
+static void add_user(doc d, val process, const struct node_config *c)
 {
-	val user = yyjson_mut_obj_add_obj(d, process, "user");
+	const char *text = c->app->user ? c->app->user : c->image->user;
+	val user = yyjson_mut_obj_add_obj(d, process, "user"), groups;
 	struct span rest = span_of(text), name;
 	uint64_t uid = 0, gid = 0;
 	bool numeric = *text && span_cut(&rest, ':', &name) && rest.data &&
@@ -152,43 +120,76 @@ static void add_user(doc d, val process, const char *text)
 	yyjson_mut_obj_add_uint(d, user, "gid", numeric ? gid : 0);
 	if (*text && !numeric)
 		yyjson_mut_obj_add_str(d, user, "username", text);
+	if (!c->app->group_add.n)
+		return;
+	groups = yyjson_mut_obj_add_arr(d, user, "additionalGids");
+	for (unsigned i = 0; i < c->app->group_add.n; i++)
+		yyjson_mut_arr_append(
+			groups, yyjson_mut_raw(d, c->app->group_add.item[i]));
 }
 
-static void add_capabilities(doc d, val process)
+static void add_capabilities(doc d, val process, const struct desired_app *app)
 {
-	val sets_of = yyjson_mut_obj_add_obj(d, process, "capabilities");
+	static const char *const sets[] = { "bounding", "effective",
+					    "permitted" };
+	uint64_t kept = RUNTIME_CAP_DEFAULT & ~app->cap_drop;
+	val object = yyjson_mut_obj_add_obj(d, process, "capabilities");
+	char name[40];
 
-	add_strings(d, sets_of, "bounding", capabilities);
-	add_strings(d, sets_of, "effective", capabilities);
-	add_strings(d, sets_of, "permitted", capabilities);
+	for (size_t i = 0; i < sizeof(sets) / sizeof(*sets); i++) {
+		val array = yyjson_mut_obj_add_arr(d, object, sets[i]);
+
+		for (unsigned n = 0; capability_name(n); n++) {
+			if (!(kept >> n & 1))
+				continue;
+			snprintf(name, sizeof(name), "CAP_%s",
+				 capability_name(n));
+			yyjson_mut_arr_add_strcpy(d, array, name);
+		}
+	}
+}
+
+static void add_ulimits(doc d, val process, const struct desired_app *app)
+{
+	val array = app->n_ulimits
+			    ? yyjson_mut_obj_add_arr(d, process, "rlimits")
+			    : NULL;
+
+	for (unsigned i = 0; i < app->n_ulimits; i++) {
+		const struct desired_ulimit *u = &app->ulimit[i];
+		val object = yyjson_mut_arr_add_obj(d, array);
+
+		yyjson_mut_obj_add_str(d, object, "type",
+				       rlimit_name(u->resource));
+		yyjson_mut_obj_add_uint(d, object, "soft", u->soft);
+		yyjson_mut_obj_add_uint(d, object, "hard", u->hard);
+	}
+}
+
+static const char *working_dir(const struct node_config *c)
+{
+	if (c->app->working_dir)
+		return c->app->working_dir;
+	return c->image->working_dir[0] ? c->image->working_dir : "/";
+}
+
+/* All of a process but what it runs. */
+static void fill_process(doc d, val process, const struct node_config *c)
+{
+	add_user(d, process, c);
+	add_environment(d, process, c);
+	yyjson_mut_obj_add_str(d, process, "cwd", working_dir(c));
+	add_capabilities(d, process, c->app);
+	add_ulimits(d, process, c->app);
+	yyjson_mut_obj_add_bool(d, process, "noNewPrivileges", true);
 }
 
 static void add_process(doc d, val root, const struct node_config *c)
 {
 	val process = yyjson_mut_obj_add_obj(d, root, "process");
-	const char *cwd = c->image->working_dir;
 
-	add_user(d, process, c->image->user);
+	fill_process(d, process, c);
 	add_args(d, process, c);
-	add_environment(d, process, c);
-	yyjson_mut_obj_add_str(d, process, "cwd", *cwd ? cwd : "/");
-	add_capabilities(d, process);
-	yyjson_mut_obj_add_bool(d, process, "noNewPrivileges", true);
-}
-
-static void add_mounts(doc d, val root)
-{
-	val array = yyjson_mut_obj_add_arr(d, root, "mounts");
-
-	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-		val m = yyjson_mut_arr_add_obj(d, array);
-
-		yyjson_mut_obj_add_str(d, m, "destination",
-				       mounts[i].destination);
-		yyjson_mut_obj_add_str(d, m, "type", mounts[i].type);
-		yyjson_mut_obj_add_str(d, m, "source", mounts[i].source);
-		add_strings(d, m, "options", mounts[i].options);
-	}
 }
 
 /* The kernel takes no less than a millisecond a period. */
@@ -233,6 +234,25 @@ static void add_linux(doc d, val root, const struct desired_app *app)
 	add_strings(d, object, "maskedPaths", masked);
 	add_strings(d, object, "readonlyPaths", read_only);
 	add_resources(d, object, app);
+	if (app->sysctls.n)
+		add_pairs(d, yyjson_mut_obj_add_obj(d, object, "sysctl"),
+			  &app->sysctls);
+}
+
+/* One without a network gets no address for its lo. */
+static void add_annotations(doc d, val root, const struct node_config *c)
+{
+	val object = yyjson_mut_obj_add_obj(d, root, "annotations");
+
+	add_pairs(d, object, &c->app->labels);
+	if (!c->app->no_network)
+		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS,
+				       c->address);
+}
+
+const char *node_config_hostname(const struct node_config *c)
+{
+	return c->app->hostname ? c->app->hostname : c->app->name;
 }
 
 static void fill(doc d, const struct node_config *c)
@@ -245,35 +265,61 @@ static void fill(doc d, const struct node_config *c)
 	object = yyjson_mut_obj_add_obj(d, root, "root");
 	yyjson_mut_obj_add_str(d, object, "path", "rootfs");
 	yyjson_mut_obj_add_bool(d, object, "readonly", c->app->read_only);
-	yyjson_mut_obj_add_str(d, root, "hostname", c->app->name);
-	add_mounts(d, root);
-	object = yyjson_mut_obj_add_obj(d, root, "annotations");
-	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS, c->address);
+	yyjson_mut_obj_add_str(d, root, "hostname", node_config_hostname(c));
+	node_config_mounts(d, root, c);
+	add_annotations(d, root, c);
 	add_linux(d, root, c->app);
+}
+
+static void fill_probe(doc d, const struct node_config *c)
+{
+	val process = yyjson_mut_obj(d);
+
+	yyjson_mut_doc_set_root(d, process);
+	fill_process(d, process, c);
+	add_strings(d, process, "args", c->app->health.test.item);
+}
+
+static int write_filled(const struct node_config *config,
+			void (*filled)(doc, const struct node_config *),
+			char **text, size_t *size)
+{
+	doc d = yyjson_mut_doc_new(NULL);
+
+	*text = NULL;
+	if (!d)
+		return -ENOMEM;
+	filled(d, config);
+	*text = yyjson_mut_write(d, 0, size);
+	yyjson_mut_doc_free(d);
+	return *text ? 0 : -ENOMEM;
 }
 
 int node_config_write(const struct node_config *config, char **text,
 		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE])
 {
-	yyjson_mut_doc *d;
+	int r;
 
-	if (!config->app->n_command && !config->image->entrypoint.n &&
-	    !config->image->command.n) {
+	if (!config->app->entrypoint.n && !config->app->command.n &&
+	    !config->image->entrypoint.n && !config->image->command.n) {
 		snprintf(error, NODE_CONFIG_ERROR_SIZE,
 			 "the image has no command: name one in \"command\"");
 		return -EINVAL;
 	}
-	d = yyjson_mut_doc_new(NULL);
-	*text = NULL;
-	if (d) {
-		fill(d, config);
-		*text = yyjson_mut_write(d, 0, size);
-		yyjson_mut_doc_free(d);
-	}
-	if (*text)
-		return 0;
-	snprintf(error, NODE_CONFIG_ERROR_SIZE, "out of memory");
-	return -ENOMEM;
+	r = write_filled(config, fill, text, size);
+	if (r)
+		snprintf(error, NODE_CONFIG_ERROR_SIZE, "out of memory");
+	return r;
+}
+
+int node_config_probe(const struct node_config *config, char **text,
+		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE])
+{
+	int r = write_filled(config, fill_probe, text, size);
+
+	if (r)
+		snprintf(error, NODE_CONFIG_ERROR_SIZE, "out of memory");
+	return r;
 }
 
 int node_signal(const char *name)

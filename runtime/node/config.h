@@ -21,6 +21,10 @@ struct node_config {
 int node_config_write(const struct node_config *config, char **text,
 		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE]);
 
+/* The same of the process that probes its health, an OCI process object. */
+int node_config_probe(const struct node_config *config, char **text,
+		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE]);
+
 /* The number of signal name "SIGTERM", "TERM" or "15"; SIGTERM for "" and for
  * what is no signal. */
 int node_signal(const char *name);

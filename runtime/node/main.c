@@ -93,6 +93,7 @@ static void directories_open(void)
 			   "%s: no application of a document is "
 			   "started",
 			   strerror(errno));
+	node.host.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	document_open(&node.host.document);
 	usage_open();
 }

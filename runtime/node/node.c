@@ -45,10 +45,9 @@ static void want_fill(struct desired_app *want, const struct node_app *app)
 
 	text_copy(want->name, sizeof(want->name), app->name);
 	text_copy(want->image, sizeof(want->image), app->image);
-	want->command = app->command;
-	want->n_command = app->n_command;
-	want->environment = app->environment;
-	want->n_environment = app->n_environment;
+	want->command = (struct desired_list){ app->command, app->n_command };
+	want->environment = (struct desired_list){ app->environment,
+						   app->n_environment };
 	for (; want->n_ports < app->n_port; want->n_ports++) {
 		const struct node_port *port = &app->port[want->n_ports];
 
@@ -246,6 +245,17 @@ static void fetched(struct app *app)
 			app_step(&node.app[i]);
 }
 
+static void met(struct app *app)
+{
+	for (int i = 0; i < NODE_SLOTS; i++) {
+		struct app *other = &node.app[i];
+
+		if (other->in_use && other->want && other->want->n_depends &&
+		    other->state == ZNODE_IMAGE && other != app)
+			app_step(other);
+	}
+}
+
 /* ---------------------------------------------------------------- events */
 
 /* A container id in its parts. */
@@ -296,9 +306,12 @@ static void process_event(const struct init_event *event)
 	struct app *app;
 	bool is_new;
 
-	if (event->key.n != 0) /* a process that was executed in it */
-		return;
 	app = slot_by_id(id);
+	if (event->key.n != 0) { /* a process that was executed in it */
+		if (app)
+			app_health_event(app, event);
+		return;
+	}
 	if (event->head.verb == INIT_EVENT_GONE)
 		return;
 	is_new = !app;
@@ -364,6 +377,8 @@ int node_open(void (*ready)(void))
 	node.host.port_freed = port_freed;
 	node.host.others_fetch = others_fetch;
 	node.host.fetched = fetched;
+	node.host.find = node_find;
+	node.host.met = met;
 	node.host.link.event = event;
 	node.host.link.ready = synced;
 	return link_open(&node.host.link, &node.loop);

@@ -61,6 +61,14 @@ enum znode_state {
 	ZNODE_STATE_COUNT,
 };
 
+enum znode_health {
+	ZNODE_HEALTH_NONE, /* nobody looks */
+	ZNODE_HEALTH_STARTING,
+	ZNODE_HEALTHY,
+	ZNODE_UNHEALTHY,
+	ZNODE_HEALTH_COUNT,
+};
+
 struct znode_port {
 	uint16_t host, container;
 	uint32_t bound; /* 0 or 1 */
@@ -86,6 +94,8 @@ struct znode_app {
 	uint64_t memory_used;  /* of its cgroup now, 0 while it does not run */
 	uint64_t cpu_ms;       /* used by its instance so far */
 	uint64_t image_bytes;  /* compressed, 0 if unknown */
+	uint32_t health;       /* enum znode_health */
+	uint32_t reserved;
 	struct znode_port port[ZNODE_PORTS_MAX];
 };
 

@@ -5,20 +5,10 @@
  *  "name":"n1",
  *  "epoch":1,"revision":42,	only ever go up, epoch first
  *  "registry":"hub",		images that start with "hub/" are the hub's own
- *  "apps":[{
- *	"name":"web",		unique in the document
- *	"image":"hub/httpd:latest",	as the operator wrote it
- *	"digest":"sha256:...",	what that was when it was applied
- *	"command":["httpd","-f"],	default: the image's
- *	"environment":{"KEY":"value"},
- *	"ports":[{"host":8080,"container":80}],	TCP
- *	"restart":"always",	or on-failure, unless-stopped, no (default)
- *	"memory":67108864,	bytes; 0 or absent: no limit
- *	"cpus":0.5,		at most three decimals
- *	"pids":100,
- *	"read_only":true,
- *	"origin":{"application":"shop","by":"alice","at":"2026-11-23T06:00:00Z"}
- * }]}
+ *  "apps":[{...}]}
+ *
+ * The keys of an app are those of sync.5; each has a member of struct
+ * desired_app of the same name, which says what it means.
  *
  * Who chose the bytes: a hub that holds the organism's key, so they are honest
  * or all is lost; but it may be of another version, and the apps in it came
@@ -36,8 +26,12 @@ enum {
 	DESIRED_ARGS_MAX = 256,
 	DESIRED_ENV_MAX = 256,
 	DESIRED_PORTS_MAX = 32,
+	DESIRED_MOUNTS_MAX = 64,
+	DESIRED_LIST_MAX = 64, /* of every other list */
+	DESIRED_GROUPS_MAX = 16,
 	DESIRED_IMAGE_SIZE = 256,
 	DESIRED_ERROR_SIZE = 200,
+	DESIRED_TIME_MAX_MS = 24 * 3600 * 1000, /* of every time */
 };
 
 enum desired_restart {
@@ -51,23 +45,88 @@ struct desired_port {
 	uint16_t host, container;
 };
 
+/* item NULL while n is 0, else with a NULL at its end. */
+struct desired_list {
+	const char *const *item;
+	unsigned n;
+};
+
+enum desired_mount_type {
+	DESIRED_MOUNT_VOLUME, /* a directory that outlives the container */
+	DESIRED_MOUNT_TMPFS,
+	DESIRED_MOUNT_FILE, /* of what the document itself holds */
+};
+
+struct desired_mount {
+	enum desired_mount_type type;
+	const char *target;  /* absolute, without "." and ".." */
+	const char *source;  /* VOLUME: an id within its application */
+	const char *content; /* FILE */
+	bool read_only;
+	bool nocopy;	     /* VOLUME: stays empty where the image has files */
+	uint64_t size_bytes; /* VOLUME, TMPFS: at most; 0: no limit */
+	uint32_t mode;	     /* FILE, TMPFS: permissions; 0: the default */
+	uint32_t uid, gid;   /* FILE */
+};
+
+struct desired_ulimit {
+	int resource;	     /* RLIMIT_* */
+	uint64_t soft, hard; /* UINT64_MAX: unlimited */
+};
+
+enum desired_condition {
+	DESIRED_STARTED,
+	DESIRED_HEALTHY,
+	DESIRED_COMPLETED, /* ended with 0 */
+};
+
+struct desired_dependency {
+	const char *app; /* of the same document */
+	enum desired_condition condition;
+};
+
+/* Times in ms. */
+struct desired_health {
+	struct desired_list test; /* what is run; none: no check */
+	uint32_t interval, timeout, start_period, start_interval;
+	uint32_t retries;
+};
+
 struct desired_app {
 	char name[64];
 	char image[DESIRED_IMAGE_SIZE];
 	struct digest digest;
-	bool has_digest;	    /* always, but in what an operator puts */
-	const char *const *command; /* NULL-terminated, or NULL */
-	const char *const *environment; /* "KEY=value", or NULL */
-	uint16_t n_command, n_environment, n_ports;
+	bool has_digest; /* always, but in what an operator puts */
+	/* The image's where there are none. */
+	struct desired_list entrypoint, command;
+	struct desired_list environment; /* "KEY=value" */
+	uint16_t n_ports;
 	struct desired_port port[DESIRED_PORTS_MAX];
 	enum desired_restart restart;
+	uint32_t restart_max;  /* ON_FAILURE: starts anew; 0: for ever */
 	uint64_t memory_bytes; /* 0: no limit, as for the two below */
 	uint32_t cpus_milli;
 	uint32_t pids;
+	uint64_t shm_bytes; /* 0: the default */
 	bool read_only;
+	bool no_network;
+	const char *user, *working_dir, *stop_signal; /* NULL: the image's */
+	const char *hostname;			      /* NULL: its name */
+	uint32_t stop_grace_ms;			      /* 0: the default */
+	struct desired_list group_add;
+	struct desired_list labels, sysctls; /* "KEY=value" */
+	struct desired_list extra_hosts;     /* "NAME=ADDRESS" */
+	/* Of OCI's default ones; bit n is number n. */
+	uint64_t cap_drop;
+	unsigned n_mounts, n_ulimits, n_depends;
+	struct desired_mount *mount;
+	struct desired_ulimit *ulimit;
+	struct desired_dependency *depends_on;
+	struct desired_health health;
 	char application[64], by[64], at[32]; /* its origin; may be "" */
 	/* Over all above but the origin: two apps that differ only in their
-	 * origin are the same, so nothing restarts. */
+	 * origin are the same, so nothing restarts. Where there are volumes,
+	 * which belong to an application, its name counts. */
 	struct digest content;
 };
 
@@ -76,7 +135,8 @@ struct desired {
 	uint64_t epoch, revision;
 	unsigned n_apps;
 	struct desired_app *app;
-	void *memory[2]; /* what the strings lie in */
+	void *memory[2];	      /* what the strings lie in */
+	struct desired_block *blocks; /* and the arrays of an app */
 };
 
 /* Parses a document. On 0 the caller frees *desired with desired_free();
@@ -92,8 +152,9 @@ void desired_free(struct desired *desired);
 int desired_parse_apps(struct span text, struct desired *desired,
 		       char error[DESIRED_ERROR_SIZE]);
 
-/* The word for it in documents. */
-const char *desired_restart_name(enum desired_restart restart);
+/* Whether it is an absolute path to something below "/", without "." and ".."
+ * as parts. */
+bool desired_path_valid(struct span path);
 
 /* Whether (epoch, revision) a comes after b. */
 static inline bool desired_is_newer(uint64_t a_epoch, uint64_t a_revision,

@@ -25,7 +25,8 @@ enum { NODES_MAX = 10000 };
 struct put {
 	struct api_call *call;
 	const char *name;
-	yyjson_val *nodes; /* of the body */
+	yyjson_val *nodes;   /* of the body */
+	yyjson_val *written; /* its apps, and what they say */
 	struct desired apps;
 	int status; /* of the reply when there is a problem */
 	char problem[API_ERROR_SIZE];
@@ -183,65 +184,20 @@ static int ports_meet(struct put *put)
 
 /* ---- what is stored ---- */
 
-static yyjson_mut_val *app_document(yyjson_mut_doc *doc,
-				    const struct desired_app *app)
+/* As the operator put it, with the digest that it has now. Nothing is in it but
+ * what was checked: what is not known is refused. */
+static yyjson_mut_val *app_document(yyjson_mut_doc *doc, const struct put *put,
+				    unsigned i)
 {
-	yyjson_mut_val *object = yyjson_mut_obj(doc), *list;
+	yyjson_mut_val *app =
+		yyjson_val_mut_copy(doc, yyjson_arr_get(put->written, i));
 	char digest[DIGEST_TEXT_SIZE];
 
-	digest_text(&app->digest, digest);
-	yyjson_mut_obj_add_strcpy(doc, object, "name", app->name);
-	yyjson_mut_obj_add_strcpy(doc, object, "image", app->image);
-	yyjson_mut_obj_add_strcpy(doc, object, "digest", digest);
-	list = app->n_command ? yyjson_mut_obj_add_arr(doc, object, "command")
-			      : NULL;
-	for (unsigned i = 0; i < app->n_command; i++)
-		yyjson_mut_arr_add_strcpy(doc, list, app->command[i]);
-	list = app->n_environment
-		       ? yyjson_mut_obj_add_obj(doc, object, "environment")
-		       : NULL;
-	for (unsigned i = 0; i < app->n_environment; i++) {
-		const char *equals = strchr(app->environment[i], '=');
-
-		yyjson_mut_obj_add(
-			list,
-			yyjson_mut_strncpy(
-				doc, app->environment[i],
-				(size_t)(equals - app->environment[i])),
-			yyjson_mut_strcpy(doc, equals + 1));
-	}
-	list = app->n_ports ? yyjson_mut_obj_add_arr(doc, object, "ports")
-			    : NULL;
-	for (unsigned i = 0; i < app->n_ports; i++) {
-		yyjson_mut_val *port = yyjson_mut_arr_add_obj(doc, list);
-
-		yyjson_mut_obj_add_uint(doc, port, "host", app->port[i].host);
-		yyjson_mut_obj_add_uint(doc, port, "container",
-					app->port[i].container);
-	}
-	yyjson_mut_obj_add_str(doc, object, "restart",
-			       desired_restart_name(app->restart));
-	return object;
-}
-
-static void app_limits(yyjson_mut_doc *doc, yyjson_mut_val *object,
-		       const struct desired_app *app)
-{
-	char cpus[24];
-
-	if (app->memory_bytes)
-		yyjson_mut_obj_add_uint(doc, object, "memory",
-					app->memory_bytes);
-	if (app->cpus_milli) {
-		snprintf(cpus, sizeof(cpus), "%u.%03u", app->cpus_milli / 1000,
-			 app->cpus_milli % 1000);
-		yyjson_mut_obj_add_val(doc, object, "cpus",
-				       yyjson_mut_rawcpy(doc, cpus));
-	}
-	if (app->pids)
-		yyjson_mut_obj_add_uint(doc, object, "pids", app->pids);
-	if (app->read_only)
-		yyjson_mut_obj_add_bool(doc, object, "read_only", true);
+	digest_text(&put->apps.app[i].digest, digest);
+	yyjson_mut_obj_remove_key(app, "digest");
+	yyjson_mut_obj_remove_key(app, "origin");
+	yyjson_mut_obj_add_strcpy(doc, app, "digest", digest);
+	return app;
 }
 
 static yyjson_mut_doc *record_make(struct put *put, yyjson_val *source)
@@ -255,12 +211,8 @@ static yyjson_mut_doc *record_make(struct put *put, yyjson_val *source)
 	yyjson_mut_obj_add_val(doc, root, "nodes",
 			       yyjson_val_mut_copy(doc, put->nodes));
 	apps = yyjson_mut_obj_add_arr(doc, root, "apps");
-	for (unsigned i = 0; i < put->apps.n_apps; i++) {
-		yyjson_mut_val *app = app_document(doc, &put->apps.app[i]);
-
-		app_limits(doc, app, &put->apps.app[i]);
-		yyjson_mut_arr_append(apps, app);
-	}
+	for (unsigned i = 0; i < put->apps.n_apps; i++)
+		yyjson_mut_arr_append(apps, app_document(doc, put, i));
 	if (yyjson_is_str(source))
 		yyjson_mut_obj_add_val(doc, root, "source",
 				       yyjson_val_mut_copy(doc, source));
@@ -309,6 +261,7 @@ static int put_check(struct put *put, yyjson_val *body)
 					       NULL);
 	int err;
 
+	put->written = yyjson_obj_get(body, "apps");
 	put->nodes = yyjson_obj_get(body, "nodes");
 	if (!apps)
 		return problem(put, "apps: want an array of apps");
@@ -337,8 +290,7 @@ static yyjson_mut_doc *put_reply(struct put *put, uint64_t revision)
 			       yyjson_val_mut_copy(doc, put->nodes));
 	apps = yyjson_mut_obj_add_arr(doc, root, "apps");
 	for (unsigned i = 0; i < put->apps.n_apps; i++)
-		yyjson_mut_arr_append(apps,
-				      app_document(doc, &put->apps.app[i]));
+		yyjson_mut_arr_append(apps, app_document(doc, put, i));
 	return doc;
 }
 

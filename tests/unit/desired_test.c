@@ -14,6 +14,10 @@
 	"\"registry\":\"hub\",\"apps\":["
 #define WEB "\"name\":\"web\",\"image\":\"hub/web:1\",\"digest\":\"" DIGEST "\""
 
+#define VOLUME                                                 \
+	",\"mounts\":[{\"type\":\"volume\",\"target\":\"/v\"," \
+	"\"source\":\"db\"}]"
+
 static char error[DESIRED_ERROR_SIZE];
 
 static void whole_test(void)
@@ -36,10 +40,11 @@ static void whole_test(void)
 	ok(!strcmp(d.node, "n-1") && d.epoch == 1 && d.revision == 42 &&
 		   d.n_apps == 1 && !strcmp(a->image, "hub/web:1"),
 	   "its head");
-	ok(a->n_command == 2 && !strcmp(a->command[1], "-f") &&
-		   !a->command[2] && a->n_environment == 2 &&
-		   !strcmp(a->environment[0], "A=1") &&
-		   !strcmp(a->environment[1], "B=") && !a->environment[2],
+	ok(a->command.n == 2 && !strcmp(a->command.item[1], "-f") &&
+		   !a->command.item[2] && a->environment.n == 2 &&
+		   !strcmp(a->environment.item[0], "A=1") &&
+		   !strcmp(a->environment.item[1], "B=") &&
+		   !a->environment.item[2],
 	   "command and environment");
 	ok(a->n_ports == 1 && a->port[0].host == 8080 &&
 		   a->port[0].container == 80 &&
@@ -48,6 +53,55 @@ static void whole_test(void)
 		   a->pids == 100 && a->read_only &&
 		   !strcmp(a->application, "shop") && !strcmp(a->by, "alice"),
 	   "ports, restart, limits, origin");
+	desired_free(&d);
+}
+
+static void parts_test(void)
+{
+	static const char text[] =
+		"[{" WEB ",\"entrypoint\":[\"/run\"],\"user\":\"www:adm\","
+		"\"group_add\":[\"20\"],\"working_dir\":\"/srv\","
+		"\"hostname\":\"box\",\"network\":\"none\","
+		"\"extra_hosts\":{\"a\":\"10.0.0.1\"},\"mounts\":["
+		"{\"type\":\"volume\",\"target\":\"/v\",\"source\":\"db\","
+		"\"size\":1048576},{\"type\":\"file\",\"target\":\"/f\","
+		"\"content\":\"\",\"mode\":292}],\"depends_on\":["
+		"{\"app\":\"db\",\"condition\":\"healthy\"}],\"health\":{"
+		"\"test\":[\"probe\"],\"retries\":5},\"restart_max\":3,"
+		"\"stop_signal\":\"SIGQUIT\",\"stop_grace_ms\":1500,"
+		"\"shm_size\":4096,\"ulimits\":[{\"type\":"
+		"\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":2}],"
+		"\"cap_drop\":[\"NET_RAW\"],\"labels\":{\"a\":\"b\"},"
+		"\"sysctls\":{\"net.a\":\"1\"}}]";
+	struct desired d;
+	const struct desired_app *a;
+
+	if (!ok(desired_parse_apps(span_of(text), &d, error) == 0,
+		"all keys are read: %s", error))
+		return;
+	a = d.app;
+	ok(a->entrypoint.n == 1 && !strcmp(a->user, "www:adm") &&
+		   !strcmp(a->group_add.item[0], "20") &&
+		   !strcmp(a->working_dir, "/srv") && a->no_network &&
+		   !strcmp(a->hostname, "box") &&
+		   !strcmp(a->extra_hosts.item[0], "a=10.0.0.1"),
+	   "who and where it is");
+	ok(a->n_mounts == 2 && a->mount[0].type == DESIRED_MOUNT_VOLUME &&
+		   !strcmp(a->mount[0].source, "db") &&
+		   a->mount[0].size_bytes == 1 << 20 &&
+		   a->mount[1].mode == 0444 && !a->mount[1].content[0],
+	   "mounts");
+	ok(a->n_depends == 1 && !strcmp(a->depends_on[0].app, "db") &&
+		   a->depends_on[0].condition == DESIRED_HEALTHY &&
+		   a->health.test.n == 1 && a->health.retries == 5 &&
+		   a->health.interval == 30000 && a->restart_max == 3,
+	   "order and health");
+	ok(!strcmp(a->stop_signal, "SIGQUIT") && a->stop_grace_ms == 1500 &&
+		   a->shm_bytes == 4096 && a->n_ulimits == 1 &&
+		   a->ulimit[0].hard == 2 && a->cap_drop == 1 << 13 &&
+		   !strcmp(a->labels.item[0], "a=b") &&
+		   !strcmp(a->sysctls.item[0], "net.a=1"),
+	   "limits, rights, labels");
 	desired_free(&d);
 }
 
@@ -102,6 +156,36 @@ static void refused_test(void)
 		{ "\"=\" in a name",
 		  HEAD "{" WEB ",\"environment\":{\"A=B\":\"s3cret\"}}]}",
 		  "want a name without" },
+		{ "a volume without a name",
+		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
+		       "\"target\":\"/v\"}]}]}",
+		  "apps[0].mounts[0]: want the key \"source\"" },
+		{ "a volume that is a path",
+		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
+		       "\"target\":\"/v\",\"source\":\"../etc\"}]}]}",
+		  "apps[0].mounts[0].source: \"../etc\"" },
+		{ "a target that climbs",
+		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"tmpfs\","
+		       "\"target\":\"/a/../b\"}]}]}",
+		  "apps[0].mounts[0].target: \"/a/../b\"" },
+		{ "content that is no text",
+		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"file\","
+		       "\"target\":\"/f\",\"content\":1}]}]}",
+		  "apps[0].mounts[0].content: want a string" },
+		{ "a group that is no number",
+		  HEAD "{" WEB ",\"group_add\":[\"1,\\\"x\\\":1\"]}]}",
+		  "apps[0].group_add: want numbers" },
+		{ "a capability beyond the default",
+		  HEAD "{" WEB ",\"cap_drop\":[\"SYS_ADMIN\"]}]}",
+		  "apps[0].cap_drop[0]: \"SYS_ADMIN\"" },
+		{ "an interval of 0",
+		  HEAD "{" WEB ",\"health\":{\"test\":[\"a\"],"
+		       "\"interval_ms\":0}}]}",
+		  "apps[0].health: want no 0" },
+		{ "a condition unknown",
+		  HEAD "{" WEB ",\"depends_on\":[{\"app\":\"a\","
+		       "\"condition\":\"maybe\"}]}]}",
+		  "apps[0].depends_on[0].condition: \"maybe\"" },
 		{ "no revision",
 		  "{\"node\":\"n\",\"name\":\"n\",\"epoch\":1,"
 		  "\"registry\":\"hub\",\"apps\":[]}",
@@ -151,6 +235,18 @@ static void content_test(void)
 	   "cpus by value");
 	ok(!same(",\"command\":[\"a\",\"b\"]", ",\"command\":[\"ab\"]"),
 	   "arguments do not run together");
+	ok(!same(",\"user\":\"a\"", "") &&
+		   !same(",\"health\":{\"test\":[\"a\"]}", "") &&
+		   !same(",\"depends_on\":[{\"app\":\"a\"}]", "") &&
+		   !same(",\"labels\":{\"a\":\"b\"}", "") &&
+		   !same(",\"mounts\":[{\"type\":\"tmpfs\",\"target\":"
+			 "\"/a\"}]",
+			 ",\"mounts\":[{\"type\":\"tmpfs\",\"target\":"
+			 "\"/b\"}]"),
+	   "every key counts");
+	ok(!same(VOLUME ",\"origin\":{\"application\":\"a\"}",
+		 VOLUME ",\"origin\":{\"application\":\"b\"}"),
+	   "with a volume the application counts, whose it is");
 	ok(!same(",\"environment\":{\"A\":\"1\"}",
 		 ",\"environment\":{\"A\":\"2\"}"),
 	   "the environment counts");
@@ -167,6 +263,7 @@ static void order_test(void)
 int main(void)
 {
 	whole_test();
+	parts_test();
 	refused_test();
 	content_test();
 	order_test();

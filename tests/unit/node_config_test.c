@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <yyjson.h>
 
@@ -78,11 +79,11 @@ static void test_overrides(void)
 {
 	const struct desired_app app = {
 		.name = "web",
-		.command = (const char *const[]){ "own", "command", NULL },
-		.n_command = 2,
-		.environment = (const char *const[]){ "B=own", "PATH=/bin",
-						      NULL },
-		.n_environment = 2,
+		.command = { (const char *const[]){ "own", "command", NULL },
+			     2 },
+		.environment = { (const char *const[]){ "B=own", "PATH=/bin",
+							NULL },
+				 2 },
 		.memory_bytes = 64 << 20,
 		.cpus_milli = 500,
 		.pids = 100,
@@ -104,6 +105,80 @@ static void test_overrides(void)
 		   is_at(doc, "/root/readonly", "true"),
 	   "limits of time and processes, a root that is read only");
 	yyjson_doc_free(doc);
+}
+
+static void test_parts(void)
+{
+	struct desired_mount mounts_wanted[] = {
+		{ .type = DESIRED_MOUNT_FILE,
+		  .target = "/v/deep/f",
+		  .content = "text" },
+		{ .type = DESIRED_MOUNT_VOLUME,
+		  .target = "/v",
+		  .source = "db",
+		  .read_only = true },
+		{ .type = DESIRED_MOUNT_VOLUME,
+		  .target = "/w",
+		  .source = "w",
+		  .nocopy = true },
+	};
+	struct desired_ulimit limit = { RLIMIT_NOFILE, 1, 2 };
+	const struct desired_app app = {
+		.name = "web",
+		.application = "shop",
+		.entrypoint = { (const char *const[]){ "/own", NULL }, 1 },
+		.user = "1:2",
+		.group_add = { (const char *const[]){ "20", NULL }, 1 },
+		.working_dir = "/srv",
+		.hostname = "box",
+		.no_network = true,
+		.labels = { (const char *const[]){ "a.b=c", NULL }, 1 },
+		.cap_drop = ~(UINT64_C(1) << 6),
+		.mount = mounts_wanted,
+		.n_mounts = 3,
+		.ulimit = &limit,
+		.n_ulimits = 1,
+		.health = { .test = { (const char *const[]){ "probe", NULL },
+				      1 } },
+	};
+	const struct node_config config = { &app, &image, "web-1",
+					    "10.64.0.2" };
+	yyjson_doc *doc = write_config(&app);
+	char *text = NULL;
+	size_t size;
+
+	ok(is_at(doc, "/process/args", "[\"/own\"]") &&
+		   is_at(doc, "/process/cwd", "\"/srv\"") &&
+		   is_at(doc, "/hostname", "\"box\""),
+	   "an entrypoint takes the place of both; directory, host name");
+	ok(is_at(doc, "/process/user",
+		 "{\"uid\":1,\"gid\":2,\"additionalGids\":[20]}") &&
+		   is_at(doc, "/process/capabilities/bounding",
+			 "[\"CAP_SETGID\"]") &&
+		   is_at(doc, "/process/rlimits",
+			 "[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,"
+			 "\"hard\":2}]"),
+	   "user, groups, what it keeps of its rights, limits");
+	ok(is_at(doc, "/annotations", "{\"a.b\":\"c\"}"),
+	   "without a network there is no address");
+	ok(is_at(doc, "/mounts/7/destination", "\"/v\"") &&
+		   is_at(doc, "/mounts/7/source",
+			 "\"/data/volumes/shop.db\"") &&
+		   is_at(doc, "/mounts/7/options",
+			 "[\"bind\",\"nosuid\",\"nodev\",\"ro\","
+			 "\"volume-copy\"]") &&
+		   is_at(doc, "/mounts/8/options",
+			 "[\"bind\",\"nosuid\",\"nodev\"]") &&
+		   is_at(doc, "/mounts/9/destination", "\"/v/deep/f\"") &&
+		   is_at(doc, "/mounts/9/source", "\"text\""),
+	   "volumes, and what lies in them after them");
+	yyjson_doc_free(doc);
+	ok(node_config_probe(&config, &text, &size, error) == 0, "a probe");
+	doc = yyjson_read(text, size, 0);
+	ok(is_at(doc, "/args", "[\"probe\"]") && is_at(doc, "/user/uid", "1"),
+	   "a probe is run as the application is");
+	yyjson_doc_free(doc);
+	free(text);
 }
 
 static void test_users(void)
@@ -193,6 +268,7 @@ int main(void)
 		return tap_done();
 	test_defaults();
 	test_overrides();
+	test_parts();
 	test_users();
 	test_no_command();
 	test_taken_by_zrun();

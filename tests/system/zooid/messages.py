@@ -20,7 +20,7 @@ ZRUN_REPLY = struct.Struct("=IIiI64s256s")
 ZPULL_REQUEST = struct.Struct("=IIII256s72s72s")
 ZPULL_REPLY = struct.Struct("=IIiIQQ72s72s256s")
 ZNODE_REQUEST = struct.Struct("=IIII64s")
-ZNODE_REPLY = struct.Struct("=IIiIQQ256s1064x")
+ZNODE_REPLY = struct.Struct("=IIiIQQ256s1072x")
 ZNODE_DESIRED, ZNODE_REVISION, ZNODE_WATCH = 6, 7, 8
 
 NET_ROUTE_MAGIC = 0x7a6e3031

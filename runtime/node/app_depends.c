@@ -1,0 +1,49 @@
+/* What an application waits for before it starts: that others of its document
+ * run, are healthy, or have done their work. Once it runs, what they do is
+ * nothing to it. */
+#include "app_step.h"
+
+static bool is_met(const struct app *app, enum desired_condition condition)
+{
+	bool completed = app->final && app->record && app_ended_well(app);
+
+	switch (condition) {
+	case DESIRED_STARTED:
+		return app->alive || completed;
+	case DESIRED_HEALTHY:
+		return app->alive && (app->health.state == ZNODE_HEALTHY ||
+				      !app->want->health.test.n);
+	case DESIRED_COMPLETED:
+		return completed;
+	}
+	return false;
+}
+
+const struct desired_dependency *app_waits_for(const struct app *app)
+{
+	const struct desired_app *want = app->want;
+
+	if (!app_should_run(app) || app->alive || app->state != ZNODE_IMAGE)
+		return NULL;
+	for (unsigned i = 0; i < want->n_depends; i++) {
+		const struct desired_dependency *d = &want->depends_on[i];
+		const struct app *other = app->host->find(d->app);
+
+		if (!other || !is_met(other, d->condition))
+			return d;
+	}
+	return NULL;
+}
+
+void app_met(struct app *app)
+{
+	uint8_t met = 0;
+
+	for (int i = DESIRED_STARTED;
+	     app->in_use && app->want && i <= DESIRED_COMPLETED; i++)
+		met |= (uint8_t)(is_met(app, (enum desired_condition)i) << i);
+	if (met == app->met)
+		return;
+	app->met = met;
+	app->host->met(app);
+}

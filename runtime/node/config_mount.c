@@ -1,0 +1,193 @@
+/* The mounts of an application: those of every container, then what it wants,
+ * each after what it may lie in. */
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+
+#include "config_write.h"
+#include "volume.h"
+
+#define SHM "/dev/shm"
+
+static const struct mount {
+	const char *destination, *type, *source;
+	const char *options[8];
+} mounts[] = {
+	{ "/proc", "proc", "proc", { "nosuid", "noexec", "nodev" } },
+	{ "/dev",
+	  "tmpfs",
+	  "tmpfs",
+	  { "nosuid", "strictatime", "mode=755", "size=65536k" } },
+	{ "/dev/pts",
+	  "devpts",
+	  "devpts",
+	  { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620",
+	    "gid=5" } },
+	{ "/dev/shm",
+	  "tmpfs",
+	  "shm",
+	  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
+	{ "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
+	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
+	{ "/sys/fs/cgroup",
+	  "cgroup",
+	  "cgroup",
+	  { "nosuid", "noexec", "nodev", "relatime", "ro" } },
+};
+
+static val add_mount(doc d, val array, const struct mount *m)
+{
+	val object = yyjson_mut_arr_add_obj(d, array), options;
+
+	yyjson_mut_obj_add_str(d, object, "destination", m->destination);
+	yyjson_mut_obj_add_str(d, object, "type", m->type);
+	yyjson_mut_obj_add_strcpy(d, object, "source", m->source);
+	options = yyjson_mut_obj_add_arr(d, object, "options");
+	node_config_strings(d, options, m->options);
+	return options;
+}
+
+__attribute__((format(printf, 3, 4))) static void add_option(doc d, val options,
+							     const char *fmt,
+							     ...)
+{
+	autofree char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text)
+		yyjson_mut_arr_add_strcpy(d, options, text);
+}
+
+static void add_size(doc d, val options, uint64_t bytes)
+{
+	if (bytes)
+		add_option(d, options, "size=%llu", (unsigned long long)bytes);
+}
+
+/* The last "size" of a mount counts. */
+static void add_defaults(doc d, val array, const struct desired_app *app)
+{
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		val options = add_mount(d, array, &mounts[i]);
+
+		if (strcmp(mounts[i].destination, SHM) == 0)
+			add_size(d, options, app->shm_bytes);
+	}
+}
+
+static void add_volume(doc d, val array, const struct node_config *c,
+		       const struct desired_mount *m)
+{
+	char name[VOLUME_NAME_SIZE], source[4096];
+	struct mount mount = {
+		m->target, "bind", source, { "bind", "nosuid", "nodev" }
+	};
+	val options;
+
+	volume_name(c->app, m, name);
+	snprintf(source, sizeof(source), "%s/volumes/%s", path_data(), name);
+	options = add_mount(d, array, &mount);
+	if (m->read_only)
+		yyjson_mut_arr_add_str(d, options, "ro");
+	if (!m->nocopy)
+		yyjson_mut_arr_add_str(d, options, "volume-copy");
+}
+
+static void add_tmpfs(doc d, val array, const struct desired_mount *m)
+{
+	const struct mount mount = {
+		m->target, "tmpfs", "tmpfs", { "nosuid", "nodev", "noexec" }
+	};
+	val options = add_mount(d, array, &mount);
+
+	add_option(d, options, "mode=%o", m->mode ? m->mode : 01777);
+	add_size(d, options, m->size_bytes);
+	if (m->read_only)
+		yyjson_mut_arr_add_str(d, options, "ro");
+}
+
+static void add_file(doc d, val array, const struct desired_mount *m)
+{
+	const struct mount mount = {
+		m->target, "file", m->content, { "nosuid", "nodev", "ro" }
+	};
+	val options = add_mount(d, array, &mount);
+
+	add_option(d, options, "mode=%o", m->mode ? m->mode : 0444);
+	add_option(d, options, "uid=%u", m->uid);
+	add_option(d, options, "gid=%u", m->gid);
+}
+
+/* /etc/hosts, where the document adds to it. */
+static void add_hosts(doc d, val array, const struct node_config *c)
+{
+	const struct desired_list *hosts = &c->app->extra_hosts;
+	struct desired_mount m = { .target = "/etc/hosts" };
+	autofree char *text = NULL;
+	size_t size;
+	FILE *out = hosts->n ? open_memstream(&text, &size) : NULL;
+
+	if (!out)
+		return;
+	fprintf(out, "127.0.0.1 localhost\n::1 localhost\n%s %s\n", c->address,
+		node_config_hostname(c));
+	for (unsigned i = 0; i < hosts->n; i++) {
+		const char *equals = strchr(hosts->item[i], '=');
+
+		fprintf(out, "%s %.*s\n", equals + 1,
+			(int)(equals - hosts->item[i]), hosts->item[i]);
+	}
+	fclose(out);
+	m.content = text;
+	add_file(d, array, &m);
+}
+
+static unsigned depth_of(const char *path)
+{
+	unsigned depth = 0;
+
+	for (; *path; path++)
+		depth += *path == '/' && path[1] && path[1] != '/';
+	return depth;
+}
+
+static void add_wanted(doc d, val array, const struct node_config *c,
+		       const struct desired_mount *m)
+{
+	switch (m->type) {
+	case DESIRED_MOUNT_VOLUME:
+		add_volume(d, array, c, m);
+		break;
+	case DESIRED_MOUNT_TMPFS:
+		add_tmpfs(d, array, m);
+		break;
+	case DESIRED_MOUNT_FILE:
+		add_file(d, array, m);
+		break;
+	}
+}
+
+void node_config_mounts(doc d, val root, const struct node_config *c)
+{
+	val array = yyjson_mut_obj_add_arr(d, root, "mounts");
+	unsigned deepest = 0;
+
+	add_defaults(d, array, c->app);
+	for (unsigned i = 0; i < c->app->n_mounts; i++)
+		if (depth_of(c->app->mount[i].target) > deepest)
+			deepest = depth_of(c->app->mount[i].target);
+	for (unsigned depth = 1; depth <= deepest; depth++)
+		for (unsigned i = 0; i < c->app->n_mounts; i++)
+			if (depth_of(c->app->mount[i].target) == depth)
+				add_wanted(d, array, c, &c->app->mount[i]);
+	add_hosts(d, array, c);
+}

@@ -1,0 +1,392 @@
+/* One app of the document: the keys whose values are plain. */
+#include <errno.h>
+
+#include "desired_read.h"
+#include "runtime_config.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+static int port_number(struct json_walk *w, yyjson_val *v, uint16_t *port)
+{
+	uint64_t n;
+
+	if (!yyjson_is_raw(v) || span_u64(json_text(v), 65535, &n) < 0 || !n)
+		return json_fail_value(w, v, "want a port, 1 to 65535");
+	*port = (uint16_t)n;
+	return 0;
+}
+
+static int app_name_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int err = desired_id_read(w, v, app->name);
+
+	for (struct desired_app *a = desired_reader(w)->desired->app;
+	     err == 0 && a < app; a++)
+		if (!strcmp(a->name, app->name))
+			err = json_fail_value(w, v, "two apps of that name");
+	return err;
+}
+
+static int app_image_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int err = desired_text_read(w, v, app->image, sizeof(app->image));
+
+	return err == 0 && !app->image[0] ? json_fail(w, "want an image") : err;
+}
+
+static int app_digest_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want \"sha256:\" and 64 hex digits";
+	struct desired_app *app = into;
+	struct span s;
+	int err = json_string(w, v, want, &s);
+
+	if (err < 0)
+		return err;
+	app->has_digest = digest_parse(s, &app->digest) == 0;
+	return app->has_digest ? 0 : json_fail_value(w, v, want);
+}
+
+static int words_read(struct json_walk *w, yyjson_val *v,
+		      struct desired_list *list)
+{
+	if (yyjson_is_arr(v) && !yyjson_arr_size(v))
+		return json_fail(w, "want a program, or none at all");
+	return desired_list_read(w, v, list, DESIRED_ARGS_MAX);
+}
+
+static int entrypoint_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return words_read(w, v, &app->entrypoint);
+}
+
+static int command_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return words_read(w, v, &app->command);
+}
+
+static int environment_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_pairs_read(w, v, &app->environment, DESIRED_ENV_MAX);
+}
+
+static int labels_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_pairs_read(w, v, &app->labels, DESIRED_LIST_MAX);
+}
+
+static int sysctls_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_pairs_read(w, v, &app->sysctls, DESIRED_LIST_MAX);
+}
+
+static int extra_hosts_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_pairs_read(w, v, &app->extra_hosts, DESIRED_LIST_MAX);
+}
+
+static int group_add_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	int err = desired_list_read(w, v, &app->group_add, DESIRED_GROUPS_MAX);
+
+	for (unsigned i = 0; err == 0 && i < app->group_add.n; i++) {
+		uint64_t gid;
+
+		if (span_u64(span_of(app->group_add.item[i]), INT32_MAX, &gid) <
+		    0)
+			err = json_fail(w, "want numbers in digits");
+	}
+	return err;
+}
+
+static int user_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_string_read(w, v, &app->user);
+}
+
+static int working_dir_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int err = desired_string_read(w, v, &app->working_dir);
+
+	if (err == 0 && app->working_dir[0] != '/')
+		err = json_fail_value(w, v, "want an absolute path");
+	return err;
+}
+
+static int hostname_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_string_read(w, v, &app->hostname);
+}
+
+static int stop_signal_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_string_read(w, v, &app->stop_signal);
+}
+
+static int stop_grace_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, DESIRED_TIME_MAX_MS, &n);
+
+	if (err == 0)
+		app->stop_grace_ms = (uint32_t)n;
+	return err;
+}
+
+static int network_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char *const words[] = { "none" };
+	struct desired_app *app = into;
+	int n = desired_word_read(w, v, words, ARRAY_SIZE(words),
+				  "want none, or no such key");
+
+	app->no_network = n == 0;
+	return n < 0 ? n : 0;
+}
+
+static int cap_drop_one(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want one of OCI's default capabilities";
+	struct desired_app *app = into;
+	char name[64];
+	int n, err = desired_text_read(w, v, name, sizeof(name));
+
+	if (err < 0)
+		return err;
+	n = capability_number(name);
+	if (n < 0 || !(RUNTIME_CAP_DEFAULT >> n & 1))
+		return json_fail_value(w, v, want);
+	app->cap_drop |= UINT64_C(1) << n;
+	return 0;
+}
+
+static int cap_drop_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	return json_array(w, v, DESIRED_LIST_MAX, cap_drop_one, into);
+}
+
+static int host_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_port *port = into;
+
+	return port_number(w, v, &port->host);
+}
+
+static int container_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_port *port = into;
+
+	return port_number(w, v, &port->container);
+}
+
+static int port_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "host", host_read, true },
+		{ "container", container_read, true },
+	};
+	struct desired_app *app = into;
+	struct desired_port *port = &app->port[app->n_ports];
+	int err = json_object(w, v, keys, ARRAY_SIZE(keys), port);
+
+	if (err < 0)
+		return err;
+	for (unsigned i = 0; i < app->n_ports; i++)
+		if (app->port[i].host == port->host)
+			return json_fail(w, "host port %u given twice",
+					 port->host);
+	app->n_ports++;
+	return 0;
+}
+
+static int ports_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	return json_array(w, v, DESIRED_PORTS_MAX, port_read, into);
+}
+
+static const char *const restart_names[] = {
+	[DESIRED_RESTART_NO] = "no",
+	[DESIRED_RESTART_ON_FAILURE] = "on-failure",
+	[DESIRED_RESTART_ALWAYS] = "always",
+	[DESIRED_RESTART_UNLESS_STOPPED] = "unless-stopped",
+};
+
+static int restart_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int n = desired_word_read(w, v, restart_names,
+				  ARRAY_SIZE(restart_names),
+				  "want always, unless-stopped, on-failure or "
+				  "no");
+
+	if (n >= 0)
+		app->restart = (enum desired_restart)n;
+	return n < 0 ? n : 0;
+}
+
+static int restart_max_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, INT32_MAX, &n);
+
+	if (err == 0)
+		app->restart_max = (uint32_t)n;
+	return err;
+}
+
+static int memory_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_number_read(w, v, INT64_MAX, &app->memory_bytes);
+}
+
+/* "0.5", "2", "1.125": whole thousandths, no exponent. */
+static int cpus_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want 0 to 4096 with at most 3 decimals";
+	struct desired_app *app = into;
+	struct span rest = json_text(v), whole, part;
+	uint64_t milli, fraction = 0;
+
+	if (!yyjson_is_raw(v) || !span_cut(&rest, '.', &whole) ||
+	    span_u64(whole, 4096, &milli) < 0)
+		return json_fail_value(w, v, want);
+	if (span_cut(&rest, '.', &part)) {
+		if (part.size > 3 || span_u64(part, 999, &fraction) < 0)
+			return json_fail_value(w, v, want);
+		for (size_t i = part.size; i < 3; i++)
+			fraction *= 10;
+	}
+	app->cpus_milli = (uint32_t)(milli * 1000 + fraction);
+	return 0;
+}
+
+static int pids_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, 4 << 20, &n);
+
+	if (err == 0)
+		app->pids = (uint32_t)n;
+	return err;
+}
+
+static int shm_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_number_read(w, v, INT64_MAX, &app->shm_bytes);
+}
+
+static int read_only_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_bool_read(w, v, &app->read_only);
+}
+
+static int application_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_id_read(w, v, app->application);
+}
+
+static int by_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_text_read(w, v, app->by, sizeof(app->by));
+}
+
+static int at_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_text_read(w, v, app->at, sizeof(app->at));
+}
+
+static int origin_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "application", application_read, true },
+		{ "by", by_read, false },
+		{ "at", at_read, false },
+	};
+
+	return json_object(w, v, keys, ARRAY_SIZE(keys), into);
+}
+
+int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "name", app_name_read, true },
+		{ "image", app_image_read, true },
+		{ "digest", app_digest_read, false },
+		{ "entrypoint", entrypoint_read, false },
+		{ "command", command_read, false },
+		{ "environment", environment_read, false },
+		{ "ports", ports_read, false },
+		{ "mounts", desired_mounts_read, false },
+		{ "depends_on", desired_depends_read, false },
+		{ "health", desired_health_read, false },
+		{ "restart", restart_read, false },
+		{ "restart_max", restart_max_read, false },
+		{ "stop_signal", stop_signal_read, false },
+		{ "stop_grace_ms", stop_grace_read, false },
+		{ "user", user_read, false },
+		{ "group_add", group_add_read, false },
+		{ "working_dir", working_dir_read, false },
+		{ "hostname", hostname_read, false },
+		{ "extra_hosts", extra_hosts_read, false },
+		{ "network", network_read, false },
+		{ "labels", labels_read, false },
+		{ "sysctls", sysctls_read, false },
+		{ "ulimits", desired_ulimits_read, false },
+		{ "cap_drop", cap_drop_read, false },
+		{ "memory", memory_read, false },
+		{ "cpus", cpus_read, false },
+		{ "pids", pids_read, false },
+		{ "shm_size", shm_read, false },
+		{ "read_only", read_only_read, false },
+		{ "origin", origin_read, false },
+	};
+	struct desired *d = into;
+	struct desired_app *app = &d->app[d->n_apps];
+	int err = json_object(w, v, keys, ARRAY_SIZE(keys), app);
+
+	if (err < 0)
+		return err;
+	if (!app->has_digest && !desired_reader(w)->is_apps)
+		return json_fail(w, "want the key \"digest\" too");
+	app->content = desired_content(app);
+	d->n_apps++;
+	return 0;
+}

@@ -1,0 +1,207 @@
+"""What a desired document says of an application, done by znode and the real
+`zrun serve` on this machine: a program in each container tells what it sees."""
+
+import json
+import os
+import pathlib
+import time
+
+import pytest
+
+from zooid import BUILD, image
+from zooid.messages import ZNODE_DESIRED
+from zooid.organism import Organism
+from zooid.znode_host import host_in_directory
+
+NODE = "n-0123456789abcd"
+ZRUN = BUILD / "x86_64/bin/zrun"
+# Keeps running until it is told to end, and writes that down.
+SERVE = "trap 'echo ended >>/v/log; exit 0' TERM QUIT; " \
+    "while :; do sleep 1000 & wait $!; done"
+
+
+@pytest.fixture(scope="session")
+def busybox():
+    """The layout of an image with a user, a folder of its own, and files."""
+    return image.make("app", {
+        "etc/passwd": (0o644, "root:x:0:0::/root:/bin/sh\n"
+                              "app:x:1000:1000::/:/bin/sh\n"),
+        "etc/group": (0o644, "root:x:0:\napp:x:1000:\n"),
+        "data/seed/file": (0o640, "from the image\n"),
+    }, ["--config.cmd", "sh"])
+
+
+class Node:
+    def __init__(self, host, directory, layout):
+        self.host = host
+        host.zrun = "%s serve" % ZRUN
+        self.organism = Organism(directory / "organism")
+        self.chain = self.organism.chain(NODE).encode()
+        index = json.loads((layout / "index.json").read_text())
+        self.digest = index["manifests"][0]["digest"]
+        (host.registry / self.digest[7:]).symlink_to(layout)
+        self.revision = 0
+        host.start()
+
+    def app(self, name="web", **changes):
+        return {"name": name, "image": "hub/app", "digest": self.digest,
+                "command": ["sh", "-c", SERVE], "restart": "always",
+                "origin": {"application": "shop"}, **changes}
+
+    def apply(self, *apps):
+        self.revision += 1
+        document = {"node": NODE, "name": "n1", "epoch": 1,
+                    "revision": self.revision, "registry": "hub",
+                    "apps": list(apps)}
+        assert self.host.ask(
+            ZNODE_DESIRED, self.organism.envelope(document),
+            self.chain)[2] == ""
+
+    def root(self, name="web"):
+        return pathlib.Path("/proc/%d/root" %
+                            self.host.wait_state("running", name)["pid"])
+
+    def status(self, key, name="web"):
+        pid = self.host.wait_state("running", name)["pid"]
+        text = pathlib.Path("/proc/%d/status" % pid).read_text()
+        return dict(line.split(":\t", 1)
+                    for line in text.splitlines() if ":\t" in line)[key]
+
+
+@pytest.fixture
+def node(tmp_path, busybox):
+    for host in host_in_directory():
+        node = Node(host, tmp_path, busybox)
+        yield node
+        node.apply()
+        host.wait(lambda: not json.loads(host.znode("ps", "-o", "json")))
+
+
+def test_what_a_container_gets(node):
+    node.apply(node.app(
+        entrypoint=["sh", "-c"], command=[SERVE], user="app",
+        group_add=["44", "45"], working_dir="/tmp", hostname="box",
+        extra_hosts={"plc": "192.0.2.1"}, cap_drop=["NET_RAW", "MKNOD"],
+        ulimits=[{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}],
+        shm_size=1 << 20, sysctls={"net.core.somaxconn": "77"},
+        labels={"a.b": "c"}, mounts=[
+            {"type": "tmpfs", "target": "/t", "size": 1 << 20,
+             "mode": 0o700},
+            {"type": "file", "target": "/etc/app.conf",
+             "content": "x = 1\n", "uid": 1000, "mode": 0o400}]))
+    root = node.root()
+    process = root.parent
+    assert os.readlink(process / "cwd") == "/tmp"
+    assert node.status("Uid").split()[0] == "1000"
+    assert node.status("Groups").split() == ["44", "45", "1000"] or \
+        set(node.status("Groups").split()) >= {"44", "45"}
+    bounding = int(node.status("CapBnd"), 16)
+    assert not bounding >> 13 & 1 and not bounding >> 27 & 1
+    assert bounding & 1
+    limits = (process / "limits").read_text()
+    assert "Max open files            100                  200" in limits
+    conf = root / "etc/app.conf"
+    assert conf.read_text() == "x = 1\n"
+    assert (conf.stat().st_uid, conf.stat().st_mode & 0o777) == (1000, 0o400)
+    assert "192.0.2.1 plc\n" in (root / "etc/hosts").read_text()
+    mounts = (process / "mountinfo").read_text()
+    assert " /t rw,nosuid,nodev,noexec" in mounts
+    for path in ("/t", "/dev/shm"):
+        size = os.statvfs(root / path[1:])
+        assert size.f_blocks * size.f_frsize == 1 << 20, path
+    config = json.loads(node.host.znode("inspect", "web"))["config"]
+    assert config["hostname"] == "box"
+    assert config["annotations"]["a.b"] == "c"
+    assert config["linux"]["sysctl"] == {"net.core.somaxconn": "77"}
+
+
+def test_volume_outlives_its_container(node):
+    volume = {"type": "volume", "source": "data", "target": "/data"}
+    node.apply(node.app(user="app", mounts=[
+        volume, {"type": "volume", "source": "v", "target": "/v",
+                 "nocopy": True}]))
+    root = node.root()
+    assert (root / "data/seed/file").read_text() == "from the image\n"
+    assert (root / "data/seed/file").stat().st_mode & 0o777 == 0o640
+    assert not list((root / "v").iterdir())
+    (root / "data/mine").write_text("written")
+    (root / "data/seed/file").unlink()
+    at = node.host.data / "volumes/shop.data"
+    assert (at / "mine").read_text() == "written"
+    assert not (at / ".zooid-copy").exists()
+    node.apply()
+    node.host.wait(lambda: not node.host.app())
+    node.apply(node.app("other", mounts=[{**volume, "read_only": True}]))
+    root = node.root("other")
+    assert (root / "data/mine").read_text() == "written"
+    assert not (root / "data/seed/file").exists()
+    assert " /data ro," in (root.parent / "mountinfo").read_text()
+
+
+def test_a_copy_that_was_cut_short_is_done_again(node):
+    at = node.host.data / "volumes/shop.data"
+    at.mkdir(parents=True)
+    (at / ".zooid-copy").touch()
+    (at / "half").touch()
+    node.apply(node.app(mounts=[{"type": "volume", "source": "data",
+                                 "target": "/data"}]))
+    root = node.root()
+    assert [p.name for p in (root / "data").iterdir()] == ["seed"]
+
+
+def test_waits_for_others(node):
+    """web waits for db's health and for a job, the job for db to start."""
+    node.apply(
+        node.app(depends_on=[{"app": "db", "condition": "healthy"},
+                             {"app": "job", "condition": "completed"}]),
+        node.app("db", health={"test": ["test", "-e", "/well"],
+                               "interval_ms": 200, "retries": 2}),
+        node.app("job", command=["sh", "-c", "sleep 0.2"], restart="no",
+                 depends_on=[{"app": "db"}]))
+    host = node.host
+    host.wait(lambda: host.app("db")["health"] == "unhealthy")
+    row = host.app()
+    assert (row["state"], row["reason"]) == (
+        "image", "waits for db to be healthy")
+    host.wait(lambda: host.app("job")["reason"] == "exited with 0")
+    assert host.app()["container"] == ""
+    (node.root("db") / "well").touch()
+    host.wait_state("running")
+    assert host.app("db")["health"] == "healthy"
+    host.kill("znode")
+    host.wait(lambda: host.app("db")["health"] == "healthy")
+    assert host.app()["state"] == "running"
+
+
+def test_a_probe_that_hangs_is_killed(node):
+    node.apply(node.app(health={
+        "test": ["sleep", "1000"], "interval_ms": 100, "timeout_ms": 300,
+        "retries": 2}))
+    node.host.wait(lambda: node.host.app()["health"] == "unhealthy")
+    assert node.host.app()["state"] == "running"
+
+
+def test_stop_signal_and_grace(node):
+    mounts = [{"type": "volume", "source": "v", "target": "/v"}]
+    node.apply(node.app(stop_signal="SIGQUIT", mounts=mounts))
+    node.root()
+    node.host.znode("stop", "web")
+    log = node.host.data / "volumes/shop.v/log"
+    assert log.read_text() == "ended\n"
+    node.apply(node.app(command=["sh", "-c", "trap '' TERM; sleep 1000"],
+                        stop_grace_ms=300, mounts=mounts))
+    node.host.znode("start", "web")
+    node.root()
+    node.host.kill("znode")  # the note of the instance has the time
+    began = time.monotonic()
+    node.host.znode("stop", "web")
+    assert 0.3 <= time.monotonic() - began < 5
+
+
+def test_tries_end(node):
+    node.apply(node.app(command=["sh", "-c", "exit 3"],
+                        restart="on-failure", restart_max=2))
+    row = node.host.wait_state("failed")
+    node.host.wait(lambda: node.host.app()["restarts"] == 2)
+    row = node.host.wait_state("failed")
+    assert row["reason"] == "exited with 3" and row["container"] == "web-3"
