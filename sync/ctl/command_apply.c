@@ -1,11 +1,10 @@
 /* zctl apply: a Compose file becomes an application. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "apply_files.h"
 #include "apply_wait.h"
 #include "ask.h"
 #include "base/fd.h"
@@ -13,83 +12,40 @@
 #include "compose.h"
 #include "show.h"
 
-/* What Compose looks for, in its order. */
-static const char *const file_names[] = { "compose.yaml", "compose.yml",
-					  "docker-compose.yaml",
-					  "docker-compose.yml" };
-
 struct application {
-	const char *file; /* as lines call it */
-	char *text;
-	size_t size;
+	struct apply_files files;
 	char name[64];
 	struct compose compose;
 	yyjson_mut_doc *body;
 };
 
-/* ---- the file ---- */
-
-static int file_find(const struct ctl *ctl, struct application *a)
+static const char *first_name(const struct application *a)
 {
-	a->file = ctl->file;
-	for (size_t i = 0;
-	     !a->file && i < sizeof(file_names) / sizeof(*file_names); i++)
-		if (access(file_names[i], F_OK) == 0)
-			a->file = file_names[i];
-	if (a->file)
-		return EXIT_DONE;
-	log_error("compose.yaml", "there is none here; give -f FILE");
-	return EXIT_USAGE;
+	return a->files.file[0].name;
 }
 
-/* Standard input may be a pipe, whose size nobody knows. */
-static int stdin_read(struct application *a)
+static int parse(const struct ctl *ctl, struct application *a)
 {
-	ssize_t n;
-
-	a->text = malloc(COMPOSE_SOURCE_MAX + 2);
-	n = a->text ? fd_read(STDIN_FILENO, a->text, COMPOSE_SOURCE_MAX + 1)
-		    : -ENOMEM;
-	if (n < 0)
-		return (int)n;
-	a->text[n] = '\0';
-	a->size = (size_t)n;
-	return n > COMPOSE_SOURCE_MAX ? -EFBIG : 0;
-}
-
-static int file_load(struct application *a)
-{
-	bool is_stdin = !strcmp(a->file, "-");
-	int err = is_stdin ? stdin_read(a)
-			   : file_read(AT_FDCWD, a->file, COMPOSE_SOURCE_MAX,
-				       &a->text, &a->size);
-
-	if (is_stdin)
-		a->file = "stdin";
-	if (err == -EFBIG)
-		log_error(a->file, "is larger than %u KB",
-			  COMPOSE_SOURCE_MAX >> 10);
-	else if (err < 0)
-		log_error(a->file, "%s; give -f FILE", strerror(-err));
-	return err < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
-static int parse(struct application *a)
-{
-	const struct compose_config config = { .file = a->file,
-					       .variable = getenv };
+	const char *profile[CTL_LIST_MAX + 1] = { NULL };
+	const struct compose_config config = {
+		.variable = getenv,
+		.read = apply_files_read,
+		.dotenv = { a->files.dotenv, a->files.dotenv_size },
+		.profile = ctl->profiles.n ? profile : NULL,
+	};
 	const struct compose_lines *p = &a->compose.problems;
-	int err = compose_read((struct span){ a->text, a->size }, &config,
-			       &a->compose);
+	int err;
 
+	memcpy(profile, ctl->profiles.item, ctl->profiles.n * sizeof(*profile));
+	err = compose_read(a->files.file, a->files.n, &config, &a->compose);
 	for (unsigned i = 0; i < a->compose.notices.n; i++)
 		log_notice(NULL, "%s", a->compose.notices.line[i]);
 	for (unsigned i = 0; i < p->n; i++)
 		log_error(NULL, "%s", p->line[i]);
 	if (p->more)
-		log_error(a->file, "and %u more", p->more);
+		log_error(first_name(a), "and %u more", p->more);
 	if (err == -ENOMEM)
-		log_error(a->file, "out of memory");
+		log_error(first_name(a), "out of memory");
 	return err ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -99,7 +55,7 @@ static int parse(struct application *a)
  * has. */
 static void folder_name(const struct application *a, char name[64])
 {
-	autofree char *path = realpath(a->file, NULL);
+	autofree char *path = realpath(first_name(a), NULL);
 	char *slash = path ? strrchr(path, '/') : NULL;
 	size_t n = 0;
 
@@ -129,7 +85,7 @@ static int name_find(const struct ctl *ctl, struct application *a)
 		log_error(said, "no name of an application; want 1 to 63 of "
 				"a-z, 0-9 and -");
 	else
-		log_error(a->file, "says no name:; give --name NAME");
+		log_error(first_name(a), "says no name:; give --name NAME");
 	return EXIT_USAGE;
 }
 
@@ -161,6 +117,24 @@ static int nodes_write(const struct ctl *ctl, yyjson_mut_doc *body)
 	return EXIT_USAGE;
 }
 
+/* Several files as one text, each after the one that it is laid over. */
+static void source_write(struct application *a, yyjson_mut_val *root)
+{
+	autofree char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	for (unsigned i = 0; out && i < a->files.n; i++) {
+		const struct compose_file *file = &a->files.file[i];
+
+		if (a->files.n > 1)
+			fprintf(out, "%s# %s\n", i ? "---\n" : "", file->name);
+		fwrite(file->text.data, 1, file->text.size, out);
+	}
+	if (out && fclose(out) == 0)
+		yyjson_mut_obj_add_strncpy(a->body, root, "source", text, size);
+}
+
 static int body_make(const struct ctl *ctl, struct application *a)
 {
 	yyjson_mut_val *root;
@@ -175,8 +149,7 @@ static int body_make(const struct ctl *ctl, struct application *a)
 		yyjson_mut_val_mut_copy(
 			a->body, yyjson_mut_doc_get_root(a->compose.apps)));
 	if (!ctl->dry_run)
-		yyjson_mut_obj_add_strn(a->body, root, "source", a->text,
-					a->size);
+		source_write(a, root);
 	return code;
 }
 
@@ -223,12 +196,10 @@ static int send_and_wait(const struct ctl *ctl, struct application *a)
 
 static int apply(const struct ctl *ctl, struct application *a)
 {
-	int code = file_find(ctl, a);
+	int code = apply_files_load(ctl, &a->files);
 
 	if (!code)
-		code = file_load(a);
-	if (!code)
-		code = parse(a);
+		code = parse(ctl, a);
 	if (!code)
 		code = name_find(ctl, a);
 	if (!code)
@@ -247,7 +218,7 @@ int command_apply(struct ctl *ctl)
 		return code;
 	yyjson_mut_doc_free(a->body);
 	compose_end(&a->compose);
-	free(a->text);
+	apply_files_free(&a->files);
 	free(a);
 	return code;
 }

@@ -1,145 +1,10 @@
-/* The walk through a Compose file, and its top level. */
+/* Compose files: how they become one tree, and its top level. */
 #include "compose.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "compose_walk.h"
-#include "oci/desired.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
-/* ---- the walk ---- */
-
-static void path_add(struct walk *w, const char *fmt, const char *key,
-		     unsigned i)
-{
-	size_t room = WALK_PATH_SIZE - w->path_used;
-	int n = key ? snprintf(w->path + w->path_used, room, fmt, key)
-		    : snprintf(w->path + w->path_used, room, fmt, i);
-
-	w->path_used += (size_t)n < room ? (size_t)n : room - 1;
-}
-
-size_t walk_key(struct walk *w, const char *key)
-{
-	size_t used = w->path_used;
-
-	path_add(w, used ? ".%.63s" : "%.63s", key, 0);
-	return used;
-}
-
-size_t walk_item(struct walk *w, unsigned i)
-{
-	size_t used = w->path_used;
-
-	path_add(w, "[%u]", NULL, i);
-	return used;
-}
-
-void walk_back(struct walk *w, size_t used)
-{
-	w->path_used = used;
-	w->path[used] = '\0';
-}
-
-static void line_add(struct walk *w, struct compose_lines *lines, unsigned line,
-		     const char *text)
-{
-	char *to;
-	int n;
-
-	if (lines->n == COMPOSE_PROBLEMS_MAX) {
-		lines->more++;
-		return;
-	}
-	to = lines->line[lines->n++];
-	n = snprintf(to, COMPOSE_LINE_SIZE, "%s:%u: %s%s%s", w->config->file,
-		     line, w->path, w->path_used ? ": " : "", text);
-	if (n >= COMPOSE_LINE_SIZE)
-		memcpy(to + COMPOSE_LINE_SIZE - 4, "...", 4);
-}
-
-void walk_fail(struct walk *w, unsigned line, const char *fmt, ...)
-{
-	char text[COMPOSE_LINE_SIZE];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	w->n_problems++;
-	line_add(w, &w->compose->problems, line, text);
-}
-
-void walk_notice(struct walk *w, unsigned line, const char *fmt, ...)
-{
-	char text[COMPOSE_LINE_SIZE];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	line_add(w, &w->compose->notices, line, text);
-}
-
-static bool is_among(const char *const *list, const char *name)
-{
-	for (; list && *list; list++)
-		if (!strcmp(*list, name))
-			return true;
-	return false;
-}
-
-static void member_read(struct walk *w, struct compose_node *const pair[2],
-			const struct walk_key *keys, size_t n,
-			const char *const *others, void *into)
-{
-	const char *name = pair[0]->text.data;
-
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(keys[i].name, name)) {
-			keys[i].read(w, pair[1], into);
-			return;
-		}
-	/* Extensions are for others, but this one is for us. */
-	if (!strncmp(name, "x-", 2) && strcmp(name, "x-zooid") != 0)
-		return;
-	walk_fail(w, pair[0]->line,
-		  is_among(others, name) || !strcmp(name, "x-zooid")
-			  ? "not supported yet"
-			  : "no such key");
-}
-
-void walk_map(struct walk *w, const struct compose_node *map,
-	      const struct walk_key *keys, size_t n, const char *const *others,
-	      void *into)
-{
-	if (map->kind != COMPOSE_MAP) {
-		walk_fail(w, map->line, "want a map");
-		return;
-	}
-	for (unsigned i = 0; i < map->n; i++) {
-		size_t used = walk_key(w, map->item[2 * i]->text.data);
-
-		member_read(w, &map->item[2 * i], keys, n, others, into);
-		walk_back(w, used);
-	}
-}
-
-const char *walk_text(struct walk *w, const struct compose_node *node,
-		      const char *want)
-{
-	if (node->kind != COMPOSE_TEXT || compose_is_null(node)) {
-		walk_fail(w, node->line, "want %s", want);
-		return NULL;
-	}
-	return text_interpolate(w, node->line, node->text);
-}
-
-/* ---- the top level ---- */
+#include "compose_service.h"
 
 static void name_read(struct walk *w, const struct compose_node *value,
 		      void *into)
@@ -163,81 +28,206 @@ static void version_read(struct walk *w, const struct compose_node *value,
 	walk_notice(w, value->line, "is obsolete and ignored");
 }
 
-static void services_read(struct walk *w, const struct compose_node *value,
-			  void *into)
-{
-	bool *seen = into;
+/* ---- services ---- */
 
-	*seen = true;
-	if (value->kind != COMPOSE_MAP || !value->n) {
-		walk_fail(w, value->line, "want at least one service");
+static void services_read(struct walk *w, const struct compose_node *services)
+{
+	struct service_seen *seen = compose_alloc(&w->arena,
+						  services->n * sizeof(*seen));
+	unsigned n = 0;
+
+	if (!seen) {
+		walk_fail(w, services->line, "the file is too large");
 		return;
 	}
-	if (value->n > DESIRED_APPS_MAX) {
+	for (unsigned i = 0; i < services->n; i++) {
+		const struct compose_node *key = services->item[2 * i];
+		size_t used = walk_key(w, key->text.data);
+		const struct compose_node *node = merge_extends(w, services,
+								key->text.data);
+
+		if (node && service_is_on(w, node)) {
+			seen[n] = (struct service_seen){ .name = key->text.data,
+							 .line = key->line };
+			service_read(w, &seen[n++], node);
+		}
+		walk_back(w, used);
+	}
+	walk_back(w, 0);
+	depends_check(w, seen, n);
+	networks_check(w, seen, n);
+	if (!n)
+		walk_fail(w, services->line,
+			  "services: no profile of them is "
+			  "on");
+}
+
+static void services_check(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	const struct compose_node **services = into;
+
+	if (value->kind != COMPOSE_MAP || !value->n)
+		walk_fail(w, value->line, "want at least one service");
+	else if (value->n > DESIRED_APPS_MAX)
 		walk_fail(w, value->line, "want at most %u services",
 			  DESIRED_APPS_MAX);
-		return;
-	}
-	for (unsigned i = 0; i < value->n; i++) {
-		const struct compose_node *key = value->item[2 * i];
-		size_t used = walk_key(w, key->text.data);
+	else
+		*services = value;
+}
 
-		service_read(w, key->text.data, key->line,
-			     value->item[2 * i + 1]);
+/* ---- volumes, configs, networks: read where a service names one ---- */
+
+static void map_check(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	(void)into;
+	if (value->kind != COMPOSE_MAP && !compose_is_null(value))
+		walk_fail(w, value->line, "want a map");
+}
+
+static void driver_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	const char *text = walk_text(w, value, "bridge");
+
+	(void)into;
+	if (text && strcmp(text, "bridge") != 0)
+		walk_fail(w, value->line,
+			  "\"%.40s\": only bridge is supported yet", text);
+}
+
+static void networks_top_read(struct walk *w, const struct compose_node *value,
+			      void *into)
+{
+	static const struct walk_key keys[] = { { "driver", driver_read } };
+	static const char *const others[] = { "attachable",  "driver_opts",
+					      "enable_ipv4", "enable_ipv6",
+					      "external",    "internal",
+					      "ipam",	     "labels",
+					      "name",	     NULL };
+
+	map_check(w, value, into);
+	for (unsigned i = 0; value->kind == COMPOSE_MAP && i < value->n; i++) {
+		size_t used = walk_key(w, value->item[2 * i]->text.data);
+
+		if (!compose_is_null(value->item[2 * i + 1]))
+			walk_map(w, value->item[2 * i + 1], keys,
+				 ARRAY_SIZE(keys), others, into);
 		walk_back(w, used);
 	}
 }
+
+/* ---- the top level ---- */
 
 static void top_read(struct walk *w, const struct compose_node *root)
 {
 	static const struct walk_key keys[] = {
 		{ "name", name_read },
 		{ "version", version_read },
-		{ "services", services_read },
+		{ "services", services_check },
+		{ "volumes", map_check },
+		{ "configs", map_check },
+		{ "networks", networks_top_read },
 	};
-	static const char *const others[] = { "networks", "volumes", "configs",
-					      "secrets",  "include", "models",
+	static const char *const others[] = { "secrets", "include", "models",
 					      NULL };
-	bool has_services = false;
+	const struct compose_node *services = NULL;
 
 	if (!root || compose_is_null(root)) {
-		walk_fail(w, 1, "is empty; want services:");
+		walk_fail(w, compose_place(0, 1), "is empty; want services:");
 		return;
 	}
 	if (root->kind != COMPOSE_MAP) {
 		walk_fail(w, root->line, "want a map with services:");
 		return;
 	}
-	walk_map(w, root, keys, ARRAY_SIZE(keys), others, &has_services);
-	if (!has_services)
+	w->root = root;
+	walk_map(w, root, keys, ARRAY_SIZE(keys), others, &services);
+	if (!services && !walk_member(root, "services"))
 		walk_fail(w, root->line, "services: is missing");
+	if (services) {
+		walk_key(w, "services");
+		services_read(w, services);
+		walk_back(w, 0);
+	}
 }
 
-int compose_read(struct span text, const struct compose_config *config,
-		 struct compose *compose)
+static void dotenv_add(struct walk *w, unsigned line,
+		       const struct walk_variable *v, void *into)
+{
+	unsigned *room = into;
+
+	(void)line;
+	if (w->n_dotenv == *room) {
+		unsigned grown = *room ? 2 * *room : 32;
+		struct walk_variable *more =
+			compose_alloc(&w->arena, grown * sizeof(*more));
+
+		if (!more)
+			return;
+		if (w->n_dotenv)
+			memcpy(more, w->dotenv, w->n_dotenv * sizeof(*more));
+		w->dotenv = more;
+		*room = grown;
+	}
+	w->dotenv[w->n_dotenv++] = *v;
+}
+
+/* Problems in it are told as those of a file of that name. */
+static void dotenv_read(struct walk *w)
+{
+	unsigned file = COMPOSE_FILES_MAX - 1, room = 0;
+
+	if (!w->config->dotenv.data)
+		return;
+	w->file[file] = ".env";
+	if (!text_is_utf8(w->config->dotenv))
+		walk_fail(w, compose_place(file, 1), "is no text in UTF-8");
+	else
+		env_read(w, w->config->dotenv, compose_place(file, 1),
+			 dotenv_add, &room);
+}
+
+static const struct compose_node *files_read(struct walk *w,
+					     const struct compose_file *files,
+					     size_t n)
+{
+	const struct compose_node *root = NULL, *over;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned before = w->n_problems;
+
+		over = merge_file_read(w, files[i].name, files[i].text);
+		if (w->n_problems > before)
+			return NULL;
+		if (root && over)
+			root = merge_nodes(w, root, over, "");
+		else if (over)
+			root = over;
+		if (w->n_problems > before)
+			return NULL;
+	}
+	return root;
+}
+
+int compose_read(const struct compose_file *files, size_t n,
+		 const struct compose_config *config, struct compose *compose)
 {
 	struct walk w = { .compose = compose, .config = config };
-	struct compose_fault fault = { 0 };
-	struct compose_node *root;
-	int err;
+	const struct compose_node *root;
 
 	*compose = (struct compose){ 0 };
 	compose->apps = yyjson_mut_doc_new(NULL);
 	if (!compose->apps)
 		return -ENOMEM;
 	yyjson_mut_doc_set_root(compose->apps, yyjson_mut_arr(compose->apps));
-	if (text.size > COMPOSE_SOURCE_MAX) {
-		walk_fail(&w, 1, "is larger than %u KB",
-			  COMPOSE_SOURCE_MAX >> 10);
-		return -EINVAL;
-	}
-	err = compose_tree(text, &w.arena, &root, &fault);
-	if (err == -EINVAL)
-		walk_fail(&w, fault.line, "%s", fault.text);
-	else if (err == 0)
+	dotenv_read(&w);
+	root = files_read(&w, files, n);
+	if (!w.n_problems)
 		top_read(&w, root);
 	compose_free(&w.arena);
-	return err ? err : w.n_problems ? -EINVAL : 0;
+	return w.n_problems ? -EINVAL : 0;
 }
 
 void compose_end(struct compose *compose)

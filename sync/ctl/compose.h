@@ -1,10 +1,11 @@
-/* A Compose file (compose-spec.io, the subset of zctl.1) becomes the apps of
+/* Compose files (compose-spec.io, as far as zctl.1 says) become the apps of
  * PUT /v1/apps/NAME (sync.5).
  *
  * What is not supported is refused by name and line; all that is wrong with a
  * file is said at once, up to COMPOSE_PROBLEMS_MAX lines:
- *	compose.yaml:12: services.web.volumes: not supported yet
- * Values of the environment are never in such a line. No I/O. */
+ *	compose.yaml:12: services.web.build: not supported yet
+ * Values of the environment are never in such a line. No I/O but by the
+ * caller's functions. */
 #ifndef CTL_COMPOSE_H
 #define CTL_COMPOSE_H
 
@@ -16,6 +17,7 @@ enum {
 	COMPOSE_PROBLEMS_MAX = 20,
 	COMPOSE_LINE_SIZE = 480,
 	COMPOSE_SOURCE_MAX = 256 << 10,
+	COMPOSE_FILES_MAX = 32, /* those of extends: too */
 };
 
 struct compose_lines {
@@ -23,10 +25,22 @@ struct compose_lines {
 	char line[COMPOSE_PROBLEMS_MAX][COMPOSE_LINE_SIZE];
 };
 
+struct compose_file {
+	const char *name; /* that lines start with */
+	struct span text;
+};
+
 struct compose_config {
-	const char *file; /* the name that lines start with */
 	/* The value of a variable, or NULL: getenv(3). */
 	char *(*variable)(const char *name);
+	/* Reads what a file names, a path relative to the first file's folder,
+	 * as file_read() does. NULL: nothing can be read. */
+	int (*read)(const char *path, size_t max, char **text, size_t *size);
+	/* Of variables that the environment lacks: the text of .env. */
+	struct span dotenv;
+	/* Those that are on, ends with NULL; NULL: none but what the variable
+	 * COMPOSE_PROFILES says. */
+	const char *const *profile;
 };
 
 struct compose {
@@ -35,10 +49,11 @@ struct compose {
 	struct compose_lines problems, notices;
 };
 
-/* Reads the file. 0, and the caller frees it with compose_end(); -EINVAL with
- * problems (compose_end() is allowed); -ENOMEM. */
-int compose_read(struct span text, const struct compose_config *config,
-		 struct compose *compose);
+/* Reads n files, each over what those before it say. 0, and the caller frees
+ * it with compose_end(); -EINVAL with problems (compose_end() is allowed);
+ * -ENOMEM. */
+int compose_read(const struct compose_file *files, size_t n,
+		 const struct compose_config *config, struct compose *compose);
 void compose_end(struct compose *compose);
 
 #endif

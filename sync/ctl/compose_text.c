@@ -91,21 +91,39 @@ static size_t character_size(const unsigned char *p)
 	return 0;
 }
 
+bool text_is_utf8(struct span text)
+{
+	const unsigned char *p = (const unsigned char *)text.data;
+	const unsigned char *end = p + text.size;
+	size_t n;
+
+	/* A character that is cut off meets the NUL behind the text. */
+	for (; p < end; p += n) {
+		n = character_size(p);
+		if (!n)
+			return false;
+	}
+	return true;
+}
+
+static const char *dotenv_value(const struct walk *w, const char *name)
+{
+	for (unsigned i = w->n_dotenv; i-- > 0;)
+		if (!strcmp(w->dotenv[i].name, name))
+			return w->dotenv[i].value;
+	return NULL;
+}
+
 const char *text_variable(struct walk *w, unsigned line, const char *name)
 {
 	const char *value = w->config->variable(name);
-	const unsigned char *p = (const unsigned char *)value;
-	size_t n;
 
-	while (p && *p) {
-		n = character_size(p);
-		if (!n) {
-			walk_fail(w, line, "the variable %s is no UTF-8", name);
-			return NULL;
-		}
-		p += n;
-	}
-	return value;
+	if (!value)
+		return dotenv_value(w, name);
+	if (text_is_utf8(span_of(value)))
+		return value;
+	walk_fail(w, line, "the variable %s is no UTF-8", name);
+	return NULL;
 }
 
 /* The value of the variable, or NULL. name is NUL-terminated by this. */

@@ -74,6 +74,7 @@ struct reader {
 	struct compose_node *root;
 	struct level level[COMPOSE_DEPTH_MAX];
 	unsigned depth, n_nodes, n_anchors, n_documents, n_merged;
+	unsigned file;
 	struct anchor anchor[COMPOSE_ANCHORS_MAX];
 };
 
@@ -88,6 +89,11 @@ __attribute__((format(printf, 3, 4))) static int fail(struct reader *r,
 	vsnprintf(r->fault->text, sizeof(r->fault->text), fmt, args);
 	va_end(args);
 	return -EINVAL;
+}
+
+static unsigned place_of(const struct reader *r, const yaml_mark_t *mark)
+{
+	return compose_place(r->file, (unsigned)mark->line + 1);
 }
 
 static int too_large(struct reader *r, unsigned line)
@@ -137,7 +143,7 @@ static struct compose_node *node_new(struct reader *r, enum compose_kind kind,
 				     const yaml_mark_t *mark)
 {
 	struct compose_node *node = NULL;
-	unsigned line = (unsigned)mark->line + 1;
+	unsigned line = place_of(r, mark);
 
 	if (r->n_nodes < COMPOSE_NODES_MAX)
 		node = compose_alloc(r->arena, sizeof(*node));
@@ -182,7 +188,7 @@ static int anchor_add(struct reader *r, const yaml_char_t *name,
 static int alias(struct reader *r, const yaml_event_t *event)
 {
 	const char *name = (const char *)event->data.alias.anchor;
-	unsigned line = (unsigned)event->start_mark.line + 1;
+	unsigned line = place_of(r, &event->start_mark);
 
 	/* The latest of that name. */
 	for (unsigned i = r->n_anchors; i-- > 0;) {
@@ -422,7 +428,7 @@ static int take(struct reader *r, const yaml_event_t *event)
 		return container_end(r);
 	case YAML_DOCUMENT_START_EVENT:
 		if (r->n_documents++)
-			return fail(r, (unsigned)event->start_mark.line + 1,
+			return fail(r, place_of(r, &event->start_mark),
 				    "a second document: want one a file");
 		return 0;
 	case YAML_NO_EVENT:
@@ -436,14 +442,14 @@ static int take(struct reader *r, const yaml_event_t *event)
 
 static int parser_fail(struct reader *r, const yaml_parser_t *parser)
 {
-	return fail(r, (unsigned)parser->problem_mark.line + 1, "%s%s%s",
+	return fail(r, place_of(r, &parser->problem_mark), "%s%s%s",
 		    parser->problem ? parser->problem : "is no YAML",
 		    parser->context ? " " : "",
 		    parser->context ? parser->context : "");
 }
 
-int compose_tree(struct span text, struct compose_arena *arena,
-		 struct compose_node **root, struct compose_fault *fault)
+int compose_tree(const struct compose_input *input, struct compose_node **root,
+		 struct compose_fault *fault)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	yaml_parser_t parser;
@@ -454,10 +460,12 @@ int compose_tree(struct span text, struct compose_arena *arena,
 		free(r);
 		return -ENOMEM;
 	}
-	r->arena = arena;
+	r->arena = input->arena;
+	r->file = input->file;
 	r->fault = fault;
-	yaml_parser_set_input_string(&parser, (const unsigned char *)text.data,
-				     text.size);
+	yaml_parser_set_input_string(&parser,
+				     (const unsigned char *)input->text.data,
+				     input->text.size);
 	while (err == 0 && !ended) {
 		yaml_event_t event;
 

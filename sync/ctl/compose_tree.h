@@ -25,7 +25,7 @@ struct compose_node {
 	enum compose_kind { COMPOSE_TEXT, COMPOSE_LIST, COMPOSE_MAP } kind;
 	bool plain;	  /* TEXT: without quotes, so it may be null */
 	bool open;	  /* its end was not seen yet */
-	unsigned line;	  /* from 1 */
+	unsigned line;	  /* a place, see compose_place() */
 	struct span text; /* TEXT: UTF-8, NUL-terminated, no NUL within */
 	unsigned n;	  /* LIST, MAP: items; pairs */
 	/* LIST: items. MAP: key, value, key, value; keys are TEXT and differ.
@@ -43,14 +43,32 @@ struct compose_arena {
 void *compose_alloc(struct compose_arena *arena, size_t size);
 void compose_free(struct compose_arena *arena);
 
+/* A line, from 1, of one of several files as one number. */
+static inline unsigned compose_place(unsigned file, unsigned line)
+{
+	return file << 24 | line;
+}
+
+static inline unsigned compose_line(unsigned place)
+{
+	return place & 0xffffff;
+}
+
 struct compose_fault {
-	unsigned line;
+	unsigned line; /* a place */
 	char text[120];
 };
 
+/* What is read, and where to. */
+struct compose_input {
+	struct span text;
+	unsigned file; /* its number */
+	struct compose_arena *arena;
+};
+
 /* Reads one document. 0, *root NULL when it is empty; -EINVAL with *fault. */
-int compose_tree(struct span text, struct compose_arena *arena,
-		 struct compose_node **root, struct compose_fault *fault);
+int compose_tree(const struct compose_input *input, struct compose_node **root,
+		 struct compose_fault *fault);
 
 /* Whether it is null: nothing, ~ or null without quotes. */
 bool compose_is_null(const struct compose_node *node);

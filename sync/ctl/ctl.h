@@ -32,8 +32,8 @@ struct ctl {
 	const struct ctl_command *command;
 	int argc; /* what is neither command nor option */
 	char **argv;
-	const char *hub_file, *file, *name, *place;
-	struct ctl_list nodes, labels;
+	const char *hub_file, *name, *place;
+	struct ctl_list nodes, labels, files, profiles;
 	uint64_t timeout_s, lines, since, uses, expires_s, wait_s;
 	bool json, all, follow, dry_run, registry, help, has_wait;
 };

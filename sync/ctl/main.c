@@ -17,8 +17,8 @@ const struct ctl_command ctl_commands[] = {
 	{ "top", command_top, "[NODE]", "the same, kept fresh", LIST | OPT(ALL),
 	  0, 1, WORD_NODE },
 	{ "apply", command_apply, "", "run what a Compose file says",
-	  LIST | OPT(FILE) | OPT(APPLICATION) | OPT(NODE) | OPT(DRY_RUN) |
-		  OPT(WAIT),
+	  LIST | OPT(FILE) | OPT(PROFILE) | OPT(APPLICATION) | OPT(NODE) |
+		  OPT(DRY_RUN) | OPT(WAIT),
 	  0, 0, WORD_NONE },
 	{ "apps", command_apps, "[APPLICATION]", "what was applied", LIST, 0, 1,
 	  WORD_APPLICATION },

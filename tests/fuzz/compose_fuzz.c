@@ -17,6 +17,23 @@ static char *variable(const char *name)
 	return name[0] == 'N' ? NULL : values[(uint8_t)name[0] % 4];
 }
 
+/* What files of variables, configs and extends are of. */
+static int read_file(const char *path, size_t max, char **text, size_t *size)
+{
+	static const char *const files[] = {
+		"A=b\n# c\nexport B=\"$A\\n\" # d\nC='e'\nD",
+		"services: {base: {image: b, command: [c]}}",
+	};
+	const char *file = files[path[0] & 1];
+
+	(void)max;
+	if (path[0] == 'n')
+		return -ENOENT;
+	*text = strdup(file);
+	*size = strlen(file);
+	return *text ? 0 : -ENOMEM;
+}
+
 static void hub_takes(yyjson_mut_doc *apps)
 {
 	char *json = yyjson_mut_write(apps, 0, NULL);
@@ -36,11 +53,12 @@ static void hub_takes(yyjson_mut_doc *apps)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct compose_config config = { "f", variable };
+	static const struct compose_config config = { .variable = variable,
+						      .read = read_file };
+	const struct compose_file file = { "f", { (const char *)data, size } };
 	static struct compose compose;
 
-	if (compose_read((struct span){ (const char *)data, size }, &config,
-			 &compose) == 0)
+	if (compose_read(&file, 1, &config, &compose) == 0)
 		hub_takes(compose.apps);
 	compose_end(&compose);
 	return 0;

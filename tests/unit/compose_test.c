@@ -28,8 +28,14 @@ static char *variable(const char *name)
 					 : NULL;
 }
 
-static const struct compose_config config = { .file = "f",
-					      .variable = variable };
+static const struct compose_config config = { .variable = variable };
+
+static int read_one(struct span text, struct compose *c)
+{
+	const struct compose_file file = { "f", text };
+
+	return compose_read(&file, 1, &config, c);
+}
 
 /* ---- what is read ---- */
 
@@ -223,7 +229,7 @@ static void good_test(void)
 	struct compose *c = calloc(1, sizeof(*c));
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
-		int err = compose_read(span_of(good[i].yaml), &config, c);
+		int err = read_one(span_of(good[i].yaml), c);
 
 		if (err)
 			printf("# %s\n", c->problems.line[0]);
@@ -279,8 +285,8 @@ static const struct {
 	{ "a tag of Compose", WEB("    environment: !reset {}\n"),
 	  "f:4: tag !reset: not supported yet" },
 	/* the top level */
-	{ "volumes", WEB("") "volumes:\n  data:\n",
-	  "f:4: volumes: not supported yet" },
+	{ "secrets", WEB("") "secrets:\n  key: {file: key}\n",
+	  "f:4: secrets: not supported yet" },
 	{ "a misspelt key", "servces: {}\n" WEB(""),
 	  "f:1: servces: no such key" },
 	{ "a bad name", "name: My Shop\n" WEB(""),
@@ -294,10 +300,11 @@ static const struct {
 	  "f:1: services.web: want a map" },
 	{ "build", "services:\n  web:\n    build: .\n",
 	  "f:3: services.web.build: not supported yet" },
-	{ "volumes of a service", WEB("    volumes: [a:/b]\n"),
-	  "f:4: services.web.volumes: not supported yet" },
+	{ "secrets of a service", WEB("    secrets: [key]\n"),
+	  "f:4: services.web.secrets: not supported yet" },
 	{ "x-zooid", WEB("    x-zooid: {class: microvm}\n"),
-	  "f:4: services.web.x-zooid: not supported yet" },
+	  "f:4: services.web.x-zooid.class: \"microvm\": only process is "
+	  "supported yet" },
 	{ "a misspelt key of a service", WEB("    enviroment: {}\n"),
 	  "f:4: services.web.enviroment: no such key" },
 	{ "a key merged from elsewhere",
@@ -371,9 +378,11 @@ static const struct {
 	{ "UDP", WEB("    ports: [\"53:53/udp\"]\n"),
 	  "f:4: services.web.ports[0]: \"53:53/udp\": only tcp is supported "
 	  "yet" },
-	{ "a range", WEB("    ports: [\"80-81:80-81\"]\n"),
-	  "f:4: services.web.ports[0]: \"80-81:80-81\": ranges are not "
-	  "supported yet" },
+	{ "ranges that differ", WEB("    ports: [\"80-81:80\"]\n"),
+	  "f:4: services.web.ports[0]: want as many host ports as ports of "
+	  "the container" },
+	{ "a range that is too long", WEB("    ports: [\"80-180:80-180\"]\n"),
+	  "f:4: services.web.ports[0]: want at most 32 ports" },
 	{ "port 0", WEB("    ports: [\"0:80\"]\n"),
 	  "f:4: services.web.ports[0]: \"0\": want a port, 1 to 65535" },
 	{ "port 65536", WEB("    ports: [\"80:65536\"]\n"),
@@ -390,9 +399,9 @@ static const struct {
 	  "f:4: services.web.ports[0].protocol: \"udp\": only tcp is "
 	  "supported yet" },
 	/* the rest */
-	{ "restart with a number", WEB("    restart: on-failure:3\n"),
-	  "f:4: services.web.restart: \"on-failure:3\": a number of tries is "
-	  "not supported yet" },
+	{ "restart with no number", WEB("    restart: on-failure:x\n"),
+	  "f:4: services.web.restart: \"on-failure:x\": want no, always, "
+	  "on-failure or unless-stopped" },
 	{ "restart of another kind", WEB("    restart: never\n"),
 	  "f:4: services.web.restart: \"never\": want no, always, on-failure "
 	  "or unless-stopped" },
@@ -416,7 +425,8 @@ static const struct {
 	  "f:7: services.web.deploy.resources.limits.cpus: differs from line "
 	  "4" },
 	{ "replicas", WEB("    deploy: {replicas: 2}\n"),
-	  "f:4: services.web.deploy.replicas: not supported yet" },
+	  "f:4: services.web.deploy.replicas: more than 1 is not supported "
+	  "yet" },
 	{ "reservations",
 	  WEB("    deploy: {resources: {reservations: {cpus: 1}}}\n"),
 	  "f:4: services.web.deploy.resources.reservations: not supported "
@@ -428,7 +438,7 @@ static void bad_test(void)
 	struct compose *c = calloc(1, sizeof(*c));
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		int err = compose_read(span_of(bad[i].yaml), &config, c);
+		int err = read_one(span_of(bad[i].yaml), c);
 		bool fits = err == -EINVAL && c->problems.n == 1 &&
 			    !strcmp(c->problems.line[0], bad[i].line);
 
@@ -452,15 +462,15 @@ static void many_test(void)
 	for (int i = 0; i < 30; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n,
 				      "  s%d: {image: a, tty: true}\n", i);
-	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
+	ok(read_one(span_of(text), c) == -EINVAL &&
 		   c->problems.n == COMPOSE_PROBLEMS_MAX &&
 		   c->problems.more == 10 &&
 		   !strcmp(c->problems.line[19],
 			   "f:21: services.s19.tty: not supported yet"),
 	   "thirty faults: twenty are told, ten counted");
 	compose_end(c);
-	ok(compose_read(span_of("version: '3'\n" WEB("    command: [$NOT]\n")),
-			&config, c) == 0 &&
+	ok(read_one(span_of("version: '3'\n" WEB("    command: [$NOT]\n")),
+		    c) == 0 &&
 		   c->notices.n == 2 &&
 		   !strcmp(c->notices.line[0],
 			   "f:1: version: is obsolete and ignored") &&
@@ -469,7 +479,7 @@ static void many_test(void)
 			   "not set, so it is empty"),
 	   "notices");
 	compose_end(c);
-	ok(compose_read(span_of("name: shop\n" WEB("")), &config, c) == 0 &&
+	ok(read_one(span_of("name: shop\n" WEB("")), c) == 0 &&
 		   !strcmp(c->name, "shop"),
 	   "the name");
 	compose_end(c);
@@ -486,7 +496,7 @@ static void secret_test(void)
 	struct compose *c = calloc(1, sizeof(*c));
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
-		ok(compose_read(span_of(files[i]), &config, c) == -EINVAL &&
+		ok(read_one(span_of(files[i]), c) == -EINVAL &&
 			   c->problems.n == 1 &&
 			   !strstr(c->problems.line[0], "s3cret"),
 		   "no value of the environment is told");
@@ -510,8 +520,7 @@ static void bomb_test(void)
 				      i, i, i - 1, i - 1, i - 1, i - 1, i - 1,
 				      i - 1);
 	snprintf(text + n, size - n, WEB("    command: *a29\n"));
-	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
-		   c->problems.n == 6 &&
+	ok(read_one(span_of(text), c) == -EINVAL && c->problems.n == 6 &&
 		   strstr(c->problems.line[0],
 			  "services.web.command[0]: want text"),
 	   "a billion laughs are six faults: %s", c->problems.line[0]);
@@ -524,14 +533,13 @@ static void bomb_test(void)
 	for (int i = 0; i < 100; i++)
 		n += (size_t)snprintf(text + n, size - n, "{<<: *m}, ");
 	snprintf(text + n, size - n, "1]\n" WEB(""));
-	ok(compose_read(span_of(text), &config, c) == -EINVAL &&
-		   c->problems.n == 1 &&
+	ok(read_one(span_of(text), c) == -EINVAL && c->problems.n == 1 &&
 		   strstr(c->problems.line[0], "<<: merges too much"),
 	   "merges by the hundred: %s", c->problems.line[0]);
 	compose_end(c);
 
 	memset(text, '[', 100000);
-	ok(compose_read((struct span){ text, 100000 }, &config, c) == -EINVAL &&
+	ok(read_one((struct span){ text, 100000 }, c) == -EINVAL &&
 		   c->problems.n == 1 &&
 		   !strcmp(c->problems.line[0], "f:1: nested deeper than 32"),
 	   "deep: %s", c->problems.line[0]);
@@ -541,14 +549,14 @@ static void bomb_test(void)
 	memset(text + n, '1', 1);
 	for (int i = 0; i < 100000; i++)
 		memcpy(text + n + 2 * (size_t)i, "1,", 2);
-	ok(compose_read((struct span){ text, 200000 }, &config, c) == -EINVAL &&
+	ok(read_one((struct span){ text, 200000 }, c) == -EINVAL &&
 		   strstr(c->problems.line[0], "more than 2048 members"),
 	   "many members: %s", c->problems.line[0]);
 	compose_end(c);
 
 	memset(text, ' ', size);
-	ok(compose_read((struct span){ text, COMPOSE_SOURCE_MAX + 1 }, &config,
-			c) == -EINVAL &&
+	ok(read_one((struct span){ text, COMPOSE_SOURCE_MAX + 1 }, c) ==
+			   -EINVAL &&
 		   !strcmp(c->problems.line[0], "f:1: is larger than 256 KB"),
 	   "too large: %s", c->problems.line[0]);
 	compose_end(c);

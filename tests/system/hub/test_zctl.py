@@ -227,11 +227,11 @@ def test_dry_run_changes_nothing(hub, zctl):
 
 def test_bad_file_tells_all_and_leaves_nothing(hub, zctl, tmp_path):
     Node(hub, tmp_path, "n1")
-    zctl.compose("services:\n  web:\n    image: hub/web\n    volumes: []\n"
+    zctl.compose("services:\n  web:\n    image: hub/web\n    secrets: []\n"
                  "    restrat: no\n  db:\n    build: .\n")
     done = zctl.run("apply", "--node", "n1", code=FAILED)
     assert done.stderr.splitlines() == [
-        "zctl: compose.yaml:4: services.web.volumes: not supported yet",
+        "zctl: compose.yaml:4: services.web.secrets: not supported yet",
         "zctl: compose.yaml:5: services.web.restrat: no such key",
         "zctl: compose.yaml:7: services.db.build: not supported yet"]
     assert zctl.json("apps")["apps"] == []

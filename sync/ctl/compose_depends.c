@@ -1,0 +1,209 @@
+/* A service of a Compose file: what it waits for. */
+#include <string.h>
+
+#include "compose_service.h"
+
+static void depend(struct walk *w, struct service *s,
+		   struct dependency_said said)
+{
+	for (unsigned i = 0; i < s->n_depends; i++)
+		if (!strcmp(s->depends[i].name, said.name)) {
+			/* links: ask for less than depends_on. */
+			if (said.condition > s->depends[i].condition)
+				s->depends[i] = said;
+			return;
+		}
+	if (s->n_depends == DESIRED_LIST_MAX)
+		walk_fail(w, said.line, "want at most %u services",
+			  DESIRED_LIST_MAX);
+	else
+		s->depends[s->n_depends++] = said;
+}
+
+static void condition_read(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	static const char *const words[] = {
+		[DESIRED_STARTED] = "service_started",
+		[DESIRED_HEALTHY] = "service_healthy",
+		[DESIRED_COMPLETED] = "service_completed_successfully",
+	};
+	struct dependency_said *said = into;
+	const char *text = walk_text(w, value, words[0]);
+
+	for (size_t i = 0; text && i < ARRAY_SIZE(words); i++)
+		if (!strcmp(text, words[i])) {
+			said->condition = (enum desired_condition)i;
+			return;
+		}
+	if (text)
+		walk_fail(w, value->line, "\"%.40s\": want %s, %s or %s", text,
+			  words[0], words[1], words[2]);
+}
+
+static void required_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	bool is = true;
+
+	(void)into;
+	if (value_bool(w, value, &is) && !is)
+		walk_fail(w, value->line, "false is not supported yet");
+}
+
+static void restart_read_only_false(struct walk *w,
+				    const struct compose_node *value,
+				    void *into)
+{
+	bool is = false;
+
+	(void)into;
+	if (value_bool(w, value, &is) && is)
+		walk_fail(w, value->line, "true is not supported yet");
+}
+
+static void name_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	const char *text = walk_text(w, value, "a service");
+
+	if (text)
+		depend(w, into,
+		       (struct dependency_said){ .name = text,
+						 .line = value->line });
+}
+
+void depends_on_read(struct walk *w, const struct compose_node *value,
+		     void *into)
+{
+	static const struct walk_key keys[] = {
+		{ "condition", condition_read },
+		{ "required", required_read },
+		{ "restart", restart_read_only_false },
+	};
+
+	if (value->kind != COMPOSE_MAP) {
+		walk_list(w, value, name_read, into);
+		return;
+	}
+	for (unsigned i = 0; i < value->n; i++) {
+		const struct compose_node *key = value->item[2 * i];
+		struct dependency_said said = { .name = key->text.data,
+						.line = key->line };
+		size_t used = walk_key(w, said.name);
+
+		if (!compose_is_null(value->item[2 * i + 1]))
+			walk_map(w, value->item[2 * i + 1], keys,
+				 ARRAY_SIZE(keys), NULL, &said);
+		depend(w, into, said);
+		walk_back(w, used);
+	}
+}
+
+static void link_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	const char *text = walk_text(w, value, "a service");
+	const char *alias = text ? strchr(text, ':') : NULL;
+
+	if (alias)
+		walk_fail(w, value->line,
+			  "\"%.40s\": another name is not supported yet", text);
+	else if (text)
+		depend(w, into,
+		       (struct dependency_said){ .name = text,
+						 .line = value->line });
+}
+
+/* Services know each other by name anyway. */
+void links_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	walk_list(w, value, link_read, into);
+}
+
+void depends_write(struct walk *w, const struct service *s)
+{
+	static const char *const words[] = {
+		[DESIRED_STARTED] = "started",
+		[DESIRED_HEALTHY] = "healthy",
+		[DESIRED_COMPLETED] = "completed",
+	};
+	size_t size = s->n_depends * sizeof(*s->depends);
+	yyjson_mut_val *list, *o;
+
+	if (!s->n_depends)
+		return;
+	s->seen->depends = compose_alloc(&w->arena, size);
+	if (!s->seen->depends) {
+		walk_fail(w, s->seen->line, "the file is too large");
+		return;
+	}
+	memcpy(s->seen->depends, s->depends, size);
+	s->seen->n_depends = s->n_depends;
+	list = yyjson_mut_obj_add_arr(s->doc, s->app, "depends_on");
+	for (unsigned i = 0; i < s->n_depends; i++) {
+		o = yyjson_mut_arr_add_obj(s->doc, list);
+		yyjson_mut_obj_add_strcpy(s->doc, o, "app", s->depends[i].name);
+		yyjson_mut_obj_add_str(s->doc, o, "condition",
+				       words[s->depends[i].condition]);
+	}
+}
+
+/* ---- all of them ---- */
+
+struct checked {
+	struct walk *w;
+	const struct service_seen *seen;
+	unsigned n;
+	uint8_t visited[DESIRED_APPS_MAX]; /* 1: on the way, 2: done */
+};
+
+static unsigned find(const struct checked *c, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < c->n && strcmp(c->seen[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+static void one_check(struct checked *c, unsigned i)
+{
+	const struct service_seen *seen = &c->seen[i];
+
+	c->visited[i] = 1;
+	for (unsigned k = 0; k < seen->n_depends; k++) {
+		const struct dependency_said *said = &seen->depends[k];
+		unsigned other = find(c, said->name);
+
+		if (other == c->n)
+			walk_fail(c->w, said->line,
+				  "there is no service %.63s, or its profiles "
+				  "are off",
+				  said->name);
+		else if (c->visited[other] == 1)
+			walk_fail(c->w, said->line,
+				  "%s and %.63s wait for each other",
+				  seen->name, said->name);
+		else if (said->condition == DESIRED_HEALTHY &&
+			 !c->seen[other].has_health)
+			walk_fail(c->w, said->line,
+				  "%.63s has no healthcheck:", said->name);
+		else if (!c->visited[other])
+			one_check(c, other);
+	}
+	c->visited[i] = 2;
+}
+
+void depends_check(struct walk *w, const struct service_seen *seen, unsigned n)
+{
+	struct checked c = { .w = w, .seen = seen, .n = n };
+
+	for (unsigned i = 0; i < n; i++) {
+		size_t used = walk_key(w, "services");
+
+		if (!c.visited[i])
+			one_check(&c, i);
+		walk_back(w, used);
+	}
+}

@@ -1,0 +1,534 @@
+/* A service of a Compose file: volumes, tmpfs, configs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compose_service.h"
+
+enum { CONFIG_MAX = 64 << 10 };
+
+/* The last of a target stands, as when files are merged. */
+static void mount_add(struct walk *w, struct service *s, unsigned line,
+		      struct desired_mount m)
+{
+	unsigned i = 0;
+
+	if (!desired_path_valid(span_of(m.target))) {
+		walk_fail(w, line,
+			  "\"%.60s\": want an absolute path without ..",
+			  m.target);
+		return;
+	}
+	while (i < s->n_mounts && strcmp(s->mount[i].target, m.target) != 0)
+		i++;
+	if (i == DESIRED_MOUNTS_MAX) {
+		walk_fail(w, line, "want at most %u mounts",
+			  DESIRED_MOUNTS_MAX);
+		return;
+	}
+	if (i == s->n_mounts)
+		s->n_mounts++;
+	s->mount[i] = m;
+}
+
+/* ---- volumes ---- */
+
+static void size_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	struct desired_mount *m = into;
+
+	value_bytes(w, value, &m->size_bytes);
+}
+
+static void zooid_read(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	static const struct walk_key keys[] = { { "size", size_read } };
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
+}
+
+static void driver_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	const char *text = walk_text(w, value, "local");
+
+	(void)into;
+	if (text && strcmp(text, "local") != 0)
+		walk_fail(w, value->line,
+			  "\"%.40s\": only local is supported yet", text);
+}
+
+/* What the top level says of the volume. */
+static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
+{
+	static const struct walk_key keys[] = { { "driver", driver_read },
+						{ "x-zooid", zooid_read } };
+	static const char *const others[] = { "driver_opts", "external",
+					      "labels", "name", NULL };
+	const struct compose_node *all = walk_member(w->root, "volumes");
+	const struct compose_node *node = walk_member(all, m->source);
+	unsigned before = w->n_problems;
+
+	if (!id_valid(span_of(m->source))) {
+		walk_fail(w, line,
+			  "\"%.60s\": want 1 to 63 of a-z, 0-9 and - for the "
+			  "name of a volume",
+			  m->source);
+		return false;
+	}
+	if (!node) {
+		walk_fail(w, line,
+			  "there is no volume %s in volumes:", m->source);
+		return false;
+	}
+	if (!compose_is_null(node)) {
+		char path[WALK_PATH_SIZE];
+		size_t used = w->path_used;
+
+		memcpy(path, w->path, sizeof(path));
+		walk_back(w, 0);
+		walk_key(w, "volumes");
+		walk_key(w, m->source);
+		walk_map(w, node, keys, ARRAY_SIZE(keys), others, m);
+		memcpy(w->path, path, sizeof(path));
+		w->path_used = used;
+	}
+	return w->n_problems == before;
+}
+
+static bool is_path(const char *source)
+{
+	return strchr("./~\\", source[0]) || strchr(source, '/');
+}
+
+static void bind_refuse(struct walk *w, unsigned line, const char *source)
+{
+	walk_fail(w, line,
+		  "\"%.60s\": folders of this machine are not on the node; use "
+		  "a volume with a name, or configs: for files",
+		  source);
+}
+
+static bool options_read(struct walk *w, unsigned line, struct span options,
+			 struct desired_mount *m)
+{
+	struct span option;
+
+	while (span_cut(&options, ',', &option)) {
+		if (span_is(option, "ro"))
+			m->read_only = true;
+		else if (span_is(option, "nocopy"))
+			m->nocopy = true;
+		else if (!span_is(option, "rw") && !span_is(option, "z") &&
+			 !span_is(option, "Z")) {
+			walk_fail(w, line, "option \"%.*s\": not supported yet",
+				  (int)(option.size < 40 ? option.size : 40),
+				  option.data);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* SOURCE:TARGET[:OPTION,...]. */
+static void volume_short(struct walk *w, const struct compose_node *value,
+			 struct service *s)
+{
+	struct desired_mount m = { .type = DESIRED_MOUNT_VOLUME };
+	const char *text = walk_text(w, value, "VOLUME:PATH");
+	struct span rest = span_of(text ? text : ""), source, target;
+
+	if (!text)
+		return;
+	span_cut(&rest, ':', &source);
+	if (!rest.data) {
+		walk_fail(w, value->line,
+			  "\"%.60s\": a volume without a name is not supported "
+			  "yet; want NAME:PATH",
+			  text);
+		return;
+	}
+	span_cut(&rest, ':', &target);
+	m.source = walk_keep(w, value->line, source);
+	m.target = walk_keep(w, value->line, target);
+	if (!m.source || !m.target)
+		return;
+	if (!m.source[0] || is_path(m.source))
+		bind_refuse(w, value->line, m.source);
+	else if (options_read(w, value->line, rest, &m) &&
+		 volume_find(w, value->line, &m))
+		mount_add(w, s, value->line, m);
+}
+
+/* A mount in long form. */
+struct mount_long {
+	const char *type;
+	struct desired_mount m;
+	uint64_t mode;
+};
+
+static void type_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	static const char want[] = "volume or tmpfs";
+	struct mount_long *l = into;
+
+	l->type = walk_text(w, value, want);
+	if (l->type && !strcmp(l->type, "bind"))
+		bind_refuse(w, value->line, l->type);
+	else if (l->type && strcmp(l->type, "volume") != 0 &&
+		 strcmp(l->type, "tmpfs") != 0)
+		walk_fail(w, value->line, "\"%.20s\": want %s", l->type, want);
+}
+
+static void source_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	struct mount_long *l = into;
+
+	l->m.source = walk_text(w, value, "the name of a volume");
+}
+
+static void target_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	struct mount_long *l = into;
+
+	l->m.target = walk_text(w, value, "a path");
+}
+
+static void read_only_read(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	struct mount_long *l = into;
+
+	value_bool(w, value, &l->m.read_only);
+}
+
+static void nocopy_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	struct mount_long *l = into;
+
+	value_bool(w, value, &l->m.nocopy);
+}
+
+static void volume_options(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	static const struct walk_key keys[] = { { "nocopy", nocopy_read } };
+	static const char *const others[] = { "subpath", "labels", NULL };
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
+}
+
+static void tmpfs_size(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	struct mount_long *l = into;
+
+	value_bytes(w, value, &l->m.size_bytes);
+}
+
+static void mode_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	struct mount_long *l = into;
+
+	value_mode(w, value, &l->mode);
+}
+
+static void tmpfs_options(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	static const struct walk_key keys[] = { { "size", tmpfs_size },
+						{ "mode", mode_read } };
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
+}
+
+static void volume_long(struct walk *w, const struct compose_node *value,
+			struct service *s)
+{
+	static const struct walk_key keys[] = {
+		{ "type", type_read },	      { "source", source_read },
+		{ "target", target_read },    { "read_only", read_only_read },
+		{ "volume", volume_options }, { "tmpfs", tmpfs_options },
+	};
+	static const char *const others[] = { "bind", "consistency", "image",
+					      NULL };
+	struct mount_long l = { 0 };
+	unsigned before = w->n_problems;
+	bool is_tmpfs;
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), others, &l);
+	if (w->n_problems != before)
+		return;
+	is_tmpfs = l.type && !strcmp(l.type, "tmpfs");
+	if (!l.type || !l.m.target || !l.m.source != is_tmpfs) {
+		walk_fail(w, value->line,
+			  "want type, target, and source of a volume");
+		return;
+	}
+	l.m.type = is_tmpfs ? DESIRED_MOUNT_TMPFS : DESIRED_MOUNT_VOLUME;
+	l.m.mode = is_tmpfs ? (uint32_t)l.mode : 0;
+	if (is_tmpfs || volume_find(w, value->line, &l.m))
+		mount_add(w, s, value->line, l.m);
+}
+
+static void volume_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	if (value->kind == COMPOSE_MAP)
+		volume_long(w, value, into);
+	else
+		volume_short(w, value, into);
+}
+
+void volumes_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	walk_list(w, value, volume_read, into);
+}
+
+/* ---- tmpfs ---- */
+
+static int tmpfs_option(struct desired_mount *m, struct span option)
+{
+	static const char *const fixed[] = { "rw", "nosuid", "nodev",
+					     "noexec" };
+	char text[40], *end;
+
+	if (span_copy(text, sizeof(text), option) < 0)
+		return -EINVAL;
+	if (!strcmp(text, "ro")) {
+		m->read_only = true;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		if (!strcmp(text, fixed[i]))
+			return 0;
+	if (!strncmp(text, "size=", 5))
+		return value_bytes_of(text + 5, &m->size_bytes);
+	if (strncmp(text, "mode=", 5) != 0)
+		return -EINVAL;
+	m->mode = (uint32_t)strtoul(text + 5, &end, 8);
+	return end > text + 5 && !*end && m->mode <= 01777 ? 0 : -EINVAL;
+}
+
+/* PATH[:OPTION,...]. */
+static void tmpfs_one(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	struct desired_mount m = { .type = DESIRED_MOUNT_TMPFS };
+	const char *text = walk_text(w, value, "PATH");
+	struct span rest = span_of(text ? text : ""), target, option;
+
+	if (!text)
+		return;
+	span_cut(&rest, ':', &target);
+	m.target = walk_keep(w, value->line, target);
+	while (rest.data && span_cut(&rest, ',', &option))
+		if (tmpfs_option(&m, option) < 0) {
+			walk_fail(w, value->line,
+				  "\"%.60s\": want options size=, mode=, ro, "
+				  "nosuid, nodev, noexec",
+				  text);
+			return;
+		}
+	if (m.target)
+		mount_add(w, into, value->line, m);
+}
+
+void tmpfs_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	if (value->kind == COMPOSE_LIST)
+		walk_list(w, value, tmpfs_one, into);
+	else
+		tmpfs_one(w, value, into);
+}
+
+/* ---- configs ---- */
+
+struct config {
+	const char *source, *target, *content;
+	uint64_t uid, gid, mode;
+};
+
+static void config_source(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	struct config *c = into;
+
+	c->source = walk_text(w, value, "the name of a config");
+}
+
+static void config_target(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	struct config *c = into;
+
+	c->target = walk_text(w, value, "a path");
+}
+
+static void config_uid(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	struct config *c = into;
+
+	value_number(w, value, INT32_MAX, &c->uid);
+}
+
+static void config_gid(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	struct config *c = into;
+
+	value_number(w, value, INT32_MAX, &c->gid);
+}
+
+static void config_mode(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	struct config *c = into;
+
+	value_mode(w, value, &c->mode);
+}
+
+static void file_read_into(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	struct config *c = into;
+	char *text = walk_file(w, value, CONFIG_MAX);
+
+	if (text)
+		c->content = walk_keep(w, value->line, span_of(text));
+	free(text);
+}
+
+static void content_read(struct walk *w, const struct compose_node *value,
+			 void *into)
+{
+	struct config *c = into;
+
+	c->content = walk_text(w, value, "text");
+}
+
+static void variable_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	struct config *c = into;
+	const char *name = walk_text(w, value, "a variable");
+
+	c->content = name ? text_variable(w, value->line, name) : NULL;
+	if (name && !c->content)
+		walk_fail(w, value->line, "the variable %.63s is not set",
+			  name);
+}
+
+/* What the top level says of the config. */
+static void content_find(struct walk *w, unsigned line, struct config *c)
+{
+	static const struct walk_key keys[] = { { "file", file_read_into },
+						{ "content", content_read },
+						{ "environment",
+						  variable_read } };
+	static const char *const others[] = { "external", "labels", "name",
+					      "template_driver", NULL };
+	const struct compose_node *all = walk_member(w->root, "configs");
+	const struct compose_node *node = walk_member(all, c->source);
+	unsigned before = w->n_problems;
+
+	if (!node) {
+		walk_fail(w, line,
+			  "there is no config %.63s in configs:", c->source);
+		return;
+	}
+	walk_map(w, node, keys, ARRAY_SIZE(keys), others, c);
+	if (!c->content && w->n_problems == before)
+		walk_fail(w, node->line, "want file, content or environment");
+}
+
+static void config_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	static const struct walk_key keys[] = {
+		{ "source", config_source }, { "target", config_target },
+		{ "uid", config_uid },	     { "gid", config_gid },
+		{ "mode", config_mode },
+	};
+	struct config c = { .mode = 0444 };
+	unsigned before = w->n_problems;
+	char target[80] = "/";
+
+	if (value->kind == COMPOSE_MAP)
+		walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &c);
+	else
+		config_source(w, value, &c);
+	if (c.source && w->n_problems == before)
+		content_find(w, value->line, &c);
+	else if (w->n_problems == before)
+		walk_fail(w, value->line, "want source");
+	if (w->n_problems != before)
+		return;
+	text_copy(target + 1, sizeof(target) - 1, c.source);
+	if (!c.target)
+		c.target = walk_keep(w, value->line, span_of(target));
+	if (c.target)
+		mount_add(w, into, value->line,
+			  (struct desired_mount){ .type = DESIRED_MOUNT_FILE,
+						  .target = c.target,
+						  .content = c.content,
+						  .uid = (uint32_t)c.uid,
+						  .gid = (uint32_t)c.gid,
+						  .mode = (uint32_t)c.mode });
+}
+
+void configs_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	walk_list(w, value, config_read, into);
+}
+
+/* ---- what is sent ---- */
+
+static void number_write(yyjson_mut_doc *doc, yyjson_mut_val *object,
+			 const char *key, uint64_t n)
+{
+	if (n)
+		yyjson_mut_obj_add_uint(doc, object, key, n);
+}
+
+void mounts_write(const struct service *s)
+{
+	static const char *const types[] = {
+		[DESIRED_MOUNT_VOLUME] = "volume",
+		[DESIRED_MOUNT_TMPFS] = "tmpfs",
+		[DESIRED_MOUNT_FILE] = "file",
+	};
+	yyjson_mut_val *list = NULL, *o;
+
+	for (unsigned i = 0; i < s->n_mounts; i++) {
+		const struct desired_mount *m = &s->mount[i];
+
+		if (!list)
+			list = yyjson_mut_obj_add_arr(s->doc, s->app, "mounts");
+		o = yyjson_mut_arr_add_obj(s->doc, list);
+		yyjson_mut_obj_add_str(s->doc, o, "type", types[m->type]);
+		yyjson_mut_obj_add_strcpy(s->doc, o, "target", m->target);
+		if (m->source)
+			yyjson_mut_obj_add_strcpy(s->doc, o, "source",
+						  m->source);
+		if (m->content)
+			yyjson_mut_obj_add_strcpy(s->doc, o, "content",
+						  m->content);
+		if (m->read_only)
+			yyjson_mut_obj_add_bool(s->doc, o, "read_only", true);
+		if (m->nocopy)
+			yyjson_mut_obj_add_bool(s->doc, o, "nocopy", true);
+		number_write(s->doc, o, "size", m->size_bytes);
+		number_write(s->doc, o, "mode", m->mode);
+		number_write(s->doc, o, "uid", m->uid);
+		number_write(s->doc, o, "gid", m->gid);
+	}
+}
