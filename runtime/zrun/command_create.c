@@ -138,12 +138,13 @@ int command_create(int argc, char **argv)
 		return 1;
 	int r = launch_go(&c.launch);
 
-	if (r < 0) {
-		cli_error("the first process was killed");
-		create_undo(&c);
-	}
+	/* The child may live in this memory: nothing is freed. */
+	if (r == 0)
+		return 0;
+	cli_error("the first process was killed");
+	create_undo(&c);
 	create_close(&c);
-	return r < 0;
+	return 1;
 }
 
 /* The socket answers with the failure of execve, or closes. */

@@ -294,7 +294,7 @@ static int launch(struct exec *e, struct fault *fault)
 		return r;
 	setting.seccomp = e->config.seccomp.set;
 	join_setting(&e->join, &setting, l);
-	l->exec = true;
+	l->exec = l->alone = true;
 	l->cgroup_dir = e->container.cgroup.dir;
 	l->child.preserve_fds = e->preserve_fds;
 	l->child.filter_flags = e->config.seccomp.flags;

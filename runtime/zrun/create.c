@@ -238,6 +238,7 @@ static int prepare(struct create *c, struct fault *fault)
 		setting.cgroup_path = cgroup_path;
 	}
 	l->cgroup_dir = c->container.cgroup.dir;
+	l->alone = true;
 	l->child.preserve_fds = c->preserve_fds;
 	l->child.new_user_namespace = new_user;
 	l->child.grantable = launch_grantable(new_user);

@@ -19,17 +19,27 @@ struct launch {
 	int cgroup_dir;	     /* the child enters it first; -1 */
 	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */
 	bool exec;	     /* no new namespaces */
+	/* This process does nothing but wait for its child until that executes
+	 * its program: the child may share its memory (launch_clone.c). */
+	bool alone;
 
 	pid_t pid;
 	int pidfd;
 	int channel;
+
+	/* private */
+	bool born_inside; /* CLONE_INTO_CGROUP */
+	bool heard;	  /* a message has come */
 };
 
 /* Descriptors at -1, child fields at their defaults. */
 void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config);
-/* 0 or -errno with fault set. */
+/* launch_clone.c. 0 or -errno with fault set. */
 int launch_clone(struct launch *l, struct fault *fault);
+/* The same once more, if the child was born dead for no fault of its own.
+ * -ESRCH without a fault if it was not. */
+int launch_clone_again(struct launch *l, struct fault *fault);
 /* Reads one message. Returns CHILD_READY; CHILD_HOOKS, which only a config with
  * hooks brings (launch_go() answers both); 0 when the channel ended (after
  * launch_go: execve was reached); -errno with fault set when the child failed.

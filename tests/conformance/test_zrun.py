@@ -6,6 +6,7 @@ there to compare."""
 
 import json
 import os
+import pathlib
 import re
 import select
 import shutil
@@ -474,6 +475,32 @@ def test_seccomp(bundle):
         done = bundle.sh("grep Seccomp: /proc/self/status; mkdir /tmp/x")
         assert done.stdout.split() == ["Seccomp:", "2"]
         assert "not supported" in done.stderr
+
+
+def test_run_from_a_cgroup_that_was_killed_in(bundle):
+    """The kernel takes what happened there for a kill of a child that is born
+    in another cgroup."""
+    tree = re.search(r"^(?:\S+ ){4}(\S+) .* - cgroup2 ",
+                     open("/proc/self/mountinfo").read(), re.M)[1]
+    cgroup = pathlib.Path(tree, "test-killed-%d" % os.getpid())
+    cgroup.mkdir()
+
+    def enter():
+        (cgroup / "cgroup.procs").write_text("0")
+
+    try:
+        for _ in range(2):
+            victim = subprocess.Popen(["sleep", "1000"], preexec_fn=enter)
+            (cgroup / "cgroup.kill").write_text("1")
+            assert victim.wait() == -9
+        done = bundle.run("echo", "lives", preexec_fn=enter)
+        assert (done.stdout, done.stderr) == ("lives\n", "")
+        name = bundle.create("sleep", "1000")
+        bundle.zrun("start", name)
+        done = bundle.zrun("exec", name, "echo", "lives", preexec_fn=enter)
+        assert (done.stdout, done.stderr) == ("lives\n", "")
+    finally:
+        cgroup.rmdir()
 
 
 # ------------------------------------------------------------------- exec

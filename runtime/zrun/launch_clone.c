@@ -1,0 +1,258 @@
+/* clone3 with all that makes it cheap.
+ *
+ * The child is born inside its cgroup: writing cgroup.procs makes the kernel
+ * wait until every processor has passed a quiet point, some milliseconds on a
+ * busy machine.
+ *
+ * And it shares the memory of a process that has nothing else to do, on a stack
+ * of its own, so that no page table is copied and no page twice. The two take
+ * turns: the parent waits in recv() from the clone until the child waits in
+ * recv() for its word, and again until the channel closes. What one of them
+ * writes, even errno, so never meets the other. Between clone3 and recv() the
+ * parent makes no call that could fail. It may not free what the child uses
+ * before execve, which for `zrun create` is never. Not shared when that would
+ * show: what the child does to its own time, user namespace or OOM score would
+ * be done to its parent, and hooks take time. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "clone_shared.h"
+#include "kernel.h"
+#include "launch.h"
+
+#define STACK_SIZE (128 << 10)
+
+static void take_lower(int fd, unsigned least, int *lowest)
+{
+	if (fd >= (int)least && (*lowest < 0 || fd < *lowest))
+		*lowest = fd;
+}
+
+/* The lowest descriptor from `least` on that the child needs; -1. */
+static int next_kept(const struct launch *l, unsigned least)
+{
+	int lowest = -1;
+
+	for (int i = 0; i < 3; i++)
+		take_lower(l->child.stdio[i], least, &lowest);
+	take_lower(l->child.channel, least, &lowest);
+	take_lower(l->child.start_listener, least, &lowest);
+	take_lower(l->child.console_socket, least, &lowest);
+	take_lower(l->child.host_proc, least, &lowest);
+	take_lower(l->child.creating_state, least, &lowest);
+	take_lower(l->child.created_state, least, &lowest);
+	for (size_t i = 0; i < l->plan.n; i++) {
+		if (l->plan.op[i].code == OP_JOIN ||
+		    l->plan.op[i].code == OP_MOUNT)
+			take_lower(l->plan.op[i].fd, least, &lowest);
+	}
+	return lowest;
+}
+
+/* Closes all that the child has no part in: in `zrun serve` that would be the
+ * channels of other children, which must close when serve dies. */
+static void close_others(const struct launch *l)
+{
+	unsigned next = 3 + l->child.preserve_fds;
+
+	for (int kept; (kept = next_kept(l, next)) >= 0;
+	     next = (unsigned)kept + 1) {
+		if ((unsigned)kept > next)
+			kernel_close_range(next, (unsigned)kept - 1, 0);
+	}
+	kernel_close_range(next, ~0u, 0);
+}
+
+static uint64_t clone_flags(const struct launch *l)
+{
+	uint64_t flags = CLONE_PIDFD;
+
+	if (l->parent_is_init)
+		flags |= CLONE_PARENT;
+	for (size_t i = 0; !l->exec && i < RUNTIME_NS_COUNT; i++) {
+		const struct runtime_namespace_use *ns =
+			&l->config->namespace[i];
+
+		/* The child makes that of the cgroup itself, once inside it:
+		 * clone would take the maker's cgroup for its root. */
+		if (i == RUNTIME_NS_CGROUP ||
+		    (i == RUNTIME_NS_TIME && plan_offsets_time(l->config)))
+			continue;
+		if (ns->set && !ns->path)
+			flags |= namespace_flag((enum runtime_namespace)i);
+	}
+	return flags;
+}
+
+static bool may_share(const struct launch *l, uint64_t flags)
+{
+	if (!l->alone || geteuid() != 0 ||
+	    (flags & (CLONE_NEWUSER | CLONE_NEWTIME)))
+		return false;
+	for (size_t i = 0; i < l->plan.n; i++) {
+		const struct op *op = &l->plan.op[i];
+
+		switch (op->code) {
+		case OP_JOIN:
+			if (op->number & (CLONE_NEWUSER | CLONE_NEWTIME))
+				return false;
+			break;
+		case OP_TIME_OFFSETS:
+		case OP_OOM_SCORE:
+		case OP_HOOKS_RUNTIME:
+		case OP_HOOKS_CONTAINER:
+		case OP_HOOKS_START:
+			return false;
+		default: /* all others end with execve */
+			break;
+		}
+	}
+	return true;
+}
+
+static void enter_cgroup(const struct launch *l)
+{
+	const struct runtime_number_set *cpus =
+		&l->child.process->cpu_affinity.initial;
+	struct child_message message = { .what = CHILD_FAILED,
+					 .op = -1,
+					 .detail = "cgroup.procs" };
+	int r = 0;
+
+	if (l->exec && cpus->set) {
+		r = launch_affinity(0, cpus);
+		if (r < 0)
+			snprintf(message.detail, sizeof(message.detail),
+				 "process.execCPUAffinity.initial");
+	}
+	if (r == 0 && l->cgroup_dir >= 0 && !l->born_inside)
+		r = file_put(l->cgroup_dir, "cgroup.procs", "0");
+	if (r == 0)
+		return;
+	message.error = r;
+	(void)send(l->child.channel, &message, sizeof(message), MSG_NOSIGNAL);
+	_exit(1);
+}
+
+static void child_main(void *data)
+{
+	struct launch *l = data;
+
+	enter_cgroup(l);
+	close_others(l);
+	child_run(&l->child);
+}
+
+static int clone_once(struct launch *l)
+{
+	static alignas(16) char stack[STACK_SIZE];
+	struct clone_args args = {
+		.flags = clone_flags(l),
+		.pidfd = (uint64_t)(uintptr_t)&l->pidfd,
+		.exit_signal = l->parent_is_init ? 0 : SIGCHLD,
+	};
+
+	if (l->born_inside) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)l->cgroup_dir;
+	}
+	if (may_share(l, args.flags)) {
+		args.flags |= CLONE_VM;
+		args.stack = (uint64_t)(uintptr_t)stack;
+		args.stack_size = sizeof(stack);
+		return clone_shared(&args, child_main, l);
+	}
+	int pid = kernel_clone3(&args);
+
+	if (pid == 0)
+		child_main(l);
+	return pid;
+}
+
+/* Any refusal to be born in the cgroup is told better by entering it. */
+static int clone_child(struct launch *l)
+{
+	int pid = clone_once(l);
+
+	if (pid >= 0 || !l->born_inside)
+		return pid;
+	l->born_inside = false;
+	return clone_once(l);
+}
+
+/* Joining a pid namespace holds for children only, and is undone after the
+ * clone, since serve goes on in its own. */
+static int clone_joined(struct launch *l)
+{
+	int own = openat(AT_FDCWD, "/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+
+	if (own < 0)
+		return -errno;
+	int pid = setns(l->join_pid, CLONE_NEWPID) < 0 ? -errno
+						       : clone_child(l);
+
+	if (setns(own, CLONE_NEWPID) < 0 && pid >= 0)
+		pid = -errno;
+	close(own);
+	return pid;
+}
+
+static int launch_try(struct launch *l, struct fault *fault)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return fault_set(fault, -errno, "socketpair");
+	l->channel = pair[0];
+	l->child.channel = pair[1];
+	int pid = l->join_pid >= 0 ? clone_joined(l) : clone_child(l);
+
+	close(pair[1]); /* its number stays: the child may share this memory */
+	if (pid < 0)
+		return fault_set(fault, pid, "clone");
+	l->pid = pid;
+	return 0;
+}
+
+int launch_clone(struct launch *l, struct fault *fault)
+{
+	const struct runtime_cpu_affinity *cpus =
+		&l->child.process->cpu_affinity;
+
+	l->child.host_proc = openat(AT_FDCWD, "/proc",
+				    O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (l->child.host_proc < 0)
+		return fault_set(fault, -errno, "/proc");
+	/* The first processors are those from which it enters the cgroup. */
+	l->born_inside = l->alone && l->cgroup_dir >= 0 &&
+			 !(l->exec && cpus->initial.set);
+	return launch_try(l, fault);
+}
+
+/* Where a process was ever killed by cgroup.kill in the maker's own cgroup
+ * (init does so to services), the kernel takes the difference of the two kill
+ * counts for a kill, and who is born inside another cgroup is born dead. */
+int launch_clone_again(struct launch *l, struct fault *fault)
+{
+	siginfo_t info = { 0 };
+
+	if (!l->born_inside || l->heard)
+		return -ESRCH;
+	if (waitid(P_PID, (id_t)l->pid, &info, WEXITED) < 0 ||
+	    info.si_code != CLD_KILLED || info.si_status != SIGKILL)
+		return -ESRCH;
+	fd_close(&l->channel);
+	fd_close(&l->pidfd);
+	l->born_inside = false;
+	return launch_try(l, fault);
+}
