@@ -672,17 +672,6 @@ def test_runtime_cannot_be_overwritten(bundle, tmp_path):
     assert mine.read_bytes() == before
 
 
-def calls_of(path):
-    """(name, how often so far) of each call in a file of strace's."""
-    seen = {}
-    for line in open(path):
-        match = re.match(r"(\w+)\(", line)
-        if match:
-            name = match[1]
-            seen[name] = seen.get(name, 0) + 1
-            yield name, seen[name]
-
-
 def processes_of(mark):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -703,33 +692,6 @@ def wait_gone(mark):
         left = end - time.monotonic()
         assert select.select([fd], [], [], left)[0], "process %d runs on" % pid
         os.close(fd)
-
-
-def test_killed_at_any_call_of_create(bundle):
-    """No process runs on, `list` names the remnant, delete --force leaves
-    nothing. One call in twelve; every one with ZOOID_TEST_FULL."""
-    mark = "4%06d" % os.getpid()
-    bundle.process["args"] = ["sleep", mark]
-    (bundle.path / "config.json").write_text(json.dumps(bundle.config))
-    name = bundle.id()
-
-    def create(*strace):
-        return subprocess.run(
-            ["strace", *strace, ZRUN, "--root", bundle.root, "create", name],
-            cwd=bundle.path, timeout=DEADLINE, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
-    assert create("-o", bundle.path / "calls") == 0
-    bundle.zrun("delete", "--force", name)
-    step = 1 if os.environ.get("ZOOID_TEST_FULL") else 12
-    for call, n in list(calls_of(bundle.path / "calls"))[::step]:
-        done = create("-o", "/dev/null", "-e", "trace=" + call, "-e",
-                      "inject=%s:signal=KILL:when=%d" % (call, n))
-        listed = json.loads(bundle.zrun("list", "-f", "json").stdout)
-        if done != 0 and (not listed or listed[0]["status"] != "created"):
-            wait_gone(str(bundle.root))
-        assert bundle.zrun("delete", "--force", name).returncode == 0
-        wait_gone(mark)
-        assert left_of(bundle) == ([],), (call, n)
 
 
 # --------------------------------------------------------------- the rest
