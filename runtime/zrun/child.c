@@ -268,6 +268,7 @@ _Noreturn void child_run(struct child *c)
 	const struct plan *plan = c->plan;
 
 	c->root = c->mask = c->files = -1;
+	c->proc = c->sys = -1;
 	c->start_peer = c->terminal = -1;
 	reset_signals();
 	/* In a pid namespace that is joined, others could otherwise trace this

@@ -53,6 +53,7 @@ struct child {
 	int mask;	/* an empty read-only tmpfs, attached once */
 	int files;	/* a tmpfs for files, once there is one */
 	unsigned n_files;
+	int proc, sys;	/* what is mounted there; -1 */
 	int start_peer; /* `zrun start` that waits for execve */
 	int terminal;	/* slave side */
 	bool has_identity;

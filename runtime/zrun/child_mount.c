@@ -95,13 +95,21 @@ int child_make(struct child *c, const char *path, bool directory)
 	}
 }
 
+/* /proc and /sys reached by a link of the image would lie elsewhere than every
+ * program, and the list of masked paths, believe. */
+static bool wants_directory(const struct runtime_mount *m)
+{
+	return strcmp(m->type, "proc") == 0 || strcmp(m->type, "sysfs") == 0;
+}
+
 /* Opens the place to mount on, made when missing. */
 static int open_target(struct child *c, const struct runtime_mount *m,
 		       bool directory)
 {
 	const char *path = m->destination;
-	int flags = O_PATH | (m->destination_nofollow ? O_NOFOLLOW : 0);
-	int fd = m->destination_nofollow ? child_open(c, path, flags) : -1;
+	bool nofollow = m->destination_nofollow || wants_directory(m);
+	int flags = O_PATH | (nofollow ? O_NOFOLLOW : 0);
+	int fd = nofollow ? child_open(c, path, flags) : -1;
 
 	if (fd >= 0)
 		return fd; /* also a link that leads nowhere */
@@ -383,24 +391,6 @@ static int remount(struct child *c, const struct runtime_mount *m)
 	return at < 0 ? at : mount_dress(at, m);
 }
 
-/* /proc and /sys reached by a link of the image would lie elsewhere than every
- * program, and the list of masked paths, believe. */
-static int refuse_link(struct child *c, const struct runtime_mount *m)
-{
-	struct stat st;
-	const char *name = m->destination;
-
-	if (strcmp(m->type, "proc") != 0 && strcmp(m->type, "sysfs") != 0)
-		return 0;
-	while (*name == '/')
-		name++;
-	if (!*name || fstatat(c->root, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    S_ISDIR(st.st_mode))
-		return 0;
-	return child_detail(c, -ENOTDIR, "%s must be mounted on a directory",
-			    m->type);
-}
-
 /* The option copy-symlink: a source that is a link becomes one. 1 when done. */
 static int copy_symlink(struct child *c, const struct runtime_mount *m)
 {
@@ -440,14 +430,51 @@ static int mount_make(struct child *c, const struct runtime_mount *m,
 	return *directory ? child_mount_new(c, m) : child_file(c, m);
 }
 
+/* Which of the trees that hold masked paths `path` lies in, made the rest of
+ * the path there; NULL: in none. */
+static int *kernel_tree(struct child *c, const char **path)
+{
+	const char *p = *path + strspn(*path, "/");
+	size_t n = strcspn(p, "/");
+	int *tree = n == 4 && memcmp(p, "proc", n) == 0	 ? &c->proc
+		    : n == 3 && memcmp(p, "sys", n) == 0 ? &c->sys
+							 : NULL;
+
+	*path = p + n + strspn(p + n, "/");
+	return tree;
+}
+
+/* Opens what is to be hidden. A root may be shared, and whoever else has it
+ * could give /proc another name meanwhile: what lies in it is looked up from
+ * the mount itself. */
+static int open_hidden(struct child *c, const char *path)
+{
+	const char *rest = path;
+	const int *tree = kernel_tree(c, &rest);
+
+	if (!tree || *tree < 0 || !*rest || strstr(rest, ".."))
+		return child_open(c, path, O_PATH);
+	return path_open_in_root(*tree, rest, O_PATH, 0);
+}
+
+static void keep_kernel_tree(struct child *c, const char *path, int *mount)
+{
+	int *tree = kernel_tree(c, &path);
+
+	if (!tree || *path)
+		return;
+	fd_close(tree);
+	*tree = fd_take(mount);
+}
+
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
 {
 	bool directory = true;
+	struct stat st;
 
 	if (m->remount)
 		return remount(c, m);
-	int r = m->copy_symlink && m->bind ? copy_symlink(c, m)
-					   : refuse_link(c, m);
+	int r = m->copy_symlink && m->bind ? copy_symlink(c, m) : 0;
 
 	if (r != 0)
 		return r < 0 ? r : 0;
@@ -459,6 +486,11 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (onto < 0)
 		return onto;
+	if (wants_directory(m) &&
+	    (fstat(onto, &st) < 0 || !S_ISDIR(st.st_mode)))
+		return child_detail(c, -ENOTDIR,
+				    "%s must be mounted on a directory",
+				    m->type);
 	if (m->bind)
 		r = m->fill && directory
 			    ? child_volume_fill(c, m->destination, mount)
@@ -470,7 +502,10 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 	r = mount_dress(mount, m);
 	if (r < 0)
 		return child_detail(c, r, "options");
-	return attach(c, mount, onto);
+	r = attach(c, mount, onto);
+	if (r == 0)
+		keep_kernel_tree(c, m->destination, &mount);
+	return r;
 }
 
 /* The host's /dev/null, and truly that: a container's own could be anything. */
@@ -511,7 +546,7 @@ int child_mask(struct child *c, const char *path)
 {
 	struct stat st;
 
-	autoclose int onto = child_open(c, path, O_PATH);
+	autoclose int onto = open_hidden(c, path);
 
 	if (onto == -ENOENT || onto == -ENOTDIR)
 		return 0;
@@ -533,7 +568,7 @@ int child_readonly(struct child *c, const char *path)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
-	autoclose int onto = child_open(c, path, O_PATH);
+	autoclose int onto = open_hidden(c, path);
 
 	if (onto == -ENOENT || onto == -ENOTDIR)
 		return 0;
