@@ -209,6 +209,37 @@ class SeccompAgent:
             os.close(fd)
 
 
+@spec("config-linux.md: seccomp, listenerPath")
+def test_listener_gets_the_container_process_state(bundle):
+    agent = SeccompAgent(bundle.path / "agent")
+    profile(bundle, rule("SCMP_ACT_NOTIFY", "mkdir"),
+            listenerPath=str(bundle.path / "agent"),
+            listenerMetadata="for whom it concerns")
+    bundle.config["annotations"] = {"a": "b"}
+    name = bundle.started("sleep", "1000")
+    agent.thread.join(DEADLINE)
+    assert not agent.thread.is_alive(), "the connection was not closed"
+    state = json.loads(agent.text)
+    assert state["ociVersion"].startswith("1.")
+    assert state["fds"] == ["seccompFd"] and len(agent.fds) == 1
+    assert "seccomp" in os.readlink("/proc/self/fd/%d" % agent.fds[0])
+    assert state["pid"] == bundle.state(name)["pid"]
+    assert state["metadata"] == "for whom it concerns"
+    assert state["state"]["id"] == name
+    assert state["state"]["status"] in ("creating", "created")
+    assert state["state"]["bundle"] == str(bundle.path)
+    agent.close()
+
+
+@spec("config-linux.md: seccomp, listenerPath")
+def test_listener_hears_of_the_call(bundle):
+    agent = SeccompAgent(bundle.path / "agent")
+    profile(bundle, rule("SCMP_ACT_NOTIFY", "mkdir"),
+            listenerPath=str(bundle.path / "agent"))
+    bundle.started("probe", "call", str(MKDIR), "/tmp/x", "0755")
+    agent.thread.join(DEADLINE)
+    assert select.select([agent.fds[0]], [], [], DEADLINE)[0]
+    agent.close()
 
 
 @spec("config-linux.md: seccomp, listenerPath")
@@ -218,6 +249,12 @@ def test_listener_that_is_not_there(bundle):
     name, code, _ = bundle.try_create("true")
     assert code != 0 or bundle.call("start", name).returncode != 0
 
+
+@spec("config-linux.md: seccomp, listenerPath")
+def test_listener_is_ignored_without_notify(bundle):
+    profile(bundle, rule("SCMP_ACT_ERRNO", "mkdir"),
+            listenerPath=str(bundle.path / "nobody"))
+    assert bundle.run("true").returncode == 0
 
 
 @spec("config-linux.md: seccomp, listenerMetadata")
