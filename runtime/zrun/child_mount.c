@@ -474,7 +474,8 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (m->remount)
 		return remount(c, m);
-	int r = m->copy_symlink && m->bind ? copy_symlink(c, m) : 0;
+	int r = m->copy_symlink && m->bind && source < 0 ? copy_symlink(c, m)
+							 : 0;
 
 	if (r != 0)
 		return r < 0 ? r : 0;
