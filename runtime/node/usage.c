@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "base/fd.h"
+#include "base/path.h"
 #include "base/span.h"
+#include "zrun/serve.h"
 
 static int tree = -1;
 
@@ -23,13 +25,14 @@ int usage_directory(void)
 static struct span file_of(const char *id, const char *name, char *text,
 			   size_t size)
 {
-	char path[160];
+	char path[4096];
 	autoclose int fd = -1;
 	ssize_t n = -1;
 
-	snprintf(path, sizeof(path), "zooid/%s/%s", id, name);
+	snprintf(path, sizeof(path), "%s/" ZRUN_CGROUP_LINKS "/%s/%s",
+		 path_run(), id, name);
 	if (tree >= 0)
-		fd = openat(tree, path, O_RDONLY | O_CLOEXEC);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)
 		n = fd_read(fd, text, size);
 	return (struct span){ text, n < 0 ? 0 : (size_t)n };

@@ -1,5 +1,5 @@
-/* What containers use, out of their cgroups: /sys/fs/cgroup/zooid/ID, where
- * zrun puts them. On a host without such a tree everything is 0. */
+/* What containers use, out of their cgroups below /sys/fs/cgroup, to which zrun
+ * serve leaves links. On a host without such a tree everything is 0. */
 #ifndef NODE_USAGE_H
 #define NODE_USAGE_H
 

@@ -102,6 +102,19 @@ static void enable_controllers(int dir)
 	}
 }
 
+int cgroup_parent(const struct cgroup *cg, const char *name)
+{
+	enable_controllers(cg->root);
+	if (mkdirat(cg->root, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	int dir = openat(cg->root, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	enable_controllers(dir);
+	return dir;
+}
+
 int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 {
 	char *next = cg->path;

@@ -27,6 +27,9 @@ bool cgroup_has_controllers(const struct cgroup *cg);
 
 /* Finds the v2 tree. 0 or -errno with fault set. */
 int cgroup_find(struct cgroup *cg, struct fault *fault);
+/* Makes `name` right below the root, where cgroups can be made that have
+ * controllers. Its directory or -errno. */
+int cgroup_parent(const struct cgroup *cg, const char *name);
 /* Makes cgroup `path` with its parents, controllers enabled on the way. The
  * directory must be new or empty of processes: -EBUSY. */
 int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault);

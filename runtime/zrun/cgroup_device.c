@@ -153,9 +153,7 @@ static int attach(int dir, int program)
 		syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)));
 }
 
-int cgroup_devices(const struct cgroup *cg,
-		   const struct runtime_resources *resources,
-		   struct fault *fault)
+static int compile(const struct runtime_resources *resources)
 {
 	size_t rules = resources->n_device + N_OF(default_rules);
 	struct program p = { 0 };
@@ -163,11 +161,29 @@ int cgroup_devices(const struct cgroup *cg,
 	autofree struct bpf_insn *insn = calloc(room, sizeof(*insn));
 
 	if (!insn)
-		return fault_set(fault, -ENOMEM, "device rules");
+		return -ENOMEM;
 	p.insn = insn;
 	emit_head(&p);
 	emit_rules(&p, resources);
-	autoclose int program = load(&p);
+	return load(&p);
+}
+
+/* The default rules are most containers': their program is loaded once. */
+int cgroup_devices(const struct cgroup *cg,
+		   const struct runtime_resources *resources,
+		   struct fault *fault)
+{
+	static int standard = -1;
+	autoclose int own = -1;
+	int program;
+
+	if (resources->n_device) {
+		program = own = compile(resources);
+	} else {
+		if (standard < 0)
+			standard = compile(resources);
+		program = standard;
+	}
 	int r = program < 0 ? program : attach(cg->dir, program);
 
 	return r < 0 ? fault_set(fault, r,

@@ -34,7 +34,7 @@ static void send_message(int sock, uint32_t what, const struct child *c, int op,
 					 .op = op,
 					 .error = error };
 
-	if (what == CHILD_FAILED)
+	if (what == CHILD_FAILED && op >= 0)
 		message.code = c->plan->op[op].code;
 	memcpy(message.detail, c->detail, sizeof(message.detail));
 	if (sock >= 0)
@@ -162,6 +162,8 @@ static int run_op(struct child *c, const struct op *op)
 		return set_oom_score(c, (int64_t)op->number);
 	case OP_SYSCTL:
 		return set_sysctl(c, op->path, op->text);
+	case OP_ADDRESS:
+		return network_address((uint32_t)op->number);
 	case OP_NETWORK:
 		return network_prepare(c->host_proc, (uint32_t)op->number);
 	case OP_PROPAGATION:
@@ -171,6 +173,12 @@ static int run_op(struct child *c, const struct op *op)
 		return child_root_bind(c, op->path, op->number);
 	case OP_ROOT_OVERLAY:
 		return child_root_overlay(c, op->object);
+	case OP_ROOT_TAKE:
+		return child_root_take(c, op->fd);
+	case OP_ROOT_ENTER:
+		return child_root_enter(c);
+	case OP_MOVE:
+		return child_move(c, op->object);
 	case OP_MOUNT:
 		return child_mount(c, op->object, op->fd);
 	case OP_DEVICE:
@@ -263,10 +271,30 @@ static int take_stdio(const struct child *c)
 	return 0;
 }
 
-_Noreturn void child_run(struct child *c)
+_Noreturn void child_fail(const struct child *c, int op, int error)
 {
-	const struct plan *plan = c->plan;
+	int to = c->start_peer >= 0 ? c->start_peer : c->channel;
 
+	send_message(to, CHILD_FAILED, c, op, error);
+	_exit(1);
+}
+
+int child_run_some(struct child *c, size_t *n)
+{
+	for (size_t i = 0; i < *n; i++) {
+		c->detail[0] = '\0';
+		int r = run_op(c, &c->plan->op[i]);
+
+		if (r < 0) {
+			*n = i;
+			return r;
+		}
+	}
+	return 0;
+}
+
+void child_reset(struct child *c)
+{
 	c->root = c->mask = c->files = -1;
 	c->proc = c->sys = -1;
 	c->start_peer = c->terminal = -1;
@@ -276,20 +304,21 @@ _Noreturn void child_run(struct child *c)
 	 * undoes it. For a user namespace /proc/PID/uid_map must stay ours. */
 	if (!c->new_user_namespace)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+_Noreturn void child_run(struct child *c)
+{
+	child_reset(c);
+	child_finish(c);
+}
+
+_Noreturn void child_finish(struct child *c)
+{
+	size_t n = c->plan->n;
 	int r = take_stdio(c);
 
-	for (size_t i = 0; i < plan->n; i++) {
-		if (r == 0) {
-			c->detail[0] = '\0';
-			r = run_op(c, &plan->op[i]);
-		}
-		if (r < 0) {
-			int to = c->start_peer >= 0 ? c->start_peer
-						    : c->channel;
-
-			send_message(to, CHILD_FAILED, c, (int)i, r);
-			_exit(1);
-		}
-	}
-	_exit(1);
+	if (r < 0)
+		child_fail(c, -1, r);
+	r = child_run_some(c, &n);
+	child_fail(c, (int)n, r < 0 ? r : -EINVAL);
 }

@@ -31,6 +31,9 @@ struct child_message {
 	char detail[108];
 };
 
+/* Directory in a bud's empty root. */
+#define CHILD_STAGE_FILES "files"
+
 struct child {
 	const struct plan *plan;
 	const struct runtime_config *config;
@@ -49,6 +52,7 @@ struct child {
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
+	int stage;	/* a bud's empty root, with what was made ahead; -1 */
 	int root;	/* the root file system once it is mounted */
 	int mask;	/* an empty read-only tmpfs, attached once */
 	int files;	/* a tmpfs for files, once there is one */
@@ -64,6 +68,13 @@ struct child {
 
 /* Runs the plan; never returns. */
 _Noreturn void child_run(struct child *c);
+/* The same in two steps: what needs no plan, then the plan. */
+void child_reset(struct child *c);
+_Noreturn void child_finish(struct child *c);
+/* Runs operations [0, *n) only; on an error *n is the one that failed. */
+int child_run_some(struct child *c, size_t *n);
+/* Tells the parent and exits. */
+_Noreturn void child_fail(const struct child *c, int op, int error);
 
 /* For the files child_*.c: notes which part of an operation failed. */
 __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
@@ -75,6 +86,11 @@ int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
 int child_root_bind(struct child *c, const char *path, uint64_t propagation);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
+int child_root_take(struct child *c, int mount);
+int child_root_enter(struct child *c);
+int child_move(struct child *c, const struct runtime_mount *m);
+/* A detached mount of it, or -errno. */
+int overlay_mount(const struct overlay *overlay);
 int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);

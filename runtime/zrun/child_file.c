@@ -3,8 +3,8 @@
  * They lie on one tmpfs in the container's own mount namespace, so nothing is
  * written to a disk and all goes with the container. A tree can only be cloned
  * from what is attached, so the tmpfs is attached over the directory of the
- * sockets, which this process needs no more; pivot_root takes it all away but
- * the clones. */
+ * sockets, which this process needs no more, and pivot_root takes it all away
+ * but the clones; of a bud, in its empty root, where nobody comes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,11 @@ static int files_open(struct child *c)
 
 	if (mount < 0)
 		return mount;
-	autoclose int onto = open(path_run(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autoclose int onto = c->stage >= 0
+				     ? openat(c->stage, CHILD_STAGE_FILES,
+					      O_PATH | O_DIRECTORY | O_CLOEXEC)
+				     : open(path_run(),
+					    O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (onto < 0)
 		return child_detail(c, -errno, "%.80s", path_run());

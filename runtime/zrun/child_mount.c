@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -189,10 +190,10 @@ static int overlay_configure(int fs, const struct overlay *overlay)
 
 	if (r == 0)
 		r = overlay_layers(fs, overlay);
-	if (r == 0)
+	if (r == 0 && overlay->upper)
 		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir",
 				    overlay->upper);
-	if (r == 0)
+	if (r == 0 && overlay->upper)
 		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "workdir",
 				    overlay->work);
 	if (r == 0 && overlay->is_volatile)
@@ -202,7 +203,7 @@ static int overlay_configure(int fs, const struct overlay *overlay)
 	return r;
 }
 
-int child_root_overlay(struct child *c, const struct overlay *overlay)
+int overlay_mount(const struct overlay *overlay)
 {
 	autoclose int fs = kernel_fsopen("overlay");
 
@@ -210,9 +211,14 @@ int child_root_overlay(struct child *c, const struct overlay *overlay)
 		return fs;
 	int r = overlay_configure(fs, overlay);
 
-	if (r < 0)
-		return r;
-	autoclose int mount = kernel_fsmount(fs, 0);
+	return r < 0 ? r
+		     : kernel_fsmount(fs, overlay->upper ? 0
+							 : MOUNT_ATTR_RDONLY);
+}
+
+int child_root_overlay(struct child *c, const struct overlay *overlay)
+{
+	autoclose int mount = overlay_mount(overlay);
 
 	if (mount < 0)
 		return mount;
@@ -221,10 +227,27 @@ int child_root_overlay(struct child *c, const struct overlay *overlay)
 
 	if (onto < 0)
 		return child_detail(c, -errno, "%.90s", overlay->mount_point);
-	r = attach(c, mount, onto);
+	int r = attach(c, mount, onto);
+
 	if (r < 0)
 		return r;
 	c->root = fd_take(&mount);
+	return 0;
+}
+
+/* Over the root of this mount namespace, which holds nothing but what was made
+ * ahead: so there is no old root to be unmounted, for which the kernel would
+ * wait, and ".." of the new one leads to itself. */
+int child_root_take(struct child *c, int mount)
+{
+	c->root = mount;
+	return attach(c, mount, c->stage);
+}
+
+int child_root_enter(struct child *c)
+{
+	if (fchdir(c->root) < 0 || chroot(".") < 0)
+		return -errno;
 	return 0;
 }
 
@@ -507,6 +530,20 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 	if (r == 0)
 		keep_kernel_tree(c, m->destination, &mount);
 	return r;
+}
+
+int child_move(struct child *c, const struct runtime_mount *m)
+{
+	int r = refuse_link(c, m);
+
+	if (r < 0)
+		return r;
+	autoclose int from = path_open_in_root(c->stage, m->destination + 1,
+					       O_PATH, 0);
+	autoclose int onto = from < 0 ? from
+				      : open_target(c, m, true);
+
+	return onto < 0 ? onto : attach(c, from, onto);
 }
 
 /* The host's /dev/null, and truly that: a container's own could be anything. */

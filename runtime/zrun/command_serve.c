@@ -14,6 +14,8 @@
 #include "base/path.h"
 #include "base/service.h"
 #include "cli.h"
+#include "image_root.h"
+#include "pool.h"
 #include "resident.h"
 
 #define BTRFS_MAGIC 0x9123683e
@@ -212,8 +214,10 @@ static int open_all(void)
 {
 	struct fault fault = { "" };
 	struct statfs fs;
-	int r = store_open(&resident.store);
+	int r = image_root_init();
 
+	if (r == 0)
+		r = store_open(&resident.store);
 	if (r < 0)
 		return r;
 	resident.state = open_directory(path_run(), "zrun", 0700);
@@ -223,11 +227,21 @@ static int open_all(void)
 	if (resident.state < 0 || resident.containers < 0 ||
 	    resident.volumes < 0 || resident.own_netns < 0)
 		return -EIO;
+	resident.links = open_directory(path_run(), ZRUN_CGROUP_LINKS, 0755);
+	if (resident.links < 0)
+		return -EIO;
 	resident.is_btrfs = fstatfs(resident.containers, &fs) == 0 &&
 			    (unsigned long)fs.f_type == BTRFS_MAGIC;
 	r = cgroup_find(&resident.cgroups, &fault);
-	if (r < 0)
+	if (r < 0) {
 		log_error(NULL, "%s", fault.text);
+		return r;
+	}
+	resident.cgroup_dir = cgroup_parent(&resident.cgroups, "zooid");
+	if (resident.cgroup_dir < 0) {
+		log_error("zooid", "cgroup: %s", strerror(-r));
+		return resident.cgroup_dir;
+	}
 	/* Never on a node; on an ordinary host serve can still be tried. */
 	resident.cgroups.skip_absent =
 		!cgroup_has_controllers(&resident.cgroups);
@@ -263,6 +277,7 @@ int command_serve(int argc, char **argv)
 		resident.job[i].fd = resident.job[i].report.fd = -1;
 	}
 	resident.cgroups = (struct cgroup)CGROUP_NONE;
+	pool_init();
 	if (loop_init(&resident.loop) < 0 || open_all() < 0)
 		return 1;
 	if (store_clean(&resident.store) < 0)

@@ -31,6 +31,7 @@ void launch_init(struct launch *l, const char *id,
 	l->child.channel = l->child.start_listener = -1;
 	l->child.console_socket = l->child.host_proc = -1;
 	l->child.creating_state = l->child.created_state = -1;
+	l->child.stage = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }

@@ -153,20 +153,20 @@ static int set_sysctls(int host_proc)
 	return 0;
 }
 
-int network_prepare(int host_proc, uint32_t address)
+static int open_socket(void)
+{
+	int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	return sock < 0 ? -errno : sock;
+}
+
+int network_ahead(int host_proc)
 {
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
 
-	autoclose int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
-				    NETLINK_ROUTE);
+	autoclose int sock = open_socket();
+	int r = sock < 0 ? sock : lo_up(sock);
 
-	if (sock < 0)
-		return -errno;
-	int r = lo_up(sock);
-
-	if (r < 0 || !address)
-		return r;
-	r = lo_address(sock, address);
 	for (size_t i = 0; r == 0 && i < sizeof(families); i++) {
 		r = mark_rule(sock, families[i]);
 		if (r == 0)
@@ -176,4 +176,22 @@ int network_prepare(int host_proc, uint32_t address)
 			r = 0;
 	}
 	return r < 0 ? r : set_sysctls(host_proc);
+}
+
+int network_address(uint32_t address)
+{
+	autoclose int sock = open_socket();
+
+	return sock < 0 ? sock : lo_address(sock, address);
+}
+
+int network_prepare(int host_proc, uint32_t address)
+{
+	autoclose int sock = open_socket();
+	int r = sock < 0 ? sock : lo_up(sock);
+
+	if (r < 0 || !address)
+		return r;
+	r = network_ahead(host_proc);
+	return r < 0 ? r : lo_address(sock, address);
 }

@@ -12,6 +12,10 @@
  * the sysctls of a container's namespace, written below host_proc. 0 or
  * -errno. */
 int network_prepare(int host_proc, uint32_t address);
+/* The two parts of it: what is the same for every container with an address,
+ * and the address. */
+int network_ahead(int host_proc);
+int network_address(uint32_t address);
 
 /* The mark that sockets of ZRUN_SOCKETS carry; see network_prepare(). */
 #define NETWORK_MARK  1

@@ -20,9 +20,13 @@ enum op_code {
 	OP_OOM_SCORE,	     /* number */
 	OP_SYSCTL,	     /* path below /proc/sys, text */
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
+	OP_ADDRESS,	     /* the same where OP_NETWORK was done ahead */
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
 	OP_ROOT_BIND,	     /* path: of the root; number: MS_* of its mount */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
+	OP_ROOT_TAKE,	     /* fd: a detached mount */
+	OP_MOVE,	     /* object: struct runtime_mount made ahead */
+	OP_ROOT_ENTER,	     /* in place of OP_PIVOT, after OP_ROOT_TAKE */
 	OP_MOUNT,	     /* object: struct runtime_mount; fd: prepared */
 	OP_DEVICE,	     /* object: struct runtime_device */
 	OP_DEVICE_BIND,	     /* the same from the host's, in a user namespace */
@@ -61,7 +65,8 @@ enum op_code {
 struct overlay {
 	const char *const *layer; /* directories, bottom to top */
 	size_t n_layer;
-	const char *upper, *work, *mount_point;
+	const char *upper, *work; /* NULL: read-only */
+	const char *mount_point;
 	bool is_volatile;
 };
 

@@ -53,6 +53,11 @@ struct resident_container {
 	char id[ZRUN_ID_SIZE];
 	pid_t pid;
 	int pidfd;
+	/* Its mount namespace, if serve began it: held until ZRUN_DELETE, so
+	 * that a worker and not the end of the program waits for the mounts to
+	 * be taken apart, and a writable layer to be synced. */
+	int mounts;
+	char cgroup[ZRUN_ID_SIZE]; /* name of the directory */
 	uint32_t address;
 	char digest[ZRUN_DIGEST_SIZE];
 	struct watch exit;   /* pidfd */
@@ -78,6 +83,8 @@ struct resident {
 	bool is_btrfs;
 	struct store store;
 	struct cgroup cgroups; /* only root is used */
+	int cgroup_dir;	       /* zooid in it: those of the containers */
+	int links;	       /* ZRUN_CGROUP_LINKS */
 	uint64_t serial;
 	struct client client[RESIDENT_CLIENTS_MAX];
 	struct resident_container container[RESIDENT_CONTAINERS_MAX];
@@ -128,8 +135,8 @@ void serve_answer(const struct asker *asker, struct zrun_reply *reply,
 struct resident_container *container_running(const struct asked *asked,
 					     struct zrun_reply *reply,
 					     int *error);
-/* Opens the cgroup of container `id`. 0 or -errno; close it either way. */
-int container_cgroup(const char *id, struct cgroup *cg);
+/* Opens the cgroup of the container. 0 or -errno; close it either way. */
+int container_cgroup(const struct resident_container *c, struct cgroup *cg);
 
 /* resident_container.c */
 struct resident_container *container_find(const char *id);
@@ -137,9 +144,12 @@ struct resident_container *container_new(const char *id);
 /* Watches the pidfd, which becomes the container's. */
 int container_watch(struct resident_container *c, int pidfd);
 void container_free(struct resident_container *c);
-/* Removes all that was made for an id: processes, cgroup, writable layer,
+/* The container is in cgroup `name`: others find it by the id. 0 or -errno. */
+int container_cgroup_set(struct resident_container *c, const char *name);
+/* Removes all that was made for a container: processes, cgroup, writable layer,
  * state. Blocks; for workers and the start of serve. */
-int container_sweep(const char *id, char text[ZRUN_TEXT_SIZE]);
+int container_sweep(const struct resident_container *c,
+		    char text[ZRUN_TEXT_SIZE]);
 /* Finds again what an earlier serve left. */
 void container_recover_all(void);
 /* Makes the directories of the writable layer. */

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/path.h"
+#include "bud.h"
 #include "kernel.h"
 #include "resident.h"
 #include "store_link.h"
@@ -41,8 +42,9 @@ struct resident_container *container_new(const char *id)
 			continue;
 		memset(c, 0, sizeof(*c));
 		c->phase = PHASE_STARTING;
-		c->pidfd = c->exit.fd = -1;
+		c->pidfd = c->exit.fd = c->mounts = -1;
 		text_copy(c->id, sizeof(c->id), id);
+		text_copy(c->cgroup, sizeof(c->cgroup), id);
 		return c;
 	}
 	return NULL;
@@ -52,6 +54,7 @@ void container_free(struct resident_container *c)
 {
 	watch_del(&resident.loop, &c->exit);
 	fd_close(&c->pidfd);
+	fd_close(&c->mounts);
 	c->phase = PHASE_FREE;
 }
 
@@ -114,12 +117,12 @@ static int layer_remove(const char *id)
 	return path_remove_tree(resident.containers, id);
 }
 
-static int cgroup_sweep(const char *id)
+static int cgroup_sweep(const struct resident_container *c)
 {
 	struct cgroup cg = CGROUP_NONE;
 	char path[100];
 
-	snprintf(path, sizeof(path), "zooid/%s", id);
+	snprintf(path, sizeof(path), "zooid/%s", c->cgroup);
 	cg.root = resident.cgroups.root;
 	int r = cgroup_open(&cg, path);
 
@@ -128,10 +131,24 @@ static int cgroup_sweep(const char *id)
 	return r;
 }
 
-int container_sweep(const char *id, char text[ZRUN_TEXT_SIZE])
+int container_cgroup_set(struct resident_container *c, const char *name)
 {
-	const char *what = "its cgroup";
-	int r = cgroup_sweep(id);
+	char path[sizeof(resident.cgroups.mount) + ZRUN_ID_SIZE + 8];
+
+	text_copy(c->cgroup, sizeof(c->cgroup), name);
+	snprintf(path, sizeof(path), "%s/zooid/%s", resident.cgroups.mount,
+		 name);
+	unlinkat(resident.links, c->id, 0);
+	return symlinkat(path, resident.links, c->id) < 0 ? -errno : 0;
+}
+
+int container_sweep(const struct resident_container *c,
+		    char text[ZRUN_TEXT_SIZE])
+{
+	const char *what = "its cgroup", *id = c->id;
+	int r = cgroup_sweep(c);
+
+	unlinkat(resident.links, id, 0);
 
 	if (r == 0) {
 		what = "its writable layer";
@@ -151,8 +168,12 @@ int container_sweep(const char *id, char text[ZRUN_TEXT_SIZE])
 /* Half made: nobody was told that it exists. */
 static void recover_half(const char *id)
 {
+	struct resident_container c = { .pidfd = -1 };
 	char text[ZRUN_TEXT_SIZE];
 
+	text_copy(c.id, sizeof(c.id), id);
+	/* A bud's was not noted yet; it goes with what else serve left. */
+	text_copy(c.cgroup, sizeof(c.cgroup), id);
 	/* init may have its descriptors already. */
 	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
 
@@ -166,7 +187,7 @@ static void recover_half(const char *id)
 	init_drop(INIT_KIND_OUTPUT, id, 1);
 	init_drop(INIT_KIND_OUTPUT, id, 2);
 	tun_drop(id);
-	if (container_sweep(id, text) < 0)
+	if (container_sweep(&c, text) < 0)
 		log_error(NULL, "%s", text);
 	else
 		log_notice(id, "removed a start that was cut short");
@@ -192,6 +213,10 @@ static void recover(const char *id)
 	c->pid = state.pid;
 	c->address = state.address;
 	text_copy(c->digest, sizeof(c->digest), state.digest);
+	const char *cgroup = strrchr(state.cgroup, '/');
+
+	if (container_cgroup_set(c, cgroup ? cgroup + 1 : id) < 0)
+		log_error(id, "cannot link its cgroup");
 	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
 
 	if (pidfd < 0)
@@ -224,6 +249,17 @@ static void remove_strays(void)
 		closedir(list);
 }
 
+static bool has_container(const char *cgroup)
+{
+	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+		const struct resident_container *c = &resident.container[i];
+
+		if (c->phase != PHASE_FREE && strcmp(c->cgroup, cgroup) == 0)
+			return true;
+	}
+	return false;
+}
+
 void container_recover_all(void)
 {
 	DIR *list = path_list(resident.state, ".");
@@ -235,4 +271,5 @@ void container_recover_all(void)
 	if (list)
 		closedir(list);
 	remove_strays();
+	nursery_sweep(resident.cgroup_dir, has_container);
 }

@@ -19,6 +19,9 @@
 #define ZRUN_DIGEST_SIZE	72 /* "sha256:" + 64 hex digits + NUL */
 #define ZRUN_TEXT_SIZE		256
 #define ZRUN_CONFIG_MAX		(1 << 20)
+/* Directory in path_run(): for each container a link, named by its id, to its
+ * cgroup, which may have another name. */
+#define ZRUN_CGROUP_LINKS "cgroups"
 #define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
 
 enum zrun_verb {

@@ -169,7 +169,7 @@ static int clone_into(struct exec *e, const struct resident_container *c,
 {
 	struct plan_setting setting = { .seccomp = true, .user_name = true };
 	struct launch *l = &e->launch;
-	int r = container_cgroup(c->id, cgroup);
+	int r = container_cgroup(c, cgroup);
 
 	if (r < 0)
 		return fault_set(&e->fault, r, "cgroup");

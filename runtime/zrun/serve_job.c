@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "image_root.h"
 #include "resident.h"
 #include "store_link.h"
 
@@ -115,11 +116,12 @@ static int job_fork(struct job *job, int *report, struct zrun_reply *reply)
 	return SERVE_LATER;
 }
 
-_Noreturn static void delete_child(const char *id, int report)
+_Noreturn static void delete_child(struct resident_container *c, int report)
 {
 	struct store_report done = { 0 };
 
-	done.error = container_sweep(id, done.text);
+	fd_close(&c->mounts);
+	done.error = container_sweep(c, done.text);
 	_exit(fd_write(report, &done, sizeof(done)) < 0);
 }
 
@@ -171,10 +173,11 @@ int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 	int r = job_fork(job, &report, reply);
 
 	if (r == 0)
-		delete_child(id, report);
+		delete_child(c, report);
 	if (r == SERVE_LATER) {
 		c->phase = PHASE_DELETING;
 		job->container = c;
+		fd_close(&c->mounts); /* the child closes the last one */
 	}
 	return r;
 }
@@ -248,6 +251,7 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 			 c->id);
 		return -EBUSY;
 	}
+	image_root_forget(asked->request->digest);
 	return store_job(asked, reply, STORE_FORGET, -1);
 }
 

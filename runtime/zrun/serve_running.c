@@ -42,12 +42,12 @@ struct resident_container *container_running(const struct asked *asked,
 	return *error ? NULL : c;
 }
 
-int container_cgroup(const char *id, struct cgroup *cg)
+int container_cgroup(const struct resident_container *c, struct cgroup *cg)
 {
 	char path[100];
 
 	*cg = (struct cgroup)CGROUP_NONE;
-	snprintf(path, sizeof(path), "zooid/%s", id);
+	snprintf(path, sizeof(path), "zooid/%s", c->cgroup);
 	cg->root = fcntl(resident.cgroups.root, F_DUPFD_CLOEXEC, 3);
 	return cg->root < 0 ? -errno : cgroup_open(cg, path);
 }
@@ -76,7 +76,7 @@ int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 				 signal);
 	if (!(asked->request->flags & ZRUN_KILL_ALL))
 		return kernel_pidfd_signal(c->pidfd, signal);
-	r = container_cgroup(c->id, &cg);
+	r = container_cgroup(c, &cg);
 	if (r == 0)
 		r = cgroup_signal(&cg, signal);
 	cgroup_close(&cg);

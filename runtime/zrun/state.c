@@ -21,6 +21,7 @@
 #include "kernel.h"
 
 #define STATE_SIZE_MAX (64 << 10)
+#define STAGED	       ".state.json.new"
 
 static const char *const status_names[] = {
 	[STATUS_CREATING] = "creating", [STATUS_CREATED] = "created",
@@ -110,13 +111,12 @@ void state_empty(struct state *state, const char *id)
 	text_copy(state->id, sizeof(state->id), id);
 }
 
-int state_write(int dir, const struct state *state)
+static char *state_text(const struct state *state, size_t *size)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	size_t size = 0;
 
 	if (!doc)
-		return -ENOMEM;
+		return NULL;
 	yyjson_mut_doc_set_root(doc, yyjson_mut_obj(doc));
 	put_text(doc, "id", state->id);
 	put_number(doc, "pid", (uint64_t)state->pid);
@@ -127,12 +127,38 @@ int state_write(int dir, const struct state *state)
 	put_text(doc, "cgroup", state->cgroup);
 	put_number(doc, "address", state->address);
 	put_text(doc, "digest", state->digest);
-	autofree char *text = yyjson_mut_write(doc, 0, &size);
+	char *text = yyjson_mut_write(doc, 0, size);
 
 	yyjson_mut_doc_free(doc);
+	return text;
+}
+
+int state_write(int dir, const struct state *state)
+{
+	size_t size = 0;
+	autofree char *text = state_text(state, &size);
+
+	return text ? file_replace(dir, "state.json", 0600, text, size)
+		    : -ENOMEM;
+}
+
+int state_stage(int dir, const struct state *state)
+{
+	size_t size = 0;
+	autofree char *text = state_text(state, &size);
+	autoclose int fd = openat(dir, STAGED,
+				  O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW |
+					  O_CLOEXEC,
+				  0600);
+
 	if (!text)
 		return -ENOMEM;
-	return file_replace(dir, "state.json", 0600, text, size);
+	return fd < 0 ? -errno : fd_write(fd, text, size);
+}
+
+int state_commit(int dir)
+{
+	return kernel_result(renameat(dir, STAGED, dir, "state.json"));
 }
 
 static int get_text(yyjson_val *top, const char *key, char *out, size_t size)

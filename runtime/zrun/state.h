@@ -55,6 +55,11 @@ bool state_id_valid(const char *id);
 /* That of a container which is only half made. */
 void state_empty(struct state *state, const char *id);
 int state_write(int dir, const struct state *state);
+/* The same in two steps, of which the second one is a rename alone; before it
+ * there is no new state. For a file system without storage, since nothing is
+ * synced. */
+int state_stage(int dir, const struct state *state);
+int state_commit(int dir);
 /* -ENOENT when the container is only half made. */
 int state_read(int dir, struct state *state, struct fault *fault);
 

@@ -2,6 +2,7 @@
 #include "store_link.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -55,6 +56,55 @@ int init_put(enum init_kind kind, const char *container, uint32_t n, int fd,
 	     const uint8_t note[INIT_NOTE_SIZE])
 {
 	return call(INIT_PUT, kind, container, n, fd, note, NULL);
+}
+
+static int put_send(const char *container, const uint8_t *note,
+		    const struct init_item *item)
+{
+	struct init_request request = {
+		.head = { sizeof(request), INIT_PUT },
+		.key = { .kind = item->kind, .n = item->n },
+	};
+
+	text_copy(request.key.container, sizeof(request.key.container),
+		  container);
+	memcpy(request.note, note, sizeof(request.note));
+	return ipc_send(connection, &request, sizeof(request), &item->fd, 1);
+}
+
+static int put_reply(void)
+{
+	struct pollfd p = { .fd = connection, .events = POLLIN };
+	struct init_reply reply;
+
+	if (poll(&p, 1, TIMEOUT_MS) != 1)
+		return -ETIMEDOUT;
+	int r = ipc_recv(connection, &reply, sizeof(reply), NULL);
+
+	return r == 1 ? reply.error : r == 0 ? -ECONNRESET : r;
+}
+
+/* All requests are sent before the first reply is waited for. */
+int init_put_all(const char *container, const uint8_t note[INIT_NOTE_SIZE],
+		 const struct init_item *items, int n)
+{
+	int r = 0;
+
+	if (connection < 0)
+		connection = ipc_connect("init");
+	if (connection < 0) {
+		r = connection;
+		connection = -1;
+		return r;
+	}
+	for (int i = 0; r == 0 && i < n; i++)
+		r = put_send(container, note, &items[i]);
+	for (int i = 0; r == 0 && i < n; i++)
+		r = put_reply();
+	/* Replies that were not read would be taken for the next one's. */
+	if (r < 0)
+		fd_close(&connection);
+	return r;
 }
 
 int init_get(enum init_kind kind, const char *container, uint32_t n)

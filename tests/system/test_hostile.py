@@ -43,7 +43,7 @@ def test_fork_bomb_in_a_container(boot, scratch, httpd):
     node = boot(disks=[disk], ports=[PORT], agent=True)
     node.wait_ready()
     node.wait_console("log bomb", "boom", 120)
-    group = "/sys/fs/cgroup/zooid/bomb-1/"
+    group = "/run/zooid/cgroups/bomb-1/"
     assert int(node.agent.read(group + "pids.max")) <= 1024
     end = time.monotonic() + 120
     while not re.search("^max [1-9]", node.agent.read(group + "pids.events")):

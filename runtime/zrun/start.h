@@ -1,0 +1,40 @@
+/* A container of serve that is being started: what its files share. */
+#ifndef ZRUN_START_H
+#define ZRUN_START_H
+
+#include "pool.h"
+#include "resident.h"
+#include "store_link.h"
+
+struct start {
+	struct watch channel;
+	struct timer timer;
+	struct pool_wait bud;
+	struct asker asker;
+	struct resident_container *container;
+	struct runtime_config config;
+	struct launch launch;
+	struct state state;
+	struct cgroup cgroup;
+	uint8_t note[INIT_NOTE_SIZE];
+	int config_fd;
+	int state_dir;
+	int root;      /* for a bud: detached mount */
+	int output[2]; /* our ends, until init has them */
+	int *mount_fd;
+	bool made;     /* something of it is to be swept */
+	bool released; /* told to go: the channel's end means execve */
+	struct fault fault;
+};
+
+/* start_make.c: what is made of a request before there is a process. Each 0 or
+ * -errno with the fault set. */
+int start_read(struct start *s, const struct asked *asked);
+int start_make(struct start *s);
+int start_state(struct start *s);
+/* The container's cgroup with its limits: a new one, named by its id; or that
+ * of a bud, whose directory s has. */
+int start_cgroup(struct start *s);
+int start_cgroup_given(struct start *s, const char *name);
+
+#endif

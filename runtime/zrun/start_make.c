@@ -1,0 +1,230 @@
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "image_root.h"
+#include "kernel.h"
+#include "policy.h"
+#include "start.h"
+
+static int read_config(struct start *s, const struct asked *asked)
+{
+	autofree char *text = NULL;
+	char error[RUNTIME_ERROR_SIZE], refusal[POLICY_TEXT_SIZE];
+	size_t size;
+
+	if (asked->fds->n != 1)
+		return fault_set(&s->fault, 0,
+				 "want the config, and nothing "
+				 "else, with the message");
+	s->config_fd = ipc_fds_take(asked->fds, 0);
+	int r = memfd_read(s->config_fd, ZRUN_CONFIG_MAX, &text, &size);
+
+	if (r < 0)
+		return fault_set(&s->fault, r, "config");
+	r = runtime_config_parse(&s->config, text, size, error);
+	if (r < 0)
+		return fault_set(&s->fault, 0, "config: %s", error);
+	r = policy_container(&s->config, asked->request->id, refusal);
+	if (r < 0) {
+		fault_set(&s->fault, 0, "refused: %s", refusal);
+		return r;
+	}
+	r = policy_complete(&s->config);
+	return r < 0 ? fault_set(&s->fault, r, "config") : 0;
+}
+
+/* The address that the config names: of the containers' own range, and nobody
+ * else's. */
+static int read_address(struct start *s)
+{
+	const struct text_map *notes = &s->config.annotations;
+	struct in_addr address;
+
+	for (size_t i = 0; i < notes->n; i++) {
+		if (strcmp(notes->item[i].key, ZRUN_ANNOTATION_ADDRESS) != 0)
+			continue;
+		if (inet_pton(AF_INET, notes->item[i].value, &address) != 1 ||
+		    ntohl(address.s_addr) >> 16 != (10 << 8 | 64))
+			return fault_set(&s->fault, 0,
+					 "annotations." ZRUN_ANNOTATION_ADDRESS
+					 ": want "
+					 "10.64.x.y");
+		s->container->address = ntohl(address.s_addr);
+	}
+	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+		const struct resident_container *c = &resident.container[i];
+
+		if (c != s->container && s->container->address &&
+		    (c->phase == PHASE_RUNNING || c->phase == PHASE_STARTING) &&
+		    c->address == s->container->address) {
+			fault_set(&s->fault, -EADDRINUSE,
+				  "annotations." ZRUN_ANNOTATION_ADDRESS
+				  ": %s has it",
+				  c->id);
+			return -EADDRINUSE;
+		}
+	}
+	return 0;
+}
+
+static int find_image(struct start *s, const struct asked *asked)
+{
+	const char *digest = asked->request->digest;
+
+	text_copy(s->state.digest, sizeof(s->state.digest), digest);
+	text_copy(s->container->digest, sizeof(s->container->digest), digest);
+	return image_root_find(digest, &s->fault);
+}
+
+int start_read(struct start *s, const struct asked *asked)
+{
+	int r = read_config(s, asked);
+
+	if (r == 0)
+		r = read_address(s);
+	return r == 0 ? find_image(s, asked) : r;
+}
+
+/* It exists from here on, as a directory that does not say which process it
+ * is: should serve be killed, that is removed. */
+int start_state(struct start *s)
+{
+	struct state *state = &s->state;
+	const char *id = s->container->id;
+
+	text_copy(state->id, sizeof(state->id), id);
+	state->created = (uint64_t)time(NULL);
+	state->address = s->container->address;
+	s->state_dir = state_make(resident.state, id, &s->fault);
+	return s->state_dir < 0 ? s->state_dir : 0;
+}
+
+/* Whichever kind of process will be the container: a bud is given the root as
+ * a mount, any other makes it from directories. */
+static int make_root(struct start *s)
+{
+	const char *id = s->container->id;
+	bool bud = pool_fits(&s->config, s->config_fd);
+	int r;
+
+	if (bud) {
+		s->root = image_root_shared(s->state.digest, &s->config);
+		if (s->root >= 0)
+			return 0;
+	}
+	r = container_layer_make(id);
+	if (r < 0)
+		return fault_set(&s->fault, r, "make its writable layer");
+	if (bud)
+		r = s->root = image_root_own(s->state.digest, id, &s->fault);
+	return r < 0 ? r : 0;
+}
+
+static int note_cgroup(struct start *s, const char *name)
+{
+	int r = container_cgroup_set(s->container, name);
+
+	snprintf(s->state.cgroup, sizeof(s->state.cgroup), "zooid/%s", name);
+	s->cgroup.skip_absent = resident.cgroups.skip_absent;
+	return r < 0 ? fault_set(&s->fault, r, "link its cgroup") : 0;
+}
+
+int start_cgroup(struct start *s)
+{
+	int r = note_cgroup(s, s->container->id);
+
+	if (r < 0)
+		return r;
+	s->cgroup.root = fcntl(resident.cgroups.root, F_DUPFD_CLOEXEC, 3);
+	if (s->cgroup.root < 0)
+		return fault_set(&s->fault, -errno, "cgroup");
+	r = cgroup_make(&s->cgroup, s->state.cgroup, &s->fault);
+	if (r == 0)
+		r = cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
+	if (r == 0)
+		r = cgroup_devices(&s->cgroup, &s->config.resources, &s->fault);
+	return r;
+}
+
+int start_cgroup_given(struct start *s, const char *name)
+{
+	int r = note_cgroup(s, name);
+
+	text_copy(s->cgroup.path, sizeof(s->cgroup.path), s->state.cgroup);
+	return r < 0 ? r
+		     : cgroup_limit(&s->cgroup, &s->config.resources,
+				    &s->fault);
+}
+
+/* Sources of bind mounts, beneath the volumes whatever links lie there; held
+ * as detached mounts, so that nothing can be swapped afterwards. */
+static int open_volumes(struct start *s)
+{
+	size_t n = s->config.n_mount;
+
+	s->mount_fd = malloc((n + 1) * sizeof(*s->mount_fd));
+	if (!s->mount_fd)
+		return fault_set(&s->fault, -ENOMEM, "mounts");
+	for (size_t i = 0; i < n; i++)
+		s->mount_fd[i] = -1;
+	for (size_t i = 0; i < n; i++) {
+		const struct runtime_mount *m = &s->config.mount[i];
+
+		if (!m->bind)
+			continue;
+		autoclose int fd = path_open_beneath(
+			resident.volumes, policy_volume(m->source), O_PATH, 0);
+		int tree = fd < 0 ? fd
+				  : kernel_open_tree(fd, "",
+						     OPEN_TREE_CLONE |
+							     AT_EMPTY_PATH);
+
+		if (tree < 0)
+			return fault_set(&s->fault, tree,
+					 "mounts[%zu].source "
+					 "(%.80s)",
+					 i, m->source);
+		s->mount_fd[i] = tree;
+	}
+	return 0;
+}
+
+static int open_output(struct start *s)
+{
+	struct child *child = &s->launch.child;
+
+	child->stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (child->stdio[0] < 0)
+		return fault_set(&s->fault, -errno, "/dev/null");
+	for (int i = 0; i < 2; i++) {
+		int pair[2];
+
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			return fault_set(&s->fault, -errno, "output pipe");
+		s->output[i] = pair[0];
+		child->stdio[i + 1] = pair[1];
+		/* init and zlog must not wait; the program may. */
+		fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	}
+	return 0;
+}
+
+int start_make(struct start *s)
+{
+	s->made = true;
+	int r = make_root(s);
+
+	if (r == 0)
+		r = open_volumes(s);
+	return r == 0 ? open_output(s) : r;
+}
