@@ -263,6 +263,7 @@ USES_runtime/image := yyjson libarchive zlib zstd
 USES_runtime/image/registry := curl yyjson
 USES_runtime/zrun := yyjson libseccomp
 USES_runtime/node := yyjson
+USES_runtime/net := lwip
 USES_sync/wire := mbedtls nghttp2 http-parser
 USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
@@ -325,6 +326,7 @@ LIBS_base := yyjson/libyyjson
 LIBS_oci := mbedtls/libmbedx509 mbedtls/libmbedcrypto
 LIBS_registry := curl/libcurl mbedtls/libmbedtls
 LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
+LIBS_net := lwip/liblwip
 LIBS_zrun := libseccomp/libseccomp
 LIBS_wire := mbedtls/libmbedtls nghttp2/libnghttp2 http-parser/libhttp_parser
 LIBS_hub := sqlite3/libsqlite3
@@ -429,7 +431,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # A test links what it refers to; a test of one program names its module here
 # when another program has a function of the same name.
 TEST_MODULES := init zlog node net zrun image oci base
-TEST_LIBS := base oci image zrun
+TEST_LIBS := base oci image net zrun
 $(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := wire oci base))
 $(foreach t,$(filter agent_%,$(UNIT_TESTS) $(FUZZERS)),\

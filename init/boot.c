@@ -62,6 +62,8 @@ static const struct setting settings[] = {
 	{ "kernel/sysrq", "0" },
 	{ "kernel/core_pattern", "/dev/null" },
 	{ "kernel/unprivileged_bpf_disabled", "1" },
+	/* znet sends the echo requests of containers. */
+	{ "net/ipv4/ping_group_range", "103 103" },
 	{ "fs/protected_hardlinks", "1" },
 	{ "fs/protected_symlinks", "1" },
 	{ "fs/protected_fifos", "1" },

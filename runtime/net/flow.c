@@ -29,6 +29,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "half.h"
+#include "key.h"
 #include "pipe.h"
 
 /* #syscalls: bind connect setsockopt getsockopt close */
@@ -236,47 +237,22 @@ static void open_ready(struct flow *f, int s, uint32_t events)
 
 /* Getting inside */
 
-static bool route_is_v4(const struct net_route *route)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	return !memcmp(route->address, mapped, sizeof(mapped));
-}
-
-/* Makes the address of the family that the route has; v4 is mapped in from.
- * Returns its size. */
-static socklen_t address_make(union flow_address *a, bool v4,
-			      const uint8_t from[16], in_port_t port)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = port };
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
-				    .sin6_port = port };
-
-	if (v4) {
-		memcpy(&in.sin_addr, from + 12, 4);
-		memcpy(&a->room, &in, sizeof(in));
-		return sizeof(in);
-	}
-	memcpy(&in6.sin6_addr, from, 16);
-	memcpy(&a->room, &in6, sizeof(in6));
-	return sizeof(in6);
-}
-
 /* Takes the client's address and port; another port where that one is taken
  * inside. A client of the other family, whose address cannot exist there,
  * comes from the container's own. */
 static void socket_bind(const struct flow *f, int fd)
 {
-	bool v4 = route_is_v4(&f->listener->route);
-	union flow_address a;
+	const uint8_t *client = f->client.s6_addr;
+	union node_address a;
 	socklen_t size;
 
-	if (v4 != IN6_IS_ADDR_V4MAPPED(&f->client))
+	if (address_is_mapped(f->listener->route.address) !=
+	    address_is_mapped(client))
 		return;
-	size = address_make(&a, v4, f->client.s6_addr, f->client_port);
+	size = node_address(&a, client, ntohs(f->client_port));
 	if (!f->any_port && bind(fd, &a.any, size) == 0)
 		return;
-	size = address_make(&a, v4, f->client.s6_addr, 0);
+	size = node_address(&a, client, 0);
 	/* If even that fails, it comes from the container's own address. */
 	(void)bind(fd, &a.any, size);
 }
@@ -287,14 +263,13 @@ static int flow_dial(struct flow *f)
 	const struct net_route *route = &f->listener->route;
 	struct stock *stock = f->listener->stock;
 	autoclose int fd = stock ? stock_take(stock) : -1;
-	union flow_address a;
+	union node_address a;
 	socklen_t size;
 
 	if (fd < 0)
 		return -EAGAIN;
 	socket_bind(f, fd);
-	size = address_make(&a, route_is_v4(route), route->address,
-			    htons(route->port));
+	size = node_address(&a, route->address, route->port);
 	if (connect(fd, &a.any, size) < 0 && errno != EINPROGRESS)
 		return -errno;
 	f->fd[INSIDE] = fd_take(&fd);
@@ -446,7 +421,7 @@ void flow_forget(struct listener *l)
 	}
 }
 
-static void client_address_set(struct flow *f, const union flow_address *from)
+static void client_address_set(struct flow *f, const union node_address *from)
 {
 	struct sockaddr_in6 in6;
 	struct sockaddr_in in;
@@ -464,7 +439,7 @@ static void client_address_set(struct flow *f, const union flow_address *from)
 	}
 }
 
-void flow_begin(struct listener *l, int client, const union flow_address *from)
+void flow_begin(struct listener *l, int client, const union node_address *from)
 {
 	struct flow *f = flow_take();
 

@@ -3,16 +3,10 @@
 #define NET_FLOW_H
 
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #include "base/loop.h"
 #include "listener.h"
-
-/* A client's address as accept4 gives it. */
-union flow_address {
-	struct sockaddr any;
-	struct sockaddr_storage room;
-};
+#include "node_address.h"
 
 /* fds: descriptors that flows may use. */
 void flow_init(struct loop *loop, unsigned int fds);
@@ -21,7 +15,7 @@ void flow_init(struct loop *loop, unsigned int fds);
 bool flow_room(void);
 
 /* Leads `client` (which becomes the flow's) to l's container. */
-void flow_begin(struct listener *l, int client, const union flow_address *from);
+void flow_begin(struct listener *l, int client, const union node_address *from);
 
 /* l's route or stock changed: connections that wait for it try again. */
 void flow_retry(struct listener *l);

@@ -11,6 +11,7 @@
 #include "base/init_watch.h"
 #include "base/log.h"
 #include "flow.h"
+#include "key.h"
 
 /* #syscalls: socket connect setsockopt accept4 */
 
@@ -103,7 +104,7 @@ static void accept_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	for (int i = 0; i < ACCEPT_BATCH && w->events; i++) {
-		union flow_address from;
+		union node_address from;
 		socklen_t size = sizeof(from);
 		int fd = accept4(l->fd, &from.any, &size,
 				 SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -205,13 +206,6 @@ static void listener_fd_set(struct listener *l, int fd)
 	}
 }
 
-static bool route_is_v6(const struct net_route *r)
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	return memcmp(r->address, mapped, sizeof(mapped)) != 0;
-}
-
 /* Who chose the note: znode. A broken one closes the route, no more. */
 static void route_check(struct net_route *r, const char *app)
 {
@@ -229,7 +223,8 @@ static void stock_change(struct listener *l, const struct net_route *route)
 
 	l->stock = NULL;
 	if (route->state == NET_ROUTE_OPEN) {
-		l->stock = stock_get(route->container, route_is_v6(route));
+		l->stock = stock_get(route->container,
+				     !address_is_mapped(route->address));
 		if (!l->stock)
 			log_error(l->key.container,
 				  "more than %d containers "

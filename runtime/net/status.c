@@ -14,6 +14,7 @@
 #include "base/peer.h"
 #include "flow.h"
 #include "listener.h"
+#include "tun.h"
 #include "znet.h"
 
 /* One of anybody more than these is closed at once: to ask is cheap, and to
@@ -24,22 +25,35 @@ static struct loop *loop;
 static struct watch listen_watch;
 static struct peer clients[CLIENT_MAX];
 
+static bool answer_make(const struct znet_request *q, struct znet_reply *reply)
+{
+	reply->head.verb = q->head.verb;
+	switch ((enum znet_verb)q->head.verb) {
+	case ZNET_STATUS:
+		flow_counts(&reply->counts);
+		listener_describe(q->row, &reply->listener);
+		return true;
+	case ZNET_OUTLET:
+		tun_describe(q->row, &reply->outlet);
+		return true;
+	}
+	return false;
+}
+
 static void client_ready(struct watch *w, uint32_t events)
 {
 	struct peer *c = container_of(w, struct peer, watch);
-	struct znet_reply reply = { .head = { sizeof(reply), ZNET_STATUS } };
+	struct znet_reply reply = { .head = { .size = sizeof(reply) } };
 	struct znet_request request;
 	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
 
 	(void)events;
 	if (n == -EAGAIN)
 		return;
-	if (n != 1 || request.head.verb != ZNET_STATUS) {
+	if (n != 1 || !answer_make(&request, &reply)) {
 		peer_close(c, loop);
 		return;
 	}
-	flow_counts(&reply.counts);
-	listener_describe(request.row, &reply.listener);
 	if (ipc_send(c->fd, &reply, sizeof(reply), NULL, 0) < 0)
 		peer_close(c, loop);
 }
@@ -64,10 +78,11 @@ int status_init(struct loop *on, int listen_fd)
 	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
 }
 
-static int ask(int sock, uint32_t row, struct znet_reply *reply)
+static int ask(int sock, enum znet_verb verb, uint32_t row,
+	       struct znet_reply *reply)
 {
 	struct znet_request request = {
-		.head = { sizeof(request), ZNET_STATUS },
+		.head = { sizeof(request), verb },
 		.row = row,
 	};
 
@@ -105,17 +120,38 @@ static void listener_print(const struct znet_listener *l)
 	       l->stock);
 }
 
+static void outlet_print(const struct znet_outlet *o)
+{
+	char text[INET_ADDRSTRLEN];
+
+	inet_ntop(AF_INET, o->address + 12, text, sizeof(text));
+	printf("%s of %s: connections %" PRIu32 ", datagrams %" PRIu32
+	       ", out %" PRIu64 " packets %" PRIu64 " bytes, in %" PRIu64
+	       " packets %" PRIu64 " bytes, denied %" PRIu64
+	       ", spoofed %" PRIu64 ", malformed %" PRIu64
+	       ", unsupported %" PRIu64 ", dropped %" PRIu64 "\n",
+	       text, o->container, o->connections, o->datagrams, o->packets_out,
+	       o->bytes_out, o->packets_in, o->bytes_in, o->denied, o->spoofed,
+	       o->malformed, o->unsupported, o->dropped);
+}
+
 int status_print(void)
 {
 	autoclose int sock = ipc_connect("znet");
 	struct znet_reply reply;
-	int error = sock < 0 ? sock : ask(sock, 0, &reply);
+	int error = sock < 0 ? sock : ask(sock, ZNET_STATUS, 0, &reply);
 
 	if (error == 0)
 		counts_print(&reply.counts);
 	for (uint32_t row = 0; error == 0 && reply.listener.error == 0;) {
 		listener_print(&reply.listener);
-		error = ask(sock, ++row, &reply);
+		error = ask(sock, ZNET_STATUS, ++row, &reply);
+	}
+	for (uint32_t row = 0; error == 0; row++) {
+		error = ask(sock, ZNET_OUTLET, row, &reply);
+		if (error < 0 || reply.outlet.error < 0)
+			break;
+		outlet_print(&reply.outlet);
 	}
 	if (error < 0)
 		log_error("znet.sock", "%s; is znet running?",

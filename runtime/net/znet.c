@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -19,9 +20,13 @@
 #include "base/loop.h"
 #include "base/service.h"
 #include "flow.h"
+#include "key.h"
 #include "listener.h"
+#include "out_datagram.h"
+#include "out_tcp.h"
 #include "pipe.h"
 #include "status.h"
+#include "tun.h"
 #include "znet.h"
 #include "znet_filter.h"
 
@@ -38,21 +43,42 @@ static int usage(FILE *out)
 	return out == stdout ? 0 : 2;
 }
 
-/* The soft limit becomes the hard one; of that, an eighth is for pipes, a
- * quarter for the stock. */
+static unsigned int least(unsigned int a, unsigned int b)
+{
+	return a < b ? a : b;
+}
+
+/* The soft limit becomes the hard one; of that, each kind of descriptor gets a
+ * part, and connections of clients what is left. */
 static void fds_share(struct loop *loop)
 {
 	struct rlimit limit = { 1024, 1024 };
-	unsigned int fds;
+	unsigned int fds, pipes, stock, connections, datagrams, others;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	fds = limit.rlim_cur < FDS_MAX ? (unsigned int)limit.rlim_cur : FDS_MAX;
-	flow_init(loop, fds - fds / 8 - fds / 4 - FDS_OTHER);
-	stock_limit(fds / 4);
-	pipe_limit(fds / 16);
+	pipes = least(fds / 16, PIPE_MAX);
+	stock = fds / 16;
+	connections = least(fds / 20, OUT_TCP_MAX);
+	datagrams = least(fds / 80, OUT_DATAGRAM_MAX);
+	others = FDS_OTHER + least(fds / 8, TUN_MAX);
+	pipe_limit(pipes);
+	stock_limit(stock);
+	out_tcp_init(loop, connections);
+	out_datagram_init(loop, datagrams);
+	flow_init(loop,
+		  fds - 2 * pipes - stock - connections - datagrams - others);
+}
+
+static void seed_set(void)
+{
+	uint64_t seed = 0;
+
+	if (getrandom(&seed, sizeof(seed), 0) == sizeof(seed))
+		key_seed_set(seed);
 }
 
 static int serve(void)
@@ -67,6 +93,7 @@ static int serve(void)
 		return 1;
 	}
 	error = loop_init(&loop);
+	seed_set();
 	fds_share(&loop);
 	if (error == 0)
 		error = confine_files(NULL, 0);
@@ -78,6 +105,8 @@ static int serve(void)
 		error = status_init(&loop, listen_fd);
 	if (error == 0)
 		error = listener_init(&loop);
+	if (error == 0)
+		error = tun_init(&loop);
 	if (error < 0) {
 		log_error(NULL, "cannot start: %s", strerror(-error));
 		return 1;

@@ -10,6 +10,9 @@ enum znet_verb {
 	/* The counts, and row number `row` of the listeners; -ENOENT in
 	 * listener.error past the last one. Anyone may ask. */
 	ZNET_STATUS = 1,
+	/* Row number `row` of the networks of containers; -ENOENT in
+	 * outlet.error past the last one. Anyone may ask. */
+	ZNET_OUTLET,
 };
 
 struct znet_request {
@@ -39,10 +42,27 @@ struct znet_listener {
 	char container[64];
 };
 
+/* What a container sends into the world, since znet knows it. */
+struct znet_outlet {
+	int32_t error;
+	uint32_t connections, datagrams; /* flows now; an echo is a datagram */
+	uint32_t reserved;
+	uint64_t packets_out, bytes_out; /* from the container */
+	uint64_t packets_in, bytes_in;	 /* to it */
+	uint64_t malformed;		 /* no packet at all */
+	uint64_t spoofed;		 /* not from its own address */
+	uint64_t unsupported;		 /* another protocol, a fragment */
+	uint64_t denied;		 /* against the policy */
+	uint64_t dropped;		 /* no room */
+	uint8_t address[16];		 /* v4 is mapped */
+	char container[64];
+};
+
 struct znet_reply {
 	struct ipc_head head; /* verb: that of the request */
 	struct znet_counts counts;
 	struct znet_listener listener;
+	struct znet_outlet outlet;
 };
 
 #endif

@@ -41,6 +41,7 @@ class Supervised:
                     **{name: str(value) for name, value in env.items()}}
         self.errors = path / "stderr"
         self.process = None
+        self.prefix = []  # a command that runs init somewhere else
 
     def supervise(self, *services):
         """Starts init with these lines of its table; returns when all of it is
@@ -50,7 +51,8 @@ class Supervised:
         ready = self.said().count("init: ready")
         with open(self.errors, "ab") as errors:
             self.process = process.start(
-                [BIN / "init", "--supervise", "--services", table],
+                [*self.prefix, BIN / "init", "--supervise", "--services",
+                 table],
                 env=self.env, stdin=subprocess.DEVNULL, stdout=errors,
                 stderr=errors)
         self.wait(lambda: self.said().count("init: ready") > ready)

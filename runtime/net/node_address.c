@@ -1,0 +1,25 @@
+#include "node_address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "key.h"
+
+socklen_t node_address(union node_address *to, const uint8_t address[16],
+		       uint16_t port)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+				    .sin6_port = htons(port) };
+
+	if (address_is_mapped(address)) {
+		memcpy(&in.sin_addr, address + 12, 4);
+		memcpy(&to->room, &in, sizeof(in));
+		return sizeof(in);
+	}
+	memcpy(&in6.sin6_addr, address, 16);
+	memcpy(&to->room, &in6, sizeof(in6));
+	return sizeof(in6);
+}

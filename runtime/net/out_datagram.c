@@ -1,0 +1,295 @@
+/* A flow of datagrams is a connected socket of the node, so the kernel lets
+ * through only what comes from where the container sent to, and tells what it
+ * learns by ICMP, which is passed on.
+ *
+ * A flow ends when nothing was sent or received for a while. A container that
+ * wants more of them than it may have loses its own oldest, never another's.
+ *
+ * Echo requests use the kernel's ping sockets, which need no privilege but a
+ * group in ping_group_range; the kernel chooses the identifier outside, the
+ * container has its own. */
+#define _GNU_SOURCE
+#include "out_datagram.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "node_address.h"
+#include "outlet.h"
+#include "policy.h"
+
+/* #syscalls: socket connect setsockopt sendto recvfrom close */
+
+enum {
+	ROUNDS = 16, /* datagrams for one event */
+	IDLE_MS = 60000,
+	IDLE_DNS_MS = 15000,
+	SWEEP_MS = 5000,
+	PORT_DNS = 53,
+	SHARE = 2, /* a container may have this part of what is free */
+};
+
+struct out_datagram {
+	struct key_entry entry; /* first */
+	int fd;
+	struct watch watch;
+	struct tun *tun;
+	uint64_t ends_ms;
+	/* Of the same TUN, the least recently used first; next when free. */
+	struct out_datagram *next, **prevp;
+};
+
+static struct loop *loop;
+static struct out_datagram flows[OUT_DATAGRAM_MAX];
+static struct key_table table;
+static struct out_datagram *free_flows;
+static unsigned int n_fresh, n_used, n_max;
+static struct timer sweep;
+static uint8_t data[65536];
+
+/* The table */
+
+static void flow_append(struct out_datagram *f)
+{
+	struct tun *t = f->tun;
+
+	f->next = NULL;
+	f->prevp = t->newest;
+	*t->newest = f;
+	t->newest = &f->next;
+}
+
+static void flow_unlink(struct out_datagram *f)
+{
+	*f->prevp = f->next;
+	if (f->next)
+		f->next->prevp = f->prevp;
+	else
+		f->tun->newest = f->prevp;
+}
+
+static void flow_end(struct out_datagram *f)
+{
+	watch_del(loop, &f->watch);
+	fd_close(&f->fd);
+	key_del(&table, &f->entry);
+	flow_unlink(f);
+	f->tun->counts.datagrams--;
+	f->next = free_flows;
+	free_flows = f;
+	n_used--;
+}
+
+static void flow_used(struct out_datagram *f)
+{
+	bool is_dns = f->entry.key.outside_port == PORT_DNS;
+
+	f->ends_ms = clock_ms() + (is_dns ? IDLE_DNS_MS : IDLE_MS);
+	flow_unlink(f);
+	flow_append(f);
+}
+
+static struct out_datagram *flow_new(struct tun *t, const struct key *key)
+{
+	struct out_datagram *f;
+
+	if (t->counts.datagrams >= (n_max - n_used) * SHARE) {
+		if (!t->oldest)
+			return NULL;
+		flow_end(t->oldest);
+	}
+	f = free_flows;
+	if (f)
+		free_flows = f->next;
+	else
+		f = &flows[n_fresh++];
+	*f = (struct out_datagram){
+		.entry.key = *key,
+		.fd = -1,
+		.watch.fd = -1,
+		.tun = t,
+	};
+	key_add(&table, &f->entry);
+	flow_append(f);
+	t->counts.datagrams++;
+	n_used++;
+	return f;
+}
+
+/* Those of one container are in the order of their use, but not of their end:
+ * one that is passed over is looked at in the next round. */
+static void sweep_fire(struct timer *timer)
+{
+	uint64_t now = clock_ms();
+
+	for (struct out_datagram *f = flows; f < flows + n_fresh; f++) {
+		if (f->fd >= 0 && f->ends_ms <= now)
+			flow_end(f);
+	}
+	if (n_used)
+		timer_set(loop, timer, SWEEP_MS);
+}
+
+/* To the container */
+
+void out_datagram_reply(struct tun *t, const struct key *key,
+			const uint8_t *bytes, size_t size)
+{
+	uint8_t header[PACKET_HEADER_MAX];
+	size_t header_size = packet_udp(header, key, size);
+	struct iovec iov[2] = { { header, header_size },
+				{ (void *)bytes, size } };
+	const struct tun_offload offload = {
+		.sum_at = (uint16_t)(header_size - PACKET_UDP_HEADER),
+		.sum_offset = 6,
+	};
+
+	tun_send(t, iov, 2, &offload);
+}
+
+static void echo_reply(const struct out_datagram *f, size_t size)
+{
+	uint8_t header[PACKET_HEADER_MAX];
+	struct iovec iov[2] = { { header, 0 }, { data, size } };
+
+	if (size < PACKET_ECHO_HEADER)
+		return;
+	iov[0].iov_len = packet_echo(header, &f->entry.key, data, size);
+	tun_send(f->tun, iov, 2, &(const struct tun_offload){ 0 });
+}
+
+static void error_send(struct tun *t, const struct key *key, int error)
+{
+	uint8_t bytes[PACKET_ERROR_MAX];
+	struct iovec iov = { bytes, packet_error(bytes, key, error, NULL) };
+
+	tun_send(t, &iov, 1, &(const struct tun_offload){ 0 });
+}
+
+/* What the kernel has learned about the way there. */
+static bool is_answer(int error)
+{
+	return error == ECONNREFUSED || error == EHOSTUNREACH ||
+	       error == ENETUNREACH || error == EACCES;
+}
+
+static void world_ready(struct watch *w, uint32_t events)
+{
+	struct out_datagram *f = container_of(w, struct out_datagram, watch);
+
+	(void)events;
+	for (int i = 0; i < ROUNDS; i++) {
+		ssize_t n = recv(f->fd, data, sizeof(data), 0);
+
+		if (n < 0 && is_answer(errno))
+			error_send(f->tun, &f->entry.key, -errno);
+		if (n < 0)
+			return;
+		flow_used(f);
+		if (f->entry.key.protocol == IPPROTO_UDP)
+			out_datagram_reply(f->tun, &f->entry.key, data,
+					   (size_t)n);
+		else
+			echo_reply(f, (size_t)n);
+	}
+}
+
+/* To the world */
+
+static int world_socket(const struct key *key, const union node_address *to,
+			socklen_t size)
+{
+	const int whole = IP_PMTUDISC_DONT;
+	bool is_udp = key->protocol == IPPROTO_UDP;
+	autoclose int fd = socket(to->any.sa_family,
+				  SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+				  is_udp ? 0 : key->protocol);
+
+	if (fd < 0)
+		return -errno;
+	/* The container's datagrams may be larger than the world's. */
+	if (to->any.sa_family == AF_INET)
+		setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &whole,
+			   sizeof(whole));
+	if (connect(fd, &to->any, size) < 0)
+		return -errno;
+	return fd_take(&fd);
+}
+
+static int flow_open(struct out_datagram *f)
+{
+	const struct key *key = &f->entry.key;
+	union node_address to;
+	socklen_t size = node_address(&to, key->outside, key->outside_port);
+
+	f->fd = world_socket(key, &to, size);
+	if (f->fd < 0)
+		return f->fd;
+	f->watch.ready = world_ready;
+	if (!sweep.deadline_ms)
+		timer_set(loop, &sweep, SWEEP_MS);
+	return watch_add(loop, &f->watch, f->fd, EPOLLIN);
+}
+
+static struct out_datagram *flow_begin(struct tun *t, const struct key *key)
+{
+	struct out_datagram *f;
+	int error = policy_check(key);
+
+	if (error < 0) {
+		t->counts.denied++;
+		error_send(t, key, error);
+		return NULL;
+	}
+	f = flow_new(t, key);
+	if (!f) {
+		t->counts.dropped++;
+		return NULL;
+	}
+	error = flow_open(f);
+	if (error < 0) {
+		error_send(t, key, error);
+		flow_end(f);
+		return NULL;
+	}
+	return f;
+}
+
+void out_datagram_input(struct tun *t, const struct packet *p)
+{
+	struct key_entry *e = key_find(&table, &p->key);
+	struct out_datagram *f = e ? container_of(e, struct out_datagram, entry)
+				   : flow_begin(t, &p->key);
+	const uint8_t *bytes = p->transport;
+	size_t size = p->size;
+
+	if (!f)
+		return;
+	if (p->key.protocol == IPPROTO_UDP) {
+		bytes += PACKET_UDP_HEADER;
+		size -= PACKET_UDP_HEADER;
+	}
+	flow_used(f);
+	if (send(f->fd, bytes, size, MSG_NOSIGNAL) >= 0)
+		return;
+	if (is_answer(errno))
+		error_send(t, &p->key, -errno);
+	else
+		t->counts.dropped++;
+}
+
+void out_datagram_end(struct tun *t)
+{
+	while (t->oldest)
+		flow_end(t->oldest);
+}
+
+void out_datagram_init(struct loop *on, unsigned int n)
+{
+	loop = on;
+	n_max = n < OUT_DATAGRAM_MAX ? n : OUT_DATAGRAM_MAX;
+	sweep.fire = sweep_fire;
+}

@@ -1,0 +1,22 @@
+/* TCP connections that containers open to the world. See out_tcp.c. */
+#ifndef NET_OUT_TCP_H
+#define NET_OUT_TCP_H
+
+#include "base/loop.h"
+#include "buffer.h"
+#include "packet.h"
+#include "tun.h"
+
+enum { OUT_TCP_MAX = 4096 };
+
+/* n: how many connections at most, each with one descriptor. */
+void out_tcp_init(struct loop *loop, unsigned int n);
+
+/* A segment from container t, in buffer b. Returns b when it is not needed any
+ * longer, else NULL. */
+struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b);
+
+/* t is gone: its connections end. */
+void out_tcp_end(struct tun *t);
+
+#endif

@@ -1,0 +1,295 @@
+/* One read is one packet, of up to 64 KB: with TSO the container's kernel hands
+ * over many segments at a time. What is read into a buffer is parsed there and
+ * becomes the buffer of a connection, so it is not copied until it is written
+ * to the node's socket. */
+#define _GNU_SOURCE
+#include "tun.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_net.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/init_watch.h"
+#include "base/log.h"
+#include "base/span.h"
+#include "buffer.h"
+#include "out_datagram.h"
+#include "out_tcp.h"
+#include "outlet.h"
+#include "packet.h"
+
+/* #syscalls: readv writev close fcntl */
+
+enum {
+	ROUNDS = 32, /* packets for one event: others wait meanwhile */
+	RANGE_SIZE = 0x10000,
+};
+
+static struct loop *loop;
+static struct tun tuns[TUN_MAX];
+static uint16_t by_address[RANGE_SIZE]; /* 1 + index, by the low 16 bits */
+
+static unsigned int low_bits(const uint8_t address[16])
+{
+	return (unsigned int)address[14] << 8 | address[15];
+}
+
+struct tun *tun_find(const uint8_t address[16])
+{
+	unsigned int i = by_address[low_bits(address)];
+
+	return i ? &tuns[i - 1] : NULL;
+}
+
+/* What a container sends */
+
+/* Who else's address it uses would get the answers, and be blamed. */
+static bool is_own(const struct tun *t, const struct packet *p)
+{
+	return memcmp(p->key.inside, p->v6 ? t->address6 : t->address, 16) == 0;
+}
+
+static void packet_in(struct tun *t, struct buffer *b)
+{
+	struct packet p;
+	int error = packet_parse(&p, b->data, b->size);
+
+	t->counts.packets_out++;
+	t->counts.bytes_out += b->size;
+	if (error == -EBADMSG)
+		t->counts.malformed++;
+	else if (error < 0)
+		t->counts.unsupported++;
+	else if (!is_own(t, &p))
+		t->counts.spoofed++;
+	else if (p.key.protocol == IPPROTO_TCP)
+		b = out_tcp_input(t, &p, b);
+	else
+		out_datagram_input(t, &p);
+	if (b)
+		buffer_free(b);
+}
+
+/* 1 when there may be more, 0 when not, or -errno when the TUN is gone. */
+static int packet_read(struct tun *t)
+{
+	static uint8_t lost[BUFFER_LARGE_SIZE];
+	struct virtio_net_hdr header;
+	struct buffer *b = buffer_large();
+	struct iovec iov[2] = {
+		{ &header, sizeof(header) },
+		{ b ? b->room : lost, BUFFER_LARGE_SIZE },
+	};
+	ssize_t n = readv(t->fd, iov, 2);
+	int error = n < 0 ? -errno : 0;
+
+	if (n > (ssize_t)sizeof(header) && b) {
+		b->size = (uint32_t)((size_t)n - sizeof(header));
+		packet_in(t, b);
+		return 1;
+	}
+	if (b)
+		buffer_free(b);
+	if (n > 0) {
+		t->counts.dropped++;
+		return 1;
+	}
+	return error == -EAGAIN || error == -EINTR ? 0 : error;
+}
+
+static void tun_ready(struct watch *w, uint32_t events)
+{
+	struct tun *t = container_of(w, struct tun, watch);
+	int more = 1;
+
+	(void)events;
+	for (int i = 0; i < ROUNDS && more == 1; i++)
+		more = packet_read(t);
+	if (more < 0) {
+		log_error(t->container, "its TUN: %s; it has no network",
+			  strerror(-more));
+		watch_del(loop, &t->watch);
+	}
+}
+
+/* What it receives */
+
+static void header_make(struct virtio_net_hdr *h, const struct tun_offload *o)
+{
+	*h = (struct virtio_net_hdr){ .hdr_len = o->header_size };
+	if (o->sum_at) {
+		h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		h->csum_start = o->sum_at;
+		h->csum_offset = o->sum_offset;
+	}
+	if (o->segment_size) {
+		h->gso_type = o->v6 ? VIRTIO_NET_HDR_GSO_TCPV6
+				    : VIRTIO_NET_HDR_GSO_TCPV4;
+		h->gso_size = o->segment_size;
+	}
+}
+
+void tun_send(struct tun *t, const struct iovec *iov, int n,
+	      const struct tun_offload *offload)
+{
+	static struct iovec all[TUN_IOV_MAX];
+	struct virtio_net_hdr header;
+	ssize_t sent;
+
+	header_make(&header, offload);
+	all[0] = (struct iovec){ &header, sizeof(header) };
+	memcpy(all + 1, iov, (size_t)n * sizeof(*iov));
+	sent = writev(t->fd, all, n + 1);
+	if (sent < 0) {
+		t->counts.dropped++;
+		return;
+	}
+	t->counts.packets_in++;
+	t->counts.bytes_in += (size_t)sent - sizeof(header);
+}
+
+/* Init's store */
+
+static void tun_gone(struct tun *t)
+{
+	by_address[low_bits(t->address)] = 0;
+	out_tcp_end(t);
+	out_datagram_end(t);
+	watch_del(loop, &t->watch);
+	fd_close(&t->fd);
+	t->used = false;
+}
+
+static struct tun *tun_named(const char *container)
+{
+	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+		if (t->used && !strcmp(t->container, container))
+			return t;
+	}
+	return NULL;
+}
+
+/* Who chose the note: zrun serve. */
+static bool outlet_read(const struct init_event *e, struct net_outlet *o)
+{
+	memcpy(o, e->note, sizeof(*o));
+	return o->magic == NET_OUTLET_MAGIC &&
+	       (o->address & NET_RANGE_MASK) == NET_RANGE;
+}
+
+static int tun_new(const struct init_event *e, const struct net_outlet *o,
+		   int fd)
+{
+	struct tun *t = tuns;
+
+	while (t < tuns + TUN_MAX && t->used)
+		t++;
+	if (t == tuns + TUN_MAX)
+		return -ENOSPC;
+	*t = (struct tun){
+		.fd = -1,
+		.watch = { .fd = -1, .ready = tun_ready },
+	};
+	t->newest = &t->oldest;
+	text_copy(t->container, sizeof(t->container), e->key.container);
+	t->address[10] = t->address[11] = 0xff;
+	for (int i = 0; i < 4; i++)
+		t->address[12 + i] = (uint8_t)(o->address >> (24 - 8 * i));
+	net_address6(o->address, t->address6);
+	if (tun_find(t->address))
+		return -EADDRINUSE;
+	int error = watch_add(loop, &t->watch, fd, EPOLLIN);
+
+	if (error < 0)
+		return error;
+	t->fd = fd;
+	t->used = true;
+	by_address[low_bits(t->address)] = (uint16_t)(t - tuns + 1);
+	return 0;
+}
+
+static void event_added(const struct init_event *e, struct ipc_fds *fds)
+{
+	struct tun *t = tun_named(e->key.container);
+	struct net_outlet outlet;
+	int error = -EBADMSG;
+
+	/* Told anew, it may be another container of the same name. */
+	if (t && t->stale)
+		tun_gone(t);
+	else if (t)
+		return;
+	if (fds->n == 1 && outlet_read(e, &outlet))
+		error = tun_new(e, &outlet, fds->fd[0]);
+	if (error < 0)
+		log_error(e->key.container, "its TUN: %s; it has no network",
+			  strerror(-error));
+	else
+		(void)ipc_fds_take(fds, 0);
+}
+
+static void event_synced(void)
+{
+	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+		if (t->used && t->stale)
+			tun_gone(t);
+	}
+}
+
+static void event_take(struct init_watch *w, struct init_event *e,
+		       struct ipc_fds *fds)
+{
+	struct tun *t;
+
+	(void)w;
+	switch (e->head.verb) {
+	case INIT_EVENT_ADDED:
+		event_added(e, fds);
+		break;
+	case INIT_EVENT_GONE:
+		t = tun_named(e->key.container);
+		if (t)
+			tun_gone(t);
+		break;
+	case INIT_EVENT_SYNCED:
+		event_synced();
+		break;
+	}
+}
+
+static void init_lost(struct init_watch *w)
+{
+	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++)
+		t->stale = true;
+	init_watch_again(w);
+}
+
+static struct init_watch held = {
+	.kind = INIT_KIND_TUN,
+	.event = event_take,
+	.lost = init_lost,
+};
+
+int tun_init(struct loop *on)
+{
+	loop = on;
+	return init_watch_open(&held, on);
+}
+
+void tun_describe(uint32_t row, struct znet_outlet *out)
+{
+	*out = (struct znet_outlet){ .error = -ENOENT };
+	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+		if (!t->used || row-- > 0)
+			continue;
+		*out = t->counts;
+		memcpy(out->address, t->address, sizeof(out->address));
+		text_copy(out->container, sizeof(out->container), t->container);
+		return;
+	}
+}

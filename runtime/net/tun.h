@@ -1,0 +1,52 @@
+/* The TUNs of containers, as init holds them: what containers send comes in
+ * here, what they shall receive leaves here. */
+#ifndef NET_TUN_H
+#define NET_TUN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/loop.h"
+#include "init/init.h"
+#include "znet.h"
+
+enum { TUN_MAX = 256, TUN_IOV_MAX = 1088 };
+
+struct tun {
+	bool used;
+	bool stale; /* not seen since the connection to init was made anew */
+	int fd;
+	struct watch watch;
+	char container[INIT_NAME_SIZE];
+	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
+	struct znet_outlet counts;	   /* but for error and names */
+	unsigned int large;	     /* buffers that its connections hold */
+	struct out_tcp *connections; /* its flows */
+	struct out_datagram *oldest, **newest;
+};
+
+/* What the device shall do with a packet before it delivers it. */
+struct tun_offload {
+	uint16_t sum_at;     /* offset of the header with the checksum, */
+	uint16_t sum_offset; /* and of the checksum therein; 0: is right */
+	uint16_t header_size;
+	uint16_t segment_size; /* TCP: cut into such; 0: leave whole */
+	bool v6;
+};
+
+/* Starts to watch init's store. 0 or -errno. */
+int tun_init(struct loop *loop);
+
+/* Who has the address (16 bytes), or NULL. */
+struct tun *tun_find(const uint8_t address[16]);
+
+/* Sends one packet into the container; n is below TUN_IOV_MAX. One that does
+ * not fit is lost, as on any link. */
+void tun_send(struct tun *t, const struct iovec *iov, int n,
+	      const struct tun_offload *offload);
+
+/* Row `row` for the status; error is -ENOENT past the end. */
+void tun_describe(uint32_t row, struct znet_outlet *out);
+
+#endif

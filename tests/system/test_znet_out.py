@@ -1,0 +1,435 @@
+"""The network of containers: what they open comes out of the node as its own.
+Real containers of zrun serve, znet with the sanitizers in it, the world behind
+a veth."""
+
+import errno
+import hashlib
+import os
+import random
+import re
+import select
+import signal
+import socket
+import struct
+import threading
+import time
+
+import pytest
+
+from zooid import FULL
+from zooid.host import DEADLINE_S, directory
+from zooid.net_host import NetHost
+
+TRANSFER_BYTES = (200 if FULL else 16) << 20
+RESET = struct.pack("ii", 1, 0)  # linger 0: close sends a reset
+WORLDS = NetHost.WORLD, NetHost.WORLD6
+ETH_P_IP = 0x0800
+
+
+@pytest.fixture(scope="module")
+def host():
+    with directory() as path:
+        host = NetHost(path)
+        host.container("a", "10.64.0.2")
+        host.container("b", "10.64.0.3")
+        yield host
+        host.close()
+
+
+@pytest.fixture
+def inside(host):
+    return host.containers["a"]
+
+
+def count(host, name, container="a"):
+    row = re.search(r"^\S+ of %s: .*" % container, host.status(), re.M)[0]
+    return int(re.search(r"%s (\d+)" % name, row)[1])
+
+
+def read_all(sock):
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_line(sock):
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = sock.recv(1)
+        assert byte, line
+        line += byte
+    return line.decode().strip()
+
+
+def echo(connection, address):
+    """Says who it sees, then repeats what comes."""
+    connection.sendall(("%s\n" % address[0]).encode())
+    while data := connection.recv(65536):
+        connection.sendall(data)
+
+
+@pytest.fixture(params=WORLDS, ids=["v4", "v6"])
+def world(request, host):
+    """(address, port) of an echo service."""
+    listener = host.world.serve(request.param, 0, echo)
+    yield listener.getsockname()[:2]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def test_comes_out_as_the_node(host, inside, world):
+    with inside.connect(*world) as sock:
+        assert read_line(sock) in (host.NODE, host.NODE6)
+        sock.sendall(b"hello")
+        assert sock.recv(100) == b"hello"
+
+
+def test_half_close_by_the_container(host, inside, world):
+    with inside.connect(*world) as sock:
+        read_line(sock)
+        sock.sendall(b"last words")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"last words"
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_half_close_by_the_world(host, inside):
+    got = []
+
+    def ask(connection, address):
+        connection.sendall(b"question")
+        connection.shutdown(socket.SHUT_WR)
+        got.append(read_all(connection))
+    listener = host.world.serve(host.WORLD, 0, ask)
+    with inside.connect(*listener.getsockname()) as sock:
+        assert read_all(sock) == b"question"
+        sock.sendall(b"the " * 50000 + b"answer")
+    host.wait(lambda: got)
+    assert got == [b"the " * 50000 + b"answer"]
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def transfer(inside, world, seed, slow, mss):
+    """Sends seeded bytes in pieces of all sizes; they come back the same."""
+    rng = random.Random(seed)
+    data = rng.randbytes(TRANSFER_BYTES)
+    options = {"TCP_MAXSEG": mss} if mss else {}
+    with inside.connect(*world, **options) as sock:
+        read_line(sock)
+
+        def send():
+            at = 0
+            while at < len(data):
+                size = rng.choice((1, 100, 1460, 16385, 70000, 1 << 20))
+                sock.sendall(data[at:at + size])
+                at += size
+            sock.shutdown(socket.SHUT_WR)
+        sender = threading.Thread(target=send)
+        sender.start()
+        got, total = hashlib.sha256(), 0
+        while piece := sock.recv(3000 if slow else 65536):
+            got.update(piece)
+            total += len(piece)
+        sender.join()
+    return total, got.digest() == hashlib.sha256(data).digest()
+
+
+def test_bytes_stay_the_same(host, inside, world, rng):
+    results = []
+    kinds = (False, 0), (True, 0), (False, 1460), (True, 536), (False, 9000)
+    threads = [threading.Thread(target=lambda k=kind, s=rng.random():
+                                results.append(transfer(inside, world, s, *k)))
+               for kind in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(TRANSFER_BYTES, True)] * len(kinds)
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+@pytest.mark.parametrize("address", WORLDS)
+def test_refused_is_told_as_such(host, inside, address):
+    with pytest.raises(ConnectionRefusedError):
+        inside.connect(address, 1)
+
+
+def test_unreachable_is_told_as_such(host, inside):
+    """The node has no route there."""
+    host.node.sh("ip route add unreachable 198.51.100.0/24;"
+                 "ip -6 route add unreachable 2001:db8:1::/64")
+    for address in ("198.51.100.1", "2001:db8:1::1"):
+        with pytest.raises(OSError, match="No route to host"):
+            inside.connect(address, 80)
+
+
+def test_answer_of_the_world_is_waited_for(host, inside):
+    """Until the world has answered, the container's connect() lasts."""
+    host.world.sh("ip address add 192.0.2.50 dev world0; "
+                  "ip route add blackhole 192.0.2.99")
+    with inside.socket() as sock:
+        sock.setblocking(False)
+        assert sock.connect_ex(("192.0.2.77", 80)) == 115
+        assert not select.select([], [sock], [], 0.3)[1]
+
+
+@pytest.mark.parametrize("address", [
+    "127.0.0.1", "127.8.9.1", "169.254.169.254", "224.0.0.1", "0.0.0.0",
+    "255.255.255.255", "fe80::1", "::1", "10.64.0.3"])
+def test_closed_by_default(host, inside, address):
+    """The same inside a packet, for the container's kernel would not send it
+    out: by its own route to everything, local ones included."""
+    before = count(host, "denied")
+    port = 80
+    if ":" in address:
+        packet = struct.pack("!IHBB", 6 << 28, 20, 6, 64) + \
+            socket.inet_pton(socket.AF_INET6, "fd7a:6f6f:6964::a40:2") + \
+            socket.inet_pton(socket.AF_INET6, address)
+    else:
+        packet = ip4_header(address, 6, 20)
+    packet += struct.pack("!HHIIBBHHH", 4000, port, 7, 0, 5 << 4, 2, 1000, 0,
+                          0)
+    inject(inside, packet)
+    host.wait(lambda: count(host, "denied") == before + 1)
+
+
+def ip4_header(to, protocol, size, source="10.64.0.2", fragment=0x4000):
+    return struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, 1, fragment, 64,
+                       protocol, 0) + \
+        socket.inet_aton(source) + socket.inet_aton(to)
+
+
+def inject(inside, packet):
+    """Sends bytes through the TUN, whatever they are."""
+    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+        version = 0x86dd if packet[:1] and packet[0] >> 4 == 6 else ETH_P_IP
+        sock.sendto(packet, ("tun0", version))
+
+
+def test_spoofed_source(host, inside):
+    """Nobody speaks as somebody else."""
+    before = count(host, "spoofed")
+    inject(inside, ip4_header(host.WORLD, 17, 12, "10.64.0.3") +
+           struct.pack("!HHHH", 5, 6, 12, 0) + b"evil")
+    inject(inside, ip4_header(host.WORLD, 6, 20, "192.0.2.2") +
+           struct.pack("!HHIIBBHHH", 1, 7, 0, 0, 80, 2, 9, 0, 0))
+    host.wait(lambda: count(host, "spoofed") == before + 2)
+
+
+def test_fragments_are_refused(host, inside):
+    before = count(host, "unsupported")
+    inject(inside, ip4_header(host.WORLD, 17, 12, fragment=0x2000) + bytes(12))
+    inject(inside, ip4_header(host.WORLD, 17, 12, fragment=0x0001) + bytes(12))
+    inject(inside, struct.pack("!IHBB", 6 << 28, 16, 44, 64) +
+           socket.inet_pton(socket.AF_INET6, "fd7a:6f6f:6964::a40:2") +
+           socket.inet_pton(socket.AF_INET6, host.WORLD6) + bytes(16))
+    host.wait(lambda: count(host, "unsupported") == before + 3)
+
+
+def test_garbage_packets(host, inside, world, rng):
+    """Its neighbour is served all the while."""
+    before = host.pid("znet")
+    with host.containers["b"].connect(*world) as neighbour:
+        read_line(neighbour)
+        for _ in range(2000 if FULL else 300):
+            kind = rng.randrange(3)
+            body = rng.randbytes(rng.randrange(1, 100))
+            if kind == 1:
+                body = ip4_header(host.WORLD, rng.choice((1, 6, 17)),
+                                  len(body)) + body
+            elif kind == 2:
+                segment = bytearray(rng.randbytes(20 + len(body)))
+                segment[12] = rng.randrange(5, 16) << 4
+                body = ip4_header(host.WORLD, 6, len(segment)) + segment
+            inject(inside, bytes(body))
+            neighbour.sendall(b"x")
+            assert neighbour.recv(1) == b"x"
+    assert host.pid("znet") == before
+
+
+@pytest.mark.parametrize("address", WORLDS)
+def test_datagrams(host, inside, address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    server = host.world.socket(family, socket.SOCK_DGRAM)
+    client = inside.socket(family, socket.SOCK_DGRAM)
+    with server, client:
+        server.bind((address, 0))
+        client.connect(server.getsockname()[:2])
+        for size in (1, 0, 1472, 20000, 65000):
+            data = os.urandom(size)
+            client.send(data)
+            got, peer = server.recvfrom(65536)
+            assert got == data and peer[0] in (host.NODE, host.NODE6)
+            server.sendto(data[::-1], peer)
+            assert client.recv(65536) == data[::-1]
+
+
+@pytest.mark.parametrize("address", WORLDS)
+def test_datagram_to_a_closed_port(host, inside, address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside.socket(family, socket.SOCK_DGRAM) as client:
+        client.connect((address, 9))
+        client.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(10)
+
+
+def test_answers_from_elsewhere_are_not_let_in(host, inside):
+    server = host.world.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    other = host.world.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client = inside.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server, other, client:
+        server.bind((host.WORLD, 0))
+        client.sendto(b"x", server.getsockname())
+        _, peer = server.recvfrom(10)
+        other.sendto(b"forged", peer)
+        server.sendto(b"true", peer)
+        assert client.recv(10) == b"true"
+
+
+@pytest.mark.parametrize("address", WORLDS)
+def test_echo(inside, address):
+    v6 = ":" in address
+    with inside.socket(socket.AF_INET6 if v6 else socket.AF_INET,
+                       socket.SOCK_DGRAM, 58 if v6 else 1) as ping:
+        ping.connect((address, 0))
+        for n, size in enumerate((0, 56, 8000)):
+            data = os.urandom(size)
+            ping.send(struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, 0, n) +
+                      data)
+            answer = ping.recv(65536)
+            assert answer[0] == (129 if v6 else 0)
+            assert answer[6:8] == bytes([0, n]) and answer[8:] == data
+
+
+def test_reset_by_the_world(host, inside):
+    def reset(connection, address):
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    listener = host.world.serve(host.WORLD, 0, reset)
+    with inside.connect(*listener.getsockname()) as sock:
+        sock.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_reset_by_the_container(host, inside):
+    seen = []
+
+    def watch(connection, address):
+        connection.sendall(b"hello\n")
+        try:
+            seen.append(connection.recv(1))
+        except ConnectionResetError:
+            seen.append("reset")
+    listener = host.world.serve(host.WORLD, 0, watch)
+    with inside.connect(*listener.getsockname()) as sock:
+        read_line(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    host.wait(lambda: seen)
+    assert seen == ["reset"]
+
+
+def test_back_pressure(host, inside):
+    """Of an endless answer that nobody reads, little is taken; so of an
+    endless question."""
+    taken, over = {"in": 0, "out": 0}, threading.Event()
+
+    def endless(connection, address):
+        while True:
+            taken["in"] += connection.send(bytes(65536))
+
+    def deaf(connection, address):
+        connection.recv(1)
+        over.wait(DEADLINE_S)
+    talker = host.world.serve(host.WORLD, 0, endless)
+    listener = host.world.serve(host.WORLD, 0, deaf)
+    with inside.connect(*talker.getsockname()) as reader, \
+            inside.connect(*listener.getsockname()) as writer:
+        reader.recv(1)
+        writer.setblocking(False)
+        quiet_since, before = time.monotonic(), None
+        while time.monotonic() - quiet_since < 0.5:
+            try:
+                taken["out"] += writer.send(bytes(65536))
+            except BlockingIOError:
+                select.select([], [writer], [], 0.05)
+            if dict(taken) != before:
+                quiet_since, before = time.monotonic(), dict(taken)
+        assert taken["in"] < 64 << 20 and taken["out"] < 64 << 20
+        # The others go on.
+        with host.containers["b"].connect(*host.world.serve(
+                host.WORLD, 0, echo).getsockname()) as sock:
+            assert read_line(sock) == host.NODE
+    over.set()
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_slow_readers_do_not_take_all_buffers(host, inside, world, rng):
+    """Enough of them to fill every buffer there is, both ways."""
+    def endless(connection, address):
+        while True:
+            connection.send(bytes(65536))
+    talker = host.world.serve(host.WORLD, 0, endless)
+    slow = [inside.connect(*talker.getsockname()) for _ in range(40)]
+    try:
+        for sock in slow:
+            sock.recv(1)
+        assert transfer(host.containers["b"], world, rng.random(), False,
+                        0) == (TRANSFER_BYTES, True)
+    finally:
+        for sock in slow:
+            sock.close()
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_many_connections_in_turn(host, inside, world):
+    """Ports are used again, whoever closed first."""
+    for n in range(300):
+        with inside.connect(*world) as sock:
+            read_line(sock)
+            if n % 2:
+                sock.shutdown(socket.SHUT_WR)
+                assert sock.recv(1) == b""
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_same_port_again_at_once(host, inside):
+    """The world has closed first, so our side waits for late packets; a new
+    connection between the same two does not care."""
+    listener = host.world.serve(host.WORLD, 0, lambda c, a: c.sendall(b"bye"))
+
+    def again():
+        with inside.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(("10.64.0.2", 5000))
+            sock.settimeout(0.9)  # a second SYN would come after a second
+            try:
+                sock.connect(listener.getsockname())
+            except OSError as error:
+                # The container's own side of the last one is not closed yet.
+                assert error.errno == errno.EADDRNOTAVAIL
+                return False
+            return read_all(sock) == b"bye"
+    for _ in range(5):
+        host.wait(again)
+
+
+def test_syn_flood(host, inside, world):
+    """From one container; another one's connections are opened as before."""
+    before = host.pid("znet")
+    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+        for port in range(1024, 9000):
+            try:
+                sock.sendto(ip4_header("192.0.2.200", 6, 20) + struct.pack(
+                    "!HHIIBBHHH", port, 80, 7, 0, 5 << 4, 2, 1000, 0, 0),
+                    ("tun0", ETH_P_IP))
+            except OSError:  # the queue is full
+                pass
+    with host.containers["b"].connect(*world) as neighbour:
+        read_line(neighbour)
+    assert count(host, "dropped") > 0
+    assert count(host, "connections") < 4096
+    assert host.pid("znet") == before
