@@ -138,6 +138,8 @@ void app_init(struct app *app, struct app_host *host, const char *name)
 	call_init(&app->fetch);
 	call_init(&app->health.call);
 	app->health.process = -1;
+	call_init(&app->unpack);
+	app->unpack_pipe = -1;
 	text_copy(app->name, sizeof(app->name), name);
 }
 

@@ -94,6 +94,11 @@ struct app {
 	struct digest manifest;
 	uint64_t image_bytes;
 	struct call fetch;
+	/* While the layers come zrun unpacks them, until the pipe that this
+	 * is an end of hangs up. */
+	struct call unpack;
+	int unpack_pipe;
+	bool unpacked;
 	struct timer refetch; /* next attempt */
 	uint32_t refetch_ms;  /* last wait */
 
@@ -141,6 +146,9 @@ struct app_host {
 	/* Those that wait for this one may go on. */
 	void (*met)(struct app *);
 };
+
+/* Whether its image is being fetched. */
+bool app_image_comes(const struct app *app);
 
 /* Fills an unused app that nobody wants yet. */
 void app_init(struct app *app, struct app_host *host, const char *name);

@@ -3,9 +3,11 @@
  * without any network. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -18,6 +20,9 @@ enum {
 	REFETCH_MAX_MS = 8000,
 	/* What the registry must mend first. */
 	REFETCH_FINAL_MS = 60000,
+	/* Smaller images are unpacked in a moment once they are there, and
+	 * turning to and fro costs a small node more than it brings. */
+	FOLLOW_MIN_BYTES = 16 << 20,
 };
 
 /* What another attempt does not change soon: the image is damaged or refused
@@ -144,9 +149,23 @@ struct node_image *app_image_of_instance(struct app *app)
 	return NULL;
 }
 
+bool app_image_comes(const struct app *app)
+{
+	return call_busy(&app->fetch) || call_busy(&app->unpack);
+}
+
+/* The worker that follows the layers ends by itself. */
+static void follow_stop(struct app *app)
+{
+	call_cancel(&app->unpack);
+	fd_close(&app->unpack_pipe);
+	app->unpacked = false;
+}
+
 void app_image_drop(struct app *app)
 {
 	call_cancel(&app->fetch);
+	follow_stop(app);
 	app->found = app->pulled = false;
 	app->image_bytes = 0;
 }
@@ -206,50 +225,86 @@ static void layout_drop(struct app *app, const char *path)
 	call_send(app->host->loop, &app->fetch, CALL_ZPULL, ZPULL_DROP, -1);
 }
 
-static void unpack_done(struct call *call, const union call_reply *any, int fd)
+/* zrun has it, out of layout `path`, or has said why not. */
+static void unpack_end(struct app *app, int r, const char *text,
+		       const char *path)
 {
-	struct app *app = container_of(call, struct app, fetch);
-	const struct zrun_reply *reply = &any->zrun;
-	int r = reply->error;
-
 	if (r)
-		fetch_fail(app, r, reply->text);
+		fetch_fail(app, r, text);
 	else if (!app->local && (r = image_find(app)))
 		fetch_fail(app, r, app->reason);
 	else
 		fetched(app);
 	/* What is to be tried again soon need not come over the network. */
 	if (!app->local && (!r || is_final(r)))
-		layout_drop(app, call->request.zrun.path);
+		layout_drop(app, path);
 	app_step(app);
 	app->host->fetched(app);
+}
+
+static void unpack_done(struct call *call, const union call_reply *any, int fd)
+{
+	unpack_end(container_of(call, struct app, fetch), any->zrun.error,
+		   any->zrun.text, call->request.zrun.path);
+}
+
+static void unpack_ask(struct zrun_request *q, const struct digest *manifest,
+		       const char *path, uint32_t flags)
+{
+	memset(q, 0, sizeof(*q));
+	digest_text(manifest, q->digest);
+	text_copy(q->path, sizeof(q->path), path);
+	q->flags = flags;
 }
 
 static int unpack(struct app *app, const struct digest *manifest,
 		  const char *path, uint32_t flags)
 {
-	struct zrun_request *q = &app->fetch.request.zrun;
-
-	memset(q, 0, sizeof(*q));
-	digest_text(manifest, q->digest);
-	text_copy(q->path, sizeof(q->path), path);
-	q->flags = flags;
+	unpack_ask(&app->fetch.request.zrun, manifest, path, flags);
 	return ask(app, CALL_ZRUN, ZRUN_UNPACK, unpack_done);
 }
 
-static void pull_progress(struct call *call, const struct zpull_reply *reply)
-{
-	struct app *app = container_of(call, struct app, fetch);
-	unsigned long long done = reply->done_bytes / 1000000,
-			   total = reply->total_bytes / 1000000;
+/* ------------------------------------------------ unpacking what still comes
+ */
 
-	if (reply->total_bytes)
-		snprintf(app->reason, sizeof(app->reason),
-			 "pulling: %llu of %llu MB", done, total);
-	else
-		snprintf(app->reason, sizeof(app->reason), "pulling: %llu MB",
-			 done);
-	app->host->changed(app);
+/* While the pull goes on its end decides. What could not be unpacked so is
+ * tried once more when all of it is there. */
+static void follow_done(struct call *call, const union call_reply *any, int fd)
+{
+	struct app *app = container_of(call, struct app, unpack);
+	char path[sizeof(call->request.zrun.path)];
+	struct digest manifest;
+
+	app->unpacked = any->zrun.error == 0;
+	if (call_busy(&app->fetch))
+		return;
+	text_copy(path, sizeof(path), call->request.zrun.path);
+	if (app->unpacked)
+		unpack_end(app, 0, "", path);
+	else if (digest_parse(span_of(call->request.zrun.digest), &manifest) ==
+		 0)
+		unpack(app, &manifest, path, ZRUN_UNPACK_PULLED);
+	app_step(app);
+}
+
+/* Where that is not possible the layers are unpacked at the end. */
+static void follow(struct app *app, const struct digest *manifest,
+		   const char *path)
+{
+	autoclose int end = -1;
+	int pair[2];
+
+	if (call_busy(&app->unpack) || pipe2(pair, O_CLOEXEC) < 0)
+		return;
+	end = pair[0];
+	fd_close(&app->unpack_pipe);
+	app->unpack_pipe = pair[1];
+	unpack_ask(&app->unpack.request.zrun, manifest, path,
+		   ZRUN_UNPACK_PULLED);
+	app->unpack.done = follow_done;
+	if (call_send(app->host->loop, &app->unpack, CALL_ZRUN, ZRUN_UNPACK,
+		      end))
+		fd_close(&app->unpack_pipe);
 }
 
 /* What zpull found for this node. It reads the network, so where the document
@@ -291,6 +346,29 @@ static int check_pulled(struct app *app, const struct zpull_reply *reply,
 	return r;
 }
 
+static void pull_progress(struct call *call, const struct zpull_reply *reply,
+			  int fd)
+{
+	struct app *app = container_of(call, struct app, fetch);
+	unsigned long long done = reply->done_bytes / 1000000,
+			   total = reply->total_bytes / 1000000;
+	struct digest manifest;
+
+	if (reply->head.verb == ZPULL_BEGUN) {
+		if (reply->total_bytes >= FOLLOW_MIN_BYTES &&
+		    check_pulled(app, reply, fd, &manifest) == 0)
+			follow(app, &manifest, reply->path);
+		return;
+	}
+	if (reply->total_bytes)
+		snprintf(app->reason, sizeof(app->reason),
+			 "pulling: %llu of %llu MB", done, total);
+	else
+		snprintf(app->reason, sizeof(app->reason), "pulling: %llu MB",
+			 done);
+	app->host->changed(app);
+}
+
 static void pull_done(struct call *call, const union call_reply *any, int fd)
 {
 	struct app *app = container_of(call, struct app, fetch);
@@ -299,15 +377,17 @@ static void pull_done(struct call *call, const union call_reply *any, int fd)
 	int r = reply->error;
 
 	app->reason[0] = '\0';
-	if (r) {
+	if (r)
 		fetch_fail(app, r, reply->text);
-	} else {
-		r = check_pulled(app, reply, fd, &manifest);
-		if (r)
-			fetch_fail(app, r, app->reason);
-		else
-			unpack(app, &manifest, reply->path, ZRUN_UNPACK_PULLED);
-	}
+	else if ((r = check_pulled(app, reply, fd, &manifest)))
+		fetch_fail(app, r, app->reason);
+	fd_close(&app->unpack_pipe);
+	if (r)
+		follow_stop(app);
+	else if (app->unpacked)
+		unpack_end(app, 0, "", reply->path);
+	else if (!call_busy(&app->unpack))
+		unpack(app, &manifest, reply->path, ZRUN_UNPACK_PULLED);
 	app_step(app);
 }
 
@@ -325,6 +405,7 @@ static int pull(struct app *app)
 	}
 	text_copy(q->image, sizeof(q->image), image);
 	digest_text(&app->want->digest, q->digest);
+	app->unpacked = false;
 	app->fetch.progress = pull_progress;
 	return ask(app, CALL_ZPULL, ZPULL_PULL, pull_done);
 }
@@ -354,7 +435,7 @@ int app_image_need(struct app *app)
 		return 1;
 	if (app->refetch.deadline_ms || app->final)
 		return -EAGAIN;
-	if (call_busy(&app->fetch))
+	if (app_image_comes(app))
 		return 0;
 	return app->local ? need_local(app) : need_from_hub(app);
 }

@@ -117,9 +117,11 @@ static void ready(struct watch *w, uint32_t events)
 		reply.zpull.text[sizeof(reply.zpull.text) - 1] = '\0';
 		reply.zpull.path[sizeof(reply.zpull.path) - 1] = '\0';
 		reply.zpull.digest[sizeof(reply.zpull.digest) - 1] = '\0';
-		if (reply.head.verb == ZPULL_PROGRESS) {
+		if (reply.head.verb == ZPULL_PROGRESS ||
+		    reply.head.verb == ZPULL_BEGUN) {
 			if (call->progress)
-				call->progress(call, &reply.zpull);
+				call->progress(call, &reply.zpull,
+					       fds.n ? fds.fd[0] : -1);
 			ipc_fds_close(&fds);
 			return;
 		}

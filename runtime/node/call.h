@@ -37,8 +37,9 @@ struct call {
 	enum call_peer peer;
 	union call_request request;
 	void (*done)(struct call *, const union call_reply *, int fd);
-	/* ZPULL_PROGRESS; may be NULL. */
-	void (*progress)(struct call *, const struct zpull_reply *);
+	/* ZPULL_PROGRESS and ZPULL_BEGUN, with the descriptor that came along
+	 * or -1; may be NULL. */
+	void (*progress)(struct call *, const struct zpull_reply *, int fd);
 	/* While it waits its turn. */
 	bool queued;
 	int memfd;
@@ -51,11 +52,11 @@ static inline bool call_busy(const struct call *call)
 	return call->fd >= 0 || call->queued;
 }
 
-/* Sends call->request (its head is filled here) with memfd, unless -1, which
- * stays the caller's. `done` is called later with the reply, or with one made
- * up here (error -ECONNRESET and a text) when the peer went away, and with the
- * descriptor that came along, which stays ours, or -1; the next request may be
- * sent from it. 0, or -errno when nothing was sent. */
+/* Sends call->request (its head is filled here) with memfd (or a pipe),
+ * unless -1, which stays the caller's. `done` is called later with the reply,
+ * or with one made up here (error -ECONNRESET and a text) when the peer went
+ * away, and with the descriptor that came along, which stays ours, or -1; the
+ * next request may be sent from it. 0, or -errno when nothing was sent. */
 int call_send(struct loop *loop, struct call *call, enum call_peer peer,
 	      uint32_t verb, int memfd);
 

@@ -6,7 +6,7 @@
  * needs it makes these system calls:
  *
  * #syscalls: socket connect openat openat2 fstat newfstatat lseek pread64
- * #syscalls: memfd_create ftruncate getrandom mprotect setsockopt
+ * #syscalls: memfd_create ftruncate getrandom mprotect setsockopt pipe2
  *
  * and to replace and remove what it stores:
  *

@@ -233,7 +233,7 @@ static bool others_fetch(const struct app *app)
 {
 	for (int i = 0; i < NODE_SLOTS; i++)
 		if (is_same_image(&node.app[i], app) &&
-		    call_busy(&node.app[i].fetch))
+		    app_image_comes(&node.app[i]))
 			return true;
 	return false;
 }

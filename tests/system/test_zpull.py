@@ -5,12 +5,15 @@ its messages, what is left of a pull that was broken off, and the way through
 import contextlib
 import errno
 import fcntl
+import gzip
+import io
 import json
 import os
 import re
 import socket
 import struct
 import subprocess
+import tarfile
 import threading
 import time
 
@@ -21,10 +24,10 @@ from zooid import BUILD, image
 from zooid.host import BIN, Supervised, directory
 from zooid.messages import ZPULL_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
 from zooid.mount import mount, unmount
-from zooid.pulls import (DEADLINE_S, DROP, FROM_HUB, PROGRESS, PULL, Pull,
-                         Reply, text)
-from zooid.registries import (Authority, DockerRegistry, Registry, digest,
-                              flipped, seeded)
+from zooid.pulls import (BEGUN, DEADLINE_S, DROP, FROM_HUB, PROGRESS, PULL,
+                         Pull, Reply, text)
+from zooid.registries import (OCI, Authority, DockerRegistry, Registry,
+                              digest, flipped, seeded)
 
 NODE_BIN = BUILD / os.uname().machine / "bin"
 UID_ZNODE, UID_ZPULL = 102, 104
@@ -533,3 +536,108 @@ def test_from_docker_registry_into_the_store(host, tmp_path):
         again = host.pull(registry.host + "/team/web:1", name)
         assert again.error == 0
         assert not (host.layout(name) / "blobs/sha256" / layer.name).exists()
+
+
+def archive(*files):
+    """A layer in gzip, its files being (name, bytes), and its diff_id."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return gzip.compress(out.getvalue(), 1), digest(out.getvalue())
+
+
+def packed_image(registry, packed, diff_id):
+    config = registry.blob(json.dumps({
+        "architecture": ARCHITECTURE, "os": "linux", "rootfs": {
+            "type": "layers", "diff_ids": [diff_id]}}).encode(),
+        "config.v1+json")
+    return registry.document("web", {
+        "schemaVersion": 2, "mediaType": OCI + "manifest.v1+json",
+        "config": config,
+        "layers": [registry.blob(packed, "layer.v1.tar+gzip")]},
+        "manifest.v1+json")["digest"]
+
+
+def layers_begin(pull):
+    while (reply := pull.receive()).verb == PROGRESS:
+        pass
+    return reply
+
+
+class Follower:
+    """An unpacking that follows a pull."""
+
+    def __init__(self, host, reply):
+        self.pipe, self.sock = os.pipe(), socket.socket(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(DEADLINE_S)
+        self.sock.connect(str(host.run / "zrun.sock"))
+        socket.send_fds(self.sock, [ZRUN_REQUEST.pack(
+            ZRUN_REQUEST.size, UNPACK, 0, PULLED, b"", reply.digest.encode(),
+            reply.path.encode(), b"")], [self.pipe[0]])
+        os.close(self.pipe[0])
+
+    def hang_up(self):
+        os.close(self.pipe[1])
+
+    def end(self):
+        with self.sock:
+            fields = ZRUN_REPLY.unpack(self.sock.recv(4096))
+        return fields[2], text(fields[5])
+
+
+def test_unpacked_while_it_comes(host, registry):
+    """Half of a layer is unpacked before the rest was sent, and nothing of it
+    seen; once the rest came the image is whole, before zpull is asked."""
+    packed, diff_id = archive(("first", seeded(1 << 20)),
+                              ("second", seeded(1 << 20, 2)))
+    name = packed_image(registry, packed, diff_id)
+    more = threading.Event()
+
+    def halting(handler, data, first):
+        handler.head(200, len(data))
+        handler.send(data[:len(data) * 3 // 4])
+        more.wait(DEADLINE_S)
+        handler.send(data[len(data) * 3 // 4:])
+
+    registry.rules[digest(packed)] = halting
+    host.start(zrun=True)
+    pull = host.begin(registry.host + "/web", name)
+    begun = layers_begin(pull)
+    assert (begun.verb, begun.error, begun.digest) == (BEGUN, 0, name), begun
+    follower = Follower(host, begun)
+    host.wait(lambda: [p for p in (host.data / "layers").glob(".tmp.*/first")
+                       if p.stat().st_size == 1 << 20])
+    assert zrun(host, IMAGES)[0] == -errno.ENOENT
+    more.set()
+    assert follower.end() == (0, "")
+    assert (host.data / "layers" / diff_id[7:] / "second").read_bytes() == \
+        seeded(1 << 20, 2)
+    assert zrun(host, IMAGES) == (0, name)
+    assert pull.end().error == 0
+    follower.hang_up()
+
+
+def test_unpacking_ends_with_the_pull(host, registry):
+    """A pull that is given up leaves nothing half unpacked."""
+    packed, diff_id = archive(("first", seeded(1 << 20)),
+                              ("second", seeded(1 << 20, 2)))
+    name = packed_image(registry, packed, diff_id)
+    registry.rules[digest(packed)] = lambda handler, data, first: (
+        handler.head(200, len(data)), handler.send(data[:len(data) * 3 // 4]),
+        threading.Event().wait(DEADLINE_S))
+    host.start(zrun=True)
+    pull = host.begin(registry.host + "/web", name)
+    begun = layers_begin(pull)
+    follower = Follower(host, begun)
+    layers = host.data / "layers"
+    host.wait(lambda: list(layers.glob(".tmp.*/first")))
+    pull.sock.close()
+    follower.hang_up()
+    error, line = follower.end()
+    assert error == -errno.ECANCELED and "not all of it came" in line, line
+    assert not list(layers.iterdir())
+    assert zrun(host, IMAGES)[0] == -errno.ENOENT

@@ -449,6 +449,8 @@ static void config_want(struct pull *pull)
 		return;
 	}
 	pull->state = PULL_LAYERS;
+	if (pull->begun)
+		pull->begun(pull);
 	advance(pull);
 }
 

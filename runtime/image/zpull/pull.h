@@ -72,6 +72,9 @@ struct pull_want {
 struct pull {
 	/* Set by the owner before pull_start(), all else zero. */
 	void (*progress)(struct pull *pull); /* bytes came; often */
+	/* Once: all but the layers is there, and manifest and index are set;
+	 * may be NULL. The pull must not be ended in it. */
+	void (*begun)(struct pull *pull);
 	/* Called once, last; the owner may start or free it. As for
 	 * ZPULL_PULL (zpull.h). */
 	void (*done)(struct pull *pull, int error);

@@ -145,24 +145,47 @@ static void quiet_fire(struct timer *t)
 	(void)t;
 }
 
+/* What and where it is; a descriptor to send along, or -1 for none. */
+static int reply_name(struct connection *c, struct zpull_reply *reply)
+{
+	const struct pull *pull = &c->pull;
+	int memfd = pull->index ? memfd_sealed("index", pull->index,
+					       pull->index_size)
+				: -1;
+
+	if (pull->index && memfd < 0) {
+		reply->error = memfd;
+		return -1;
+	}
+	reply->total_bytes = pull->total_bytes;
+	digest_text(&pull->manifest.digest, reply->digest);
+	text_copy(reply->path, sizeof(reply->path), c->name);
+	return memfd;
+}
+
+/* Who does not learn of it does without. */
+static void begun(struct pull *pull)
+{
+	struct connection *c = container_of(pull, struct connection, pull);
+	struct zpull_reply reply = { 0 };
+	autoclose int memfd = reply_name(c, &reply);
+
+	if (!reply.error)
+		reply_send(c, &reply, ZPULL_BEGUN, memfd);
+}
+
 static void done(struct pull *pull, int error)
 {
 	struct connection *c = container_of(pull, struct connection, pull);
 	struct zpull_reply reply = { .error = error };
-	autoclose int memfd = -1;
+	autoclose int memfd = error ? -1 : reply_name(c, &reply);
 
-	if (!error && pull->index) {
-		memfd = memfd_sealed("index", pull->index, pull->index_size);
-		if (memfd < 0)
-			reply.error = error = memfd;
-	}
+	error = reply.error;
 	if (error) {
 		text_copy(reply.text, sizeof(reply.text), pull->text);
 		log_warning(c->image, "%s", pull->text);
 	} else {
-		reply.done_bytes = reply.total_bytes = pull->total_bytes;
-		digest_text(&pull->manifest.digest, reply.digest);
-		text_copy(reply.path, sizeof(reply.path), c->name);
+		reply.done_bytes = reply.total_bytes;
 		log_info(c->image, "pulled, %llu KB",
 			 (unsigned long long)pull->total_bytes >> 10);
 	}
@@ -230,7 +253,9 @@ static void serve_pull(struct connection *c, struct zpull_request *request)
 	struct pull_want want = { 0 };
 	int r;
 
-	c->pull = (struct pull){ .progress = progress, .done = done };
+	c->pull = (struct pull){ .progress = progress,
+				 .begun = begun,
+				 .done = done };
 	c->quiet.fire = quiet_fire;
 	request->image[sizeof(request->image) - 1] = '\0';
 	request->digest[sizeof(request->digest) - 1] = '\0';
@@ -281,6 +306,7 @@ static void serve(struct connection *c, struct zpull_request *request)
 		serve_drop(c, request);
 		return;
 	case ZPULL_PROGRESS:
+	case ZPULL_BEGUN:
 		break;
 	}
 	refuse(c, request->head.verb, -ENOSYS, "no such verb");

@@ -11,12 +11,14 @@
 enum zpull_verb {
 	/* Fetches the image `image`, which must have manifest (or index)
 	 * digest `digest`, into an OCI layout beneath /data/pull. Replies with
-	 * ZPULL_PROGRESS now and then, and last with ZPULL_PULL: its digest is
-	 * that of the manifest for this node's platform, path the layout's
-	 * name, which `zrun serve` takes with ZRUN_UNPACK_PULLED. Blobs are
-	 * resumed by range and verified. flags: ZPULL_HUB: the image is the
+	 * ZPULL_PROGRESS now and then, once with ZPULL_BEGUN when manifest and
+	 * config are there and the layers begin to come, and last with
+	 * ZPULL_PULL: its digest is that of the manifest for this node's
+	 * platform, path the layout's name, which `zrun serve` takes with
+	 * ZRUN_UNPACK_PULLED; both are also in ZPULL_BEGUN. Blobs are resumed
+	 * by range and verified. flags: ZPULL_HUB: the image is the
 	 * hub's own, its name without the registry. Where `digest` is that of
-	 * an index, its bytes come along with the last reply in a sealed memfd:
+	 * an index, its bytes come along with both replies in a sealed memfd:
 	 * znode believes no other that the manifest is the one in the index,
 	 * and keeps them for the day without network. znode.
 	 * -ENOENT the registry has no such image; -EBADMSG what came is not
@@ -24,6 +26,7 @@ enum zpull_verb {
 	 * platform); -ENOTCONN, -ETIMEDOUT and the like: try again. */
 	ZPULL_PULL = 1,
 	ZPULL_PROGRESS,
+	ZPULL_BEGUN,
 	/* The layout `path` is not needed any more. znode. */
 	ZPULL_DROP,
 };

@@ -6,7 +6,7 @@ import time
 
 from .messages import ZPULL_REPLY, ZPULL_REQUEST
 
-PULL, PROGRESS, DROP = 1, 2, 3
+PULL, PROGRESS, BEGUN, DROP = 1, 2, 3, 4
 FROM_HUB = 1
 DEADLINE_S = 60
 
@@ -36,7 +36,7 @@ class Pull:
         self.sock.send(ZPULL_REQUEST.pack(
             ZPULL_REQUEST.size, verb, flags, 0, image.encode(),
             digest.encode(), path.encode()))
-        self.progress = []
+        self.progress, self.begun = [], None
 
     def receive(self):
         data, rights, _, _ = self.sock.recvmsg(4096, socket.CMSG_SPACE(16))
@@ -48,10 +48,14 @@ class Pull:
         return Reply(data, list(fds))
 
     def end(self):
-        """The last reply; `progress` has (when, reply) of those before."""
+        """The last reply; `progress` has (when, reply) of those before, and
+        `begun` that of the layers' beginning."""
         with self.sock:
             while True:
                 reply = self.receive()
-                if reply.verb != PROGRESS:
+                if reply.verb == BEGUN:
+                    self.begun = reply
+                elif reply.verb != PROGRESS:
                     return reply
-                self.progress.append((time.monotonic(), reply))
+                else:
+                    self.progress.append((time.monotonic(), reply))

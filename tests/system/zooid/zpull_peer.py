@@ -22,7 +22,7 @@ import sys
 from messages import ZPULL_REPLY, ZPULL_REQUEST
 from peer import Peer, text
 
-PULL, PROGRESS, DROP = 1, 2, 3
+PULL, PROGRESS, DROP = 1, 2, 4
 
 
 def reply(client, verb, error=0, done=0, digest="", path="", fds=()):
