@@ -490,10 +490,21 @@ static void keep_kernel_tree(struct child *c, const char *path, int *mount)
 	*tree = fd_take(mount);
 }
 
+static int check_target(struct child *c, const struct runtime_mount *m,
+			int onto)
+{
+	struct stat st;
+
+	if (!wants_directory(m) ||
+	    (fstat(onto, &st) == 0 && S_ISDIR(st.st_mode)))
+		return 0;
+	return child_detail(c, -ENOTDIR, "%s must be mounted on a directory",
+			    m->type);
+}
+
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
 {
 	bool directory = true;
-	struct stat st;
 
 	if (m->remount)
 		return remount(c, m);
@@ -510,11 +521,9 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (onto < 0)
 		return onto;
-	if (wants_directory(m) &&
-	    (fstat(onto, &st) < 0 || !S_ISDIR(st.st_mode)))
-		return child_detail(c, -ENOTDIR,
-				    "%s must be mounted on a directory",
-				    m->type);
+	r = check_target(c, m, onto);
+	if (r < 0)
+		return r;
 	if (m->bind)
 		r = m->fill && directory
 			    ? child_volume_fill(c, m->destination, mount)
@@ -534,16 +543,17 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 int child_move(struct child *c, const struct runtime_mount *m)
 {
-	int r = refuse_link(c, m);
+	autoclose int from = path_open_in_root(c->stage, m->destination + 1,
+					       O_PATH, 0);
+	autoclose int onto = from < 0 ? from : open_target(c, m, true);
+
+	if (onto < 0)
+		return onto;
+	int r = check_target(c, m, onto);
 
 	if (r < 0)
 		return r;
-	autoclose int from = path_open_in_root(c->stage, m->destination + 1,
-					       O_PATH, 0);
-	autoclose int onto = from < 0 ? from
-				      : open_target(c, m, true);
-
-	return onto < 0 ? onto : attach(c, from, onto);
+	return attach(c, from, onto);
 }
 
 /* The host's /dev/null, and truly that: a container's own could be anything. */
