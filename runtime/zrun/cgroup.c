@@ -115,6 +115,19 @@ int cgroup_parent(const struct cgroup *cg, const char *name)
 	return dir;
 }
 
+/* Every part of it names a cgroup: none is "." or "..". */
+static bool path_is_below(const char *path)
+{
+	size_t n;
+
+	for (; *path; path += n + (path[n] == '/')) {
+		n = strcspn(path, "/");
+		if (n > 0 && n <= 2 && strspn(path, ".") >= n)
+			return false;
+	}
+	return true;
+}
+
 int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 {
 	char *next = cg->path;
@@ -125,7 +138,8 @@ int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 
 	while (n > 0 && cg->path[n - 1] == '/')
 		cg->path[--n] = '\0';
-	if (n <= 0 || (size_t)n >= sizeof(cg->path) || strstr(path, ".."))
+	if (n <= 0 || (size_t)n >= sizeof(cg->path) ||
+	    !path_is_below(cg->path))
 		return fault_set(fault, -EINVAL, "linux.cgroupsPath (%.80s)",
 				 path);
 	int dir = fcntl(cg->root, F_DUPFD_CLOEXEC, 3);
@@ -163,6 +177,10 @@ int cgroup_open(struct cgroup *cg, const char *path)
 {
 	if (!*path)
 		return -ENOENT;
+	/* The state file may have been written by others: never the root of the
+	 * tree, whose processes are the host's. */
+	if (!path_is_below(path))
+		return -EINVAL;
 	snprintf(cg->path, sizeof(cg->path), "%s", path);
 	cg->dir = path_open_beneath(cg->root, path, O_RDONLY | O_DIRECTORY, 0);
 	return cg->dir < 0 ? cg->dir : 0;

@@ -245,6 +245,10 @@ def left_of(bundle):
      "file system type nofs: No such device"),
     (lambda c: c["process"].update(cwd="/bin/busybox"),
      "process.cwd (/bin/busybox)"),
+    # The processes of the root of the tree are the host's.
+    (lambda c: c["linux"].update(cgroupsPath="/."), "linux.cgroupsPath (.)"),
+    (lambda c: c["linux"].update(cgroupsPath="a/.."),
+     "linux.cgroupsPath (a/..)"),
 ])
 def test_refused_config_leaves_nothing(bundle, change, line):
     change(bundle.config)
