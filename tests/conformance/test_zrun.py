@@ -652,7 +652,8 @@ echo "wrote: $?" >/tmp/said
 
 def test_runtime_cannot_be_overwritten(bundle, tmp_path):
     """CVE-2019-5736: the program is a link to /proc/self/exe, so the runtime
-    itself runs in the container: here it stays to write its log to a fifo."""
+    itself runs in the container: here it stays to write its log to a fifo.
+    Guard: runtime/zrun/exe_guard.c, exe_guard."""
     mine, inside = tmp_path / "zrun", bundle.path / "rootfs/tmp"
     shutil.copy(ZRUN, mine)
     before = mine.read_bytes()
