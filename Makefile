@@ -195,8 +195,9 @@ build/host/gen/mkfilter: init/base/mkfilter.c build/host/pkg/libseccomp.ok
 	$(Q)gcc -std=gnu11 -O1 $(WARN) -Ibuild/host/pkg/libseccomp/include -o $@ $< \
 		build/host/pkg/libseccomp/lib/libseccomp.a
 
-# The default profile of containers.
-build/host/gen/mkseccomp: runtime/zrun/mkseccomp.c build/host/pkg/libseccomp.ok
+# The default profile of containers, and the numbers for those of others.
+build/host/gen/mkseccomp build/host/gen/mkcalls: build/host/gen/%: runtime/zrun/%.c \
+		runtime/zrun/seccomp_call.h build/host/pkg/libseccomp.ok
 	$(Q)mkdir -p $(@D)
 	$(Q)gcc -std=gnu11 -O1 $(WARN) -Ibuild/host/pkg/libseccomp/include -o $@ $< \
 		build/host/pkg/libseccomp/lib/libseccomp.a
@@ -205,6 +206,9 @@ define profile_rule # FLAVOUR ARCH
 build/$1/gen/seccomp_default.h: build/host/gen/mkseccomp
 	$(Q)mkdir -p $$(@D)
 	$(Q)build/host/gen/mkseccomp $2 >$$@.new && mv $$@.new $$@
+build/$1/gen/seccomp_calls.h: build/host/gen/mkcalls
+	$(Q)mkdir -p $$(@D)
+	$(Q)build/host/gen/mkcalls $2 >$$@.new && mv $$@.new $$@
 endef
 $(foreach f,x86_64 aarch64,$(eval $(call profile_rule,$f,$f)))
 $(foreach f,host fuzz,$(eval $(call profile_rule,$f,$(shell uname -m))))
@@ -261,7 +265,7 @@ USES_runtime/oci := yyjson
 USES_runtime/oci/digest := mbedtls
 USES_runtime/image := yyjson libarchive zlib zstd
 USES_runtime/image/registry := curl yyjson
-USES_runtime/zrun := yyjson libseccomp
+USES_runtime/zrun := yyjson
 USES_runtime/node := yyjson
 USES_runtime/net := lwip
 USES_sync/wire := mbedtls nghttp2 http-parser
@@ -270,13 +274,13 @@ USES_sync/agent := yyjson
 USES_sync/ctl := yyjson libyaml
 USES_tests/fuzz := yyjson
 USES_tests/bench := mbedtls
-USES_tests/unit := sqlite3 yyjson zlib
+USES_tests/unit := sqlite3 yyjson zlib libseccomp
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
 build/$1/obj/$2/%.o: $2/%.c \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
 		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
-		| build/deps build/include/ok build/$1/gen/seccomp_default.h \
+		| build/deps build/include/ok build/$1/gen/seccomp_default.h build/$1/gen/seccomp_calls.h \
 		build/gen/version.h $(FILTERS:%=build/$1/gen/%_filter.h)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(CFLAGS) $$(CFLAGS_$1) $4 -Ibuild/include/$3 -Ibuild/$1/gen -Ibuild/gen \
@@ -327,10 +331,11 @@ LIBS_oci := mbedtls/libmbedx509 mbedtls/libmbedcrypto
 LIBS_registry := curl/libcurl mbedtls/libmbedtls
 LIBS_image := libarchive/libarchive zlib/libz zstd/libzstd
 LIBS_net := lwip/liblwip
-LIBS_zrun := libseccomp/libseccomp
 LIBS_wire := mbedtls/libmbedtls nghttp2/libnghttp2 http-parser/libhttp_parser
 LIBS_hub := sqlite3/libsqlite3
 LIBS_ctl := libyaml/libyaml
+# The judge of the compiler of seccomp profiles.
+LIBS_test := libseccomp/libseccomp
 
 # $(call foreign,FLAVOUR,MODULES): their archives, in link order.
 foreign = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
@@ -431,7 +436,7 @@ FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 # A test links what it refers to; a test of one program names its module here
 # when another program has a function of the same name.
 TEST_MODULES := init zlog node net zrun image oci base
-TEST_LIBS := base oci image net zrun
+TEST_LIBS := base oci image net test
 $(foreach t,$(filter wire_% envelope_% http1_% h2_%,$(UNIT_TESTS) $(FUZZERS)),\
 	$(eval MODULES_$t := wire oci base))
 $(foreach t,$(filter agent_%,$(UNIT_TESTS) $(FUZZERS)),\
@@ -508,7 +513,7 @@ bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun) b
 SOURCES := $(foreach m,$(MODULES),$($m_SRC))
 FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/ \
 	tests/conformance/,$d*.c $d*.h))
-lint: build/deps-lint build/include/ok build/host/gen/seccomp_default.h $(FILTERS:%=build/host/gen/%_filter.h) \
+lint: build/deps-lint build/include/ok build/host/gen/seccomp_default.h build/host/gen/seccomp_calls.h $(FILTERS:%=build/host/gen/%_filter.h) \
 		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
 	@status=0; clang-format --dry-run -Werror $(FORMATTED) || status=1; \
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \

@@ -17,11 +17,7 @@
 
 #define TEMPORARY ".tmp."
 
-enum {
-	TEMPORARY_MAX = 10000,
-	BUFFER_BYTES = 64 << 10,
-	COPY_STEP_BYTES = 1 << 30,
-};
+enum { TEMPORARY_MAX = 10000 };
 
 void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE])
 {
@@ -46,6 +42,27 @@ __attribute__((format(printf, 4, 5))) static int fail(const struct blob *blob,
 	return code;
 }
 
+static int file_open(int layout, const char *path, struct stat *st)
+{
+	autoclose int fd = path_open_beneath(layout, path,
+					     O_RDONLY | O_NONBLOCK, 0);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, st) < 0)
+		return -errno;
+	return S_ISREG(st->st_mode) ? fd_take(&fd) : -EBADMSG;
+}
+
+static int open_fail(const struct blob *blob, char *error, int code)
+{
+	if (code == -ENOENT)
+		return fail(blob, error, code, "missing");
+	if (code == -EBADMSG)
+		return fail(blob, error, code, "not a regular file");
+	return fail(blob, error, code, "%s", strerror(-code));
+}
+
 int blob_open(int layout, const struct blob *blob, char error[BLOB_ERROR_SIZE])
 {
 	char path[BLOB_PATH_SIZE];
@@ -54,15 +71,9 @@ int blob_open(int layout, const struct blob *blob, char error[BLOB_ERROR_SIZE])
 	struct stat st;
 
 	blob_path(blob->digest, path);
-	fd = path_open_beneath(layout, path, O_RDONLY | O_NONBLOCK, 0);
-	if (fd == -ENOENT)
-		return fail(blob, error, fd, "missing");
+	fd = file_open(layout, path, &st);
 	if (fd < 0)
-		return fail(blob, error, fd, "%s", strerror(-fd));
-	if (fstat(fd, &st) < 0)
-		return fail(blob, error, -errno, "%s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return fail(blob, error, -EBADMSG, "not a regular file");
+		return open_fail(blob, error, fd);
 	size = (uint64_t)st.st_size;
 	if (blob->size != BLOB_SIZE_ANY && size != blob->size)
 		return fail(blob, error, -EBADMSG,
@@ -73,6 +84,24 @@ int blob_open(int layout, const struct blob *blob, char error[BLOB_ERROR_SIZE])
 		return fail(blob, error, -E2BIG, "over the limit of %llu bytes",
 			    (unsigned long long)blob->max_size);
 	return fd_take(&fd);
+}
+
+/* It gets its final name meanwhile, so that is looked for last too. */
+int blob_open_growing(int layout, const struct blob *blob,
+		      char error[BLOB_ERROR_SIZE])
+{
+	char path[BLOB_PATH_SIZE], part[BLOB_PATH_SIZE];
+	struct stat st;
+	int fd;
+
+	blob_path(blob->digest, path);
+	snprintf(part, sizeof(part), "%.80s.tmp", path);
+	fd = file_open(layout, path, &st);
+	if (fd == -ENOENT)
+		fd = file_open(layout, part, &st);
+	if (fd == -ENOENT)
+		fd = file_open(layout, path, &st);
+	return fd < 0 ? open_fail(blob, error, fd) : fd;
 }
 
 static int check(const struct blob *blob, const struct digest *found,
@@ -114,91 +143,28 @@ int blob_read(int layout, const struct blob *blob, char **data, size_t *size,
 	return 0;
 }
 
-/* Copies all bytes of `from`; a file that grows meanwhile is cut. */
-static int copy(int from, int to, uint64_t max_size, struct digest *digest)
+static int write_synced(int fd, const char *data, size_t size)
 {
-	static char buf[BUFFER_BYTES];
-	struct digest_stream stream;
-	uint64_t total = 0;
-	ssize_t n;
+	int r = fd_write(fd, data, size);
 
-	digest_begin(&stream);
-	while ((n = fd_read(from, buf, sizeof(buf))) > 0) {
-		int r = fd_write(to, buf, (size_t)n);
-
-		if (r)
-			return r;
-		digest_update(&stream, buf, (size_t)n);
-		total += (uint64_t)n;
-		if (total > max_size)
-			return -E2BIG;
-	}
-	*digest = digest_end(&stream);
-	return (int)n;
+	return !r && fsync(fd) < 0 ? -errno : r;
 }
 
-/* Lets the file system share the bytes of both files, or copy them by itself;
- * what has arrived is hashed then, so that it is read just once. -EXDEV when it
- * cannot. */
-static int copy_shared(int from, int to, uint64_t max_size,
-		       struct digest *digest)
+int blob_write(int layout, const struct digest *digest, const char *data,
+	       size_t size)
 {
-	uint64_t total = 0, size;
-	ssize_t n;
-
-	while ((n = copy_file_range(from, NULL, to, NULL, COPY_STEP_BYTES, 0)) >
-	       0) {
-		total += (uint64_t)n;
-		if (total > max_size)
-			return -E2BIG;
-	}
-	/* Some file systems copy nothing and call it a success. */
-	if (total == 0)
-		return -EXDEV;
-	if (n < 0)
-		return -errno;
-	return lseek(to, 0, SEEK_SET) < 0 ? -errno
-					  : digest_of_fd(to, digest, &size);
-}
-
-static int copy_verified(int from, int to, const struct blob *blob, char *error)
-{
-	struct digest found;
-	int r = copy_shared(from, to, blob->max_size, &found);
-
-	if (r == -EXDEV)
-		r = copy(from, to, blob->max_size, &found);
-	if (!r)
-		r = check(blob, &found, error);
-	else
-		fail(blob, error, r, "%s", strerror(-r));
-	if (!r && fsync(to) < 0)
-		r = fail(blob, error, -errno, "%s", strerror(errno));
-	return r;
-}
-
-int blob_copy(int from, int to, const struct blob *blob,
-	      char error[BLOB_ERROR_SIZE])
-{
-	char path[BLOB_PATH_SIZE], temporary[BLOB_PATH_SIZE];
-	autoclose int dir = -1, in = -1, out = -1;
+	char hex[DIGEST_HEX_SIZE], temporary[BLOB_PATH_SIZE];
+	autoclose int dir = path_open_beneath(layout, "blobs/sha256",
+					      O_RDONLY | O_DIRECTORY, 0);
+	autoclose int fd = dir < 0 ? dir : temporary_file(dir, temporary);
 	int r;
 
-	if (blob_exists(to, blob->digest))
-		return 0;
-	in = blob_open(from, blob, error);
-	if (in < 0)
-		return in;
-	dir = path_open_beneath(to, "blobs/sha256", O_RDONLY | O_DIRECTORY, 0);
-	if (dir < 0)
-		return fail(blob, error, dir, "%s", strerror(-dir));
-	out = temporary_file(dir, temporary);
-	if (out < 0)
-		return fail(blob, error, out, "%s", strerror(-out));
-	r = copy_verified(in, out, blob, error);
-	digest_hex(blob->digest, path);
-	if (!r && (renameat(dir, temporary, dir, path) < 0 || fsync(dir) < 0))
-		r = fail(blob, error, -errno, "%s", strerror(errno));
+	if (fd < 0)
+		return fd;
+	digest_hex(digest, hex);
+	r = write_synced(fd, data, size);
+	if (!r && (renameat(dir, temporary, dir, hex) < 0 || fsync(dir) < 0))
+		r = -errno;
 	if (r)
 		unlinkat(dir, temporary, 0);
 	return r;

@@ -1,4 +1,4 @@
-/* The blobs of the image store, and of OCI layouts that are copied into it:
+/* The blobs of the image store, and of OCI layouts that it takes images from:
  * files blobs/sha256/HEX beneath a layout's directory.
  *
  * Rule of use: nothing read from a blob is believed before its digest was
@@ -11,7 +11,7 @@
 
 #include "oci/digest/digest.h"
 
-enum { BLOB_ERROR_SIZE = 200, BLOB_PATH_SIZE = 80 };
+enum { BLOB_ERROR_SIZE = 200, BLOB_PATH_SIZE = 96 };
 
 struct blob {
 	const struct digest *digest;
@@ -27,15 +27,20 @@ void blob_path(const struct digest *digest, char path[BLOB_PATH_SIZE]);
 /* Opens it for reading, a regular file of the right size. -ENOENT, -EBADMSG */
 int blob_open(int layout, const struct blob *blob, char error[BLOB_ERROR_SIZE]);
 
+/* Opens a blob that zpull is writing (zpull/layout.h): its beginning, or the
+ * whole. -ENOENT: nothing of it is there yet. */
+int blob_open_growing(int layout, const struct blob *blob,
+		      char error[BLOB_ERROR_SIZE]);
+
 /* Reads it whole into a new buffer (freed by the caller, NUL-terminated) and
  * verifies it. */
 int blob_read(int layout, const struct blob *blob, char **data, size_t *size,
 	      char error[BLOB_ERROR_SIZE]);
 
-/* Copies it from one layout to another unless it is there: verified while it
- * is read, on stable storage and renamed only then. */
-int blob_copy(int from, int to, const struct blob *blob,
-	      char error[BLOB_ERROR_SIZE]);
+/* Writes verified bytes as a blob into a layout: on stable storage, and renamed
+ * only then. */
+int blob_write(int layout, const struct digest *digest, const char *data,
+	       size_t size);
 
 bool blob_exists(int layout, const struct digest *digest);
 void blob_remove(int layout, const struct digest *digest);

@@ -1,7 +1,9 @@
 /* Bringing images into the store.
  *
- * An import that fails sweeps as a removal does: what no whole image has goes,
- * so nothing of a damaged image is left behind. */
+ * Layers are unpacked without the store's lock, into .tmp.N, since one that
+ * still comes over the network may take hours. With the lock all of them, the
+ * documents and the catalog's new line get their names, unless a removal took
+ * a layer meanwhile that had been there: then that one is unpacked too. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -27,9 +29,11 @@ enum { RESERVE_PART = 16 };
 
 struct import {
 	const struct store *store;
-	int layout;
+	struct store_source *source;
 	const struct digest *digest;
 	struct image image;
+	/* Where each layer was unpacked; "": it was there. */
+	char (*made)[BLOB_PATH_SIZE];
 	char *error; /* STORE_ERROR_SIZE */
 };
 
@@ -67,12 +71,9 @@ static int check_space(struct import *im)
 	if (r)
 		return image_fail(im->digest, im->error, r, "free space: %s",
 				  strerror(-r));
-	for (unsigned i = 0; i < m->n_layers; i++) {
-		if (!blob_exists(im->store->images, &m->layer[i].digest))
-			need += m->layer[i].size;
+	for (unsigned i = 0; i < m->n_layers; i++)
 		if (!layer_exists(im->store, &im->image.config.diff_id[i]))
 			need += m->layer[i].size;
-	}
 	if (need <= left)
 		return 0;
 	return image_fail(im->digest, im->error, -ENOSPC,
@@ -82,51 +83,34 @@ static int check_space(struct import *im)
 			  (unsigned long long)left >> 20);
 }
 
-/* Metadata that is there already is read again, since it is small and a
- * damaged copy would stay for ever. */
-static int import_document(struct import *im, const struct blob *blob)
-{
-	char why[BLOB_ERROR_SIZE];
-	autofree char *text = NULL;
-	size_t size;
-	int r;
+/* ---------------------------------------------------------------- unpacking */
 
-	if (blob_exists(im->store->images, blob->digest)) {
-		r = blob_read(im->store->images, blob, &text, &size, why);
-		if (r != -EBADMSG)
-			return r ? image_fail(im->digest, im->error, r, "%s",
-					      why)
-				 : 0;
-		log_warning("image store", "%s", why);
-		blob_remove(im->store->images, blob->digest);
-	}
-	r = blob_copy(im->layout, im->store->images, blob, why);
-	return r ? image_fail(im->digest, im->error, r, "%s", why) : 0;
+/* Opens the blob of a layer; one that still comes is waited for. */
+static int packed_open(struct import *im, const struct blob *blob, char *why)
+{
+	struct growth *growth = &im->source->growth;
+	int fd, r = 0;
+
+	if (growth->events < 0)
+		return blob_open(im->source->layout, blob, why);
+	while ((fd = blob_open_growing(im->source->layout, blob, why)) ==
+		       -ENOENT &&
+	       !r)
+		r = growth_wait(growth);
+	return fd;
 }
 
-static int import_documents(struct import *im)
-{
-	const struct blob manifest = { im->digest, BLOB_SIZE_ANY,
-				       IMAGE_DOCUMENT_MAX };
-	struct blob config = { .max_size = IMAGE_CONFIG_MAX };
-	int r = image_load(im->layout, im->digest, &im->image, im->error);
-
-	config.digest = &im->image.manifest.config.digest;
-	config.size = im->image.manifest.config.size;
-	if (!r)
-		r = import_document(im, &manifest);
-	return r ? r : import_document(im, &config);
-}
-
-/* Unpacks into the directory .tmp.N; the caller removes it on failure. */
 static int unpack_into(struct import *im, unsigned i, int target)
 {
 	const struct image_descriptor *d = &im->image.manifest.layer[i];
 	const struct blob blob = { &d->digest, d->size, IMAGE_BLOB_MAX };
 	char why[BLOB_ERROR_SIZE], text[DIGEST_TEXT_SIZE];
-	autoclose int fd = blob_open(im->store->images, &blob, why);
-	struct unpack unpack = { .blob = fd,
-				 .blob_bytes = d->size,
+	autoclose int fd = packed_open(im, &blob, why);
+	struct growth *growth = &im->source->growth;
+	struct packed packed = { .fd = fd,
+				 .size = d->size,
+				 .growth = growth->events < 0 ? NULL : growth };
+	struct unpack unpack = { .packed = &packed,
 				 .target = target,
 				 .diff_id = &im->image.config.diff_id[i] };
 	int r;
@@ -139,75 +123,183 @@ static int unpack_into(struct import *im, unsigned i, int target)
 				  strerror(-r));
 	r = unpack_layer(&unpack, why);
 	digest_text(&d->digest, text);
-	if (r)
-		return image_fail(im->digest, im->error, r, "blob %s: %s", text,
-				  why);
-	if (syncfs(target) < 0)
-		return image_fail(im->digest, im->error, -errno,
-				  "blob %s: sync: %s", text, strerror(errno));
-	return 0;
+	return r ? image_fail(im->digest, im->error, r, "blob %s: %s", text,
+			      why)
+		 : 0;
 }
 
 static int unpack_layer_of(struct import *im, unsigned i)
 {
-	char temporary[BLOB_PATH_SIZE], hex[DIGEST_HEX_SIZE];
-	int layers = im->store->layers;
-	autoclose int target = -1;
-	int r;
+	autoclose int target = temporary_directory(im->store->layers,
+						   im->made[i]);
 
-	if (layer_exists(im->store, &im->image.config.diff_id[i]))
-		return 0;
-	target = temporary_directory(layers, temporary);
-	if (target < 0)
+	if (target < 0) {
+		im->made[i][0] = '\0';
 		return image_fail(im->digest, im->error, target, "layers: %s",
 				  strerror(-target));
-	r = unpack_into(im, i, target);
-	digest_hex(&im->image.config.diff_id[i], hex);
-	if (!r &&
-	    (renameat(layers, temporary, layers, hex) < 0 || fsync(layers) < 0))
-		r = image_fail(im->digest, im->error, -errno, "layers: %s",
-			       strerror(errno));
-	if (r)
-		path_remove_tree(layers, temporary);
-	return r;
-}
-
-static int import_layers(struct import *im)
-{
-	const struct image_manifest *m = &im->image.manifest;
-	int r = check_space(im);
-
-	for (unsigned i = 0; !r && i < m->n_layers; i++) {
-		const struct blob blob = { &m->layer[i].digest,
-					   m->layer[i].size, IMAGE_BLOB_MAX };
-		char why[BLOB_ERROR_SIZE];
-
-		r = blob_copy(im->layout, im->store->images, &blob, why);
-		if (r)
-			return image_fail(im->digest, im->error, r, "%s", why);
-		r = unpack_layer_of(im, i);
 	}
+	return unpack_into(im, i, target);
+}
+
+/* Whether the layer is there, or will be with the others: an image may have
+ * one twice. */
+static bool layer_at_hand(const struct import *im, unsigned i)
+{
+	const struct digest *diff_id = im->image.config.diff_id;
+
+	for (unsigned k = 0; k <= i; k++)
+		if (im->made[k][0] && digest_equal(&diff_id[k], &diff_id[i]))
+			return true;
+	return layer_exists(im->store, &diff_id[i]);
+}
+
+static int unpack_missing(struct import *im)
+{
+	bool unpacked = false;
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < im->image.manifest.n_layers; i++)
+		if (!layer_at_hand(im, i)) {
+			r = unpack_layer_of(im, i);
+			unpacked = true;
+		}
+	if (!r && unpacked && syncfs(im->store->layers) < 0)
+		r = image_fail(im->digest, im->error, -errno,
+			       "its layers: sync: %s", strerror(errno));
 	return r;
 }
 
-static int import_locked(struct import *im, struct catalog *catalog)
+static void made_remove(struct import *im)
 {
-	struct catalog_entry entry = { .manifest = *im->digest };
-	int r = import_documents(im);
+	for (unsigned i = 0; i < im->image.manifest.n_layers; i++)
+		if (im->made[i][0])
+			path_remove_tree(im->store->layers, im->made[i]);
+}
+
+/* ---------------------------------------------------- with the store's lock */
+
+/* One that is there already is read again, since it is small and a damaged
+ * copy would stay for ever. */
+static int commit_document(struct import *im, const struct blob *blob)
+{
+	char why[BLOB_ERROR_SIZE];
+	autofree char *text = NULL;
+	size_t size;
+	int r = blob_read(im->store->images, blob, &text, &size, why);
 
 	if (!r)
-		r = import_layers(im);
-	if (r) {
-		sweep(im->store, catalog);
-		return r;
+		return 0;
+	if (r == -EBADMSG)
+		log_warning("image store", "%s", why);
+	r = blob_read(im->source->layout, blob, &text, &size, why);
+	if (r)
+		return image_fail(im->digest, im->error, r, "%s", why);
+	r = blob_write(im->store->images, blob->digest, text, size);
+	return r ? image_fail(im->digest, im->error, r, "images: %s",
+			      strerror(-r))
+		 : 0;
+}
+
+static int commit_documents(struct import *im)
+{
+	const struct image_descriptor *d = &im->image.manifest.config;
+	const struct blob manifest = { im->digest, BLOB_SIZE_ANY,
+				       IMAGE_DOCUMENT_MAX };
+	const struct blob config = { &d->digest, d->size, IMAGE_CONFIG_MAX };
+	int r = commit_document(im, &manifest);
+
+	return r ? r : commit_document(im, &config);
+}
+
+/* Another import may have brought the same layer meanwhile. */
+static int commit_layers(struct import *im)
+{
+	int layers = im->store->layers;
+
+	for (unsigned i = 0; i < im->image.manifest.n_layers; i++) {
+		const struct digest *diff_id = &im->image.config.diff_id[i];
+		char hex[DIGEST_HEX_SIZE];
+
+		digest_hex(diff_id, hex);
+		if (!im->made[i][0] || layer_exists(im->store, diff_id))
+			continue;
+		if (renameat(layers, im->made[i], layers, hex) < 0)
+			return image_fail(im->digest, im->error, -errno,
+					  "layers: %s", strerror(errno));
+		im->made[i][0] = '\0';
 	}
-	entry.size = im->image.manifest_bytes;
-	r = catalog_add(catalog, &entry);
+	return fsync(layers) < 0 ? image_fail(im->digest, im->error, -errno,
+					      "layers: %s", strerror(errno))
+				 : 0;
+}
+
+/* A damaged index.json only lists images wrongly: starting it anew costs that
+ * each is imported once more from parts that are there. */
+static int read_catalog(const struct store *store, struct catalog *catalog)
+{
+	int r = catalog_read(store, catalog);
+
+	if (r == -EBADMSG)
+		catalog->n = 0;
+	return r == -EBADMSG ? 0 : r;
+}
+
+static int commit_catalog(struct import *im, struct catalog *catalog)
+{
+	const struct catalog_entry entry = { *im->digest,
+					     im->image.manifest_bytes };
+	int r = catalog_add(catalog, &entry);
+
 	if (!r)
 		r = catalog_write(im->store, catalog);
 	return r ? image_fail(im->digest, im->error, r, "index.json: %s",
 			      strerror(-r))
 		 : 0;
+}
+
+/* 0, or -EAGAIN when a layer is missing by now. What got its name before an
+ * error is swept as after a removal. */
+static int commit(struct import *im, struct catalog *catalog)
+{
+	autoclose int held = catalog_lock(im->store);
+	int r = held < 0 ? held : read_catalog(im->store, catalog);
+
+	if (r)
+		return image_fail(im->digest, im->error, r, "image store: %s",
+				  strerror(-r));
+	for (unsigned i = 0; i < im->image.manifest.n_layers; i++)
+		if (!layer_at_hand(im, i))
+			return -EAGAIN;
+	r = commit_layers(im);
+	if (!r)
+		r = commit_documents(im);
+	if (!r)
+		r = commit_catalog(im, catalog);
+	if (r) {
+		catalog_read(im->store, catalog);
+		sweep(im->store, catalog);
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------------- import */
+
+static int import(struct import *im, struct catalog *catalog)
+{
+	int r = image_load(im->source->layout, im->digest, &im->image,
+			   im->error);
+
+	if (!r)
+		r = check_space(im);
+	if (r)
+		return r;
+	do {
+		r = unpack_missing(im);
+		if (!r)
+			r = commit(im, catalog);
+	} while (r == -EAGAIN);
+	made_remove(im);
+	return r;
 }
 
 /* Whether the image is whole already, so that no layout is needed for it. */
@@ -223,34 +315,19 @@ static bool is_whole(const struct store *store, const struct digest *image,
 	return whole;
 }
 
-/* A damaged index.json only lists images wrongly: starting it anew costs that
- * each is imported once more from parts that are there. */
-static int read_catalog(const struct store *store, struct catalog *catalog)
-{
-	int r = catalog_read(store, catalog);
-
-	if (r == -EBADMSG)
-		catalog->n = 0;
-	return r == -EBADMSG ? 0 : r;
-}
-
-int store_import(const struct store *store, int layout,
+int store_import(const struct store *store, struct store_source *source,
 		 const struct digest *image, char error[STORE_ERROR_SIZE])
 {
-	struct import im = { store, layout, image, .error = error };
-	struct catalog *catalog = malloc(sizeof(*catalog));
-	autoclose int held = catalog_lock(store);
-	int r = held < 0 ? held : 0;
+	struct import im = { store, source, image, .error = error };
+	autofree struct catalog *catalog = malloc(sizeof(*catalog));
+	autofree void *made = calloc(STORE_LAYERS_MAX, sizeof(*im.made));
+	int r = catalog && made ? read_catalog(store, catalog) : -ENOMEM;
 
-	if (!catalog)
-		r = -ENOMEM;
-	if (!r)
-		r = read_catalog(store, catalog);
+	im.made = made;
 	if (r)
 		image_fail(image, error, r, "image store: %s", strerror(-r));
 	else if (!is_whole(store, image, catalog))
-		r = import_locked(&im, catalog);
+		r = import(&im, catalog);
 	image_free(&im.image);
-	free(catalog);
 	return r;
 }

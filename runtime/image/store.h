@@ -1,15 +1,17 @@
-/* The image store of a node: an OCI layout of verified blobs and one unpacked
- * tree per layer.
+/* The image store of a node: the documents of its images and one unpacked tree
+ * per layer. Packed layers are read where they were fetched to and not kept.
  *
  *	/data/images/oci-layout, index.json	index.json lists the images that
  *						are whole, by manifest digest
- *	/data/images/blobs/sha256/HEX		manifests, configs, layers'
- *blobs /data/layers/HEX			unpacked layer, HEX its diff_id
+ *	/data/images/blobs/sha256/HEX		manifests and configs
+ *	/data/layers/HEX			unpacked layer, HEX its diff_id
  *
  * Invariants:
  * 1. A file in blobs or a directory in layers has its final name only after
  *    its digest was verified and its bytes are on stable storage; until then
- *    it is .tmp.N, which nobody reads and store_clean() removes.
+ *    it is .tmp.N, which nobody reads and store_clean() removes. A layer's
+ *    digest is its diff_id, which the image's config, and so its manifest,
+ *    vouches for.
  * 2. An image is in index.json only while all that it needs is there.
  * 3. A layer directory is never changed again; it is only removed, first
  *    renamed to .tmp.N.
@@ -24,6 +26,8 @@
 #include <stdint.h>
 
 #include "oci/digest/digest.h"
+
+#include "packed.h"
 
 enum {
 	STORE_LAYERS_MAX = 128,
@@ -65,15 +69,20 @@ int store_layers(const struct store *store, const struct digest *image,
  * number (at most max) or -errno. */
 int store_list(const struct store *store, struct digest *images, unsigned max);
 
-/* Copies image `image` from the OCI layout in directory `layout` and unpacks
- * its layers. Does nothing when it is there already; parts that are there are
- * not read again. Every blob is verified while it is read. When 0 is returned
- * all is on stable storage; on an error nothing of the part that failed is
- * left and `error` holds one line. -EBADMSG: damaged or malformed; -ENOENT:
- * the layout lacks a blob; -ENOSPC: before the node's reserve is touched;
- * -E2BIG: over a limit; -ENOTSUP: a format or architecture that this node does
- * not take. */
-int store_import(const struct store *store, int layout,
+/* Takes image `image` out of the OCI layout in directory `layout`: its layers
+ * are unpacked, with `growth` while they still come. Does nothing when it is
+ * there already; layers that are there are not read again. Waits for nobody
+ * but at the very end, so several imports go on at once. When 0 is returned
+ * all is on stable storage; on an error nothing of it is left and `error` holds
+ * one line. -EBADMSG: damaged or malformed; -ENOENT: the layout lacks a blob;
+ * -ECANCELED: growth ended before; -ENOSPC: before the node's reserve is
+ * touched; -E2BIG: over a limit; -ENOTSUP: a format or architecture that this
+ * node does not take. */
+struct store_source {
+	int layout;
+	struct growth growth; /* events -1: the layout is whole */
+};
+int store_import(const struct store *store, struct store_source *source,
 		 const struct digest *image, char error[STORE_ERROR_SIZE]);
 
 /* Removes an image, then the blobs and layers that no other image has. The
@@ -91,11 +100,21 @@ struct store_report {
 
 enum store_job { STORE_IMPORT, STORE_FORGET };
 
-/* The body of the child that `zrun serve` forks for a job: closes every
- * descriptor but those it needs, confines itself (unpack_confine in unpack.h),
- * does the job, writes the report to `report`. `layout` is -1 for
- * STORE_FORGET. Returns the exit status for _exit(2). */
-int store_worker(const struct store *store, enum store_job job, int layout,
-		 const struct digest *image, int report);
+/* What a worker is to do. For STORE_FORGET the descriptors are -1. */
+struct store_task {
+	enum store_job job;
+	const struct digest *image;
+	int layout;
+	/* The pipe that hangs up once nothing more comes into the layout; -1:
+	 * it is whole. */
+	int end;
+};
+
+/* The body of the child that `zrun serve` forks for a task: closes every
+ * descriptor but those it needs, confines itself (unpack_confine in worker.h),
+ * does it, writes the report to `report`. Returns the exit status for
+ * _exit(2). */
+int store_worker(const struct store *store, const struct store_task *task,
+		 int report);
 
 #endif

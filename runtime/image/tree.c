@@ -194,14 +194,19 @@ static int replace(struct tree *tree)
 	return path_remove_tree(tree->parent, tree->name);
 }
 
-int tree_make_file(struct tree *tree)
+/* Most names are new, so what is in the way is removed only then. */
+int tree_make_file(struct tree *tree, const struct tree_attr *attr)
 {
-	int fd, r = replace(tree);
+	const int flags = O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(tree->parent, tree->name, flags, attr->mode & 0777);
 
-	if (r)
-		return r;
-	fd = openat(tree->parent, tree->name,
-		    O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && (errno == EEXIST || !*tree->name)) {
+		int r = replace(tree);
+
+		if (r)
+			return r;
+		fd = openat(tree->parent, tree->name, flags, attr->mode & 0777);
+	}
 	return fd < 0 ? -errno : fd;
 }
 
@@ -217,11 +222,26 @@ int tree_make_directory(struct tree *tree)
 	return fd < 0 ? -errno : fd;
 }
 
-/* A change of owner clears the set-id bits, so the mode comes after it. */
+static bool has_owner(const struct stat *st, const struct tree_attr *attr)
+{
+	return st->st_uid == attr->uid && st->st_gid == attr->gid;
+}
+
+/* A change of owner clears the set-id bits, so the mode comes after it. Each
+ * change is a transaction of the file system, a look is not. */
 static int set_owner_mode(int fd, const struct tree_attr *attr)
 {
-	if (fchown(fd, attr->uid, attr->gid) < 0 ||
-	    fchmod(fd, attr->mode & 07777) < 0)
+	mode_t mode = attr->mode & 07777;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!has_owner(&st, attr)) {
+		if (fchown(fd, attr->uid, attr->gid) < 0)
+			return -errno;
+		st.st_mode &= (mode_t) ~(S_ISUID | S_ISGID);
+	}
+	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
 		return -errno;
 	return 0;
 }
@@ -293,10 +313,13 @@ int tree_finish(struct tree *tree)
 static int set_by_name(const struct tree *tree, const struct tree_attr *attr)
 {
 	struct timespec times[2];
+	struct stat st;
 
 	times_of(times, attr);
-	if (fchownat(tree->parent, tree->name, attr->uid, attr->gid,
-		     AT_SYMLINK_NOFOLLOW) < 0 ||
+	if (fstatat(tree->parent, tree->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    (!has_owner(&st, attr) &&
+	     fchownat(tree->parent, tree->name, attr->uid, attr->gid,
+		      AT_SYMLINK_NOFOLLOW) < 0) ||
 	    utimensat(tree->parent, tree->name, times, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	return 0;
@@ -305,13 +328,14 @@ static int set_by_name(const struct tree *tree, const struct tree_attr *attr)
 int tree_make_symlink(struct tree *tree, const char *target,
 		      const struct tree_attr *attr)
 {
-	int r = replace(tree);
+	int r = symlinkat(target, tree->parent, tree->name) < 0 ? -errno : 0;
 
-	if (r)
-		return r;
-	if (symlinkat(target, tree->parent, tree->name) < 0)
-		return -errno;
-	return set_by_name(tree, attr);
+	if (r == -EEXIST || !*tree->name) {
+		r = replace(tree);
+		if (!r && symlinkat(target, tree->parent, tree->name) < 0)
+			r = -errno;
+	}
+	return r ? r : set_by_name(tree, attr);
 }
 
 int tree_make_fifo(struct tree *tree, const struct tree_attr *attr)

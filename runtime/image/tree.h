@@ -54,8 +54,9 @@ int tree_enter(struct tree *tree, const char *path);
 /* All below act on the path entered last. */
 
 /* A regular file or directory; returns a descriptor that the caller closes,
- * for data, tree_set() and extended attributes, or -errno. */
-int tree_make_file(struct tree *tree);
+ * for data, tree_set_...() and extended attributes, or -errno. Of a file's
+ * attributes only the mode is used, to need no change later. */
+int tree_make_file(struct tree *tree, const struct tree_attr *attr);
 int tree_make_directory(struct tree *tree);
 /* Owner, mode, time. A directory's time is set by tree_finish(). */
 int tree_set_file(int fd, const struct tree_attr *attr);

@@ -19,10 +19,12 @@
 
 #include "tree.h"
 
-enum { BLOCK_BYTES = 64 << 10, RATIO_FLOOR_BYTES = 64 << 20 };
+enum { RATIO_FLOOR_BYTES = 64 << 20 };
 
 /* The uncompressed archive on its way from the decompressor to the reader. */
 struct stream {
+	struct packed *packed;
+	int packed_error;
 	struct archive *from;
 	struct digest_stream digest;
 	uint64_t bytes, max_bytes;
@@ -51,12 +53,35 @@ __attribute__((format(printf, 3, 4))) static int fail(struct run *run, int code,
 	return code;
 }
 
-/* libarchive's errors are about bytes, unless the disk or memory failed. */
-static int archive_code(struct archive *a)
+static const char *packed_text(int code)
 {
-	int code = archive_errno(a);
+	switch (code) {
+	case -EBADMSG:
+		return "cut short: copy it again";
+	case -ECANCELED:
+		return "not all of it came";
+	}
+	return strerror(-code);
+}
 
-	return code == ENOMEM || code == EIO ? -code : -EBADMSG;
+static la_ssize_t packed_came(struct archive *a, void *data, const void **block)
+{
+	struct stream *s = data;
+	ssize_t n = packed_read(s->packed, block);
+
+	if (n >= 0)
+		return n;
+	s->packed_error = (int)n;
+	archive_set_error(a, -(int)n, "%s", packed_text((int)n));
+	return -1;
+}
+
+/* libarchive's errors are about bytes, unless reading or memory failed. */
+static int decompressor_code(const struct stream *s)
+{
+	if (s->packed_error)
+		return s->packed_error;
+	return archive_errno(s->from) == ENOMEM ? -ENOMEM : -EBADMSG;
 }
 
 /* Some writers (umoci insert) leave out the padding of the last file and the
@@ -84,7 +109,7 @@ static la_ssize_t stream_read(struct archive *tar, void *data,
 	if (r == ARCHIVE_EOF)
 		return stream_end(s, block);
 	if (r < ARCHIVE_WARN) {
-		s->error = archive_code(s->from);
+		s->error = decompressor_code(s);
 		archive_set_error(tar, -s->error, "%s",
 				  archive_error_string(s->from));
 		return -1;
@@ -106,26 +131,42 @@ static int open_decompressor(struct run *run)
 {
 	static const unsigned char gzip[] = { 0x1f, 0x8b };
 	static const unsigned char zstd[] = { 0x28, 0xb5, 0x2f, 0xfd };
-	const struct unpack *u = run->unpack;
+	struct stream *s = &run->stream;
 	struct archive *a = archive_read_new();
 	struct archive_entry *entry;
-	unsigned char magic[4] = { 0 };
+	const void *magic;
+	ssize_t n = packed_peek(s->packed, &magic);
 
-	run->stream.from = a;
+	s->from = a;
 	if (!a)
 		return fail(run, -ENOMEM, "out of memory");
-	if (pread(u->blob, magic, sizeof(magic), 0) < 0)
-		return fail(run, -errno, "cannot be read: %s", strerror(errno));
-	if (memcmp(magic, gzip, sizeof(gzip)) == 0)
+	if (n < 0)
+		return fail(run, (int)n, "%s", packed_text((int)n));
+	if (n >= (ssize_t)sizeof(gzip) &&
+	    memcmp(magic, gzip, sizeof(gzip)) == 0)
 		archive_read_support_filter_gzip(a);
-	else if (memcmp(magic, zstd, sizeof(zstd)) == 0)
+	else if (n >= (ssize_t)sizeof(zstd) &&
+		 memcmp(magic, zstd, sizeof(zstd)) == 0)
 		archive_read_support_filter_zstd(a);
 	archive_read_support_format_raw(a);
-	if (archive_read_open_fd(a, u->blob, BLOCK_BYTES) != ARCHIVE_OK ||
+	if (archive_read_open(a, s, NULL, packed_came, NULL) != ARCHIVE_OK ||
 	    archive_read_next_header(a, &entry) != ARCHIVE_OK)
-		return fail(run, archive_code(a), "%s",
+		return fail(run, decompressor_code(s), "%s",
 			    archive_error_string(a));
 	return 0;
+}
+
+/* The tar reader failed: of what its bytes come from, or of what they are. */
+static int fail_tar(struct run *run)
+{
+	const struct stream *s = &run->stream;
+
+	if (s->packed_error)
+		return fail(run, s->packed_error, "%s",
+			    packed_text(s->packed_error));
+	return fail(run, s->error ? s->error : -EBADMSG, "%.80s%s%s",
+		    run->tree.path, run->tree.path[0] ? ": " : "",
+		    archive_error_string(run->tar));
 }
 
 static int open_tar(struct run *run)
@@ -138,9 +179,7 @@ static int open_tar(struct run *run)
 	archive_read_support_format_tar(a);
 	if (archive_read_open(a, &run->stream, NULL, stream_read, NULL) !=
 	    ARCHIVE_OK)
-		return fail(run,
-			    run->stream.error ? run->stream.error : -EBADMSG,
-			    "%s", archive_error_string(a));
+		return fail_tar(run);
 	return 0;
 }
 
@@ -193,11 +232,7 @@ static int write_data(struct run *run, int fd, struct archive_entry *entry)
 	while ((r = archive_read_data_block(run->tar, &block, &size,
 					    &offset)) != ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
-			return fail(run,
-				    run->stream.error ? run->stream.error
-						      : -EBADMSG,
-				    "%.80s: %s", run->tree.path,
-				    archive_error_string(run->tar));
+			return fail_tar(run);
 		r = charge(run, size);
 		if (r)
 			return r;
@@ -266,7 +301,7 @@ static int read_attr(struct run *run, struct archive_entry *entry,
 static int unpack_file(struct run *run, struct archive_entry *entry,
 		       const struct tree_attr *attr)
 {
-	autoclose int fd = tree_make_file(&run->tree);
+	autoclose int fd = tree_make_file(&run->tree, attr);
 	int r;
 
 	if (fd < 0)
@@ -377,10 +412,7 @@ static int unpack_entries(struct run *run)
 	while ((r = archive_read_next_header(run->tar, &entry)) !=
 	       ARCHIVE_EOF) {
 		if (r < ARCHIVE_WARN)
-			return fail(run,
-				    run->stream.error ? run->stream.error
-						      : -EBADMSG,
-				    "%s", archive_error_string(run->tar));
+			return fail_tar(run);
 		r = unpack_entry(run, entry);
 		if (r)
 			return r;
@@ -399,8 +431,7 @@ static int check_digest(struct run *run)
 	while ((n = stream_read(run->tar, &run->stream, &block)) > 0)
 		;
 	if (n < 0)
-		return fail(run, run->stream.error, "%s",
-			    archive_error_string(run->tar));
+		return fail_tar(run);
 	found = digest_end(&run->stream.digest);
 	if (!digest_equal(&found, run->unpack->diff_id))
 		return fail(run, -EBADMSG,
@@ -423,8 +454,10 @@ int unpack_layer(const struct unpack *unpack, char error[UNPACK_ERROR_SIZE])
 	run->unpack = unpack;
 	run->error = error;
 	run->stream.max_bytes = RATIO_FLOOR_BYTES;
-	if (unpack->blob_bytes < IMAGE_BLOB_MAX)
-		run->stream.max_bytes += UNPACK_RATIO_MAX * unpack->blob_bytes;
+	if (unpack->packed->size < IMAGE_BLOB_MAX)
+		run->stream.max_bytes += UNPACK_RATIO_MAX *
+					 unpack->packed->size;
+	run->stream.packed = unpack->packed;
 	digest_begin(&run->stream.digest);
 	tree_open(&run->tree, unpack->target);
 	r = open_decompressor(run);

@@ -4,7 +4,7 @@
  * readers of libarchive are stacked, so that the uncompressed bytes between
  * them can be hashed and counted:
  *
- *	blob -> decompressor -> sha256, limits -> tar reader -> tree.h
+ *	packed.h -> decompressor -> sha256, limits -> tar reader -> tree.h
  *
  * libarchive only reads; every file is made by tree.h. An archive was chosen
  * by whoever made the image. It must not reach outside the target directory,
@@ -17,6 +17,8 @@
 
 #include "oci/digest/digest.h"
 
+#include "packed.h"
+
 enum {
 	UNPACK_ERROR_SIZE = 160,
 	UNPACK_ENTRIES_MAX = 1 << 20,
@@ -28,8 +30,7 @@ enum {
 };
 
 struct unpack {
-	int blob;		      /* opened for reading, at its start */
-	uint64_t blob_bytes;	      /* its size */
+	struct packed *packed;	      /* before its first byte */
 	int target;		      /* an empty directory */
 	uint64_t max_bytes;	      /* that the tree may take on the disk */
 	const struct digest *diff_id; /* of the uncompressed archive */
@@ -38,9 +39,9 @@ struct unpack {
 /* Unpacks and compares the digest. Whiteouts become overlay whiteouts; device
  * nodes and sockets are left out; of extended attributes user.* and
  * security.capability are kept. 0; -EBADMSG for a damaged or malicious archive;
- * -ENOSPC over max_bytes; -E2BIG over another limit; else -errno; `error` then
- * holds one line. What was made by then is for the caller to remove. Nothing
- * is synced. */
+ * -ENOSPC over max_bytes; -E2BIG over another limit; -ECANCELED when the blob's
+ * fetch ended before it; else -errno; `error` then holds one line. What was
+ * made by then is for the caller to remove. Nothing is synced. */
 int unpack_layer(const struct unpack *unpack, char error[UNPACK_ERROR_SIZE]);
 
 #endif

@@ -17,7 +17,7 @@
  * #syscalls: openat openat2 newfstatat fstat faccessat faccessat2 lseek
  * #syscalls: getdents64 mkdirat unlinkat renameat renameat2 linkat symlinkat
  * #syscalls: mknodat fchown fchownat fchmod fchmodat utimensat fsetxattr
- * #syscalls: copy_file_range ftruncate pread64 pwrite64 fsync fdatasync syncfs
+ * #syscalls: ftruncate pread64 pwrite64 fsync fdatasync syncfs
  * #syscalls: flock fstatfs statx getrandom
  * #syscalls[x86_64]: open stat mkdir rename unlink access rmdir
  */
@@ -150,26 +150,41 @@ static void die_first(void)
 	file_put(AT_FDCWD, "/proc/self/oom_score_adj", "900");
 }
 
-int store_worker(const struct store *held, enum store_job job, int layout,
-		 const struct digest *image, int report)
+/* Before its directory becomes a mount of which no path is known. */
+static int source_open(struct store_source *source,
+		       const struct store_task *task)
 {
-	const int kept[] = { held->images, held->layers, layout, report };
+	*source = (struct store_source){ task->layout, { -1, task->end } };
+	if (task->end < 0)
+		return 0;
+	source->growth.events = growth_watch(task->layout);
+	return source->growth.events < 0 ? source->growth.events : 0;
+}
+
+int store_worker(const struct store *held, const struct store_task *task,
+		 int report)
+{
+	const int kept[] = { held->images, held->layers, task->layout,
+			     task->end, report };
 	struct store_report result = { 0 };
 	struct store store = *held;
+	struct store_source source;
 	int r;
 
 	close_others(kept, sizeof(kept) / sizeof(kept[0]));
-	umask(022);
+	umask(0);
 	die_first();
 	r = die_with_parent(report);
 	if (!r)
-		r = unpack_confine(&store, &layout);
+		r = source_open(&source, task);
+	if (!r)
+		r = unpack_confine(&store, &source.layout);
 	if (r)
 		strcpy(result.text, "the unpack worker cannot be confined");
-	else if (job == STORE_IMPORT)
-		r = store_import(&store, layout, image, result.text);
+	else if (task->job == STORE_IMPORT)
+		r = store_import(&store, &source, task->image, result.text);
 	else
-		r = store_forget(&store, image, result.text);
+		r = store_forget(&store, task->image, result.text);
 	result.error = r;
 	return fd_write(report, &result, sizeof(result)) || r ? 1 : 0;
 }

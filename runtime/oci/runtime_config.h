@@ -232,6 +232,8 @@ struct runtime_seccomp {
 	uint32_t default_action;	/* as above */
 	struct text_list architectures; /* "SCMP_ARCH_..." */
 	uint32_t flags;			/* SECCOMP_FILTER_FLAG_* */
+	bool notifies; /* a rule has SCMP_ACT_NOTIFY: the path is set */
+	const char *listener_path, *listener_metadata;
 	struct runtime_seccomp_rule *rule;
 	size_t n_rule;
 };

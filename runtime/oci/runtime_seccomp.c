@@ -9,7 +9,7 @@
 static const char *const action_names[] = {
 	"SCMP_ACT_KILL",  "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS",
 	"SCMP_ACT_TRAP",  "SCMP_ACT_ERRNO",	  "SCMP_ACT_TRACE",
-	"SCMP_ACT_ALLOW", "SCMP_ACT_LOG",
+	"SCMP_ACT_ALLOW", "SCMP_ACT_LOG",	  "SCMP_ACT_NOTIFY",
 };
 
 static const uint32_t actions[] = {
@@ -17,6 +17,7 @@ static const uint32_t actions[] = {
 	SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_TRAP,
 	SECCOMP_RET_ERRNO,	  SECCOMP_RET_TRACE,
 	SECCOMP_RET_ALLOW,	  SECCOMP_RET_LOG,
+	SECCOMP_RET_USER_NOTIF,
 };
 
 _Static_assert(N_OF(actions) == N_OF(action_names), "an action for each name");
@@ -26,10 +27,6 @@ static int at_action(struct json_read *in, const struct at *at, void *out)
 	struct maybe_u32 *action = out;
 	int i = at_word(at, action_names, N_OF(action_names));
 
-	if (yyjson_equals_str(at->val, "SCMP_ACT_NOTIFY"))
-		return at_error(in, at,
-				"SCMP_ACT_NOTIFY is not supported by "
-				"this version of zrun");
 	if (i < 0)
 		return at_error(in, at, "is no known action");
 	*action = (struct maybe_u32){ true, actions[i] };
@@ -110,6 +107,19 @@ struct rule_text {
 
 #define RULE(name) offsetof(struct rule_text, name)
 
+/* The listener is sent by the process that the filter already holds for. */
+static int check_notified(struct json_read *in, const struct at *at,
+			  const struct text_list *names)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		if (strcmp(names->item[i], "sendmsg") == 0)
+			return at_error(in, at,
+					"sendmsg cannot be notified: it "
+					"hands the listener over");
+	}
+	return 0;
+}
+
 static int at_rule(struct json_read *in, const struct at *at, void *out)
 {
 	static const struct field fields[] = {
@@ -126,6 +136,11 @@ static int at_rule(struct json_read *in, const struct at *at, void *out)
 		return r;
 	if (!text.rule.names.n || !text.action.set)
 		return at_error(in, at, "want names and action");
+	if (text.action.value == SECCOMP_RET_USER_NOTIF) {
+		r = check_notified(in, at, &text.rule.names);
+		if (r < 0)
+			return r;
+	}
 	r = action_finish(in, at, text.action, text.err);
 	if (r < 0)
 		return r;
@@ -142,17 +157,21 @@ static int at_rules(struct json_read *in, const struct at *at, void *out)
 			&seccomp->n_rule);
 }
 
+enum { FLAG_WAIT_KILLABLE_RECV = 1 << 5 }; /* Linux 5.19 */
+
 static int at_filter_flag(struct json_read *in, const struct at *at, void *out)
 {
 	static const char *const names[] = {
 		"SECCOMP_FILTER_FLAG_TSYNC",
 		"SECCOMP_FILTER_FLAG_LOG",
 		"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+		"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 	};
 	static const uint32_t flags[] = {
 		0, /* one thread: nothing to synchronise */
 		SECCOMP_FILTER_FLAG_LOG,
 		SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+		FLAG_WAIT_KILLABLE_RECV,
 	};
 	int i = at_word(at, names, N_OF(names));
 
@@ -183,6 +202,28 @@ struct seccomp_text {
 
 #define TEXT(name) offsetof(struct seccomp_text, name)
 
+static int check_listener(struct json_read *in, const struct at *at,
+			  struct seccomp_text *text)
+{
+	struct runtime_seccomp *s = &text->seccomp;
+	bool path = s->listener_path && s->listener_path[0];
+
+	/* Nobody could be told of the calls that hand the listener over. */
+	if (text->action.value == SECCOMP_RET_USER_NOTIF)
+		return at_error(in, at,
+				"defaultAction cannot be SCMP_ACT_NOTIFY");
+	for (size_t i = 0; i < s->n_rule; i++)
+		s->notifies |= s->rule[i].action == SECCOMP_RET_USER_NOTIF;
+	/* The kernel refuses it where there is nobody to wait for. */
+	if (!s->notifies)
+		s->flags &= ~(uint32_t)FLAG_WAIT_KILLABLE_RECV;
+	if (s->notifies && !path)
+		return at_error(in, at, "SCMP_ACT_NOTIFY needs listenerPath");
+	if (s->listener_metadata && s->listener_metadata[0] && !path)
+		return at_error(in, at, "listenerMetadata needs listenerPath");
+	return 0;
+}
+
 int at_seccomp(struct json_read *in, const struct at *at, void *out)
 {
 	static const struct field fields[] = {
@@ -191,8 +232,9 @@ int at_seccomp(struct json_read *in, const struct at *at, void *out)
 		{ "architectures", at_text_list, TEXT(seccomp.architectures) },
 		{ "flags", at_filter_flags, TEXT(seccomp.flags) },
 		{ "syscalls", at_rules, TEXT(seccomp) },
-		{ "listenerPath", at_refuse, 0 },
-		{ "listenerMetadata", at_refuse, 0 },
+		{ "listenerPath", at_text, TEXT(seccomp.listener_path) },
+		{ "listenerMetadata", at_text,
+		  TEXT(seccomp.listener_metadata) },
 	};
 	struct seccomp_text text = { 0 };
 	int r = at_object(in, at, fields, N_OF(fields), &text);
@@ -201,7 +243,9 @@ int at_seccomp(struct json_read *in, const struct at *at, void *out)
 		return r;
 	if (!text.action.set)
 		return at_error(in, at, "defaultAction is missing");
-	r = action_finish(in, at, text.action, text.err);
+	r = check_listener(in, at, &text);
+	if (r == 0)
+		r = action_finish(in, at, text.action, text.err);
 	if (r < 0)
 		return r;
 	text.seccomp.set = true;

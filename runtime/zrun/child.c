@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -142,6 +143,15 @@ static int run_hooks(struct child *c, enum op_code code,
 	return r < 0 ? child_detail(c, r, "%s", detail) : 0;
 }
 
+/* The host's session keyring would go along otherwise. A kernel without keys,
+ * or one where they are forbidden, has none to hide. */
+static int new_keyring(void)
+{
+	long r = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+
+	return r < 0 && errno != ENOSYS && errno != EPERM ? -errno : 0;
+}
+
 static int result(int r)
 {
 	return r < 0 ? -errno : 0;
@@ -170,7 +180,7 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_ROOT_PROPAGATION:
 		return child_propagation(op->number);
 	case OP_ROOT_BIND:
-		return child_root_bind(c, op->path, op->number);
+		return child_root_bind(c, op);
 	case OP_ROOT_OVERLAY:
 		return child_root_overlay(c, op->object);
 	case OP_ROOT_TAKE:
@@ -197,6 +207,8 @@ static int run_op(struct child *c, const struct op *op)
 		return child_make(c, op->path, true);
 	case OP_ROOT_READONLY:
 		return root_readonly(c);
+	case OP_MOVE_ROOT:
+		return child_move_root(c);
 	case OP_PIVOT:
 		return child_pivot(c);
 	case OP_HOSTNAME:
@@ -207,6 +219,8 @@ static int run_op(struct child *c, const struct op *op)
 		return child_personality((uint32_t)op->number);
 	case OP_MEMORY_POLICY:
 		return child_memory_policy(op->object);
+	case OP_KEYRING:
+		return new_keyring();
 	case OP_SESSION:
 		return child_session(c);
 	case OP_RLIMIT:
@@ -239,6 +253,8 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_WAIT_START:
 		wait_start(c);
 		return 0;
+	case OP_DESCRIPTORS:
+		return child_descriptors(c);
 	case OP_SECCOMP:
 		return child_seccomp(c);
 	case OP_EXEC:

@@ -49,6 +49,8 @@ struct child {
 	bool new_user_namespace;
 	struct sock_fprog filter;
 	unsigned filter_flags;
+	int listener; /* to the agent of seccomp_listener.h; -1: none */
+	struct seccomp_message *message;
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
@@ -84,7 +86,7 @@ __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
 /* child_mount.c */
 int child_open(struct child *c, const char *path, int flags);
 int child_make(struct child *c, const char *path, bool directory);
-int child_root_bind(struct child *c, const char *path, uint64_t propagation);
+int child_root_bind(struct child *c, const struct op *op);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_root_take(struct child *c, int mount);
 int child_root_enter(struct child *c);
@@ -95,6 +97,7 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source);
 int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
+int child_move_root(struct child *c);
 /* A new file system, not attached yet. */
 int child_mount_new(struct child *c, const struct runtime_mount *m);
 int child_propagation(uint64_t flags);
@@ -122,13 +125,19 @@ int child_memory_policy(const struct runtime_memory_policy *policy);
 int child_apparmor(struct child *c, const char *profile);
 int child_selinux(struct child *c, const char *label);
 
+/* child_seccomp.c */
+int child_seccomp(struct child *c);
+
 /* child_process.c */
 int child_user_name(struct child *c, const char *name);
 int child_user(struct child *c);
 int child_capabilities(struct child *c);
 int child_cwd(struct child *c, const char *path);
 int child_lookup(struct child *c);
-int child_seccomp(struct child *c);
+/* All that can be granted, in effect. */
+int child_capabilities_raise(struct child *c);
+/* Marks all descriptors to be closed by execve but those that go on. */
+int child_descriptors(struct child *c);
 int child_exec(struct child *c);
 
 #endif

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -127,6 +126,11 @@ static int set_capabilities(uint64_t effective, uint64_t permitted,
 	return kernel_result(syscall(SYS_capset, &head, data));
 }
 
+int child_capabilities_raise(struct child *c)
+{
+	return set_capabilities(c->grantable, c->grantable, 0);
+}
+
 /* What cannot be granted was already told as a warning (launch.c); here the
  * sets are only made consistent with each other, as the kernel demands. */
 int child_capabilities(struct child *c)
@@ -204,18 +208,12 @@ int child_lookup(struct child *c)
 			    name);
 }
 
-int child_seccomp(struct child *c)
+/* Whatever leaked into zrun must not leak into the container; the channel
+ * closes by the same means when execve succeeds. */
+int child_descriptors(struct child *c)
 {
-	/* Without no_new_privs it takes CAP_SYS_ADMIN, which setresuid(2) has
-	 * made ineffective. */
-	int r = c->process->no_new_privileges
-			? 0
-			: set_capabilities(c->grantable, c->grantable, 0);
-
-	if (r < 0)
-		return r;
-	return kernel_result(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-				     c->filter_flags, &c->filter));
+	return kernel_close_range(3 + c->preserve_fds, ~0u,
+				  CLOSE_RANGE_CLOEXEC);
 }
 
 int child_exec(struct child *c)
@@ -224,13 +222,6 @@ int child_exec(struct child *c)
 	char **env = (char **)c->process->env.item;
 	static char *const none[] = { NULL };
 
-	/* Whatever leaked into zrun must not leak into the container; the
-	 * channel closes by the same means when execve succeeds. */
-	int r = kernel_close_range(3 + c->preserve_fds, ~0u,
-				   CLOSE_RANGE_CLOEXEC);
-
-	if (r < 0)
-		return child_detail(c, r, "close_range");
 	execve(c->program, args, env ? env : (char **)none);
 	return child_detail(c, -errno, "exec %.90s", c->program);
 }

@@ -15,6 +15,8 @@ struct cli {
 	const char *root; /* --root: directory of the states */
 	const char *log;  /* --log: file that gets the messages too */
 	bool log_json;
+	bool no_cgroup;			 /* --cgroup-manager disabled */
+	const char *criu;		 /* --criu: NULL: from $PATH */
 	const char *command, *container; /* for messages */
 };
 

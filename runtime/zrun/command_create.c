@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "create.h"
+#include "option.h"
 #include "state_json.h"
 #include "terminal.h"
 
@@ -21,18 +22,22 @@ enum {
 	OPTION_PRESERVE,
 	OPTION_KEEP,
 	OPTION_NO_PIVOT,
+	OPTION_NO_KEYRING,
+	OPTION_PIDFD,
 	OPTION_IGNORED
 };
 
 static const struct option options[] = {
 	{ "bundle", required_argument, NULL, 'b' },
+	{ "config", required_argument, NULL, 'f' },
 	{ "detach", no_argument, NULL, 'd' },
 	{ "pid-file", required_argument, NULL, OPTION_PID_FILE },
 	{ "console-socket", required_argument, NULL, OPTION_CONSOLE },
 	{ "preserve-fds", required_argument, NULL, OPTION_PRESERVE },
 	{ "keep", no_argument, NULL, OPTION_KEEP },
 	{ "no-pivot", no_argument, NULL, OPTION_NO_PIVOT },
-	{ "no-new-keyring", no_argument, NULL, OPTION_IGNORED },
+	{ "no-new-keyring", no_argument, NULL, OPTION_NO_KEYRING },
+	{ "pidfd-socket", required_argument, NULL, OPTION_PIDFD },
 	{ "no-subreaper", no_argument, NULL, OPTION_IGNORED },
 	{ NULL, 0, NULL, 0 },
 };
@@ -44,12 +49,17 @@ struct flags {
 static int read_options(int argc, char **argv, struct create *c,
 			struct flags *flags)
 {
-	int option;
+	struct fault fault = { "" };
+	int option, r;
 
-	while ((option = getopt_long(argc, argv, "b:d", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, "b:f:d", options, NULL)) >=
+	       0) {
 		switch (option) {
 		case 'b':
 			c->bundle = optarg;
+			break;
+		case 'f':
+			c->config_file = optarg;
 			break;
 		case 'd':
 			flags->detach = true;
@@ -61,26 +71,34 @@ static int read_options(int argc, char **argv, struct create *c,
 			c->console_socket = optarg;
 			break;
 		case OPTION_PRESERVE:
-			c->preserve_fds = (unsigned)atoi(optarg);
+			r = option_preserve_fds(optarg, &c->preserve_fds,
+						&fault);
+			if (r < 0) {
+				cli_error(fault.text);
+				return r;
+			}
 			break;
 		case OPTION_KEEP:
 			flags->keep = true;
 			break;
 		case OPTION_NO_PIVOT:
-			cli_error("--no-pivot is not supported");
-			return -EINVAL;
+			c->no_pivot = true;
+			break;
+		case OPTION_NO_KEYRING:
+			c->no_new_keyring = true;
+			break;
+		case OPTION_PIDFD:
+			c->pidfd_socket = optarg;
+			break;
 		case OPTION_IGNORED: /* what zrun never does anyway */
 			break;
 		default:
 			return -EINVAL;
 		}
 	}
-	if (optind != argc - 1) {
-		cli_error("want one container id; see --help");
-		return -EINVAL;
-	}
-	c->id = cli.container = argv[optind];
-	return 0;
+	r = cli_operand(argc, argv);
+	c->id = argv[optind];
+	return r;
 }
 
 /* Paths on the command line are relative to where we are now; reading the
@@ -101,10 +119,15 @@ static int absolute(const char **path, char *out, size_t size)
 static int absolute_paths(struct create *c)
 {
 	static char pid_file[4096], console[4096], root[4096], log[4096];
+	static char config[4096], pidfd[4096];
 	int r = absolute(&c->pid_file, pid_file, sizeof(pid_file));
 
 	if (r == 0)
 		r = absolute(&c->console_socket, console, sizeof(console));
+	if (r == 0)
+		r = absolute(&c->config_file, config, sizeof(config));
+	if (r == 0)
+		r = absolute(&c->pidfd_socket, pidfd, sizeof(pidfd));
 	if (r == 0)
 		r = absolute(&cli.root, root, sizeof(root));
 	return r < 0 ? r : absolute(&cli.log, log, sizeof(log));

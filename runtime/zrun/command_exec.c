@@ -13,23 +13,26 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/path.h"
 #include "create.h"
 #include "join.h"
+#include "option.h"
 #include "seccomp_filter.h"
+#include "seccomp_listener.h"
 #include "terminal.h"
 
 #define ERROR_EXIT 255 /* as runc: the program's own codes stay apart */
 
 struct exec {
 	const char *id, *process_file, *pid_file, *console_socket, *cwd;
-	const char *user;
+	const char *user, *cgroup, *apparmor, *label, *pidfd_socket;
 	const char **env, **caps;
 	uint32_t *gids;
 	size_t n_env, n_caps, n_gids;
 	char **args;
 	size_t n_args;
 	unsigned preserve_fds;
-	bool detach, tty, no_new_privs;
+	bool detach, tty, no_new_privs, ignore_paused;
 
 	struct container container;
 	struct runtime_config config;  /* the container's */
@@ -45,13 +48,18 @@ enum {
 	OPTION_PID_FILE,
 	OPTION_CONSOLE,
 	OPTION_PRESERVE,
+	OPTION_CGROUP,
+	OPTION_APPARMOR,
+	OPTION_LABEL,
+	OPTION_PIDFD,
+	OPTION_IGNORE_PAUSED,
 	OPTION_IGNORED
 };
 
 static const struct option options[] = {
 	{ "process", required_argument, NULL, 'p' },
 	{ "detach", no_argument, NULL, 'd' },
-	{ "tty", no_argument, NULL, 't' },
+	{ "tty", optional_argument, NULL, 't' },
 	{ "env", required_argument, NULL, 'e' },
 	{ "user", required_argument, NULL, 'u' },
 	{ "additional-gids", required_argument, NULL, 'g' },
@@ -61,11 +69,28 @@ static const struct option options[] = {
 	{ "pid-file", required_argument, NULL, OPTION_PID_FILE },
 	{ "console-socket", required_argument, NULL, OPTION_CONSOLE },
 	{ "preserve-fds", required_argument, NULL, OPTION_PRESERVE },
+	{ "cgroup", required_argument, NULL, OPTION_CGROUP },
+	{ "apparmor", required_argument, NULL, OPTION_APPARMOR },
+	{ "process-label", required_argument, NULL, OPTION_LABEL },
+	{ "pidfd-socket", required_argument, NULL, OPTION_PIDFD },
+	{ "ignore-paused", no_argument, NULL, OPTION_IGNORE_PAUSED },
 	{ "no-subreaper", no_argument, NULL, OPTION_IGNORED },
 	{ NULL, 0, NULL, 0 },
 };
 
-static int read_option(struct exec *e, int option)
+static int read_gid(struct exec *e, struct fault *fault)
+{
+	uint64_t gid;
+
+	if (span_u64(span_of(optarg), UINT32_MAX - 1, &gid) < 0)
+		return fault_set(fault, 0,
+				 "--additional-gids %.20s: want a number",
+				 optarg);
+	e->gids[e->n_gids++] = (uint32_t)gid;
+	return 0;
+}
+
+static int read_option(struct exec *e, int option, struct fault *fault)
 {
 	switch (option) {
 	case 'p':
@@ -75,7 +100,7 @@ static int read_option(struct exec *e, int option)
 		e->detach = true;
 		return 0;
 	case 't':
-		e->tty = true;
+		e->tty = !optarg || strcmp(optarg, "false") != 0;
 		return 0;
 	case 'e':
 		e->env[e->n_env++] = optarg;
@@ -84,8 +109,7 @@ static int read_option(struct exec *e, int option)
 		e->user = optarg;
 		return 0;
 	case 'g':
-		e->gids[e->n_gids++] = (uint32_t)strtoul(optarg, NULL, 10);
-		return 0;
+		return read_gid(e, fault);
 	case 'c':
 		e->caps[e->n_caps++] = optarg;
 		return 0;
@@ -102,7 +126,21 @@ static int read_option(struct exec *e, int option)
 		e->console_socket = optarg;
 		return 0;
 	case OPTION_PRESERVE:
-		e->preserve_fds = (unsigned)atoi(optarg);
+		return option_preserve_fds(optarg, &e->preserve_fds, fault);
+	case OPTION_CGROUP:
+		e->cgroup = optarg;
+		return 0;
+	case OPTION_APPARMOR:
+		e->apparmor = optarg;
+		return 0;
+	case OPTION_LABEL:
+		e->label = optarg;
+		return 0;
+	case OPTION_PIDFD:
+		e->pidfd_socket = optarg;
+		return 0;
+	case OPTION_IGNORE_PAUSED:
+		e->ignore_paused = true;
 		return 0;
 	case OPTION_IGNORED:
 		return 0;
@@ -112,6 +150,7 @@ static int read_option(struct exec *e, int option)
 
 static int read_options(int argc, char **argv, struct exec *e)
 {
+	struct fault fault = { "" };
 	int option;
 
 	/* No option is given more often than there are words. */
@@ -122,8 +161,11 @@ static int read_options(int argc, char **argv, struct exec *e)
 		return -ENOMEM;
 	while ((option = getopt_long(argc, argv, "+p:dte:u:g:c:", options,
 				     NULL)) >= 0) {
-		if (read_option(e, option) < 0)
-			return -EINVAL;
+		if (read_option(e, option, &fault) == 0)
+			continue;
+		if (fault.text[0])
+			cli_error(fault.text);
+		return -EINVAL;
 	}
 	if (optind == argc || (optind + 1 == argc && !e->process_file)) {
 		cli_error("want a container id and a command; see --help");
@@ -165,20 +207,17 @@ static int set_user(struct exec *e, struct runtime_process *process,
 	return 0;
 }
 
-/* The environment given on the command line comes after the container's, so
- * that it wins. */
-static int set_environment(struct exec *e, struct runtime_process *process)
+static int add_gids(struct exec *e, struct u32_list *gids, struct fault *fault)
 {
-	size_t n = process->env.n + e->n_env;
-	const char **env = arena_take(&e->config.arena, (n + 1) * sizeof(*env));
+	size_t n = gids->n + e->n_gids;
+	uint32_t *all = arena_take(&e->config.arena, n * sizeof(*all));
 
-	if (!env)
-		return -ENOMEM;
-	if (process->env.n)
-		memcpy(env, process->env.item, process->env.n * sizeof(*env));
-	memcpy(env + process->env.n, e->env, e->n_env * sizeof(*env));
-	process->env.item = env;
-	process->env.n = n;
+	if (!all)
+		return fault_set(fault, -ENOMEM, "--additional-gids");
+	if (gids->n)
+		memcpy(all, gids->item, gids->n * sizeof(*all));
+	memcpy(all + gids->n, e->gids, e->n_gids * sizeof(*all));
+	*gids = (struct u32_list){ all, n };
 	return 0;
 }
 
@@ -215,10 +254,10 @@ static int change_process(struct exec *e, struct fault *fault)
 		process->cwd = e->cwd;
 	if (e->no_new_privs)
 		process->no_new_privileges = true;
-	if (e->n_gids) {
-		process->user.additional_gids.item = e->gids;
-		process->user.additional_gids.n = e->n_gids;
-	}
+	if (e->apparmor)
+		process->apparmor_profile = e->apparmor;
+	if (e->label)
+		process->selinux_label = e->label;
 	if (process->cwd[0] != '/')
 		return fault_set(fault, 0, "--cwd: not absolute");
 	for (size_t i = 0; i < e->n_env; i++) {
@@ -231,8 +270,10 @@ static int change_process(struct exec *e, struct fault *fault)
 	if (e->user)
 		r = set_user(e, process, fault);
 	if (r == 0)
+		r = add_gids(e, &process->user.additional_gids, fault);
+	if (r == 0)
 		r = set_capabilities(e, process, fault);
-	if (r == 0 && set_environment(e, process) < 0)
+	if (r == 0 && environment_add(&e->config, e->env, e->n_env) < 0)
 		r = fault_set(fault, -ENOMEM, "environment");
 	return r;
 }
@@ -270,24 +311,60 @@ static int open_console(struct exec *e, struct plan_setting *setting,
 			    &e->terminal, fault);
 }
 
-static int check_status(const struct container *c, struct fault *fault)
+static int check_status(const struct exec *e, struct fault *fault)
 {
+	const struct container *c = &e->container;
 	enum status status = state_status(c->dir, &c->state);
 
-	if (status == STATUS_RUNNING || status == STATUS_CREATED)
+	if (status == STATUS_RUNNING || status == STATUS_CREATED ||
+	    (status == STATUS_PAUSED && e->ignore_paused))
 		return 0;
+	if (status == STATUS_PAUSED)
+		return fault_set(fault, 0,
+				 "cannot exec in a container that is paused "
+				 "(see --ignore-paused)");
 	return fault_set(fault, 0, "cannot exec in a container that is %s",
 			 status_name(status));
 }
 
+/* Its processes are in a cgroup of the container's, or one below. */
+static int open_cgroup(struct exec *e, struct fault *fault)
+{
+	int dir = e->container.cgroup.dir;
+	const char *path = e->cgroup;
+
+	e->launch.cgroup_dir = dir;
+	if (!path)
+		return 0;
+	const char *colon = strchr(path, ':');
+
+	if (colon && colon != path)
+		return fault_set(fault, 0,
+				 "--cgroup %.60s: cgroup v2 has one tree for "
+				 "all controllers",
+				 path);
+	path += colon != NULL;
+	path += strspn(path, "/");
+	if (dir < 0)
+		return fault_set(fault, 0, "--cgroup: has no cgroup");
+	dir = path_open_beneath(dir, *path ? path : ".", O_RDONLY | O_DIRECTORY,
+				0);
+	if (dir < 0)
+		return fault_set(fault, dir, "--cgroup %.200s", e->cgroup);
+	e->launch.cgroup_dir = dir;
+	return 0;
+}
+
 static int launch(struct exec *e, struct fault *fault)
 {
-	struct plan_setting setting = { 0 };
+	struct plan_setting setting = { .new_keyring = true };
 	struct launch *l = &e->launch;
-	int r = check_status(&e->container, fault);
+	int r = check_status(e, fault);
 
 	if (r == 0)
 		r = read_process(e, fault);
+	if (r == 0)
+		r = open_cgroup(e, fault);
 	if (r == 0)
 		r = join_open(&e->join, e->container.state.pid, fault);
 	if (r < 0)
@@ -295,7 +372,6 @@ static int launch(struct exec *e, struct fault *fault)
 	setting.seccomp = e->config.seccomp.set;
 	join_setting(&e->join, &setting, l);
 	l->exec = l->alone = true;
-	l->cgroup_dir = e->container.cgroup.dir;
 	l->child.preserve_fds = e->preserve_fds;
 	l->child.filter_flags = e->config.seccomp.flags;
 	l->child.grantable =
@@ -305,6 +381,8 @@ static int launch(struct exec *e, struct fault *fault)
 	if (setting.seccomp)
 		r = seccomp_compile(&e->config.seccomp, &l->child.filter,
 				    fault);
+	if (r == 0)
+		r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
 	if (r == 0)
 		r = open_console(e, &setting, fault);
 	if (r == 0)
@@ -325,8 +403,14 @@ static int exec(struct exec *e, struct fault *fault)
 
 	if (r >= 0 && e->terminal >= 0)
 		r = master = terminal_receive(e->terminal, fault);
+	if (r >= 0 && e->pidfd_socket)
+		r = pidfd_send(e->pidfd_socket, e->launch.pidfd, fault);
 	if (r >= 0 && e->pid_file)
 		r = pid_file_write(e->pid_file, e->launch.pid, fault);
+	if (r >= 0)
+		r = seccomp_listener_tell(&e->launch.child, e->launch.pid,
+					  &e->container.state, STATUS_RUNNING,
+					  fault);
 	if (r >= 0) {
 		launch_go(&e->launch);
 		r = launch_receive(&e->launch, fault);

@@ -34,6 +34,7 @@ static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 		"SCMP_ACT_KILL_PROCESS",
 		"SCMP_ACT_KILL_THREAD",
 		"SCMP_ACT_LOG",
+		"SCMP_ACT_NOTIFY",
 		"SCMP_ACT_TRACE",
 		"SCMP_ACT_TRAP",
 		NULL,
@@ -58,6 +59,7 @@ static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 		"SECCOMP_FILTER_FLAG_LOG",
 		"SECCOMP_FILTER_FLAG_SPEC_ALLOW",
 		"SECCOMP_FILTER_FLAG_TSYNC",
+		"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 		NULL,
 	};
 	yyjson_mut_val *object = enabled(doc, true);

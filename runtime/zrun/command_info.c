@@ -139,8 +139,12 @@ int command_list(int argc, char **argv)
 			form = LIST_QUIET;
 		else if (option == 'f' && strcmp(optarg, "json") == 0)
 			form = LIST_JSON;
-		else if (option != 'f' || strcmp(optarg, "table") != 0)
+		else if (option == '?')
 			return 1;
+		else if (strcmp(optarg, "table") != 0) {
+			cli_error("--format: want table or json");
+			return 1;
+		}
 	}
 	autoclose int root = state_root(cli.root, true, &fault);
 

@@ -34,12 +34,15 @@ static int kill_container(struct container *c, int signal, bool all)
 	enum status status = state_status(c->dir, &c->state);
 
 	if (all) {
-		int r = cgroup_signal(&c->cgroup, signal);
+		int r = container_signal(c, signal);
 
 		return r < 0 ? report("kill --all", r) : 0;
 	}
-	if (status == STATUS_STOPPED || status == STATUS_CREATING)
-		return not_possible("kill", status);
+	/* containerd knows that it has ended by "container not running". */
+	if (status == STATUS_STOPPED || status == STATUS_CREATING) {
+		cli_error("cannot kill: container not running");
+		return -EINVAL;
+	}
 	autoclose int pidfd = state_pidfd(&c->state);
 	int r = pidfd < 0 ? pidfd : kernel_pidfd_signal(pidfd, signal);
 
@@ -86,11 +89,17 @@ static int delete_container(struct container *c, bool force)
 	enum status status = state_status(c->dir, &c->state);
 	struct runtime_config config;
 	struct fault fault = { "" };
+	char text[100];
 
 	/* Only what is stopped may be deleted (runtime specification), created
 	 * ones included. */
-	if (status != STATUS_STOPPED && !force)
-		return not_possible("delete", status);
+	if (status != STATUS_STOPPED && !force) {
+		snprintf(text, sizeof(text),
+			 "cannot delete a container that is not stopped: %s",
+			 status_name(status));
+		cli_error(text);
+		return -EINVAL;
+	}
 	if (container_config(c->dir, &config, &fault) < 0)
 		memset(&config, 0, sizeof(config)); /* half made */
 	container_kill(c);

@@ -1,22 +1,26 @@
 /* All commands with their options, for main.c and --help. */
 #include "cli.h"
 
+#define CREATE_OPTIONS                                                        \
+	"  -b, --bundle DIR           directory with config.json (.)\n"       \
+	"  -f, --config FILE          in place of its config.json\n"          \
+	"      --pid-file FILE        write the first process's id there\n"   \
+	"      --console-socket SOCK  send the terminal's master there\n"     \
+	"      --pidfd-socket SOCK    send the first process's pidfd there\n" \
+	"      --preserve-fds N       pass descriptors 3 to 2+N on\n"         \
+	"      --no-pivot             move the root mount, as on a ramfs\n"   \
+	"      --no-new-keyring       keep the caller's session keyring\n"    \
+	"      --no-subreaper         taken; zrun is none anyway\n"
+
 const struct command commands[] = {
 	{ "create", "ID", "make a container; its program waits for start",
-	  "  -b, --bundle DIR           directory with config.json (.)\n"
-	  "      --pid-file FILE        write the first process's id there\n"
-	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
-	  command_create, true },
+	  CREATE_OPTIONS, command_create, true },
 	{ "start", "ID", "start the program of a created container", "",
 	  command_start, false },
 	{ "run", "ID", "create and start; wait for the end",
-	  "  -b, --bundle DIR           directory with config.json (.)\n"
 	  "  -d, --detach               do not wait\n"
-	  "      --keep                 do not delete at the end\n"
-	  "      --pid-file FILE        write the first process's id there\n"
-	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
+	  "      --keep                 do not delete at the "
+	  "end\n" CREATE_OPTIONS,
 	  command_run, true },
 	{ "exec", "ID COMMAND [ARGS]", "run a further process in a container",
 	  "  -p, --process FILE         OCI process object to run\n"
@@ -30,7 +34,12 @@ const struct command commands[] = {
 	  "      --no-new-privs         set no_new_privs\n"
 	  "      --pid-file FILE        write its process id there\n"
 	  "      --console-socket SOCK  send the terminal's master there\n"
-	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n",
+	  "      --pidfd-socket SOCK    send its pidfd there\n"
+	  "      --preserve-fds N       pass descriptors 3 to 2+N on\n"
+	  "      --cgroup PATH          in this cgroup below the container's\n"
+	  "      --apparmor PROFILE\n"
+	  "      --process-label LABEL  of SELinux\n"
+	  "      --ignore-paused        though it runs only after resume\n",
 	  command_exec, true },
 	{ "state", "ID", "print a container's state as JSON", "", command_state,
 	  false },

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/span.h"
 #include "cli.h"
 #include "kernel.h"
 #include "state_json.h"
@@ -151,22 +152,41 @@ int pid_file_write(const char *path, pid_t pid, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, "--pid-file %.200s", path) : 0;
 }
 
+enum { RTMIN = 34, RTMAX = 64 };
+
 static const struct {
 	const char *name;
 	int number;
 } signals[] = {
-	{ "HUP", SIGHUP },   { "INT", SIGINT },	    { "QUIT", SIGQUIT },
-	{ "ILL", SIGILL },   { "TRAP", SIGTRAP },   { "ABRT", SIGABRT },
-	{ "IOT", SIGABRT },  { "BUS", SIGBUS },	    { "FPE", SIGFPE },
-	{ "KILL", SIGKILL }, { "USR1", SIGUSR1 },   { "SEGV", SIGSEGV },
-	{ "USR2", SIGUSR2 }, { "PIPE", SIGPIPE },   { "ALRM", SIGALRM },
-	{ "TERM", SIGTERM }, { "STKFLT", 16 },	    { "CHLD", SIGCHLD },
-	{ "CONT", SIGCONT }, { "STOP", SIGSTOP },   { "TSTP", SIGTSTP },
-	{ "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },   { "URG", SIGURG },
-	{ "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },   { "VTALRM", SIGVTALRM },
-	{ "PROF", SIGPROF }, { "WINCH", SIGWINCH }, { "IO", SIGIO },
-	{ "POLL", SIGIO },   { "PWR", SIGPWR },	    { "SYS", SIGSYS },
+	{ "HUP", SIGHUP },	 { "INT", SIGINT },   { "QUIT", SIGQUIT },
+	{ "ILL", SIGILL },	 { "TRAP", SIGTRAP }, { "ABRT", SIGABRT },
+	{ "IOT", SIGABRT },	 { "BUS", SIGBUS },   { "FPE", SIGFPE },
+	{ "KILL", SIGKILL },	 { "USR1", SIGUSR1 }, { "SEGV", SIGSEGV },
+	{ "USR2", SIGUSR2 },	 { "PIPE", SIGPIPE }, { "ALRM", SIGALRM },
+	{ "TERM", SIGTERM },	 { "STKFLT", 16 },    { "CHLD", SIGCHLD },
+	{ "CLD", SIGCHLD },	 { "CONT", SIGCONT }, { "STOP", SIGSTOP },
+	{ "TSTP", SIGTSTP },	 { "TTIN", SIGTTIN }, { "TTOU", SIGTTOU },
+	{ "URG", SIGURG },	 { "XCPU", SIGXCPU }, { "XFSZ", SIGXFSZ },
+	{ "VTALRM", SIGVTALRM }, { "PROF", SIGPROF }, { "WINCH", SIGWINCH },
+	{ "IO", SIGIO },	 { "POLL", SIGIO },   { "PWR", SIGPWR },
+	{ "SYS", SIGSYS },
 };
+
+/* "RTMIN", "RTMIN+3", "RTMAX-1": 34 to 64, as the C library keeps 32 and 33 to
+ * itself. */
+static int real_time_number(const char *name)
+{
+	bool from_least = strncasecmp(name, "RTMIN", 5) == 0;
+	uint64_t n = 0;
+
+	if (!from_least && strncasecmp(name, "RTMAX", 5) != 0)
+		return -1;
+	name += 5;
+	if (*name && (*name != (from_least ? '+' : '-') ||
+		      span_u64(span_of(name + 1), RTMAX - RTMIN, &n) < 0))
+		return -1;
+	return from_least ? RTMIN + (int)n : RTMAX - (int)n;
+}
 
 int signal_number(const char *name)
 {
@@ -181,9 +201,5 @@ int signal_number(const char *name)
 		if (strcasecmp(name, signals[i].name) == 0)
 			return signals[i].number;
 	}
-	if (strncasecmp(name, "RTMIN", 5) != 0)
-		return -1;
-	/* The kernel's 34 on: the C library keeps 32 and 33 to itself. */
-	number = name[5] == '+' ? strtol(name + 6, &end, 10) : 0;
-	return number >= 0 && number <= 30 ? 34 + (int)number : -1;
+	return real_time_number(name);
 }

@@ -14,7 +14,9 @@
 #include "base/fd.h"
 #include "base/span.h"
 #include "kernel.h"
+#include "option.h"
 #include "seccomp_filter.h"
+#include "seccomp_listener.h"
 #include "state_json.h"
 #include "terminal.h"
 
@@ -35,11 +37,14 @@ static int read_config(struct create *c, struct fault *fault)
 	/* Relative sources of mounts start from the bundle. */
 	if (chdir(bundle) < 0)
 		return fault_set(fault, -errno, "bundle %s", bundle);
-	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+	if (!c->config_file)
+		c->config_file = "config.json";
+	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
 			  &text, &size);
 
 	if (r < 0)
-		return fault_set(fault, r, "config.json in %.200s", bundle);
+		return fault_set(fault, r, "%.100s in %.200s", c->config_file,
+				 bundle);
 	r = runtime_config_parse(&c->config, text, size, error);
 	if (r < 0)
 		return fault_set(fault, 0, "config.json: %s", error);
@@ -78,7 +83,7 @@ static int make_state(struct create *c, struct fault *fault)
 	if (container->dir < 0)
 		return container->dir;
 	/* exec needs it, and the bundle may change. */
-	int r = file_read(AT_FDCWD, "config.json", RUNTIME_CONFIG_SIZE_MAX,
+	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
 			  &text, &size);
 
 	if (r == 0)
@@ -104,6 +109,8 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	char standard[STATE_ID_SIZE + 8];
 	const char *path = config->cgroups_path;
 
+	if (cli.no_cgroup)
+		return 0;
 	snprintf(standard, sizeof(standard), "zrun/%s", c->id);
 	if (!path || !path[0])
 		path = standard;
@@ -226,6 +233,8 @@ static int prepare(struct create *c, struct fault *fault)
 		.root_path = c->container.state.rootfs,
 		.wait_start = c->wait_start,
 		.seccomp = c->config.seccomp.set,
+		.no_pivot = c->no_pivot,
+		.new_keyring = !c->no_new_keyring,
 	};
 	struct launch *l = &c->launch;
 	char cgroup_path[1200];
@@ -248,11 +257,16 @@ static int prepare(struct create *c, struct fault *fault)
 	if (r == 0)
 		r = mount_sources_open(&c->sources, &c->config,
 				       setting.join_fd[RUNTIME_NS_USER], fault);
+	if (r == 0)
+		mount_sources_root(&c->sources, &c->config, setting.root_path);
 	setting.mount_fd = c->sources.fd;
+	setting.root_fd = c->sources.root;
 	if (r == 0 && setting.seccomp)
 		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
 				    fault);
 	l->child.filter_flags = c->config.seccomp.flags;
+	if (r == 0)
+		r = seccomp_listener_open(&l->child, &c->config.seccomp, fault);
 	if (r == 0)
 		r = open_console(c, &setting, fault);
 	if (r == 0 && c->wait_start) {
@@ -321,7 +335,13 @@ static int wait_ready(struct create *c, struct fault *fault)
 			       STATUS_CREATED, &c->config.annotations);
 	if (r < 0)
 		return fault_set(fault, r, "hooks.startContainer");
-	return c->pid_file ? pid_file_write(c->pid_file, state->pid, fault) : 0;
+	r = seccomp_listener_tell(&c->launch.child, state->pid, state,
+				  STATUS_CREATING, fault);
+	if (r == 0 && c->pidfd_socket)
+		r = pidfd_send(c->pidfd_socket, c->launch.pidfd, fault);
+	if (r == 0 && c->pid_file)
+		r = pid_file_write(c->pid_file, state->pid, fault);
+	return r;
 }
 
 int create_container(struct create *c, struct fault *fault)
@@ -331,11 +351,14 @@ int create_container(struct create *c, struct fault *fault)
 	container->root = container->dir = -1;
 	container->cgroup = (struct cgroup)CGROUP_NONE;
 	c->terminal = -1;
+	c->sources = (struct mount_sources)MOUNT_SOURCES_NONE;
 	launch_init(&c->launch, c->id, &c->config);
 	/* The caller may name files from its own directory. */
 	container->root = state_root(cli.root, true, fault);
 	int r = container->root < 0 ? container->root : read_config(c, fault);
 
+	if (r == 0)
+		r = environment_listen(&c->config, &c->preserve_fds, fault);
 	if (r == 0)
 		r = find_root(c, fault);
 	if (r == 0)
@@ -373,7 +396,6 @@ void create_close(struct create *c)
 {
 	launch_close(&c->launch);
 	mount_sources_close(&c->sources);
-	free(c->launch.child.filter.filter);
 	fd_close(&c->launch.child.console_socket);
 	fd_close(&c->terminal);
 	container_close(&c->container);

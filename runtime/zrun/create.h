@@ -8,9 +8,11 @@
 
 struct create {
 	/* from the command line */
-	const char *id, *bundle, *pid_file, *console_socket;
+	const char *id, *bundle, *pid_file, *console_socket, *pidfd_socket;
+	const char *config_file; /* NULL: config.json of the bundle */
 	unsigned preserve_fds;
 	bool wait_start; /* create: the program waits for `zrun start` */
+	bool no_pivot, no_new_keyring;
 	bool foreground; /* a terminal without --console-socket is ours */
 
 	/* results, for as long as the command lives */

@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "kernel.h"
+#include "seccomp_listener.h"
 #include "userns.h"
 
 void launch_init(struct launch *l, const char *id,
@@ -32,6 +33,7 @@ void launch_init(struct launch *l, const char *id,
 	l->child.console_socket = l->child.host_proc = -1;
 	l->child.creating_state = l->child.created_state = -1;
 	l->child.stage = -1;
+	l->child.listener = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }
@@ -144,6 +146,7 @@ void launch_close(struct launch *l)
 	fd_close(&l->pidfd);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.start_listener);
+	seccomp_listener_close(&l->child);
 	fd_close(&l->child.creating_state);
 	fd_close(&l->child.created_state);
 	free(l->plan.op);

@@ -49,13 +49,11 @@ static int next_kept(const struct launch *l, unsigned least)
 	take_lower(l->child.start_listener, least, &lowest);
 	take_lower(l->child.console_socket, least, &lowest);
 	take_lower(l->child.host_proc, least, &lowest);
+	take_lower(l->child.listener, least, &lowest);
 	take_lower(l->child.creating_state, least, &lowest);
 	take_lower(l->child.created_state, least, &lowest);
-	for (size_t i = 0; i < l->plan.n; i++) {
-		if (l->plan.op[i].code == OP_JOIN ||
-		    l->plan.op[i].code == OP_MOUNT)
-			take_lower(l->plan.op[i].fd, least, &lowest);
-	}
+	for (size_t i = 0; i < l->plan.n; i++)
+		take_lower(l->plan.op[i].fd, least, &lowest);
 	return lowest;
 }
 

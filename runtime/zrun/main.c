@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli.h"
+#include "version.h"
 
 #ifndef ZRUN_VERSION
 #define ZRUN_VERSION "0.1"
@@ -111,7 +112,9 @@ enum {
 	OPTION_LOG,
 	OPTION_FORMAT,
 	OPTION_SYSTEMD,
-	OPTION_IGNORED,
+	OPTION_MANAGER,
+	OPTION_ROOTLESS,
+	OPTION_CRIU,
 	OPTION_DEBUG
 };
 
@@ -120,42 +123,92 @@ static const struct option options[] = {
 	{ "log", required_argument, NULL, OPTION_LOG },
 	{ "log-format", required_argument, NULL, OPTION_FORMAT },
 	{ "systemd-cgroup", no_argument, NULL, OPTION_SYSTEMD },
-	{ "rootless", required_argument, NULL, OPTION_IGNORED },
-	{ "criu", required_argument, NULL, OPTION_IGNORED },
+	{ "cgroup-manager", required_argument, NULL, OPTION_MANAGER },
+	{ "rootless", required_argument, NULL, OPTION_ROOTLESS },
+	{ "criu", required_argument, NULL, OPTION_CRIU },
 	{ "debug", no_argument, NULL, OPTION_DEBUG },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ NULL, 0, NULL, 0 },
 };
 
+static int refuse_systemd(const char *option)
+{
+	char text[200];
+
+	/* sd_booted(3) */
+	snprintf(text, sizeof(text),
+		 access("/run/systemd/system", F_OK) == 0
+			 ? "%s: not supported; use --cgroup-manager cgroupfs"
+			 : "%s: no systemd runs here; use --cgroup-manager "
+			   "cgroupfs",
+		 option);
+	cli_error(text);
+	return -2;
+}
+
+static int read_manager(const char *name)
+{
+	if (strcmp(name, "systemd") == 0)
+		return refuse_systemd("--cgroup-manager systemd");
+	cli.no_cgroup = strcmp(name, "disabled") == 0;
+	if (cli.no_cgroup || strcmp(name, "cgroupfs") == 0)
+		return 0;
+	cli_error("--cgroup-manager: want cgroupfs, systemd or disabled");
+	return -2;
+}
+
+static bool is_rootless_word(const char *word)
+{
+	return strcmp(word, "true") == 0 || strcmp(word, "false") == 0 ||
+	       strcmp(word, "auto") == 0;
+}
+
 /* Returns the index of the command in argv, or -1 - exit code. */
 static int read_options(int argc, char **argv)
 {
-	int option;
+	int option, r;
 
-	while ((option = getopt_long(argc, argv, "+hv", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, "+hvV", options, NULL)) >= 0) {
 		switch (option) {
 		case OPTION_ROOT:
 			cli.root = optarg;
 			break;
 		case OPTION_LOG:
-			cli.log = optarg;
+			/* crun's way to say it */
+			cli.log = optarg +
+				  (strncmp(optarg, "file:", 5) == 0 ? 5 : 0);
 			break;
 		case OPTION_FORMAT:
 			cli.log_json = strcmp(optarg, "json") == 0;
-			break;
-		case OPTION_SYSTEMD:
-			cli_error("--systemd-cgroup is not supported: cgroups "
-				  "are made in the file system");
+			if (cli.log_json || strcmp(optarg, "text") == 0)
+				break;
+			cli_error("--log-format: want text or json");
 			return -2;
-		case OPTION_IGNORED: /* says nothing to this runtime */
+		case OPTION_SYSTEMD:
+			return refuse_systemd("--systemd-cgroup");
+		case OPTION_MANAGER:
+			r = read_manager(optarg);
+			if (r < 0)
+				return r;
+			break;
+		case OPTION_ROOTLESS:
+			if (is_rootless_word(optarg))
+				break;
+			cli_error("--rootless: want true, false or auto");
+			return -2;
+		case OPTION_CRIU:
+			cli.criu = optarg;
+			break;
 		case OPTION_DEBUG:
 			break;
 		case 'h':
 			usage();
 			return -1;
 		case 'v':
-			printf("zrun version " ZRUN_VERSION "\nspec: 1.2.0\n");
+		case 'V':
+			puts("zrun version " ZRUN_VERSION
+			     "\ncommit: " ZOOID_VERSION "\nspec: " OCI_VERSION);
 			return -1;
 		default:
 			return -2;
@@ -189,6 +242,20 @@ static int command_enter(const struct command *command, int argc, char **argv,
 	return command->run(argc - at, argv + at);
 }
 
+static const struct command *command_find(const char *name)
+{
+	char text[120];
+
+	for (size_t i = 0; i < n_commands; i++) {
+		if (strcmp(name, commands[i].name) == 0)
+			return &commands[i];
+	}
+	snprintf(text, sizeof(text), "no command \"%.60s\"; see zrun --help",
+		 name);
+	cli_error(text);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	log_open("zrun");
@@ -200,19 +267,16 @@ int main(int argc, char **argv)
 		usage();
 		return 1;
 	}
-	for (size_t i = 0; i < n_commands; i++) {
-		if (strcmp(argv[at], commands[i].name) != 0)
-			continue;
-		if (wants_help(argc - at, argv + at)) {
-			cli_usage(&commands[i]);
-			return 0;
-		}
-		return command_enter(&commands[i], argc, argv, at);
-	}
-	char text[120];
+	bool help = strcmp(argv[at], "help") == 0;
 
-	snprintf(text, sizeof(text), "no command \"%.60s\"; see zrun --help",
-		 argv[at]);
-	cli_error(text);
-	return 1;
+	if (help && ++at == argc)
+		return usage();
+	const struct command *command = command_find(argv[at]);
+
+	if (!command)
+		return 1;
+	if (!help && !wants_help(argc - at, argv + at))
+		return command_enter(command, argc, argv, at);
+	cli_usage(command);
+	return 0;
 }

@@ -103,6 +103,13 @@ static int open_idmapped(const struct opening *o, size_t i, int *fd)
 		     : 0;
 }
 
+static bool is_link(const char *path)
+{
+	char byte;
+
+	return readlinkat(AT_FDCWD, path, &byte, 1) >= 0;
+}
+
 /* Leaves *fd at -1 when the child is to see to it. */
 static int open_source(const struct opening *o, size_t i, int *fd)
 {
@@ -114,7 +121,9 @@ static int open_source(const struct opening *o, size_t i, int *fd)
 
 	if (m->idmap && !m->remount)
 		return open_idmapped(o, i, fd);
-	if (!m->bind || m->remount || m->copy_symlink || !(user || peers))
+	if (!m->bind || m->remount || !(user || peers))
+		return 0;
+	if (m->copy_symlink && is_link(m->source))
 		return 0;
 	*fd = mount_source_tree(m);
 	/* Without privilege only the child may. */
@@ -158,9 +167,21 @@ int mount_sources_open(struct mount_sources *s,
 	return r;
 }
 
+void mount_sources_root(struct mount_sources *s,
+			const struct runtime_config *config, const char *path)
+{
+	if (!config->namespace[RUNTIME_NS_USER].set)
+		return;
+	int fd = kernel_open_tree(AT_FDCWD, path,
+				  OPEN_TREE_CLONE | AT_RECURSIVE);
+
+	s->root = fd < 0 ? -1 : fd;
+}
+
 void mount_sources_close(struct mount_sources *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		fd_close(&s->fd[i]);
 	free(s->fd);
+	fd_close(&s->root);
 }

@@ -78,11 +78,13 @@ static const char *const op_names[] = {
 	[OP_HOOKS_CONTAINER] = "hooks.createContainer",
 	[OP_ROOT_READONLY] = "root.readonly",
 	[OP_PIVOT] = "pivot_root",
+	[OP_MOVE_ROOT] = "--no-pivot",
 	[OP_ROOT_PROPAGATION] = "linux.rootfsPropagation",
 	[OP_HOSTNAME] = "hostname",
 	[OP_DOMAINNAME] = "domainname",
 	[OP_PERSONALITY] = "linux.personality",
 	[OP_MEMORY_POLICY] = "linux.memoryPolicy",
+	[OP_KEYRING] = "session keyring (see --no-new-keyring)",
 	[OP_SESSION] = "session",
 	[OP_RLIMIT] = "process.rlimits",
 	[OP_CWD] = "process.cwd",
@@ -96,6 +98,7 @@ static const char *const op_names[] = {
 	[OP_READY] = "ready",
 	[OP_WAIT_START] = "start",
 	[OP_HOOKS_START] = "hooks.startContainer",
+	[OP_DESCRIPTORS] = "close_range",
 	[OP_SECCOMP] = "linux.seccomp",
 	[OP_EXEC] = "process.args",
 };
@@ -334,6 +337,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 		add(plan,
 		    (struct op){ .code = OP_ROOT_BIND,
 				 .index = -1,
+				 .fd = setting->root_fd,
 				 .number = propagation == MS_SLAVE ? MS_SLAVE
 								   : MS_PRIVATE,
 				 .path = setting->root_path });
@@ -354,7 +358,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	plan_hooks(plan, config->hooks);
 	if (config->root_readonly)
 		add_code(plan, OP_ROOT_READONLY);
-	add_code(plan, OP_PIVOT);
+	add_code(plan, setting->no_pivot ? OP_MOVE_ROOT : OP_PIVOT);
 	if (config->rootfs_propagation)
 		add_number(plan, OP_ROOT_PROPAGATION,
 			   config->rootfs_propagation |
@@ -399,6 +403,8 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	if (config->memory_policy.mode.set)
 		add_object(plan, OP_MEMORY_POLICY, -1, NULL,
 			   &config->memory_policy);
+	if (setting->new_keyring)
+		add_code(plan, OP_KEYRING);
 	add_code(plan, OP_SESSION);
 	for (size_t i = 0; i < process->n_rlimit; i++)
 		add_object(plan, OP_RLIMIT, (int)i, NULL, &process->rlimit[i]);
@@ -418,6 +424,7 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	if (setting->start_hooks)
 		add_object(plan, OP_HOOKS_START, -1, NULL,
 			   setting->start_hooks);
+	add_code(plan, OP_DESCRIPTORS);
 	if (setting->seccomp)
 		add_code(plan, OP_SECCOMP);
 	if (!last)

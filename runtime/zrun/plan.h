@@ -22,7 +22,7 @@ enum op_code {
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
 	OP_ADDRESS,	     /* the same where OP_NETWORK was done ahead */
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
-	OP_ROOT_BIND,	     /* path: of the root; number: MS_* of its mount */
+	OP_ROOT_BIND,	     /* path or fd: of the root; number: MS_* */
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
 	OP_ROOT_TAKE,	     /* fd: a detached mount */
 	OP_MOVE,	     /* object: struct runtime_mount made ahead */
@@ -39,11 +39,13 @@ enum op_code {
 	OP_HOOKS_CONTAINER,  /* createContainer: here, before the pivot */
 	OP_ROOT_READONLY,
 	OP_PIVOT,
+	OP_MOVE_ROOT, /* in its place where "/" is the initial ramfs */
 	OP_ROOT_PROPAGATION, /* number: MS_* */
 	OP_HOSTNAME,	     /* text */
 	OP_DOMAINNAME,	     /* text */
 	OP_PERSONALITY,	     /* number: PER_* */
 	OP_MEMORY_POLICY,    /* object: struct runtime_memory_policy */
+	OP_KEYRING,	     /* a session keyring of its own */
 	OP_SESSION,	     /* setsid, controlling terminal */
 	OP_RLIMIT,	     /* object: struct runtime_rlimit */
 	OP_CWD,		     /* path */
@@ -57,6 +59,7 @@ enum op_code {
 	OP_READY,      /* tell the parent, wait for its go */
 	OP_WAIT_START, /* wait for `zrun start` */
 	OP_HOOKS_START,
+	OP_DESCRIPTORS, /* to be closed by execve */
 	OP_SECCOMP,
 	OP_EXEC,
 	OP_COUNT,
@@ -87,13 +90,14 @@ struct plan {
 /* What the config does not say. */
 struct plan_setting {
 	const char *root_path;	       /* absolute; NULL with an overlay */
+	int root_fd;		       /* the same, detached; -1: by its path */
 	const struct overlay *overlay; /* or NULL */
 	uint32_t address;	       /* IPv4 for a new network namespace; 0 */
 	int join_fd[RUNTIME_NS_COUNT]; /* open namespaces to join; -1 */
 	const char *cgroup_path;       /* of the container on the host */
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
-	bool seccomp;
+	bool seccomp, no_pivot, new_keyring;
 	const struct runtime_hooks *start_hooks; /* NULL: none */
 	bool user_name;	     /* process.user.username counts */
 	const int *mount_fd; /* for each mount: what the parent prepared

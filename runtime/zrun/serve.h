@@ -60,12 +60,14 @@ enum zrun_verb {
 	 * called execve; after an error there is no record. -EEXIST: arg is in
 	 * use. znode. */
 	ZRUN_EXEC,
-	/* Copies image `digest` out of the OCI layout in directory `path`,
+	/* Takes image `digest` out of the OCI layout in directory `path`,
 	 * beneath the ZOOID partition, into the image store: the manifest,
 	 * config and layers are verified, layers unpacked in the confined
 	 * worker. Replies when all is on stable storage. A layer already
 	 * there is not unpacked again. flags: ZRUN_UNPACK_PULLED: `path` is
-	 * beneath /data/pull instead, where zpull puts what it fetched. znode.
+	 * beneath /data/pull instead, where zpull puts what it fetched. With
+	 * the read end of a pipe in the message it need not be whole: layers
+	 * are waited for until the pipe hangs up (-ECANCELED). znode.
 	 */
 	ZRUN_UNPACK,
 	/* Removes image `digest` and the layers that no other image has.

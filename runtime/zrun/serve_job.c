@@ -183,7 +183,7 @@ int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 }
 
 static int store_job(const struct asked *asked, struct zrun_reply *reply,
-		     enum store_job what, int layout)
+		     struct store_task *task)
 {
 	struct job *job = job_new(asked);
 	struct digest digest;
@@ -199,10 +199,10 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	}
 	if (!job)
 		return -EAGAIN;
+	task->image = &digest;
 	r = job_fork(job, &report, reply);
 	if (r == 0)
-		_exit(store_worker(&resident.store, what, layout, &digest,
-				   report));
+		_exit(store_worker(&resident.store, task, report));
 	return r;
 }
 
@@ -224,6 +224,7 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 		from < 0 ? -errno
 			 : path_open_beneath(from, path, O_RDONLY | O_DIRECTORY,
 					     0);
+	autoclose int end = ipc_fds_take(asked->fds, 0);
 
 	if (layout < 0) {
 		int r = layout;
@@ -234,7 +235,10 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 			 path, strerror(-r));
 		return r;
 	}
-	return store_job(asked, reply, STORE_IMPORT, layout);
+	return store_job(asked, reply,
+			 &(struct store_task){ .job = STORE_IMPORT,
+					       .layout = layout,
+					       .end = end });
 }
 
 int serve_forget(const struct asked *asked, struct zrun_reply *reply)
@@ -252,7 +256,10 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 		return -EBUSY;
 	}
 	image_root_forget(asked->request->digest);
-	return store_job(asked, reply, STORE_FORGET, -1);
+	return store_job(asked, reply,
+			 &(struct store_task){ .job = STORE_FORGET,
+					       .layout = -1,
+					       .end = -1 });
 }
 
 int serve_images(const struct asked *asked, struct zrun_reply *reply)

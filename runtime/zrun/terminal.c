@@ -18,19 +18,20 @@
 #include "base/span.h"
 #include "kernel.h"
 
-static int console_connect(const char *path, struct fault *fault)
+static int stream_connect(const char *option, const char *path,
+			  struct fault *fault)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (text_copy(address.sun_path, sizeof(address.sun_path), path) >=
 	    sizeof(address.sun_path))
-		return fault_set(fault, -ENAMETOOLONG, "--console-socket %.80s",
+		return fault_set(fault, -ENAMETOOLONG, "%s %.80s", option,
 				 path);
 	autoclose int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (sock < 0 ||
 	    connect(sock, (struct sockaddr *)&address, sizeof(address)) < 0)
-		return fault_set(fault, -errno, "--console-socket %s", path);
+		return fault_set(fault, -errno, "%s %s", option, path);
 	return fd_take(&sock);
 }
 
@@ -39,13 +40,36 @@ int console_open(const char *path, int *childs, int *ours, struct fault *fault)
 	int pair[2];
 
 	if (path) {
-		*childs = console_connect(path, fault);
+		*childs = stream_connect("--console-socket", path, fault);
 		return *childs < 0 ? *childs : 0;
 	}
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fault_set(fault, -errno, "socketpair");
 	*ours = pair[0];
 	*childs = pair[1];
+	return 0;
+}
+
+int pidfd_send(const char *path, int pidfd, struct fault *fault)
+{
+	autoclose int sock = stream_connect("--pidfd-socket", path, fault);
+	struct iovec data = { .iov_base = "pidfd", .iov_len = 5 };
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .head = { .cmsg_len = CMSG_LEN(sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS } };
+	struct msghdr message = { .msg_iov = &data,
+				  .msg_iovlen = 1,
+				  .msg_control = &control,
+				  .msg_controllen = sizeof(control.space) };
+
+	if (sock < 0)
+		return sock;
+	memcpy(CMSG_DATA(&control.head), &pidfd, sizeof(pidfd));
+	if (sendmsg(sock, &message, MSG_NOSIGNAL) < 0)
+		return fault_set(fault, -errno, "--pidfd-socket %s", path);
 	return 0;
 }
 

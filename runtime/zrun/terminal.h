@@ -10,6 +10,10 @@
  * -errno with fault set. */
 int console_open(const char *path, int *childs, int *ours, struct fault *fault);
 
+/* Sends a pidfd to the engine's socket, as runc does. 0 or -errno with fault
+ * set. */
+int pidfd_send(const char *path, int pidfd, struct fault *fault);
+
 /* Receives the master side that the child sent on sock. A descriptor or
  * -errno with fault set. */
 int terminal_receive(int sock, struct fault *fault);

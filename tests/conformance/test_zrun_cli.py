@@ -1,13 +1,18 @@
 """zrun's commands and options, as scripts and engines use them."""
 
+import ctypes
 import json
 import os
-import select
+import re
+import shutil
+import signal
+import socket
 import subprocess
 
 import pytest
 
-from test_zrun import DEADLINE, ZRUN, bundle  # noqa: F401
+from oci import PROBE
+from test_zrun import DEADLINE, ZRUN, bundle, wait_gone  # noqa: F401
 
 
 @pytest.fixture
@@ -138,3 +143,312 @@ def test_update_of_a_stopped_container(running):
     done = bundle.zrun("update", "--pids-limit", "5", name)
     assert done.returncode == 1
     assert "cannot update a container that is stopped" in done.stderr
+
+
+# ---------------------------------------------------------- create and run
+
+def test_config_of_another_name(bundle):  # noqa: F811
+    bundle.process["args"] = ["echo", "other"]
+    (bundle.path / "other.json").write_text(json.dumps(bundle.config))
+    bundle.process["args"] = ["echo", "usual"]
+    for option in ("--config", "-f"):
+        done = bundle.zrun("run", option, "other.json", bundle.id())
+        assert done.stdout == "other\n", done.stderr
+
+
+def test_no_pivot(bundle):  # noqa: F811
+    bundle.process["args"] = ["ls", "/"]
+    plain = bundle.zrun("run", bundle.id())
+    moved = bundle.zrun("run", "--no-pivot", bundle.id())
+    assert plain.stdout == moved.stdout and "rootfs" not in moved.stdout
+    bundle.process["args"] = ["sh", "-c", "cd ../../..; pwd; ls"]
+    assert bundle.zrun("run", "--no-pivot", bundle.id()).stdout == \
+        "/\n" + plain.stdout
+
+
+KEYCTL, KEYCTL_JOIN, KEYCTL_SEARCH, ADD_KEY, SESSION = 250, 1, 10, 248, -3
+ENOKEY = 126
+
+
+def test_session_keyring(bundle):  # noqa: F811
+    """The caller's is not the container's, unless it is told so."""
+    shutil.copy(PROBE, bundle.path / "rootfs/bin/probe")
+    name = "zrun-test-%d" % os.getpid()
+    bundle.process["args"] = ["probe", "call", str(KEYCTL),
+                              str(KEYCTL_SEARCH), str(SESSION), "user", name]
+    libc = ctypes.CDLL(None, use_errno=True)
+    # In a session keyring of a child's own, so that ours stays as it is.
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            assert libc.syscall(KEYCTL, KEYCTL_JOIN, None) > 0
+            key = libc.syscall(ADD_KEY, b"user", name.encode(), b"x", 1,
+                               ctypes.c_int(SESSION))
+            hidden = bundle.zrun("run", bundle.id()).stdout
+            shown = bundle.zrun("run", "--no-new-keyring", bundle.id()).stdout
+            assert (int(hidden), int(shown)) == (-ENOKEY, key)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def receive_pidfd(server):
+    connection, _ = server.accept()
+    with connection:
+        _, fds, _, _ = socket.recv_fds(connection, 64, 1)
+    with open("/proc/self/fdinfo/%d" % fds[0]) as info:
+        pid = int(re.search(r"^Pid:\s+(\d+)", info.read(), re.M)[1])
+    os.close(fds[0])
+    return pid
+
+
+def test_pidfd_socket(bundle):  # noqa: F811
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(str(bundle.path / "pidfd"))
+    server.listen()
+    server.settimeout(DEADLINE)
+    bundle.process["args"] = ["sleep", "1000"]
+    name = bundle.id()
+    with open(os.devnull, "w") as null:
+        (bundle.path / "config.json").write_text(json.dumps(bundle.config))
+        subprocess.run([ZRUN, "--root", bundle.root, "run", "-d",
+                        "--pidfd-socket", "pidfd", name], cwd=bundle.path,
+                       check=True, stdout=null, stderr=null)
+    assert receive_pidfd(server) == bundle.state(name)["pid"]
+    with open(os.devnull, "w") as null:
+        subprocess.run([ZRUN, "--root", bundle.root, "exec", "-d",
+                        "--pid-file", "pid", "--pidfd-socket", "pidfd", name,
+                        "sleep", "1000"], cwd=bundle.path, check=True,
+                       stdout=null, stderr=null)
+    assert receive_pidfd(server) == int((bundle.path / "pid").read_text())
+    server.close()
+    done = bundle.zrun("run", "--pidfd-socket", "pidfd", bundle.id())
+    assert done.returncode == 1 and "--pidfd-socket" in done.stderr
+    assert bundle.zrun("list", "-q").stdout.split() == [name]
+
+
+def with_fds(bundle, environment, *words):  # noqa: F811
+    """Runs zrun with a pipe at 3 and 4; (status, what came through 3)."""
+    (bundle.path / "config.json").write_text(json.dumps(bundle.config))
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(write, 3)
+            os.dup2(write, 4)
+            os.chdir(bundle.path)
+            if "LISTEN_PID" in environment:
+                environment["LISTEN_PID"] = str(os.getpid())
+            os.execve(ZRUN, [ZRUN, "--root", str(bundle.root), *words],
+                      {**os.environ, **environment})
+        finally:
+            os._exit(99)
+    os.close(write)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with open(read) as pipe:
+        return status, pipe.read()
+
+
+def test_sockets_of_socket_activation(bundle):  # noqa: F811
+    bundle.process["args"] = ["sh", "-c",
+                              "echo $LISTEN_FDS $LISTEN_PID $LISTEN_FDNAMES "
+                              ">&3; test -e /proc/self/fd/4 && "
+                              "! test -e /proc/self/fd/5"]
+    environment = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "web",
+                   "LISTEN_PID": ""}
+    assert with_fds(bundle, environment, "run", "--preserve-fds", "1",
+                    bundle.id()) == (0, "1 1 web\n")
+    # Those of another process are not ours.
+    bundle.process["args"] = ["sh", "-c", "echo x$LISTEN_FDS >&3"]
+    os.environ.pop("LISTEN_PID", None)
+    (bundle.path / "config.json").write_text(json.dumps(bundle.config))
+    done = subprocess.run(
+        [ZRUN, "--root", bundle.root, "run", bundle.id()], cwd=bundle.path,
+        env={**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": "1"},
+        capture_output=True, text=True)
+    assert done.returncode != 0 and "bad file descriptor" in \
+        done.stderr.lower()
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1"])
+def test_preserve_fds_that_are_not_open(bundle, value):  # noqa: F811
+    for command in ["run"], ["exec"]:
+        done = bundle.zrun(*command, "--preserve-fds", value, "a", "b")
+        assert done.returncode in (1, 255)
+        assert "--preserve-fds" in done.stderr
+
+
+# ------------------------------------------------------------------- exec
+
+def test_exec_additional_groups(running):
+    bundle, name = running  # noqa: F811
+    done = bundle.zrun("exec", "-u", "5:6", "-g", "7", "-g", "8", name, "id",
+                       "-G")
+    assert done.stdout == "6 7 8\n"
+    assert "--additional-gids x" in bundle.zrun(
+        "exec", "-g", "x", name, "id").stderr
+
+
+def test_exec_capability(running):
+    bundle, name = running  # noqa: F811
+    def effective(*options):
+        text = bundle.zrun("exec", *options, name, "grep", "CapEff",
+                           "/proc/self/status").stdout
+        return int(text.split()[1], 16)
+    plain = effective()
+    assert effective("--cap", "CAP_SYS_CHROOT") == plain | 1 << 18
+    assert effective("--cap", "sys_chroot") == plain | 1 << 18
+    done = bundle.zrun("exec", "--cap", "CAP_X", name, "true")
+    assert done.returncode == 255 and "--cap CAP_X" in done.stderr
+
+
+def test_exec_in_a_cgroup_below(running):
+    bundle, name = running  # noqa: F811
+    bundle.config["linux"]["namespaces"].append({"type": "cgroup"})
+    pid = bundle.state(name)["pid"]
+    own = [line.split("::")[1] for line in
+           open("/proc/%d/cgroup" % pid).read().splitlines()
+           if line.startswith("0::")][0]
+    tree = next(line.split()[1] for line in open("/proc/mounts")
+                if line.split()[2] == "cgroup2")
+    os.mkdir(tree + own + "/below")
+    done = bundle.zrun("exec", "--cgroup", "below", name, "cat",
+                       "/proc/self/cgroup")
+    assert done.stdout.strip().endswith("/below"), done.stderr
+    for bad in "../..", "none", "memory:below":
+        done = bundle.zrun("exec", "--cgroup", bad, name, "true")
+        assert done.returncode == 255 and "--cgroup " + bad in done.stderr
+
+
+@pytest.mark.parametrize("option, module", [("--apparmor", "AppArmor"),
+                                            ("--process-label", "SELinux")])
+def test_exec_with_a_label_of_a_module_that_is_not_there(running, option,
+                                                         module):
+    bundle, name = running  # noqa: F811
+    if module.lower() in open("/sys/kernel/security/lsm").read() \
+            if os.path.exists("/sys/kernel/security/lsm") else False:
+        pytest.fail("this host has %s: test it" % module)
+    done = bundle.zrun("exec", option, "x", name, "true")
+    assert done.returncode == 255 and module in done.stderr
+
+
+def test_exec_in_a_paused_container(running):
+    bundle, name = running  # noqa: F811
+    bundle.zrun("pause", name)
+    done = bundle.zrun("exec", name, "true")
+    assert done.returncode == 255 and "--ignore-paused" in done.stderr
+    child = subprocess.Popen(
+        [ZRUN, "--root", bundle.root, "exec", "--ignore-paused", name, "sh",
+         "-c", "exit 3"], stdin=subprocess.DEVNULL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    bundle.zrun("resume", name)
+    assert child.wait(DEADLINE) == 3
+
+
+# ------------------------------------------------------------------- kill
+
+@pytest.mark.parametrize("spelling, number", [
+    ("9", 9), ("KILL", 9), ("SIGKILL", 9), ("kill", 9), ("sigusr1", 10),
+    ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("64", 64),
+    ("CLD", 17)])
+def test_signal_spellings(bundle, spelling, number):  # noqa: F811
+    name = bundle.create("sleep", "1000")
+    with open("/proc/%d/status" % bundle.state(name)["pid"]) as status:
+        assert "SigIgn" in status.read()
+    child = subprocess.run(
+        ["strace", "-f", "-e", "trace=pidfd_send_signal", ZRUN, "--root",
+         bundle.root, "kill", name, spelling], capture_output=True, text=True)
+    sent = re.search(r"pidfd_send_signal\(\d+, (\w+)", child.stderr)[1]
+    names = {34: "SIGRT_2", 37: "SIGRT_5", 63: "SIGRT_31", 64: "SIGRT_32"}
+    assert sent in (names.get(number), signal.Signals(number).name
+                    if number not in names else None), child.stderr
+
+
+@pytest.mark.parametrize("spelling", ["NONE", "65", "-1", "", "RTMIN+31",
+                                      "RTMAX+1", "RTMIN+x"])
+def test_no_such_signal(running, spelling):
+    bundle, name = running  # noqa: F811
+    done = bundle.zrun("kill", name, "--", spelling)
+    assert done.returncode == 1
+    assert bundle.state(name)["status"] == "running"
+
+
+def test_kill_all(bundle):  # noqa: F811
+    mark = "8%06d" % os.getpid()
+    bundle.config["linux"]["namespaces"] = [
+        ns for ns in bundle.config["linux"]["namespaces"]
+        if ns["type"] != "pid"]
+    bundle.process["args"] = ["sh", "-c", "sleep %s & sleep %s" % (mark, mark)]
+    name = bundle.create(*bundle.process["args"])
+    bundle.zrun("start", name)
+    assert bundle.zrun("kill", "--all", name, "KILL").returncode == 0
+    wait_gone(mark)
+
+
+# ----------------------------------------------------------------- global
+
+@pytest.mark.parametrize("words, line", [
+    (["--systemd-cgroup", "list"], "--systemd-cgroup"),
+    (["--cgroup-manager", "systemd", "list"], "--cgroup-manager systemd"),
+    (["--cgroup-manager", "x", "list"], "want cgroupfs, systemd or disabled"),
+    (["--log-format", "xml", "list"], "want text or json"),
+    (["--rootless", "x", "list"], "want true, false or auto"),
+    (["--no-such", "list"], "no-such"),
+    (["list", "--format", "xml"], "want table or json"),
+    (["list", "--no-such"], "no-such"),
+    (["spec"], "config.json"),
+    (["pause"], "want one container id"),
+    (["kill", "a", "b", "c"], "want a container id and a signal"),
+])
+def test_usage_errors(bundle, words, line):  # noqa: F811
+    done = bundle.zrun(*words)
+    assert done.returncode == 1
+    assert line in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["--cgroup-manager", "cgroupfs"],
+                                   ["--rootless", "auto"], ["--debug"]])
+def test_global_options_that_are_taken(bundle, words):  # noqa: F811
+    assert bundle.zrun(*words, "list").returncode == 0
+
+
+def test_without_a_cgroup(bundle):  # noqa: F811
+    bundle.process["args"] = ["cat", "/proc/self/cgroup"]
+    bundle.config["linux"]["namespaces"] = [
+        ns for ns in bundle.config["linux"]["namespaces"]
+        if ns["type"] != "cgroup"]
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"]
+                               if m["type"] != "cgroup"]
+    del bundle.config["linux"]["resources"]
+    done = bundle.zrun("--cgroup-manager", "disabled", "run", bundle.id())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == open("/proc/self/cgroup").read()
+
+
+def test_version_as_engines_parse_it(bundle):  # noqa: F811
+    for option in "--version", "-v":
+        lines = bundle.zrun(option).stdout.splitlines()
+        assert re.fullmatch(r"zrun version \S+", lines[0])
+        assert re.fullmatch(r"commit: \S+", lines[1])
+        assert re.fullmatch(r"spec: 1\.\d+\.\d+", lines[2])
+
+
+def test_help_of_every_command(bundle):  # noqa: F811
+    text = bundle.zrun("--help").stdout
+    names = re.findall(r"^  (\w+) ", text, re.M)
+    assert set(names) >= set(
+        "create start run exec state list ps kill delete pause resume update "
+        "events spec features".split())
+    for name in names:
+        done = bundle.zrun(name, "--help")
+        assert done.returncode == 0
+        assert done.stdout.startswith("usage: zrun " + name)
+        assert bundle.zrun("help", name).stdout == done.stdout
+
+
+def test_log_by_crun_s_form_of_a_file(bundle):  # noqa: F811
+    bundle.zrun("--log", "file:log", "start", "nothing")
+    assert "container does not exist" in (bundle.path / "log").read_text()

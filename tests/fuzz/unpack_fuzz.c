@@ -41,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static int area = -1;
 	char error[UNPACK_ERROR_SIZE] = "";
 	struct digest diff_id = digest_of(data, size);
-	struct unpack u = { .blob = memfd_create("layer", 0),
-			    .blob_bytes = size,
+	struct packed packed = { .fd = memfd_create("layer", 0), .size = size };
+	struct unpack u = { .packed = &packed,
 			    .max_bytes = TREE_MAX,
 			    .diff_id = &diff_id };
 	struct stat st;
@@ -50,13 +50,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (area < 0)
 		area = area_open();
-	if (write(u.blob, data, size) != (ssize_t)size ||
-	    lseek(u.blob, 0, SEEK_SET) || mkdirat(area, "root", 0755))
+	if (write(packed.fd, data, size) != (ssize_t)size ||
+	    mkdirat(area, "root", 0755))
 		abort();
 	u.target = openat(area, "root", O_RDONLY | O_DIRECTORY);
 	r = unpack_layer(&u, error);
 	close(u.target);
-	close(u.blob);
+	close(packed.fd);
 	if ((r == 0) != (error[0] == '\0'))
 		abort();
 	if (path_remove_tree(area, "root"))

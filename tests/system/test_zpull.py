@@ -266,10 +266,14 @@ def test_another_takes_over(host, registry, slow):
 
 def test_layers_of_the_store_are_not_fetched(host, registry):
     stored, other = seeded(100000), seeded(1000, 2)
+    older = registry.image(stored, tag="older", architecture=ARCHITECTURE)
     name = made(registry, stored, other)
-    blobs = host.data / "images/blobs/sha256"
-    blobs.mkdir(parents=True)
-    (blobs / digest(stored)[7:]).write_bytes(stored)
+    images = host.data / "images"
+    (images / "blobs/sha256").mkdir(parents=True)
+    (images / "blobs/sha256" / older["digest"][7:]).write_bytes(
+        registry.documents["/v2/web/manifests/older"][1])
+    (images / "index.json").write_text(json.dumps(
+        {"schemaVersion": 2, "manifests": [older]}))
     host.start()
     assert host.pull(registry.host + "/web", name).error == 0
     assert not registry.paths(digest(stored))

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -162,6 +163,13 @@ static bool names(const char *text, const struct digest *digest)
 
 /* ----------------------------------------------------------------- tests */
 
+static int import(const struct layout *l)
+{
+	struct store_source source = { l->dir, { -1, -1 } };
+
+	return store_import(&store, &source, &l->manifest, error);
+}
+
 static void test_import(void)
 {
 	struct layout l = layout_make("good", "text", own());
@@ -169,7 +177,7 @@ static void test_import(void)
 	struct digest list[4];
 	struct stat st;
 	char path[80];
-	int r = store_import(&store, l.dir, &l.manifest, error);
+	int r = import(&l);
 
 	ok(r == 0, "import: %d %s", r, error);
 	ok(store_list(&store, list, 4) == 1 &&
@@ -182,8 +190,7 @@ static void test_import(void)
 	ok(fstatat(store.layers, path, &st, 0) == 0 && st.st_size == 4,
 	   "the upper one is last and unpacked");
 	path_remove_tree(area, "good");
-	ok(store_import(&store, l.dir, &l.manifest, error) == 0,
-	   "once more, though the layout is gone");
+	ok(import(&l) == 0, "once more, though the layout is gone");
 	close(l.dir);
 }
 
@@ -191,7 +198,7 @@ static void test_shared(void)
 {
 	struct layout l = layout_make("other", "other text", own());
 	struct digest list[4];
-	int r = store_import(&store, l.dir, &l.manifest, error);
+	int r = import(&l);
 
 	ok(r == 0 && store_list(&store, list, 4) == 2 &&
 		   count(store.layers, ".") == 3,
@@ -219,7 +226,7 @@ static void test_flipped(void)
 		int r;
 
 		flip_bit(l.dir, blobs[i]);
-		r = store_import(&store, l.dir, &l.manifest, error);
+		r = import(&l);
 		ok(r == -EBADMSG && names(error, &l.manifest) &&
 			   names(error, blobs[i]) && is_empty(),
 		   "a flipped bit in the %s: %s", what[i], error);
@@ -230,20 +237,20 @@ static void test_flipped(void)
 static void test_refused(void)
 {
 	struct layout l = layout_make("foreign", "text", "s390x");
-	int r = store_import(&store, l.dir, &l.manifest, error);
+	int r = import(&l);
 
 	ok(r == -ENOTSUP && strstr(error, "s390x") && is_empty(),
 	   "for another machine: %s", error);
 	close(l.dir);
 	l = layout_make("lacking", "text", own());
 	unlinkat(l.dir, blob_file(&l.layer[1]), 0);
-	r = store_import(&store, l.dir, &l.manifest, error);
+	r = import(&l);
 	ok(r == -ENOENT && names(error, &l.layer[1]) && is_empty(),
 	   "a missing layer: %s", error);
 	close(l.dir);
 	l = layout_make("swapped", "text", own());
 	put_file(l.dir, blob_file(&l.layer[1]), "short", 5);
-	r = store_import(&store, l.dir, &l.manifest, error);
+	r = import(&l);
 	ok(r == -EBADMSG && strstr(error, "5 bytes") && is_empty(),
 	   "a layer of another size: %s", error);
 	close(l.dir);
@@ -259,16 +266,16 @@ static void test_leftovers(void)
 	put_file(store.images, "blobs/sha256/.tmp.0", "half", 4);
 	path_mkdirs(store.layers, ".tmp.7/half/made", 0755);
 	ok(store_clean(&store) == 0 && is_empty(), "half-made parts go");
-	store_import(&store, l.dir, &l.manifest, error);
+	import(&l);
 	flip_bit(store.images, &l.config);
 	r = store_layers(&store, &l.manifest, &layers, error);
 	ok(r == -EBADMSG && names(error, &l.config),
 	   "damage in the store is seen: %s", error);
-	r = store_import(&store, l.dir, &l.manifest, error);
+	r = import(&l);
 	ok(r == 0 && store_layers(&store, &l.manifest, &layers, error) == 0,
 	   "and repaired by the next import: %s", r ? error : "");
 	put_file(store.images, "index.json", "{\"mani", 6);
-	r = store_import(&store, l.dir, &l.manifest, error);
+	r = import(&l);
 	ok(r == 0, "a damaged index.json is made anew");
 	store_forget(&store, &l.manifest, error);
 	close(l.dir);
@@ -283,9 +290,9 @@ static void test_space(void)
 
 	memset(big, 'x', sizeof(big) - 1);
 	put_file(area, "ballast", tar, 1 << 20);
-	put_file(area, "ballast2", tar, 1 << 19);
+	put_file(area, "ballast2", tar, 1 << 20);
 	l = layout_make("big", big, own());
-	r = store_import(&store, l.dir, &l.manifest, error);
+	r = import(&l);
 	ok(r == -ENOSPC && strstr(error, "reserve") && is_empty(),
 	   "no space: %s", error);
 	unlinkat(area, "ballast", 0);
@@ -294,27 +301,50 @@ static void test_space(void)
 	path_remove_tree(area, "big");
 }
 
-static struct store_report work(enum store_job job, const struct layout *l)
-{
-	struct store_report report = { .error = -EIO };
-	int pipe_fd[2], status;
+/* A worker as a child of this process. */
+struct work {
 	pid_t pid;
+	int report;
+};
+
+static struct work work_begin(enum store_job job, const struct layout *l,
+			      int end)
+{
+	struct work w;
+	int pipe_fd[2];
 
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
 		abort();
-	pid = fork();
-	if (pid == 0) {
+	w.report = pipe_fd[0];
+	w.pid = fork();
+	if (w.pid == 0) {
 		close(pipe_fd[0]);
-		_exit(store_worker(&store, job,
-				   job == STORE_IMPORT ? l->dir : -1,
-				   &l->manifest, pipe_fd[1]));
+		_exit(store_worker(
+			&store,
+			&(struct store_task){ job, &l->manifest,
+					      job == STORE_IMPORT ? l->dir : -1,
+					      end },
+			pipe_fd[1]));
 	}
 	close(pipe_fd[1]);
-	if (fd_read(pipe_fd[0], &report, sizeof(report)) != sizeof(report))
+	return w;
+}
+
+static struct store_report work_end(struct work w)
+{
+	struct store_report report = { .error = -EIO };
+	int status;
+
+	if (fd_read(w.report, &report, sizeof(report)) != sizeof(report))
 		report.error = -EPIPE;
-	close(pipe_fd[0]);
-	waitpid(pid, &status, 0);
+	close(w.report);
+	waitpid(w.pid, &status, 0);
 	return report;
+}
+
+static struct store_report work(enum store_job job, const struct layout *l)
+{
+	return work_end(work_begin(job, l, -1));
 }
 
 static void test_worker(void)
@@ -333,6 +363,109 @@ static void test_worker(void)
 	report = work(STORE_IMPORT, &l);
 	ok(report.error == -EBADMSG && names(report.text, &l.layer[0]),
 	   "its report names the blob: %s", report.text);
+	close(l.dir);
+}
+
+/* Renames layer i of the layout to .tmp and keeps what follows its first
+ * `size` bytes. Returns its descriptor. */
+static int layer_begin(struct layout *l, int i, off_t size, char *rest)
+{
+	char part[120];
+	int fd;
+
+	snprintf(part, sizeof(part), "%s.tmp", blob_file(&l->layer[i]));
+	if (renameat(l->dir, blob_file(&l->layer[i]), l->dir, part) < 0)
+		abort();
+	fd = openat(l->dir, part, O_RDWR);
+	if (pread(fd, rest, l->layer_size[i], size) < 0 ||
+	    ftruncate(fd, size) < 0)
+		abort();
+	return fd;
+}
+
+static void layer_finish(struct layout *l, int i)
+{
+	char part[120];
+
+	snprintf(part, sizeof(part), "%s.tmp", blob_file(&l->layer[i]));
+	if (renameat(l->dir, part, l->dir, blob_file(&l->layer[i])) < 0)
+		abort();
+}
+
+/* Until the worker has done what it can: it waits in poll(2). */
+static bool work_waits(struct work w)
+{
+	struct pollfd p = { .fd = w.report, .events = POLLIN };
+	char path[40], text[400];
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", w.pid);
+	for (int i = 0; i < 500; i++) {
+		int fd = open(path, O_RDONLY);
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		if (strstr(text, "poll"))
+			return true;
+		if (poll(&p, 1, 10) != 0)
+			return false;
+	}
+	return false;
+}
+
+/* The upper layer comes in two parts, the lower one later than both. */
+static void test_growing(void)
+{
+	static char rest[2][8192];
+	struct layout l = layout_make("growing", "text", own());
+	int end[2], lower = layer_begin(&l, 0, 0, rest[0]),
+		    upper = layer_begin(&l, 1, 700, rest[1]);
+	struct store_layers layers;
+	struct store_report report;
+	struct work w;
+
+	if (pipe2(end, O_CLOEXEC) < 0)
+		abort();
+	w = work_begin(STORE_IMPORT, &l, end[0]);
+	ok(work_waits(w), "it waits for the first byte");
+	if (pwrite(lower, rest[0], l.layer_size[0], 0) < 0)
+		abort();
+	layer_finish(&l, 0);
+	ok(work_waits(w) &&
+		   store_layers(&store, &l.manifest, &layers, error) == -ENOENT,
+	   "half of it is not seen");
+	if (pwrite(upper, rest[1], l.layer_size[1] - 700, 700) < 0)
+		abort();
+	layer_finish(&l, 1);
+	report = work_end(w);
+	ok(report.error == 0 &&
+		   store_layers(&store, &l.manifest, &layers, error) == 0,
+	   "whole it is there: %d %s", report.error, report.text);
+	work(STORE_FORGET, &l);
+	close(lower);
+	close(upper);
+
+	upper = layer_begin(&l, 1, 700, rest[1]);
+	w = work_begin(STORE_IMPORT, &l, end[0]);
+	rest[1][200] ^= 1;
+	if (!work_waits(w) ||
+	    pwrite(upper, rest[1], l.layer_size[1] - 700, 700) < 0)
+		abort();
+	report = work_end(w);
+	ok(report.error == -EBADMSG && is_empty(), "other bytes came: %s",
+	   report.text);
+	if (ftruncate(upper, 700) < 0)
+		abort();
+	w = work_begin(STORE_IMPORT, &l, end[0]);
+	if (!work_waits(w))
+		abort();
+	close(end[1]);
+	report = work_end(w);
+	ok(report.error == -ECANCELED && is_empty() &&
+		   strstr(report.text, "not all"),
+	   "the rest never came: %s", report.text);
+	close(upper);
+	close(end[0]);
 	close(l.dir);
 }
 
@@ -359,6 +492,7 @@ int main(void)
 	test_leftovers();
 	test_space();
 	test_worker();
+	test_growing();
 	store_close(&store);
 	close(area);
 	umount2(path, MNT_DETACH);

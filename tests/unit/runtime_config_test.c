@@ -317,11 +317,21 @@ static const struct mistake {
 	  "linux.seccomp: defaultAction is missing" },
 	{ "seccomp action", LINUX(", \"seccomp\": {\"defaultAction\": \"NO\"}"),
 	  "linux.seccomp.defaultAction: is no known action" },
-	{ "seccomp notify",
+	{ "seccomp notify without a listener",
 	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\"], \"action\": "
 		  "\"SCMP_ACT_NOTIFY\"}]"),
-	  "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is not supported "
-	  "by this version of zrun" },
+	  "linux.seccomp: SCMP_ACT_NOTIFY needs listenerPath" },
+	{ "seccomp notify of what tells it",
+	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\", \"sendmsg\"], "
+		  "\"action\": \"SCMP_ACT_NOTIFY\"}]"),
+	  "linux.seccomp.syscalls[0]: sendmsg cannot be notified: it hands "
+	  "the listener over" },
+	{ "seccomp notify by default",
+	  LINUX(", \"seccomp\": {\"defaultAction\": \"SCMP_ACT_NOTIFY\", "
+		"\"listenerPath\": \"/s\"}"),
+	  "linux.seccomp: defaultAction cannot be SCMP_ACT_NOTIFY" },
+	{ "seccomp metadata alone", SECCOMP(", \"listenerMetadata\": \"x\""),
+	  "linux.seccomp: listenerMetadata needs listenerPath" },
 	{ "seccomp errno with allow",
 	  SECCOMP(", \"syscalls\": [{\"names\": [\"a\"], \"action\": "
 		  "\"SCMP_ACT_ALLOW\", \"errnoRet\": 1}]"),
@@ -333,8 +343,6 @@ static const struct mistake {
 		  "\"op\": \"SCMP_CMP_EQ\"}]}]"),
 	  "linux.seccomp.syscalls[0].args[0]: want op and an index of 0 to "
 	  "5" },
-	{ "seccomp listener", SECCOMP(", \"listenerPath\": \"/s\""),
-	  "linux.seccomp.listenerPath: " UNSUPPORTED },
 };
 
 static void test_mistakes(void)

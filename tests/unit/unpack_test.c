@@ -37,8 +37,8 @@ static int file_of(const void *data, size_t size)
 static int unpack_blob(const void *blob, size_t size, uint64_t max_bytes)
 {
 	struct digest diff_id = digest_of(tar, tar_size);
-	struct unpack u = { .blob = file_of(blob, size),
-			    .blob_bytes = size,
+	struct packed packed = { .fd = file_of(blob, size), .size = size };
+	struct unpack u = { .packed = &packed,
 			    .max_bytes = max_bytes,
 			    .diff_id = &diff_id };
 	int r;
@@ -50,7 +50,7 @@ static int unpack_blob(const void *blob, size_t size, uint64_t max_bytes)
 	error[0] = '\0';
 	r = unpack_layer(&u, error);
 	close(u.target);
-	close(u.blob);
+	close(packed.fd);
 	return r;
 }
 

@@ -6,7 +6,7 @@
 
 /* From here on foreign bytes may be read: files beneath the n directories, and
  * to be read those that resolving and certificates need and those beneath
- * `readable` (-1: none). 0 or -errno, logged. */
+ * `readable` (-1: none) and the image store. 0 or -errno, logged. */
 int zpull_confine(const int *dirs, size_t n, int readable);
 
 /* zpull fetch ...: the exit status. */

@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,9 +27,10 @@
 enum {
 	HASH_STEP_BYTES = 4 << 20,
 	READ_BYTES = 64 << 10,
-	/* So much may be on its way to the disk; the last fdatasync() then
-	 * takes no longer than that. */
-	SYNC_STEP_BYTES = 4 << 20,
+	FRESH_BYTES = 128 << 10,
+	/* So much of a blob may be in memory only. Less is not worth writing:
+	 * a small image is mostly unpacked and gone before the kernel would. */
+	SYNC_STEP_BYTES = 16 << 20,
 	PAUSE_MIN_MS = 500,
 	PAUSE_MAX_MS = 15000,
 	ATTEMPTS_MAX = 5,
@@ -53,12 +55,64 @@ int retry_pause_ms(struct retry *retry, uint64_t bytes, unsigned after_s)
 	return (int)(after_s * 1000 > pause_ms ? after_s * 1000 : pause_ms);
 }
 
+static int part_write(struct fetch *f, const char *data, size_t size,
+		      uint64_t offset)
+{
+	while (size > 0) {
+		ssize_t n = pwrite(f->part, data, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* What could not be written stays, and the next call tells it again. */
+static int fresh_write(struct fetch *f)
+{
+	int r = part_write(f, f->fresh, f->fresh_bytes,
+			   f->part_bytes - f->fresh_bytes);
+
+	if (!r)
+		f->fresh_bytes = 0;
+	return r;
+}
+
+static void sync_step(struct fetch *f)
+{
+	uint64_t written = f->part_bytes - f->fresh_bytes;
+
+	if (written - f->synced_bytes < SYNC_STEP_BYTES)
+		return;
+	sync_file_range(f->part, (off_t)f->synced_bytes,
+			(off_t)(written - f->synced_bytes),
+			SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				SYNC_FILE_RANGE_WAIT_AFTER);
+	f->synced_bytes = written;
+}
+
+static void fresh_fire(struct timer *t)
+{
+	struct fetch *f = container_of(t, struct fetch, fresh_timer);
+
+	if (fresh_write(f) == 0)
+		sync_step(f);
+}
+
 void fetch_stop(struct fetch *f)
 {
 	if (!f->blob)
 		return;
 	remote_cancel(&f->get);
 	timer_cancel(&f->timer);
+	timer_cancel(&f->fresh_timer);
+	fresh_write(f);
+	free(ptr_take(&f->fresh));
 	fd_close(&f->part);
 	f->blob = NULL;
 	/* Who waited for this blob looks again. */
@@ -116,40 +170,35 @@ static int begin(struct remote_get *get)
 	struct fetch *f = container_of(get, struct fetch, get);
 
 	f->part_bytes = f->synced_bytes = get->offset;
+	f->fresh_bytes = 0;
+	if (!f->fresh)
+		f->fresh = malloc(FRESH_BYTES);
+	if (!f->fresh)
+		return -ENOMEM;
 	return ftruncate(f->part, (off_t)get->offset) < 0 ? -errno : 0;
 }
 
-static int part_write(struct fetch *f, const char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = pwrite(f->part, data, size, (off_t)f->part_bytes);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-		f->part_bytes += (uint64_t)n;
-	}
-	return 0;
-}
-
+/* libcurl hands over a few KB at a time, several times a turn of the loop. */
 static int data(struct remote_get *get, const void *bytes, size_t size)
 {
 	struct fetch *f = container_of(get, struct fetch, get);
-	int r = part_write(f, bytes, size);
 
-	if (r)
-		return r;
-	if (f->part_bytes - f->synced_bytes >= SYNC_STEP_BYTES) {
-		sync_file_range(f->part, (off_t)f->synced_bytes,
-				(off_t)(f->part_bytes - f->synced_bytes),
-				SYNC_FILE_RANGE_WAIT_BEFORE |
-					SYNC_FILE_RANGE_WRITE |
-					SYNC_FILE_RANGE_WAIT_AFTER);
-		f->synced_bytes = f->part_bytes;
+	for (const char *from = bytes; size > 0;) {
+		size_t room = FRESH_BYTES - f->fresh_bytes;
+		size_t n = size < room ? size : room;
+		int r = room ? 0 : fresh_write(f);
+
+		if (r)
+			return r;
+		if (!room)
+			continue;
+		memcpy(f->fresh + f->fresh_bytes, from, n);
+		f->fresh_bytes += n;
+		f->part_bytes += n;
+		from += n;
+		size -= n;
 	}
+	timer_set(puller.loop, &f->fresh_timer, 0);
 	if (f->pull->progress)
 		f->pull->progress(f->pull);
 	return 0;
@@ -157,8 +206,7 @@ static int data(struct remote_get *get, const void *bytes, size_t size)
 
 static void keep(struct fetch *f)
 {
-	int r = layout_part_keep(f->pull->want.layout, &f->blob->digest,
-				 f->part);
+	int r = layout_part_keep(f->pull->want.layout, &f->blob->digest);
 
 	if (r)
 		fail(f, r, "%s", strerror(-r));
@@ -194,8 +242,12 @@ static uint64_t progress_bytes(struct fetch *f)
 static void done(struct remote_get *get, int error)
 {
 	struct fetch *f = container_of(get, struct fetch, get);
-	int pause_ms = -1;
+	int pause_ms = -1, r = fresh_write(f);
 
+	if (r) {
+		fail(f, r, "%s", strerror(-r));
+		return;
+	}
 	if (error == 0) {
 		keep(f);
 		return;
@@ -348,6 +400,7 @@ void fetch_start(struct fetch *f, struct pull *pull,
 			 .data = data,
 			 .done = done },
 		.timer.fire = fire,
+		.fresh_timer.fire = fresh_fire,
 	};
 	timer_set(puller.loop, &f->timer, 0);
 }

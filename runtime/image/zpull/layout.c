@@ -32,13 +32,31 @@ static void part_name(const struct digest *digest, char name[LAYOUT_PART_SIZE])
 	snprintf(name, LAYOUT_PART_SIZE, BLOBS "/%s" PART, hex);
 }
 
+/* A file that is there as a whole or not at all, while the machine runs. */
+static int file_make(int dir, const char *name, struct span data)
+{
+	char part[LAYOUT_PART_SIZE];
+	autoclose int fd = -1;
+	int r;
+
+	snprintf(part, sizeof(part), "%.90s" PART, name);
+	fd = openat(dir, part,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    0644);
+	r = fd < 0 ? -errno : fd_write(fd, data.data, data.size);
+	if (!r && renameat(dir, part, dir, name) < 0)
+		r = -errno;
+	if (r)
+		unlinkat(dir, part, 0);
+	return r;
+}
+
 int layout_prepare(int layout)
 {
 	int r = path_mkdirs(layout, BLOBS, 0755);
 
 	if (!r && faccessat(layout, "oci-layout", F_OK, 0) < 0)
-		r = file_replace(layout, "oci-layout", 0644, version,
-				 sizeof(version) - 1);
+		r = file_make(layout, "oci-layout", span_of(version));
 	return r;
 }
 
@@ -85,14 +103,10 @@ int layout_read(int layout, const struct digest *digest, size_t max,
 
 int layout_write(int layout, const struct digest *digest, struct span data)
 {
-	autoclose int blobs = path_open_beneath(layout, BLOBS,
-						O_RDONLY | O_DIRECTORY, 0);
-	char hex[DIGEST_HEX_SIZE];
+	char name[LAYOUT_PART_SIZE];
 
-	if (blobs < 0)
-		return blobs;
-	digest_hex(digest, hex);
-	return file_replace(blobs, hex, 0644, data.data, data.size);
+	blob_name(digest, name);
+	return file_make(layout, name, data);
 }
 
 int layout_part_open(int layout, const struct digest *digest)
@@ -104,17 +118,13 @@ int layout_part_open(int layout, const struct digest *digest)
 				 0644);
 }
 
-/* The folder is not synced: a rename that a power cut takes back leaves the
- * part, whole. */
-int layout_part_keep(int layout, const struct digest *digest, int part)
+int layout_part_keep(int layout, const struct digest *digest)
 {
 	char from[LAYOUT_PART_SIZE], to[LAYOUT_PART_SIZE];
 
 	part_name(digest, from);
 	blob_name(digest, to);
-	if (fdatasync(part) < 0 || renameat(layout, from, layout, to) < 0)
-		return -errno;
-	return 0;
+	return renameat(layout, from, layout, to) < 0 ? -errno : 0;
 }
 
 void layout_part_drop(int layout, const struct digest *digest)
@@ -180,5 +190,6 @@ int layout_finish(int layout, const struct image_descriptor *manifest,
 			    "\"org.opencontainers.image.ref.name\":\""
 			  : "",
 		     tag, *tag ? "\"}" : "");
-	return file_replace(layout, "index.json", 0644, text, (size_t)n);
+	return file_make(layout, "index.json",
+			 (struct span){ text, (size_t)n });
 }

@@ -5,12 +5,15 @@
  *	/data/pull/HEX/blobs/sha256/HEX2.tmp	the beginning of a blob
  *
  * Invariants:
- * 1. A blob has its final name only after its digest was verified and its
- *    bytes are on stable storage.
+ * 1. A blob has its final name only after its digest was verified.
  * 2. What is in a .tmp is not believed: it is read again before more is added,
  *    and the digest is over all.
  * 3. index.json is written last; a pull that finds it still looks whether all
  *    blobs are there.
+ *
+ * Nothing is synced here: a layout mostly lives for seconds, and medium and
+ * time are saved when it goes before it was written. What a power cut took is
+ * fetched again; who reads a blob verifies it.
  *
  * Whoever removes a layout, or never asks again, costs space only: the oldest
  * go first when it is short (space.h). */
@@ -37,8 +40,8 @@ int layout_write(int layout, const struct digest *digest, struct span data);
 /* The beginning of a blob, opened for reading and writing and made where it is
  * missing. */
 int layout_part_open(int layout, const struct digest *digest);
-/* Gives a verified part its name, once it is on stable storage. */
-int layout_part_keep(int layout, const struct digest *digest, int part);
+/* Gives a verified part its name. */
+int layout_part_keep(int layout, const struct digest *digest);
 void layout_part_drop(int layout, const struct digest *digest);
 
 /* Looks for the blob, or for its beginning, in the other layouts beneath root

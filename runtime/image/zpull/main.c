@@ -33,11 +33,12 @@ static int directory_open(const char *path)
 int zpull_confine(const int *dirs, size_t n, int readable)
 {
 	const int wanted[] = { directory_open("/etc"),
-			       directory_open(path_run()), readable };
-	int read_dirs[3], r;
+			       directory_open(path_run()), readable,
+			       puller.stored };
+	int read_dirs[4], r;
 	size_t n_read = 0;
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < 4; i++)
 		if (wanted[i] >= 0)
 			read_dirs[n_read++] = wanted[i];
 	r = confine_files_reading(dirs, n, read_dirs, n_read);

@@ -16,6 +16,7 @@
 
 #include "layout.h"
 #include "space.h"
+#include "stored.h"
 
 struct puller puller;
 
@@ -174,6 +175,7 @@ static void to_blobs(struct pull *pull)
 	pull->total_bytes = pull->document.config.size;
 	for (unsigned i = 0; i < pull->document.n_layers; i++)
 		pull->total_bytes += pull->document.layer[i].size;
+	stored_find(puller.stored, &pull->document, pull->stored);
 	pull->retry = (struct retry){ 0 };
 	pull->next = 0;
 	pull->state = PULL_CONFIG;
@@ -307,25 +309,11 @@ static void document_want(struct pull *pull)
 
 /* ------------------------------------------------------------------- blobs */
 
-static bool is_stored(const struct image_descriptor *d)
+/* Layers that the image store has are not unpacked again (import.c). */
+static bool is_there(const struct pull *pull, unsigned layer)
 {
-	char path[sizeof("blobs/sha256/") + DIGEST_HEX_SIZE];
-	char hex[DIGEST_HEX_SIZE];
-	struct stat st;
-
-	digest_hex(&d->digest, hex);
-	snprintf(path, sizeof(path), "blobs/sha256/%s", hex);
-	return puller.stored >= 0 &&
-	       fstatat(puller.stored, path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       (uint64_t)st.st_size == d->size;
-}
-
-/* Layers that the image store has are not copied again (import.c). The config
- * is read from the layout. */
-static bool is_there(const struct pull *pull, const struct image_descriptor *d)
-{
-	return layout_has(pull->want.layout, d) ||
-	       (d != &pull->document.config && is_stored(d));
+	return pull->stored[layer] ||
+	       layout_has(pull->want.layout, &pull->document.layer[layer]);
 }
 
 static uint64_t bytes_missing(const struct pull *pull)
@@ -334,7 +322,7 @@ static uint64_t bytes_missing(const struct pull *pull)
 	uint64_t missing = 0;
 
 	for (unsigned i = 0; i < m->n_layers; i++)
-		if (!is_there(pull, &m->layer[i]))
+		if (!is_there(pull, i))
 			missing += m->layer[i].size;
 	return missing;
 }
@@ -343,7 +331,7 @@ void pull_count(struct pull *pull)
 {
 	uint64_t done = pull->total_bytes - bytes_missing(pull);
 
-	if (!is_there(pull, &pull->document.config))
+	if (!layout_has(pull->want.layout, &pull->document.config))
 		done -= pull->document.config.size;
 	for (int i = 0; i < FETCHES_MAX; i++)
 		if (pull->fetch[i].blob)
@@ -478,7 +466,7 @@ static void layers_want(struct pull *pull)
 	while (pull->next < m->n_layers) {
 		const struct image_descriptor *layer = &m->layer[pull->next];
 
-		if (is_there(pull, layer)) {
+		if (is_there(pull, pull->next)) {
 			pull->next++;
 			continue;
 		}

@@ -43,9 +43,13 @@ struct fetch {
 		FETCH_PAUSED, /* before the next attempt */
 	} state;
 	int part; /* its file */
-	uint64_t part_bytes, synced_bytes;
-	uint64_t most_bytes; /* that any attempt ended with */
-	bool anew;	     /* it was damaged once: fetched from zero */
+	/* What came since the loop last turned, to be written at once. */
+	char *fresh;
+	size_t fresh_bytes;
+	struct timer fresh_timer;
+	uint64_t part_bytes, synced_bytes; /* part_bytes with the fresh ones */
+	uint64_t most_bytes;		   /* that any attempt ended with */
+	bool anew; /* it was damaged once: fetched from zero */
 	struct remote_get get;
 	struct timer timer;
 	struct retry retry;
@@ -97,6 +101,7 @@ struct pull {
 	struct timer timer;
 	struct retry retry, token_retry;
 	struct image_manifest document; /* layers */
+	bool stored[IMAGE_LAYERS_MAX];	/* which the image store has */
 	unsigned next;			/* layer to be begun */
 	struct fetch fetch[FETCHES_MAX];
 	struct pull *sibling;

@@ -1,0 +1,22 @@
+/* What several commands' options have in common. */
+#ifndef ZRUN_OPTION_H
+#define ZRUN_OPTION_H
+
+#include <sys/types.h>
+
+#include "fault.h"
+#include "oci/runtime_config.h"
+
+/* "--preserve-fds N": descriptors 3 to 2+N must be open. 0 or -errno with
+ * fault set. */
+int option_preserve_fds(const char *text, unsigned *n, struct fault *fault);
+
+/* Adds variables to the process's; later ones win. 0 or -ENOMEM. */
+int environment_add(struct runtime_config *config, const char *const *more,
+		    size_t n);
+/* When whoever started zrun passes sockets on (sd_listen_fds(3)) the container
+ * gets them too, before those of --preserve-fds. 0 or -errno with fault set. */
+int environment_listen(struct runtime_config *config, unsigned *preserve_fds,
+		       struct fault *fault);
+
+#endif
