@@ -133,20 +133,25 @@ static int attach(struct child *c, int mount, int onto)
 }
 
 /* The tree becomes a mount of its own where it already lies: pivot_root wants
- * a mount point. */
-int child_root_bind(struct child *c, const char *path, uint64_t propagation)
+ * a mount point. One that the parent opened may lie where our user namespace
+ * cannot go; it is laid over the old root, which goes away with it. */
+int child_root_bind(struct child *c, const struct op *op)
 {
-	struct mount_attr attr = { .propagation = propagation };
+	struct mount_attr attr = { .propagation = op->number };
+	bool given = op->fd >= 0;
+	autoclose int tree = given ? fcntl(op->fd, F_DUPFD_CLOEXEC, 3)
+				   : kernel_open_tree(AT_FDCWD, op->path,
+						      OPEN_TREE_CLONE |
+							      AT_RECURSIVE);
 
-	autoclose int tree = kernel_open_tree(AT_FDCWD, path,
-					      OPEN_TREE_CLONE | AT_RECURSIVE);
 	if (tree < 0)
-		return tree;
+		return given ? -errno : tree;
 	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
 
 	if (r < 0)
 		return r;
-	autoclose int onto = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autoclose int onto = open(given ? "/" : op->path,
+				  O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (onto < 0)
 		return -errno;
@@ -646,6 +651,19 @@ int child_pivot(struct child *c)
 	 * at most. */
 	r = kernel_umount(".", KERNEL_MNT_DETACH);
 	if (r == 0 && chdir("/") < 0)
+		r = -errno;
+	return r;
+}
+
+/* pivot_root(2) refuses to leave the initial ramfs, and its mount stays below;
+ * without CAP_SYS_CHROOT nobody reaches it. */
+int child_move_root(struct child *c)
+{
+	if (fchdir(c->root) < 0)
+		return -errno;
+	int r = kernel_mount(".", "/", NULL, MS_MOVE, NULL);
+
+	if (r == 0 && (chroot(".") < 0 || chdir("/") < 0))
 		r = -errno;
 	return r;
 }
