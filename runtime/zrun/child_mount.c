@@ -217,8 +217,8 @@ int overlay_mount(const struct overlay *overlay)
 	int r = overlay_configure(fs, overlay);
 
 	return r < 0 ? r
-		     : kernel_fsmount(fs, overlay->upper ? 0
-							 : MOUNT_ATTR_RDONLY);
+		     : kernel_fsmount(fs,
+				      overlay->upper ? 0 : MOUNT_ATTR_RDONLY);
 }
 
 int child_root_overlay(struct child *c, const struct overlay *overlay)
