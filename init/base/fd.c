@@ -168,6 +168,27 @@ int file_replace(int dir, const char *name, mode_t mode, const void *data,
 	return directory_sync(dir, name);
 }
 
+int file_swap(int dir, const char *name, const void *data, size_t size_bytes)
+{
+	char temp[256];
+	autoclose int fd = -1;
+	int err = temporary_name(temp, sizeof(temp), name);
+
+	if (err < 0)
+		return err;
+	fd = openat(dir, temp,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	if (fd < 0)
+		return -errno;
+	err = fd_write(fd, data, size_bytes);
+	if (err == 0 && renameat(dir, temp, dir, name) < 0)
+		err = -errno;
+	if (err < 0)
+		unlinkat(dir, temp, 0);
+	return err;
+}
+
 int memfd_sealed(const char *name, const void *data, size_t size_bytes)
 {
 	autoclose int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -66,6 +66,10 @@ int file_put(int dir, const char *name, const char *text);
 int file_replace(int dir, const char *name, mode_t mode, const void *data,
 		 size_t size_bytes);
 
+/* The same, mode 0600, for what lives no longer than the machine runs: as
+ * atomic for readers, but after a power cut the file may be empty. */
+int file_swap(int dir, const char *name, const void *data, size_t size_bytes);
+
 /* Makes a sealed memfd (F_SEAL_WRITE|GROW|SHRINK|SEAL) that holds data.
  * Returns the descriptor or -errno. */
 int memfd_sealed(const char *name, const void *data, size_t size_bytes);

@@ -25,10 +25,12 @@
 static const char *const controllers[] = { "cpu", "memory", "pids",
 					   "io",  "cpuset", "hugetlb" };
 
+#define N_CONTROLLERS (sizeof(controllers) / sizeof(controllers[0]))
+
 static int open_mount(struct cgroup *cg, const char *path)
 {
 	struct statfs fs;
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
@@ -71,24 +73,38 @@ int cgroup_find(struct cgroup *cg, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, "no cgroup v2 tree") : 0;
 }
 
+/* The controllers that dir may use; as bits, by their place in the list. */
+static unsigned controllers_of(int dir)
+{
+	char text[256], *rest = text, *word;
+	unsigned found = 0;
+
+	autoclose int fd = openat(dir, "cgroup.controllers",
+				  O_RDONLY | O_CLOEXEC);
+	/* The kernel gives such a file in one piece. */
+	ssize_t n = fd < 0 ? fd : read(fd, text, sizeof(text) - 1);
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	while ((word = strsep(&rest, " \n"))) {
+		for (unsigned i = 0; i < N_CONTROLLERS; i++)
+			found |= (strcmp(word, controllers[i]) == 0) << i;
+	}
+	return found;
+}
+
 bool cgroup_has_controllers(const struct cgroup *cg)
 {
-	char text[256];
+	const unsigned memory_pids = 1 << 1 | 1 << 2;
 
-	autoclose int fd = openat(cg->root, "cgroup.controllers",
-				  O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? fd : fd_read(fd, text, sizeof(text) - 1);
-
-	if (n < 0)
-		return false;
-	text[n] = '\0';
-	return strstr(text, "memory") && strstr(text, "pids");
+	return (controllers_of(cg->root) & memory_pids) == memory_pids;
 }
 
 /* One of them may be missing or busy; the limit that needs it will say so. */
 static void enable_controllers(int dir)
 {
-	size_t n = sizeof(controllers) / sizeof(controllers[0]), used = 0;
+	size_t n = N_CONTROLLERS, used = 0;
 	char all[128], one[32];
 
 	for (size_t i = 0; i < n; i++)
@@ -128,6 +144,21 @@ static bool path_is_below(const char *path)
 	return true;
 }
 
+/* Mostly only the last one is missing, and those above it have their
+ * controllers enabled. */
+static bool make_last(struct cgroup *cg)
+{
+	autoclose int dir = -1;
+
+	if (mkdirat(cg->root, cg->path, 0755) < 0)
+		return false;
+	dir = openat(cg->root, cg->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || controllers_of(dir) != controllers_of(cg->root))
+		return false;
+	cg->dir = fd_take(&dir);
+	return true;
+}
+
 int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 {
 	char *next = cg->path;
@@ -138,10 +169,11 @@ int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 
 	while (n > 0 && cg->path[n - 1] == '/')
 		cg->path[--n] = '\0';
-	if (n <= 0 || (size_t)n >= sizeof(cg->path) ||
-	    !path_is_below(cg->path))
+	if (n <= 0 || (size_t)n >= sizeof(cg->path) || !path_is_below(cg->path))
 		return fault_set(fault, -EINVAL, "linux.cgroupsPath (%.80s)",
 				 path);
+	if (make_last(cg))
+		return 0;
 	int dir = fcntl(cg->root, F_DUPFD_CLOEXEC, 3);
 
 	while (dir >= 0 && next) {
@@ -271,20 +303,28 @@ static void remove_below(int dir)
 		closedir(list);
 }
 
+static int remove_self(const struct cgroup *cg)
+{
+	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) == 0 || errno == ENOENT)
+		return 0;
+	return -errno;
+}
+
 int cgroup_remove_empty(struct cgroup *cg)
 {
-	if (cg->dir < 0)
+	/* Mostly it is empty already, with none below. */
+	if (cg->dir < 0 || remove_self(cg) == 0)
 		return 0;
 	if (!wait_empty(cg))
 		return -EBUSY;
 	remove_below(cg->dir);
-	if (unlinkat(cg->root, cg->path, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		return -errno;
-	return 0;
+	return remove_self(cg);
 }
 
 int cgroup_remove(struct cgroup *cg)
 {
+	if (cg->dir < 0 || remove_self(cg) == 0)
+		return 0;
 	if (!cgroup_is_empty(cg)) {
 		cgroup_signal(cg, SIGKILL);
 		cgroup_freeze(cg, false);

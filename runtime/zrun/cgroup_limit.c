@@ -165,9 +165,12 @@ static int limit_throttles(const struct limit *to, const char *key,
 static int limit_io_weight(const struct limit *to,
 			   const struct runtime_block_io *io)
 {
+	int r = 0;
+
+	if (!io->weight.set && !io->n_weight_device)
+		return 0;
 	bool bfq = faccessat(to->cg->dir, "io.bfq.weight", W_OK, 0) == 0;
 	const char *file = bfq ? "io.bfq.weight" : "io.weight";
-	int r = 0;
 
 	if (io->weight.set) {
 		uint32_t w = io->weight.value;

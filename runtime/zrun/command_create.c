@@ -274,8 +274,6 @@ int command_run(int argc, char **argv)
 
 	if (begin(argc, argv, &c, &flags) < 0)
 		return 1;
-	int status = run(&c, &flags);
-
-	create_close(&c);
-	return status;
+	/* The process ends; the kernel frees all. */
+	return run(&c, &flags);
 }

@@ -20,32 +20,42 @@
 #include "state_json.h"
 #include "terminal.h"
 
+/* The text of config.json: exec needs it too, and the bundle may change. Set
+ * aside; pages are only used when touched. */
+static char config_text[RUNTIME_CONFIG_SIZE_MAX + 1];
+static size_t config_size;
+
+static int read_text(struct create *c, struct fault *fault)
+{
+	if (!c->config_file)
+		c->config_file = "config.json";
+	autoclose int fd = openat(AT_FDCWD, c->config_file,
+				  O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -errno
+			   : fd_read(fd, config_text, sizeof(config_text));
+
+	if (n < 0)
+		return fault_set(fault, (int)n, "%.100s in %.200s",
+				 c->config_file, c->container.state.bundle);
+	config_size = (size_t)n;
+	return 0;
+}
+
 static int read_config(struct create *c, struct fault *fault)
 {
 	struct state *state = &c->container.state;
-	autofree char *text = NULL;
 	char error[RUNTIME_ERROR_SIZE];
-	size_t size;
 
-	autofree char *bundle = realpath(c->bundle ? c->bundle : ".", NULL);
-
-	if (!bundle)
-		return fault_set(fault, -errno, "bundle %s", c->bundle);
-	if (text_copy(state->bundle, sizeof(state->bundle), bundle) >=
-	    sizeof(state->bundle))
-		return fault_set(fault, -ENAMETOOLONG, "bundle");
 	/* Relative sources of mounts start from the bundle. */
-	if (chdir(bundle) < 0)
-		return fault_set(fault, -errno, "bundle %s", bundle);
-	if (!c->config_file)
-		c->config_file = "config.json";
-	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
-			  &text, &size);
+	if (c->bundle && chdir(c->bundle) < 0)
+		return fault_set(fault, -errno, "bundle %s", c->bundle);
+	if (!getcwd(state->bundle, sizeof(state->bundle)))
+		return fault_set(fault, -errno, "bundle");
+	int r = read_text(c, fault);
 
 	if (r < 0)
-		return fault_set(fault, r, "%.100s in %.200s", c->config_file,
-				 bundle);
-	r = runtime_config_parse(&c->config, text, size, error);
+		return r;
+	r = runtime_config_parse(&c->config, config_text, config_size, error);
 	if (r < 0)
 		return fault_set(fault, 0, "config.json: %s", error);
 	if (!c->config.has_process)
@@ -74,21 +84,15 @@ static int make_state(struct create *c, struct fault *fault)
 {
 	struct container *container = &c->container;
 	struct state *state = &container->state;
-	autofree char *text = NULL;
-	size_t size;
 
 	text_copy(state->id, sizeof(state->id), c->id);
 	state->created = (uint64_t)time(NULL);
 	container->dir = state_make(container->root, c->id, fault);
 	if (container->dir < 0)
 		return container->dir;
-	/* exec needs it, and the bundle may change. */
-	int r = file_read(AT_FDCWD, c->config_file, RUNTIME_CONFIG_SIZE_MAX,
-			  &text, &size);
+	int r = file_swap(container->dir, "config.json", config_text,
+			  config_size);
 
-	if (r == 0)
-		r = file_replace(container->dir, "config.json", 0600, text,
-				 size);
 	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
 }
 

@@ -7,9 +7,11 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/sendfile.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -24,16 +26,18 @@ extern char **environ;
 
 static int is_guarded(void)
 {
-	struct statvfs fs;
+	struct statfs fs;
 
-	autoclose int self = open(SELF, O_RDONLY | O_CLOEXEC);
-
-	if (self < 0 || fstatvfs(self, &fs) < 0)
+	if (statfs(SELF, &fs) < 0)
 		return -errno;
-	if (fs.f_flag & ST_RDONLY)
+	if (fs.f_flags & ST_RDONLY)
 		return 1;
-	return fcntl(self, F_GET_SEALS) >= 0 &&
-	       (fcntl(self, F_GET_SEALS) & F_SEAL_WRITE);
+	if (fs.f_type != TMPFS_MAGIC)
+		return 0;
+	autoclose int self = openat(AT_FDCWD, SELF, O_RDONLY | O_CLOEXEC);
+	int seals = self < 0 ? -1 : fcntl(self, F_GET_SEALS);
+
+	return seals >= 0 && (seals & F_SEAL_WRITE);
 }
 
 static int readonly_mount(void)

@@ -51,9 +51,14 @@ bool state_id_valid(const char *id)
 
 int state_root(const char *path, bool make, struct fault *fault)
 {
-	int r = make ? path_mkdirs(AT_FDCWD, path, 0700) : 0;
-	int fd = r < 0 ? r : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+	int fd = openat(AT_FDCWD, path, flags);
 
+	if (fd < 0 && errno == ENOENT && make) {
+		int r = path_mkdirs(AT_FDCWD, path, 0700);
+
+		fd = r < 0 ? r : openat(AT_FDCWD, path, flags);
+	}
 	if (fd == -1)
 		fd = -errno;
 	return fd < 0 ? fault_set(fault, fd, "--root %s", path) : fd;
@@ -90,8 +95,19 @@ int state_open(int root, const char *id, struct fault *fault)
 	return -ENOENT;
 }
 
+/* The usual contents by name; what else there may be takes a search. */
 int state_remove(int root, const char *id)
 {
+	static const char *const files[] = { "state.json", "config.json",
+					     STATE_START_SOCKET };
+	char path[STATE_ID_SIZE + 16];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", id, files[i]);
+		unlinkat(root, path, 0);
+	}
+	if (unlinkat(root, id, AT_REMOVEDIR) == 0)
+		return 0;
 	return path_remove_tree(root, id);
 }
 
@@ -111,9 +127,14 @@ void state_empty(struct state *state, const char *id)
 	text_copy(state->id, sizeof(state->id), id);
 }
 
-static char *state_text(const struct state *state, size_t *size)
+/* Valid until the next call. */
+static const char *state_text(const struct state *state, size_t *size)
 {
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	static char memory[STATE_SIZE_MAX];
+	yyjson_alc pool;
+
+	yyjson_alc_pool_init(&pool, memory, sizeof(memory));
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(&pool);
 
 	if (!doc)
 		return NULL;
@@ -127,29 +148,24 @@ static char *state_text(const struct state *state, size_t *size)
 	put_text(doc, "cgroup", state->cgroup);
 	put_number(doc, "address", state->address);
 	put_text(doc, "digest", state->digest);
-	char *text = yyjson_mut_write(doc, 0, size);
-
-	yyjson_mut_doc_free(doc);
-	return text;
+	return yyjson_mut_write_opts(doc, 0, &pool, size, NULL);
 }
 
 int state_write(int dir, const struct state *state)
 {
 	size_t size = 0;
-	autofree char *text = state_text(state, &size);
+	const char *text = state_text(state, &size);
 
-	return text ? file_replace(dir, "state.json", 0600, text, size)
-		    : -ENOMEM;
+	return text ? file_swap(dir, "state.json", text, size) : -ENOMEM;
 }
 
 int state_stage(int dir, const struct state *state)
 {
 	size_t size = 0;
-	autofree char *text = state_text(state, &size);
-	autoclose int fd = openat(dir, STAGED,
-				  O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW |
-					  O_CLOEXEC,
-				  0600);
+	const char *text = state_text(state, &size);
+	autoclose int fd = openat(
+		dir, STAGED,
+		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (!text)
 		return -ENOMEM;
@@ -213,6 +229,8 @@ int state_read(int dir, struct state *state, struct fault *fault)
 	memset(state, 0, sizeof(*state));
 	int r = file_read(dir, "state.json", STATE_SIZE_MAX, &text, &size);
 
+	if (r == 0 && size == 0)
+		r = -ENOENT; /* what a power cut leaves */
 	if (r == 0)
 		r = state_parse(text, size, state);
 	return r < 0 ? fault_set(fault, r, "state.json") : 0;
@@ -223,8 +241,8 @@ uint64_t process_start_time(pid_t pid)
 	char path[32], text[1024];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : fd_read(fd, text, sizeof(text) - 1);
+	autoclose int fd = openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
 	if (n <= 0)
 		return 0;

@@ -137,76 +137,94 @@ static bool pass(int from, int to)
 	return n > 0 && fd_write(to, buf, (size_t)n) == 0;
 }
 
-/* True when the process has ended and *status is set. */
-static bool take_signals(int signals, int pid, int pidfd, int master,
-			 int *status)
+struct foreground {
+	int pid, pidfd;
+	int master; /* -1: no terminal */
+	int status; /* once it has ended */
+};
+
+/* True when the process has ended. */
+static bool take_signal(struct foreground *f, int signal)
+{
+	switch (signal) {
+	case SIGCHLD:
+		return waitpid(f->pid, &f->status, WNOHANG) == f->pid;
+	case SIGWINCH:
+		if (f->master >= 0)
+			size_copy(f->master);
+		return false;
+	case SIGPIPE:
+	case SIGURG:
+		return false;
+	default:
+		kernel_pidfd_signal(f->pidfd, signal);
+		return false;
+	}
+}
+
+static bool take_signals(struct foreground *f, int signals)
 {
 	struct signalfd_siginfo info;
 
 	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
-		switch (info.ssi_signo) {
-		case SIGCHLD:
-			if (waitpid(pid, status, WNOHANG) == pid)
-				return true;
-			break;
-		case SIGWINCH:
-			if (master >= 0)
-				size_copy(master);
-			break;
-		case SIGPIPE:
-		case SIGURG:
-			break;
-		default:
-			kernel_pidfd_signal(pidfd, (int)info.ssi_signo);
-		}
+		if (take_signal(f, (int)info.ssi_signo))
+			return true;
 	}
 	return false;
 }
 
-static int wait_loop(int pid, int pidfd, int master, int signals)
+static int wait_loop(struct foreground *f, int signals)
 {
 	struct pollfd p[] = { { .fd = signals, .events = POLLIN },
-			      { .fd = master, .events = POLLIN },
-			      { .fd = master >= 0 ? 0 : -1,
-				.events = POLLIN } };
-	int status = 0;
+			      { .fd = f->master, .events = POLLIN },
+			      { .fd = 0, .events = POLLIN } };
 
 	for (;;) {
 		if (poll(p, 3, -1) < 0 && errno != EINTR)
 			return -errno;
-		if (p[1].revents && !pass(master, 1))
+		if (p[1].revents && !pass(f->master, 1))
 			p[1].fd = -1;
-		if (p[2].revents && !pass(0, master))
+		if (p[2].revents && !pass(0, f->master))
 			p[2].fd = -1;
-		if ((p[0].revents & POLLIN) &&
-		    take_signals(signals, pid, pidfd, master, &status))
+		if ((p[0].revents & POLLIN) && take_signals(f, signals))
 			break;
 	}
 	/* What it wrote last may still be in the terminal. */
-	while (p[1].fd >= 0 && poll(&p[1], 1, 0) > 0 && pass(master, 1))
+	while (p[1].fd >= 0 && poll(&p[1], 1, 0) > 0 && pass(f->master, 1))
 		;
-	return WIFSIGNALED(status) ? 128 + WTERMSIG(status)
-				   : WEXITSTATUS(status);
+	return 0;
+}
+
+static int wait_terminal(struct foreground *f, const sigset_t *all)
+{
+	struct termios saved;
+
+	autoclose int signals = signalfd(-1, all, SFD_CLOEXEC | SFD_NONBLOCK);
+
+	if (signals < 0)
+		return -errno;
+	size_copy(f->master);
+	bool raw = terminal_raw(&saved);
+	int r = wait_loop(f, signals);
+
+	if (raw)
+		tcsetattr(0, TCSANOW, &saved);
+	return r;
 }
 
 int foreground_wait(int pid, int pidfd, int master)
 {
-	struct termios saved;
-	bool raw = false;
+	struct foreground f = { .pid = pid, .pidfd = pidfd, .master = master };
 	sigset_t all;
 
 	sigfillset(&all);
-	autoclose int signals = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-
-	if (signals < 0)
-		return 1;
 	if (master >= 0) {
-		size_copy(master);
-		raw = terminal_raw(&saved);
+		if (wait_terminal(&f, &all) < 0)
+			return 1;
+	} else {
+		while (!take_signal(&f, sigwaitinfo(&all, NULL)))
+			;
 	}
-	int status = wait_loop(pid, pidfd, master, signals);
-
-	if (raw)
-		tcsetattr(0, TCSANOW, &saved);
-	return status < 0 ? 1 : status;
+	return WIFSIGNALED(f.status) ? 128 + WTERMSIG(f.status)
+				     : WEXITSTATUS(f.status);
 }
