@@ -193,6 +193,7 @@ struct runtime_cpu {
 
 struct runtime_memory {
 	struct maybe_i64 limit, reservation, swap;
+	bool check_before_update; /* no limit below what is in use */
 };
 
 struct runtime_block_io {
@@ -200,6 +201,11 @@ struct runtime_block_io {
 	struct runtime_weight_device *weight_device;
 	size_t n_weight_device;
 	struct runtime_throttles read_bps, write_bps, read_iops, write_iops;
+};
+
+struct runtime_rdma {
+	const char *device;
+	struct maybe_u32 handles, objects;
 };
 
 struct runtime_resources {
@@ -211,6 +217,8 @@ struct runtime_resources {
 	size_t n_hugepage;
 	struct runtime_device_rule *device;
 	size_t n_device;
+	struct runtime_rdma *rdma;
+	size_t n_rdma;
 	struct text_map unified;
 };
 

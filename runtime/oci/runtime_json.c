@@ -236,6 +236,38 @@ int at_array(struct json_read *in, const struct at *at, size_t size,
 	return 0;
 }
 
+int at_map(struct json_read *in, const struct at *at, size_t size,
+	   int (*read)(struct json_read *, const struct at *, void *),
+	   void *items, size_t *n)
+{
+	yyjson_obj_iter iter;
+	yyjson_val *key;
+	size_t bytes;
+
+	if (!yyjson_obj_iter_init(at->val, &iter))
+		return at_error(in, at, "want an object");
+	if (__builtin_mul_overflow(yyjson_obj_size(at->val), size, &bytes))
+		return no_room(in, at);
+	char *base = arena_take(&in->arena, bytes);
+
+	if (!base)
+		return no_room(in, at);
+	for (*n = 0; (key = yyjson_obj_iter_next(&iter)); ++*n) {
+		struct at child = { .val = yyjson_obj_iter_get_val(key),
+				    .up = at,
+				    .key = yyjson_get_str(key) };
+
+		if (strlen(child.key) != yyjson_get_len(key))
+			return at_error(in, at, "holds an odd key");
+		int r = read(in, &child, base + *n * size);
+
+		if (r < 0)
+			return r;
+	}
+	*(void **)items = base;
+	return 0;
+}
+
 int at_word(const struct at *at, const char *const *names, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

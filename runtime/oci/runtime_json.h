@@ -112,6 +112,11 @@ int at_array(struct json_read *in, const struct at *at, size_t size,
 	     int (*read)(struct json_read *, const struct at *, void *),
 	     void *items, size_t *n);
 
+/* The same for the values of an object, whatever their keys. */
+int at_map(struct json_read *in, const struct at *at, size_t size,
+	   int (*read)(struct json_read *, const struct at *, void *),
+	   void *items, size_t *n);
+
 /* Index of the text in names[n]; -1 when at is another text or not one. */
 int at_word(const struct at *at, const char *const *names, size_t n);
 

@@ -1,9 +1,17 @@
 /* config.json: linux.resources. The units are cgroup v1's, as the
  * specification has them; runtime/zrun turns them into v2's. What only v1 had
- * is refused when it asks for something. */
+ * is refused when it asks for something, but for what the specification itself
+ * calls obsolete. */
 #include <string.h>
 
 #include "runtime_parts.h"
+
+static int at_v1_only(struct json_read *in, const struct at *at, void *out)
+{
+	int r = at_refuse(in, at, out);
+
+	return r < 0 ? at_error(in, at, "cgroup v2 has no such limit") : 0;
+}
 
 static int at_cpu_list(struct json_read *in, const struct at *at, void *out)
 {
@@ -31,8 +39,8 @@ static int at_cpu(struct json_read *in, const struct at *at, void *out)
 		{ "idle", at_maybe_i64, CPU(idle) },
 		{ "cpus", at_cpu_list, CPU(cpus) },
 		{ "mems", at_cpu_list, CPU(mems) },
-		{ "realtimeRuntime", at_refuse, 0 },
-		{ "realtimePeriod", at_refuse, 0 },
+		{ "realtimeRuntime", at_v1_only, 0 },
+		{ "realtimePeriod", at_v1_only, 0 },
 	};
 
 	return at_object(in, at, fields, N_OF(fields), out);
@@ -53,15 +61,15 @@ static int at_limit(struct json_read *in, const struct at *at, void *out)
 
 static int at_memory(struct json_read *in, const struct at *at, void *out)
 {
-	/* kernel, kernelTCP, useHierarchy, checkBeforeUpdate: the
-	 * specification calls them obsolete; v2 has no such thing and always
-	 * keeps one hierarchy. */
+	/* kernel, kernelTCP, useHierarchy: the specification calls them
+	 * obsolete; v2 has no such thing and always keeps one hierarchy. */
 	static const struct field fields[] = {
 		{ "limit", at_limit, MEMORY(limit) },
 		{ "reservation", at_limit, MEMORY(reservation) },
 		{ "swap", at_limit, MEMORY(swap) },
-		{ "swappiness", at_refuse, 0 },
-		{ "disableOOMKiller", at_refuse, 0 },
+		{ "checkBeforeUpdate", at_bool, MEMORY(check_before_update) },
+		{ "swappiness", at_v1_only, 0 },
+		{ "disableOOMKiller", at_v1_only, 0 },
 	};
 	struct runtime_memory *m = out;
 	int r = at_object(in, at, fields, N_OF(fields), m);
@@ -101,7 +109,7 @@ static const struct field throttle_fields[] = {
 	{ "minor", at_maybe_u32, THROTTLE(minor) },
 	{ "rate", at_maybe_u64, THROTTLE(rate) },
 	{ "weight", at_maybe_u32, THROTTLE(weight) },
-	{ "leafWeight", at_refuse, 0 },
+	{ "leafWeight", at_v1_only, 0 },
 };
 
 static int at_throttle(struct json_read *in, const struct at *at, void *out)
@@ -178,7 +186,7 @@ static int at_block_io(struct json_read *in, const struct at *at, void *out)
 {
 	static const struct field fields[] = {
 		{ "weight", at_weight, IO(weight) },
-		{ "leafWeight", at_refuse, 0 },
+		{ "leafWeight", at_v1_only, 0 },
 		{ "weightDevice", at_weight_devices, 0 },
 		{ "throttleReadBpsDevice", at_throttles, IO(read_bps) },
 		{ "throttleWriteBpsDevice", at_throttles, IO(write_bps) },
@@ -220,6 +228,36 @@ static int at_hugepages(struct json_read *in, const struct at *at, void *out)
 
 	return at_array(in, at, sizeof(*resources->hugepage), at_hugepage,
 			&resources->hugepage, &resources->n_hugepage);
+}
+
+#define RDMA(name) offsetof(struct runtime_rdma, name)
+
+/* Limits of one device; its name becomes the first word of a line. */
+static int at_rdma_device(struct json_read *in, const struct at *at, void *out)
+{
+	static const struct field fields[] = {
+		{ "hcaHandles", at_maybe_u32, RDMA(handles) },
+		{ "hcaObjects", at_maybe_u32, RDMA(objects) },
+	};
+	struct runtime_rdma *rdma = out;
+	int r = at_object(in, at, fields, N_OF(fields), rdma);
+
+	rdma->device = at->key;
+	for (const char *c = at->key; *c; c++) {
+		if (*c <= ' ' || *c == 0x7f)
+			return at_error(in, at, "is no name of a device");
+	}
+	if (r == 0 && (strlen(at->key) > 64 || !at->key[0]))
+		return at_error(in, at, "is no name of a device");
+	return r;
+}
+
+static int at_rdma(struct json_read *in, const struct at *at, void *out)
+{
+	struct runtime_resources *resources = out;
+
+	return at_map(in, at, sizeof(*resources->rdma), at_rdma_device,
+		      &resources->rdma, &resources->n_rdma);
 }
 
 struct rule_text {
@@ -317,8 +355,8 @@ static int at_unified(struct json_read *in, const struct at *at, void *out)
 static int at_network(struct json_read *in, const struct at *at, void *out)
 {
 	static const struct field fields[] = {
-		{ "classID", at_refuse, 0 },
-		{ "priorities", at_refuse, 0 },
+		{ "classID", at_v1_only, 0 },
+		{ "priorities", at_v1_only, 0 },
 	};
 
 	return at_object(in, at, fields, N_OF(fields), out);
@@ -337,7 +375,7 @@ int at_resources(struct json_read *in, const struct at *at, void *out)
 		{ "devices", at_device_rules, 0 },
 		{ "unified", at_unified, AT(unified) },
 		{ "network", at_network, 0 },
-		{ "rdma", at_refuse, 0 },
+		{ "rdma", at_rdma, 0 },
 	};
 
 	return at_object(in, at, fields, N_OF(fields), out);

@@ -205,6 +205,29 @@ int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault)
 	return fault_set(fault, -EBUSY, "cgroup %.200s has processes", path);
 }
 
+int cgroup_enable(const struct cgroup *cg, const char *file)
+{
+	char plus[40], path[sizeof(cg->path)], *next = path;
+	int n = snprintf(plus, sizeof(plus), "+%.*s", (int)strcspn(file, "."),
+			 file);
+
+	if ((size_t)n >= sizeof(plus))
+		return -ENOENT;
+	snprintf(path, sizeof(path), "%s", cg->path);
+	autoclose int dir = fcntl(cg->root, F_DUPFD_CLOEXEC, 3);
+
+	for (char *name; dir >= 0 && (name = strsep(&next, "/"));) {
+		int r = file_put(dir, "cgroup.subtree_control", plus);
+		int below = r < 0 ? r
+				  : openat(dir, name,
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		close(dir);
+		dir = below == -1 ? -errno : below;
+	}
+	return dir < 0 ? dir : 0;
+}
+
 int cgroup_open(struct cgroup *cg, const char *path)
 {
 	if (!*path)

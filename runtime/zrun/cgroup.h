@@ -33,6 +33,9 @@ int cgroup_parent(const struct cgroup *cg, const char *name);
 /* Makes cgroup `path` with its parents, controllers enabled on the way. The
  * directory must be new or empty of processes: -EBUSY. */
 int cgroup_make(struct cgroup *cg, const char *path, struct fault *fault);
+/* Enables the controller of `file` ("rdma" of "rdma.max") for an existing one.
+ * 0 or -errno. */
+int cgroup_enable(const struct cgroup *cg, const char *file);
 /* Opens an existing one. -ENOENT without a fault when it is gone. */
 int cgroup_open(struct cgroup *cg, const char *path);
 /* Writes the limits and the device rules. */

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cgroup.h"
+#include "cgroup_stat.h"
 
 #define CPU_SHARES_DEFAULT 1024
 
@@ -17,6 +18,20 @@ struct limit {
 	const struct cgroup *cg;
 	struct fault *fault;
 };
+
+/* A file may be missing because few limits need its controller, so that
+ * cgroup_make() did not enable it. */
+static int open_file(const struct cgroup *cg, const char *file)
+{
+	int fd = openat(cg->dir, file, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd < 0 ? -errno : fd;
+	if (cgroup_enable(cg, file) < 0)
+		return -ENOENT;
+	fd = openat(cg->dir, file, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
 
 /* Writes one file; `path` is what the config calls it. */
 __attribute__((format(printf, 4, 5))) static int put(const struct limit *to,
@@ -33,22 +48,22 @@ __attribute__((format(printf, 4, 5))) static int put(const struct limit *to,
 	va_end(args);
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return fault_set(to->fault, -E2BIG, "linux.resources.%s", path);
-	autoclose int fd = openat(to->cg->dir, file, O_WRONLY | O_CLOEXEC);
+	autoclose int fd = open_file(to->cg, file);
 
-	if (fd < 0 && errno == ENOENT && to->cg->skip_absent) {
+	if (fd == -ENOENT && to->cg->skip_absent) {
 		log_warning(to->cg->path,
 			    "linux.resources.%s is not carried "
 			    "out: this host's cgroup v2 tree has no %s",
 			    path, file);
 		return 0;
 	}
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return fault_set(to->fault, 0,
 				 "linux.resources.%s: the cgroup "
 				 "v2 tree has no %s here (is its controller "
 				 "enabled, or kept by cgroup v1?)",
 				 path, file);
-	int r = fd < 0 ? -errno : fd_write(fd, text, (size_t)n);
+	int r = fd < 0 ? fd : fd_write(fd, text, (size_t)n);
 
 	return r < 0 ? fault_set(to->fault, r, "linux.resources.%s: write %s",
 				 path, file)
@@ -83,34 +98,54 @@ static int limit_cpu_shares(const struct limit *to, uint64_t shares)
 	return put(to, "cpu.weight", "cpu.shares", "%llu", weight);
 }
 
+static int limit_cpu_burst(const struct limit *to,
+			   const struct runtime_cpu *cpu)
+{
+	if (!cpu->burst.set)
+		return 0;
+	return put(to, "cpu.max.burst", "cpu.burst", "%llu",
+		   (unsigned long long)cpu->burst.value);
+}
+
 static int limit_cpu_max(const struct limit *to, const struct runtime_cpu *cpu)
 {
 	bool quota = cpu->quota.set && cpu->quota.value != 0;
 	char text[32] = "max";
+	int r;
 
 	if (!quota && !cpu->period.value)
-		return 0;
+		return limit_cpu_burst(to, cpu);
+	/* No quota may fall below the burst that holds. */
+	if (cpu->burst.set) {
+		r = file_put(to->cg->dir, "cpu.max.burst", "0");
+		if (r < 0 && r != -ENOENT)
+			return fault_set(to->fault, r,
+					 "linux.resources.cpu.burst");
+	}
 	if (quota && cpu->quota.value > 0)
 		snprintf(text, sizeof(text), "%lld",
 			 (long long)cpu->quota.value);
 	if (cpu->period.value)
-		return put(to, "cpu.max", "cpu.quota", "%s %llu", text,
-			   (unsigned long long)cpu->period.value);
-	return put(to, "cpu.max", "cpu.quota", "%s", text);
+		r = put(to, "cpu.max", "cpu.quota", "%s %llu", text,
+			(unsigned long long)cpu->period.value);
+	else
+		r = put(to, "cpu.max", "cpu.quota", "%s", text);
+	return r < 0 ? r : limit_cpu_burst(to, cpu);
 }
 
 static int limit_cpu(const struct limit *to, const struct runtime_cpu *cpu)
 {
+	bool idle = cpu->idle.value != 0;
 	int r = 0;
 
-	if (cpu->shares.value)
+	/* An idle cgroup takes no weight. */
+	if (cpu->idle.set && !idle)
+		r = put(to, "cpu.idle", "cpu.idle", "0");
+	if (r == 0 && cpu->shares.value)
 		r = limit_cpu_shares(to, cpu->shares.value);
 	if (r == 0)
 		r = limit_cpu_max(to, cpu);
-	if (r == 0 && cpu->burst.set)
-		r = put(to, "cpu.max.burst", "cpu.burst", "%llu",
-			(unsigned long long)cpu->burst.value);
-	if (r == 0 && cpu->idle.set)
+	if (r == 0 && idle)
 		r = put(to, "cpu.idle", "cpu.idle", "%lld",
 			(long long)cpu->idle.value);
 	if (r == 0 && cpu->cpus && cpu->cpus[0])
@@ -120,17 +155,43 @@ static int limit_cpu(const struct limit *to, const struct runtime_cpu *cpu)
 	return r;
 }
 
+/* checkBeforeUpdate: rather than have the kernel kill for it. */
+static int check_use(const struct limit *to,
+		     const struct runtime_memory *memory)
+{
+	if (!memory->check_before_update || memory->limit.value <= 0)
+		return 0;
+	int64_t used = cgroup_number(to->cg, "memory.current");
+
+	if (used <= memory->limit.value)
+		return 0;
+	return fault_set(to->fault, 0,
+			 "linux.resources.memory.limit: %lld is below the %lld "
+			 "bytes in use",
+			 (long long)memory->limit.value, (long long)used);
+}
+
 /* swap counts memory in, memory.swap.max does not. */
 static int limit_memory(const struct limit *to,
 			const struct runtime_memory *memory)
 {
 	struct maybe_i64 swap = memory->swap;
-	int r = put_max(to, "memory.max", "memory.limit", memory->limit);
+	int r = check_use(to, memory);
+
+	if (r == 0)
+		r = put_max(to, "memory.max", "memory.limit", memory->limit);
 
 	if (r == 0)
 		r = put_max(to, "memory.low", "memory.reservation",
 			    memory->reservation);
-	if (r < 0 || !swap.set || swap.value == 0)
+	if (r < 0)
+		return r;
+	/* Memory without a limit and swap with the one before would be odd. */
+	if (memory->limit.set && memory->limit.value < 0 && !swap.value) {
+		r = file_put(to->cg->dir, "memory.swap.max", "max");
+		return r == -ENOENT ? 0 : r;
+	}
+	if (!swap.set || swap.value == 0)
 		return r;
 	if (swap.value < 0)
 		return put(to, "memory.swap.max", "memory.swap", "max");
@@ -210,6 +271,43 @@ static int limit_io(const struct limit *to, const struct runtime_block_io *io)
 	return r;
 }
 
+/* What is reserved counts as used, where the kernel can tell. */
+static int limit_hugepages(const struct limit *to,
+			   const struct runtime_hugepage *page)
+{
+	char file[48], bytes[24];
+
+	snprintf(bytes, sizeof(bytes), "%llu", (unsigned long long)page->limit);
+	snprintf(file, sizeof(file), "hugetlb.%s.max", page->page_size);
+	int r = put(to, file, "hugepageLimits", "%s", bytes);
+
+	if (r < 0)
+		return r;
+	snprintf(file, sizeof(file), "hugetlb.%s.rsvd.max", page->page_size);
+	r = file_put(to->cg->dir, file, bytes);
+	return r < 0 && r != -ENOENT
+		       ? fault_set(to->fault, r,
+				   "linux.resources.hugepageLimits: write %s",
+				   file)
+		       : 0;
+}
+
+static int limit_rdma(const struct limit *to, const struct runtime_rdma *rdma)
+{
+	char handles[32] = "", objects[32] = "";
+
+	if (rdma->handles.set)
+		snprintf(handles, sizeof(handles), " hca_handle=%u",
+			 rdma->handles.value);
+	if (rdma->objects.set)
+		snprintf(objects, sizeof(objects), " hca_object=%u",
+			 rdma->objects.value);
+	if (!handles[0] && !objects[0])
+		return 0;
+	return put(to, "rdma.max", "rdma", "%s%s%s", rdma->device, handles,
+		   objects);
+}
+
 int cgroup_limit(const struct cgroup *cg,
 		 const struct runtime_resources *resources, struct fault *fault)
 {
@@ -223,14 +321,10 @@ int cgroup_limit(const struct cgroup *cg,
 			    resources->pids_limit);
 	if (r == 0)
 		r = limit_io(&to, &resources->block_io);
-	for (size_t i = 0; r == 0 && i < resources->n_hugepage; i++) {
-		char file[40];
-
-		snprintf(file, sizeof(file), "hugetlb.%s.max",
-			 resources->hugepage[i].page_size);
-		r = put(&to, file, "hugepageLimits", "%llu",
-			(unsigned long long)resources->hugepage[i].limit);
-	}
+	for (size_t i = 0; r == 0 && i < resources->n_hugepage; i++)
+		r = limit_hugepages(&to, &resources->hugepage[i]);
+	for (size_t i = 0; r == 0 && i < resources->n_rdma; i++)
+		r = limit_rdma(&to, &resources->rdma[i]);
 	for (size_t i = 0; r == 0 && i < resources->unified.n; i++) {
 		const struct text_pair *pair = &resources->unified.item[i];
 

@@ -20,7 +20,7 @@
 #include "base/fd.h"
 #include "child.h"
 
-enum { DEPTH_MAX = 64, ENTRIES_SIZE = 2048, CHUNK_SIZE = 1 << 20 };
+enum { DEPTH_MAX = 40, ENTRIES_SIZE = 1024, CHUNK_SIZE = 1 << 20 };
 
 struct copy {
 	int from, to; /* directories */

@@ -110,7 +110,7 @@ static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 	yyjson_mut_obj_add_bool(doc, cgroup, "v2", true);
 	yyjson_mut_obj_add_bool(doc, cgroup, "systemd", false);
 	yyjson_mut_obj_add_bool(doc, cgroup, "systemdUser", false);
-	yyjson_mut_obj_add_bool(doc, cgroup, "rdma", false);
+	yyjson_mut_obj_add_bool(doc, cgroup, "rdma", true);
 	yyjson_mut_obj_add_val(doc, mounts, "idmap", enabled(doc, true));
 	yyjson_mut_obj_add_val(doc, object, "namespaces", spaces);
 	yyjson_mut_obj_add_val(doc, object, "capabilities", caps);

@@ -96,11 +96,16 @@ static int make_state(struct create *c, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
 }
 
-static bool wants_limits(const struct runtime_resources *r)
+static bool wants_limits(const struct runtime_resources *resources)
 {
-	return r->memory.limit.set || r->pids_limit.set || r->cpu.shares.set ||
-	       r->cpu.quota.set || r->cpu.cpus || r->unified.n ||
-	       r->n_hugepage || r->block_io.weight.set;
+	static const struct runtime_resources none;
+	struct runtime_resources r;
+
+	/* All but the rules for devices, which most configs have. */
+	memcpy(&r, resources, sizeof(r));
+	r.device = NULL;
+	r.n_device = 0;
+	return memcmp(&r, &none, sizeof(r)) != 0;
 }
 
 /* Somebody without privilege may have no cgroup to make one in: that is only

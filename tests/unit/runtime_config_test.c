@@ -43,6 +43,7 @@ static int parse(const char *text)
 #define SECCOMP(rest) \
 	LINUX(", \"seccomp\": {\"defaultAction\": \"SCMP_ACT_ERRNO\"" rest "}")
 #define IDMAP	    "is not like idmap=uids=0-1000-10;gids=0-1000-10"
+#define V1_ONLY	    "cgroup v2 has no such limit"
 #define UNSUPPORTED "not supported by this version of zrun"
 
 static const struct mistake {
@@ -283,9 +284,9 @@ static const struct mistake {
 	  RESOURCES("\"memory\": {\"swap\": 5, \"limit\": 6}"),
 	  "linux.resources.memory: swap is below limit, which it includes" },
 	{ "swappiness", RESOURCES("\"memory\": {\"swappiness\": 60}"),
-	  "linux.resources.memory.swappiness: " UNSUPPORTED },
+	  "linux.resources.memory.swappiness: " V1_ONLY },
 	{ "realtime", RESOURCES("\"cpu\": {\"realtimePeriod\": 1000}"),
-	  "linux.resources.cpu.realtimePeriod: " UNSUPPORTED },
+	  "linux.resources.cpu.realtimePeriod: " V1_ONLY },
 	{ "cpu list", RESOURCES("\"cpu\": {\"cpus\": \"0-1;2\"}"),
 	  "linux.resources.cpu.cpus: \"0-1;2\" is no list like 0-2,4" },
 	{ "io weight", RESOURCES("\"blockIO\": {\"weight\": 5}"),
@@ -309,9 +310,24 @@ static const struct mistake {
 	  "linux.resources.unified: \"../cgroup.procs\" is no file of a "
 	  "cgroup" },
 	{ "net class", RESOURCES("\"network\": {\"classID\": 7}"),
-	  "linux.resources.network.classID: " UNSUPPORTED },
-	{ "rdma", RESOURCES("\"rdma\": {\"mlx5\": {}}"),
-	  "linux.resources.rdma: " UNSUPPORTED },
+	  "linux.resources.network.classID: " V1_ONLY },
+	{ "leaf weight of a device",
+	  RESOURCES("\"blockIO\": {\"weightDevice\": [{\"leafWeight\": 10}]}"),
+	  "linux.resources.blockIO.weightDevice[0].leafWeight: " V1_ONLY },
+	{ "rdma", RESOURCES("\"rdma\": []"),
+	  "linux.resources.rdma: want an object" },
+	{ "rdma handles",
+	  RESOURCES("\"rdma\": {\"mlx5\": {\"hcaHandles\": -1}}"),
+	  "linux.resources.rdma.mlx5.hcaHandles: want an integer from 0 to "
+	  "4294967295" },
+	{ "rdma device that is two lines",
+	  RESOURCES("\"rdma\": {\"a\\nb\": {}}"),
+	  "linux.resources.rdma.a?b: is no name of a device" },
+	{ "rdma device with an odd name",
+	  RESOURCES("\"rdma\": {\"a\\u0000b\": {}}"),
+	  "linux.resources.rdma: holds an odd key" },
+	{ "rdma device without a name", RESOURCES("\"rdma\": {\"\": {}}"),
+	  "linux.resources.rdma.: is no name of a device" },
 
 	{ "seccomp without default", LINUX(", \"seccomp\": {}"),
 	  "linux.seccomp: defaultAction is missing" },
@@ -442,6 +458,27 @@ static void test_options(void)
 		   "mean what they say");
 		runtime_config_free(&config);
 	}
+}
+
+static void test_resources(void)
+{
+	int r = parse(RESOURCES(
+		"\"rdma\": {\"mlx5_0\": {\"hcaHandles\": 3, \"hcaObjects\": "
+		"9}, "
+		"\"mlx5_1\": {\"hcaObjects\": 4}}, \"memory\": {\"limit\": 1, "
+		"\"checkBeforeUpdate\": true}"));
+
+	if (!ok(r == 0, "resources (%s)", r ? error : ""))
+		return;
+	const struct runtime_resources *q = &config.resources;
+
+	ok(q->memory.check_before_update && q->n_rdma == 2 &&
+		   !strcmp(q->rdma[0].device, "mlx5_0") &&
+		   q->rdma[0].handles.value == 3 &&
+		   q->rdma[0].objects.value == 9 && !q->rdma[1].handles.set &&
+		   q->rdma[1].objects.value == 4,
+	   "RDMA limits");
+	runtime_config_free(&config);
 }
 
 static void test_idmap(void)
@@ -623,6 +660,7 @@ int main(void)
 	test_taken();
 	test_options();
 	test_idmap();
+	test_resources();
 	test_process();
 	test_schedule();
 	test_seccomp();

@@ -1,0 +1,122 @@
+"""linux.resources, as far as the machine's cgroup v2 tree has controllers; with
+all of them: tests/system/test_limits.py. A limit that cannot be is an error
+with its place."""
+
+import glob
+import os
+
+import pytest
+
+from test_zrun import bundle, pytestmark  # noqa: F401
+
+
+def tree():
+    for path in "/sys/fs/cgroup", "/sys/fs/cgroup/unified":
+        if os.path.exists(path + "/cgroup.procs"):
+            return path
+    raise AssertionError("no cgroup v2 tree")
+
+
+def controllers():
+    return open(tree() + "/cgroup.controllers").read().split()
+
+
+def refused(bundle, line):
+    done = bundle.run("true")
+    assert done.returncode == 1
+    assert line in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert bundle.zrun("list", "-q").stdout == ""
+    assert not glob.glob(tree() + "/zrun/test-%d-*" % os.getpid())
+
+
+def read(bundle, file):
+    """A file of a running container's cgroup."""
+    name = bundle.create("sleep", "1000")
+    return open("%s/zrun/%s/%s" % (tree(), name, file)).read().strip()
+
+
+# Each limit, its file, and what it must say there.
+LIMITS = [
+    ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},
+     "hugepageLimits", "hugetlb.2MB.max", "4194304"),
+    ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},
+     "hugepageLimits", "hugetlb.2MB.rsvd.max", "4194304"),
+    ("pids", {"pids": {"limit": 77}}, "pids.limit", "pids.max", "77"),
+    ("memory", {"memory": {"limit": 1 << 26}}, "memory.limit", "memory.max",
+     str(1 << 26)),
+    ("cpu", {"cpu": {"quota": 5000, "period": 20000, "burst": 1000}},
+     "cpu.quota", "cpu.max", "5000 20000"),
+    ("cpu", {"cpu": {"idle": 1}}, "cpu.idle", "cpu.idle", "1"),
+    ("cpu", {"cpu": {"shares": 2048}}, "cpu.shares", "cpu.weight", "79"),
+    ("cpuset", {"cpu": {"cpus": "0"}}, "cpu.cpus", "cpuset.cpus", "0"),
+    ("rdma", {"rdma": {"mlx5_0": {"hcaHandles": 3}}}, "rdma", "rdma.max",
+     ""),
+    ("misc", {"unified": {"misc.max": "res_a max"}}, "unified", "misc.max",
+     ""),
+]
+
+
+@pytest.mark.parametrize(
+    "controller, resources, name, file, want", LIMITS,
+    ids=[limit[3] for limit in LIMITS])
+def test_limit(bundle, controller, resources, name, file, want):
+    bundle.config["linux"]["resources"].update(resources)
+    if controller not in controllers():
+        refused(bundle, "linux.resources.%s: the cgroup v2 tree has no %s" % (
+            name, "hugetlb.2MB.max" if controller == "hugetlb" else file))
+    elif want:
+        assert read(bundle, file) == want
+    else:  # no such device here
+        refused(bundle, "linux.resources.%s: write %s: " % (name, file))
+
+
+def test_limit_that_the_kernel_refuses(bundle):
+    bundle.config["linux"]["resources"]["unified"] = {"cgroup.freeze": "7"}
+    refused(bundle, "linux.resources.unified: write cgroup.freeze: ")
+
+
+@pytest.mark.parametrize("resources, name", [
+    ({"cpu": {"realtimeRuntime": 950000}}, "cpu.realtimeRuntime"),
+    ({"cpu": {"realtimePeriod": 1000000}}, "cpu.realtimePeriod"),
+    ({"memory": {"swappiness": 60}}, "memory.swappiness"),
+    ({"memory": {"disableOOMKiller": True}}, "memory.disableOOMKiller"),
+    ({"blockIO": {"leafWeight": 100}}, "blockIO.leafWeight"),
+    ({"network": {"classID": 7}}, "network.classID"),
+    ({"network": {"priorities": [{"name": "lo", "priority": 1}]}},
+     "network.priorities"),
+])
+def test_limit_of_version_1(bundle, resources, name):
+    bundle.config["linux"]["resources"].update(resources)
+    refused(bundle, "linux.resources.%s: cgroup v2 has no such limit" % name)
+
+
+@pytest.mark.parametrize("form", ["/zrun-test/%s", "zrun-test/%s",
+                                  "//zrun-test//deep//%s/"])
+def test_cgroups_path(bundle, form):
+    path = form % ("t%d" % os.getpid())
+    bundle.config["linux"]["cgroupsPath"] = path
+    try:
+        name = bundle.create("sleep", "1000")
+        pid = bundle.state(name)["pid"]
+        line = [line for line in open("/proc/%d/cgroup" % pid)
+                if line.startswith("0::")][0].strip()
+        assert line == "0::/" + os.path.normpath(path.lstrip("/"))
+        bundle.zrun("delete", "--force", name)
+        assert not os.path.exists(
+            tree() + "/" + os.path.normpath(path.lstrip("/")))
+    finally:
+        for left in ("/zrun-test/deep", "/zrun-test"):
+            if os.path.isdir(tree() + left):
+                os.rmdir(tree() + left)
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/"])
+def test_cgroups_path_that_leads_out(bundle, path):
+    bundle.config["linux"]["cgroupsPath"] = path
+    refused(bundle, "linux.cgroupsPath")
+
+
+def test_cgroups_path_of_systemd(bundle):
+    bundle.config["linux"]["cgroupsPath"] = "system.slice:zrun:x"
+    refused(bundle, "linux.cgroupsPath (system.slice:zrun:x): the form "
+            "slice:prefix:name needs systemd")
