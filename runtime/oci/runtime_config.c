@@ -95,6 +95,9 @@ static int config_check(struct json_read *in, const struct at *top,
 		return at_error(in, top,
 				"linux.namespaces: joining a mount "
 				"namespace is not supported by zrun");
+	if (config->n_net_device && !ns[RUNTIME_NS_NETWORK].set)
+		return at_error(in, top,
+				"linux.netDevices: need a network namespace");
 	bool new_time = ns[RUNTIME_NS_TIME].set && !ns[RUNTIME_NS_TIME].path;
 
 	for (int i = 0; !new_time && i < RUNTIME_CLOCK_COUNT; i++) {

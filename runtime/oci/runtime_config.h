@@ -252,6 +252,11 @@ struct runtime_memory_policy {
 	struct runtime_number_set nodes;
 };
 
+struct runtime_net_device {
+	const char *host_name;
+	const char *name; /* inside; may hold "%d" */
+};
+
 enum runtime_clock {
 	RUNTIME_CLOCK_MONOTONIC,
 	RUNTIME_CLOCK_BOOTTIME,
@@ -304,6 +309,8 @@ struct runtime_config {
 	size_t n_device;
 	const char *cgroups_path;
 	struct runtime_resources resources;
+	struct runtime_net_device *net_device;
+	size_t n_net_device;
 	struct runtime_memory_policy memory_policy;
 	struct runtime_time_offset time_offset[RUNTIME_CLOCK_COUNT];
 	struct maybe_u32 personality; /* PER_LINUX, PER_LINUX32 */

@@ -213,6 +213,47 @@ static int at_personality(struct json_read *in, const struct at *at, void *out)
 	return at_object(in, at, fields, N_OF(fields), out);
 }
 
+static bool is_link_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	if (n == 0 || n >= 16 || strcmp(name, ".") == 0 ||
+	    strcmp(name, "..") == 0)
+		return false;
+	for (; *name; name++) {
+		if (*name <= ' ' || *name == 0x7f || *name == '/' ||
+		    *name == ':')
+			return false;
+	}
+	return true;
+}
+
+static int at_net_device(struct json_read *in, const struct at *at, void *out)
+{
+	static const struct field fields[] = {
+		{ "name", at_text, offsetof(struct runtime_net_device, name) },
+	};
+	struct runtime_net_device *device = out;
+	int r = at_object(in, at, fields, N_OF(fields), device);
+
+	if (r < 0)
+		return r;
+	device->host_name = at->key;
+	if (!device->name || !device->name[0])
+		device->name = device->host_name;
+	if (!is_link_name(device->host_name) || !is_link_name(device->name))
+		return at_error(in, at, "is no name of a network device");
+	return 0;
+}
+
+static int at_net_devices(struct json_read *in, const struct at *at, void *out)
+{
+	struct runtime_config *config = out;
+
+	return at_map(in, at, sizeof(*config->net_device), at_net_device,
+		      &config->net_device, &config->n_net_device);
+}
+
 static const char *const clock_names[] = {
 	[RUNTIME_CLOCK_MONOTONIC] = "monotonic",
 	[RUNTIME_CLOCK_BOOTTIME] = "boottime",
@@ -276,7 +317,7 @@ int at_linux(struct json_read *in, const struct at *at, void *out)
 		{ "personality", at_personality, AT(personality) },
 		{ "timeOffsets", at_time_offsets, AT(time_offset) },
 		{ "intelRdt", at_refuse, 0 },
-		{ "netDevices", at_refuse, 0 },
+		{ "netDevices", at_net_devices, 0 },
 		{ "memoryPolicy", at_memory_policy, AT(memory_policy) },
 	};
 

@@ -118,6 +118,7 @@ static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
 	yyjson_mut_obj_add_val(doc, object, "seccomp", seccomp_features(doc));
 	yyjson_mut_obj_add_val(doc, object, "apparmor", enabled(doc, true));
 	yyjson_mut_obj_add_val(doc, object, "selinux", enabled(doc, true));
+	yyjson_mut_obj_add_val(doc, object, "netDevices", enabled(doc, true));
 	yyjson_mut_obj_add_val(doc, object, "memoryPolicy",
 			       memory_features(doc));
 	yyjson_mut_obj_add_val(doc, object, "intelRdt", enabled(doc, false));

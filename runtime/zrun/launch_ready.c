@@ -11,6 +11,7 @@
 
 #include "kernel.h"
 #include "launch.h"
+#include "net_device.h"
 
 static int set_scheduler(pid_t pid, const struct runtime_scheduler *s)
 {
@@ -62,5 +63,7 @@ int launch_ready(struct launch *l, struct fault *fault)
 			return fault_set(fault, r,
 					 "process.execCPUAffinity.final");
 	}
+	if (!l->exec)
+		r = net_devices_move(l->config, l->pid, fault);
 	return r;
 }

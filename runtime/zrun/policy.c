@@ -307,6 +307,9 @@ static int check_linux(const struct runtime_config *config, const char *id,
 	if (config->seccomp.set)
 		return refuse(refusal, "linux.seccomp: the node's profile "
 				       "always holds");
+	if (config->n_net_device)
+		return refuse(refusal, "linux.netDevices: is not for "
+				       "containers of a node");
 	/* It could fill one memory node, which others share, and no other. */
 	if (config->memory_policy.mode.set)
 		return refuse(refusal, "linux.memoryPolicy: is not for "

@@ -231,6 +231,9 @@ static const struct {
 	    "\"timeOffsets\": {\"boottime\": {\"secs\": 1}}, "
 	    "\"personality\": {\"domain\": \"LINUX32\"}" },
 	  NULL },
+	{ "the node's network device",
+	  { NULL, NULL, NULL, "\"netDevices\": {\"eth0\": {}}" },
+	  "linux.netDevices: is not for containers of a node" },
 	{ "a memory policy",
 	  { NULL, NULL, NULL,
 	    "\"memoryPolicy\": {\"mode\": \"MPOL_BIND\", \"nodes\": "
