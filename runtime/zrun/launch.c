@@ -104,6 +104,8 @@ int launch_receive(struct launch *l, struct fault *fault)
 
 			if (r == 0)
 				continue;
+			/* The agent waits for the end of what it reads. */
+			seccomp_listener_close(&l->child);
 			return r == -ESRCH ? 0 : r;
 		}
 		if (n != (ssize_t)sizeof(message))

@@ -87,8 +87,6 @@ int seccomp_listener_tell(struct child *child, pid_t pid,
 				 "linux.seccomp.listenerPath: state");
 	memcpy(message->text, text, size);
 	message->size = size;
-	/* The connection is the child's: it ends with execve. */
-	fd_close(&child->listener);
 	return 0;
 }
 

@@ -22,8 +22,8 @@ struct seccomp_message {
 int seccomp_listener_open(struct child *child,
 			  const struct runtime_seccomp *seccomp,
 			  struct fault *fault);
-/* Gives the waiting child what it is to send, and closes our side; state->pid
- * is the container's, pid the process's. 0 or -errno with fault set. */
+/* Gives the waiting child what it is to send; state->pid is the container's,
+ * pid the process's. 0 or -errno with fault set. */
 int seccomp_listener_tell(struct child *child, pid_t pid,
 			  const struct state *state, enum status status,
 			  struct fault *fault);
