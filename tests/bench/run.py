@@ -24,6 +24,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
 import agentsim  # noqa: E402
+import image as images  # noqa: E402
 import zrun  # noqa: E402
 from row import Row  # noqa: E402
 from zooid import (  # noqa: E402
@@ -368,7 +369,8 @@ def apply_rows():
 
 
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
-          hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS]
+          hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS,
+          *images.GROUPS]
 
 
 def main(names):

@@ -198,6 +198,43 @@ def test_cut_links_are_survived(host, registry, slow):
         assert first >= n << 20
 
 
+def test_fifty_cuts(host, registry, rng):
+    """Links that are cut and kills of zpull cost next to nothing twice."""
+    layer = seeded(24 << 20)
+    name = made(registry, layer)
+    cuts = sorted(rng.sample(range(1, len(layer)), 50))
+    kills = set(rng.sample(cuts, 4))
+    halted = []
+
+    def rule(handler, data, first):
+        stop = next((cut for cut in cuts if cut > first), None)
+        if stop not in kills:
+            handler.part(data, first, stop)
+            return
+        kills.remove(stop)
+        handler.head(206 if first else 200, len(data) - first, {
+            "Content-Range": "bytes %d-%d/%d" % (
+                first, len(data) - 1, len(data))} if first else {})
+        handler.send(data[first:stop])
+        halted.append(stop)
+        handler.connection.recv(1)  # until the other end is dead
+
+    registry.rules[digest(layer)] = rule
+    host.start()
+    part = host.blob(name, digest(layer), ".tmp")
+    while kills or halted:
+        pull = host.begin(registry.host + "/web", name)
+        host.wait(lambda: halted and part.stat().st_size == halted[0])
+        host.kill("zpull")
+        halted.clear()
+        with pytest.raises(ConnectionResetError):
+            pull.end()
+    assert host.pull(registry.host + "/web", name).error == 0
+    assert host.blob(name, digest(layer)).read_bytes() == layer
+    assert len(range_starts(registry, layer)) == len(cuts) + 1
+    assert registry.sent[digest(layer)] <= 1.02 * len(layer)
+
+
 def test_progress(host, registry, slow):
     """At most four times a second, never backwards."""
     layer = seeded(6 << 20)
