@@ -6,7 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define ARENA_ALIGN 16
+#define ARENA_ALIGN	16
+#define ARENA_SPARE_MAX (512 << 10)
 /* The smallest element that fills a struct is "{}," and the largest struct it
  * can fill has some 100 bytes; what needs more is not a config. */
 #define ARENA_STRUCT_FACTOR 32
@@ -27,16 +28,29 @@ void *arena_take(struct arena *arena, size_t size)
 	return p;
 }
 
+/* The last one that was freed, whose pages are there already: most of what a
+ * small document costs is the kernel's work to give them. */
+static struct arena spare;
+
 void arena_free(struct arena *arena)
 {
-	if (arena->base)
+	if (arena->base && !spare.base && arena->size <= ARENA_SPARE_MAX) {
+		memset(arena->base, 0, arena->used);
+		spare = (struct arena){ arena->base, arena->size, 0 };
+	} else if (arena->base) {
 		munmap(arena->base, arena->size);
+	}
 	arena->base = NULL;
 	arena->size = arena->used = 0;
 }
 
 static int arena_reserve(struct arena *arena, size_t size)
 {
+	if (spare.size >= size) {
+		*arena = spare;
+		spare = (struct arena){ NULL, 0, 0 };
+		return 0;
+	}
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 

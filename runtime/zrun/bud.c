@@ -37,28 +37,71 @@ int bud_plan(struct plan *plan, struct runtime_config *config,
 	return r < 0 ? fault_set(fault, r, "plan") : 0;
 }
 
+/* That of the shape, then that of the container: bytes that serve has read and
+ * found allowed. It lets nothing run that it has not. */
+static int read_config(struct child *c, int fd)
+{
+	static struct runtime_config config;
+	char error[RUNTIME_ERROR_SIZE];
+	autofree char *text = NULL;
+	size_t size;
+	int r = memfd_read(fd, ZRUN_CONFIG_MAX, &text, &size);
+
+	runtime_config_free(&config);
+	memset(&config, 0, sizeof(config));
+	if (r == 0)
+		r = runtime_config_parse(&config, text, size, error);
+	c->config = &config;
+	c->process = &config.process;
+	return r == 0 ? policy_complete(&config) : r;
+}
+
 /* The empty root is the same file system for all buds: nobody writes to it
  * once it is a container's. */
-static void make_ahead(struct child *c)
+static int mount_ahead(struct child *c, struct runtime_config *config)
 {
 	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
-	size_t n = c->plan->n;
+	struct plan_setting setting = { .root_path = NULL };
+	struct fault fault = { "" };
+	struct plan plan = { 0 };
 
-	c->stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->stage < 0)
-		child_fail(c, -1, child_detail(c, -errno, "empty root"));
-	c->root = c->stage;
-	int r = network_ahead(c->host_proc);
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		setting.join_fd[i] = -1;
+	int r = plan_container(&plan, config, &setting, &fault);
 
 	if (r < 0)
-		child_fail(c, -1, child_detail(c, r, "network namespace"));
+		return child_detail(c, r, "%.100s", fault.text);
+	plan_ahead(&plan, config);
+	c->plan = &plan;
+	size_t n = plan.n;
+
 	r = child_run_some(c, &n);
 	if (r < 0)
 		child_fail(c, (int)n, r);
+	free(plan.op);
 	fd_close(&c->mask);
-	r = kernel_mount_setattr(c->stage, 0, &readonly);
+	return kernel_mount_setattr(c->stage, 0, &readonly);
+}
+
+static void make_ahead(struct child *c, int shape)
+{
+	int r = read_config(c, shape);
+
 	if (r < 0)
-		child_fail(c, -1, child_detail(c, r, "empty root"));
+		child_fail(c, -1, child_detail(c, r, "shape"));
+	c->root = c->stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = c->stage < 0 ? -errno : network_ahead(c->host_proc);
+	if (r < 0)
+		child_fail(c, -1, child_detail(c, r, "network namespace"));
+	/* Serve's, far below 0, is inherited. */
+	r = file_put(c->host_proc, "self/oom_score_adj", "0");
+	if (r == 0)
+		r = mount_ahead(c, (struct runtime_config *)c->config);
+	if (r < 0)
+		child_fail(c, -1, r);
+	setsid();
+	c->filter = seccomp_default();
+	c->grantable = launch_grantable(false);
 }
 
 static void tell_ready(struct child *c)
@@ -72,20 +115,6 @@ static void tell_ready(struct child *c)
 
 	if (r < 0)
 		child_fail(c, -1, child_detail(c, r, "mount namespace"));
-}
-
-/* The same bytes that serve has read and found allowed; it lets nothing run
- * that it has not. */
-static int read_config(struct runtime_config *config, int fd)
-{
-	char error[RUNTIME_ERROR_SIZE];
-	autofree char *text = NULL;
-	size_t size;
-	int r = memfd_read(fd, ZRUN_CONFIG_MAX, &text, &size);
-
-	if (r == 0)
-		r = runtime_config_parse(config, text, size, error);
-	return r == 0 ? policy_complete(config) : r;
 }
 
 /* The bind mounts' sources come in the order of the mounts. */
@@ -110,7 +139,6 @@ static int take_mounts(const struct runtime_config *config,
 _Noreturn static void become(struct child *c, const struct bud_start *start,
 			     const struct ipc_fds *fds)
 {
-	static struct runtime_config config;
 	static struct plan plan;
 	struct bud_given given = { .address = start->address,
 				   .root = fds->fd[BUD_FD_ROOT] };
@@ -119,31 +147,30 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 
 	for (int i = 0; i < 3; i++)
 		c->stdio[i] = fds->fd[BUD_FD_STDIO + i];
-	int r = read_config(&config, fds->fd[BUD_FD_CONFIG]);
+	int r = read_config(c, fds->fd[BUD_FD_CONFIG]);
+	struct runtime_config *config = (struct runtime_config *)c->config;
+
 	if (r == 0)
-		r = take_mounts(&config, fds, &mount_fd);
+		r = take_mounts(config, fds, &mount_fd);
 	given.mount_fd = mount_fd;
 	if (r == 0)
-		r = bud_plan(&plan, &config, &given, &fault);
+		r = bud_plan(&plan, config, &given, &fault);
 	if (r < 0)
 		child_fail(c, -1,
 			   child_detail(c, r, "config %.90s", fault.text));
 	c->plan = &plan;
-	c->config = &config;
-	c->process = &config.process;
 	c->root = -1;
 	child_finish(c);
 }
 
-_Noreturn void bud_live(struct child *child)
+_Noreturn void bud_live(struct child *child, int shape)
 {
 	struct bud_start start;
 	struct ipc_fds fds = { 0 };
 
 	child_reset(child);
-	make_ahead(child);
-	child->filter = seccomp_default();
-	child->grantable = launch_grantable(false);
+	make_ahead(child, shape);
+	close(shape);
 	tell_ready(child);
 	/* Serve went away, or took none of this shape any more. */
 	if (ipc_recv(child->channel, &start, sizeof(start), &fds) != 1 ||

@@ -81,9 +81,9 @@ int nursery_fork(int cgroups);
 /* Removes the cgroups of buds that are gone, but those that `keep` wants. */
 void nursery_sweep(int cgroups, bool (*keep)(const char *name));
 
-/* What a bud does until it is a container, beginning with what is ahead in
- * the plan of `child`. */
-_Noreturn void bud_live(struct child *child);
+/* What a bud does until it is a container; shape: the sealed config whose
+ * shape it has. */
+_Noreturn void bud_live(struct child *child, int shape);
 
 /* What a start hands to a bud beside the config. */
 struct bud_given {

@@ -194,7 +194,8 @@ static bool is_covered(const struct runtime_config *config, const char *path)
  * the program starts in. */
 static bool has(int root, const struct runtime_config *config, const char *path)
 {
-	if (is_covered(config, path))
+	if (is_covered(config, path) || strcmp(path, "/proc") == 0 ||
+	    strcmp(path, "/sys") == 0 || strcmp(path, "/dev") == 0)
 		return true;
 	while (*path == '/')
 		path++;

@@ -96,9 +96,11 @@ int launch_receive(struct launch *l, struct fault *fault)
 	ssize_t n;
 
 	for (;;) {
+		/* A child that was told to go on before it was ready, and
+		 * failed, ends with the word unread: the message follows. */
 		do
 			n = recv(l->channel, &message, sizeof(message), 0);
-		while (n < 0 && errno == EINTR);
+		while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 		if (n == 0) {
 			int r = launch_clone_again(l, fault);
 

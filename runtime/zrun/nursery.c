@@ -19,11 +19,8 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "bud.h"
+#include "cgroup.h"
 #include "kernel.h"
-#include "launch.h"
-#include "policy.h"
-#include "serve.h"
-#include "shape.h"
 
 #define OWN_CGROUP "@nursery"
 
@@ -36,9 +33,7 @@ struct nursery {
 	int host_proc;
 	int cgroups;
 	unsigned cgroup_n; /* of the next bud's */
-	bool has_shape;
-	struct runtime_config config;
-	struct plan ahead;
+	int shape;	   /* sealed config; -1 */
 };
 
 /* A small file system of our own, for directories to mount on. */
@@ -94,46 +89,20 @@ void nursery_sweep(int cgroups, bool (*keep)(const char *name))
 		closedir(list);
 }
 
-static int take_shape(struct nursery *n, const struct ipc_fds *fds)
+static int take_shape(struct nursery *n, struct ipc_fds *fds)
 {
-	struct plan_setting setting = { .root_path = NULL };
-	char error[RUNTIME_ERROR_SIZE];
-	struct fault fault = { "" };
-	autofree char *text = NULL;
-	size_t size;
-
-	if (n->has_shape) {
-		free(n->ahead.op);
-		runtime_config_free(&n->config);
-	}
-	n->has_shape = false;
+	if (fds->n != 1)
+		return -EBADMSG;
+	fd_close(&n->shape);
+	n->shape = ipc_fds_take(fds, 0);
 	/* Those for the shape before it are gone, or will be the next time. */
 	nursery_sweep(n->cgroups, NULL);
-	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
-		setting.join_fd[i] = -1;
-	int r = fds->n == 1
-			? memfd_read(fds->fd[0], ZRUN_CONFIG_MAX, &text, &size)
-			: -EBADMSG;
-
-	if (r == 0)
-		r = runtime_config_parse(&n->config, text, size, error);
-	if (r == 0)
-		r = policy_complete(&n->config);
-	if (r == 0)
-		r = plan_container(&n->ahead, &n->config, &setting, &fault);
-	if (r < 0)
-		return r;
-	plan_ahead(&n->ahead, &n->config);
-	n->has_shape = true;
 	return 0;
 }
 
 _Noreturn static void live(struct nursery *n, int channel)
 {
 	struct child child = {
-		.plan = &n->ahead,
-		.config = &n->config,
-		.process = &n->config.process,
 		.channel = channel,
 		.host_proc = n->host_proc,
 		.start_listener = -1,
@@ -145,7 +114,7 @@ _Noreturn static void live(struct nursery *n, int channel)
 		.start_peer = -1,
 	};
 
-	bud_live(&child);
+	bud_live(&child, n->shape);
 }
 
 /* With the default device rules; the names of earlier ones are passed by. */
@@ -177,7 +146,7 @@ static int make_bud(struct nursery *n)
 			 BUD_NAMESPACES,
 		.pidfd = (uint64_t)(uintptr_t)&fd[NURSERY_FD_PID],
 	};
-	int pid = n->has_shape ? make_cgroup(n, reply.cgroup) : -ENOENT;
+	int pid = n->shape >= 0 ? make_cgroup(n, reply.cgroup) : -ENOENT;
 
 	if (pid >= 0) {
 		fd[NURSERY_FD_CGROUP] = pid;
@@ -218,7 +187,7 @@ static int enter_cgroup(int cgroups)
 
 _Noreturn static void nursery_run(int sock, int cgroups)
 {
-	struct nursery n = { .sock = sock, .cgroups = cgroups };
+	struct nursery n = { .sock = sock, .cgroups = cgroups, .shape = -1 };
 	struct nursery_request request;
 
 	prctl(PR_SET_NAME, "zrun-nursery", 0, 0, 0);

@@ -118,7 +118,13 @@ static int hand_to_init(struct start *s)
 
 	for (int i = 0; i < 2; i++)
 		fd_close(&s->output[i]);
-	return r < 0 ? fault_set(&s->fault, r, "hand it to init") : 0;
+	if (r == 0)
+		return 0;
+	fault_set(&s->fault, r, "hand it to init");
+	/* It has failed already, and says why. */
+	int why = r == -ESRCH ? launch_receive(&s->launch, &s->fault) : 0;
+
+	return why < 0 ? why : r;
 }
 
 static void start_free(struct start *s)
@@ -187,9 +193,9 @@ static void start_done(struct start *s)
 
 	memcpy(reply.id, c->id, sizeof(reply.id));
 	c->phase = PHASE_RUNNING;
+	serve_answer(&asker, &reply, NULL);
 	container_watch(c, fd_take(&s->launch.pidfd));
 	start_free(s);
-	serve_answer(&asker, &reply, NULL);
 }
 
 /* The child is ready: note that it exists, then let it run. */
@@ -216,12 +222,13 @@ static void channel_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	if (r == CHILD_READY) {
-		r = start_release(s);
+		s->ready = true;
+		r = s->released ? 0 : start_release(s);
 		if (r < 0)
 			start_fail(s, r);
 		return;
 	}
-	if (r == 0 && s->released) {
+	if (r == 0 && s->released && s->ready) {
 		start_done(s);
 		return;
 	}
@@ -237,6 +244,17 @@ static void start_late(struct timer *t)
 	struct start *s = container_of(t, struct start, timer);
 
 	start_fail(s, fault_set(&s->fault, -ETIMEDOUT, "start"));
+}
+
+/* All is noted that must survive us: a bud that needs nothing more from us need
+ * not wait when it is ready. */
+static bool may_go_early(const struct start *s)
+{
+	const struct runtime_process *process = &s->config.process;
+
+	return s->container->mounts >= 0 && !s->container->address &&
+	       !process->scheduler.policy.set &&
+	       !process->io_priority.class;
 }
 
 /* There is a process. */
@@ -256,7 +274,11 @@ static int start_follow(struct start *s)
 		return fault_set(&s->fault, r, "keep its state");
 	s->channel.ready = channel_ready;
 	r = watch_add(&resident.loop, &s->channel, s->launch.channel, EPOLLIN);
-	return r < 0 ? fault_set(&s->fault, r, "watch") : 0;
+	if (r < 0)
+		return fault_set(&s->fault, r, "watch");
+	r = may_go_early(s) ? start_release(s) : 0;
+	/* It has failed meanwhile: its channel tells how. */
+	return r == -EPIPE ? 0 : r;
 }
 
 /* Without a bud the root becomes what it would have been: made by the child of

@@ -227,6 +227,7 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 					       .number = from->number };
 		else if (from->code != OP_NETWORK &&
 			 from->code != OP_PROPAGATION &&
+			 !(from->code == OP_OOM_SCORE && from->number == 0) &&
 			 from->code != OP_PIVOT && !op_is_ahead(from, config))
 			op[n++] = *from;
 	}

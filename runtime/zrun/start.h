@@ -23,6 +23,7 @@ struct start {
 	int output[2]; /* our ends, until init has them */
 	int *mount_fd;
 	bool made;     /* something of it is to be swept */
+	bool ready;    /* it has said so */
 	bool released; /* told to go: the channel's end means execve */
 	struct fault fault;
 };
