@@ -21,6 +21,7 @@
 #include "bud.h"
 #include "cgroup.h"
 #include "kernel.h"
+#include "launch.h"
 
 #define OWN_CGROUP "@nursery"
 
@@ -102,19 +103,13 @@ static int take_shape(struct nursery *n, struct ipc_fds *fds)
 
 _Noreturn static void live(struct nursery *n, int channel)
 {
-	struct child child = {
-		.channel = channel,
-		.host_proc = n->host_proc,
-		.start_listener = -1,
-		.console_socket = -1,
-		.creating_state = -1,
-		.created_state = -1,
-		.stdio = { -1, -1, -1 },
-		.mask = -1,
-		.start_peer = -1,
-	};
+	static struct runtime_config none;
+	static struct launch launch;
 
-	bud_live(&child, n->shape);
+	launch_init(&launch, "", &none);
+	launch.child.channel = channel;
+	launch.child.host_proc = n->host_proc;
+	bud_live(&launch.child, n->shape);
 }
 
 /* With the default device rules; the names of earlier ones are passed by. */
