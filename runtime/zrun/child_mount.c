@@ -267,7 +267,9 @@ static int fs_refused(struct child *c, int fs, int error)
 	line[n] = '\0';
 	if (line[n - 1] == '\n')
 		line[n - 1] = '\0';
-	return child_detail(c, error, "%s", line);
+	/* Without the letter of its level: "e tmpfs: ...". */
+	return child_detail(c, error, "%s",
+			    n > 2 && line[1] == ' ' ? line + 2 : line);
 }
 
 static int fs_option(struct child *c, int fs, const char *option)
