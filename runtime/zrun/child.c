@@ -161,6 +161,8 @@ static int run_op(struct child *c, const struct op *op)
 {
 	switch (op->code) {
 	case OP_JOIN:
+		if (op->number == CLONE_NEWUSER && c->user_joined)
+			return 0;
 		return result(setns(op->fd, (int)op->number));
 	case OP_ID_MAPS:
 		return set_id_maps(c);

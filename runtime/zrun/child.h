@@ -47,6 +47,7 @@ struct child {
 	int created_state;
 	unsigned preserve_fds;
 	bool new_user_namespace;
+	bool user_joined; /* already, by who made us */
 	struct sock_fprog filter;
 	unsigned filter_flags;
 	int listener; /* to the agent of seccomp_listener.h; -1: none */

@@ -81,7 +81,9 @@ static int set_groups(const struct child *c, size_t n, const uint32_t *gids)
 		return 0;
 	/* In a user namespace made without privilege there are none to drop,
 	 * and none may be set. */
-	return errno == EPERM && c->new_user_namespace && n == 0 ? 0 : -errno;
+	bool unprivileged = c->new_user_namespace || c->user_joined;
+
+	return errno == EPERM && unprivileged && n == 0 ? 0 : -errno;
 }
 
 int child_user(struct child *c)

@@ -1,4 +1,4 @@
-/* zrun state, list, spec: what is printed as JSON. */
+/* zrun state, list: what is printed as JSON. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -153,38 +153,4 @@ int command_list(int argc, char **argv)
 		return 1;
 	}
 	return list_all(root, form);
-}
-
-static const char spec_text[] =
-#include "spec_json.inc"
-	;
-
-int command_spec(int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "bundle", required_argument, NULL, 'b' },
-		{ NULL, 0, NULL, 0 },
-	};
-	const char *bundle = ".";
-	struct fault fault = { "" };
-	int option;
-
-	while ((option = getopt_long(argc, argv, "b:", options, NULL)) >= 0) {
-		if (option != 'b')
-			return 1;
-		bundle = optarg;
-	}
-	autoclose int dir = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	autoclose int fd =
-		dir < 0 ? dir
-			: openat(dir, "config.json",
-				 O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	int r = fd < 0 ? -errno
-		       : fd_write(fd, spec_text, sizeof(spec_text) - 1);
-
-	if (r < 0) {
-		fault_set(&fault, r, "config.json in %.200s", bundle);
-		cli_error(fault.text);
-	}
-	return r < 0;
 }

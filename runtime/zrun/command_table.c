@@ -79,7 +79,8 @@ const struct command commands[] = {
 	{ "pause", "ID", "freeze all processes", "", command_pause, false },
 	{ "resume", "ID", "let them go on", "", command_resume, false },
 	{ "spec", "", "write a config.json to begin with",
-	  "  -b, --bundle DIR           into this directory (.)\n",
+	  "  -b, --bundle DIR           into this directory (.)\n"
+	  "      --rootless             for somebody without privilege\n",
 	  command_spec, false },
 	{ "features", "", "print what this runtime can do as JSON", "",
 	  command_features, false },

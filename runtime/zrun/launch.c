@@ -62,17 +62,53 @@ static int deny_setgroups(pid_t pid)
 	return file_put(AT_FDCWD, path, "deny");
 }
 
-static int answer_maps(struct launch *l, struct fault *fault)
+/* Without privilege one may map oneself alone, once groups cannot be dropped
+ * any more; all else is done by programs that have it. */
+static int map_unprivileged(struct launch *l, struct fault *fault)
 {
 	const struct runtime_config *config = l->config;
-	int r = userns_map(l->pid, "uid_map", &config->uid_maps);
+	int r = userns_map_by("newuidmap", l->pid, &config->uid_maps);
+
+	if (r == -ENOENT)
+		return fault_set(fault, 0,
+				 "linux.uidMappings: takes privilege or the "
+				 "program newuidmap, which is not there");
+	if (r < 0)
+		return fault_set(fault, r, "linux.uidMappings: newuidmap");
+	r = userns_map_by("newgidmap", l->pid, &config->gid_maps);
+	return r < 0 ? fault_set(fault, r, "linux.gidMappings: newgidmap") : 0;
+}
+
+static bool maps_oneself(const struct runtime_config *config)
+{
+	return config->uid_maps.n == 1 && config->gid_maps.n == 1 &&
+	       config->uid_maps.item[0].size == 1 &&
+	       config->gid_maps.item[0].size == 1 &&
+	       config->uid_maps.item[0].host_id == geteuid() &&
+	       config->gid_maps.item[0].host_id == getegid();
+}
+
+static int map(struct launch *l, struct fault *fault)
+{
+	const struct runtime_config *config = l->config;
+	bool alone = geteuid() != 0 && maps_oneself(config);
+	int r = alone ? deny_setgroups(l->pid) : 0;
 
 	if (r == 0)
+		r = userns_map(l->pid, "uid_map", &config->uid_maps);
+	if (r == -EPERM && geteuid() != 0 && !alone)
+		return map_unprivileged(l, fault);
+	if (r == 0)
 		r = userns_map(l->pid, "gid_map", &config->gid_maps);
-	if (r == -EPERM && deny_setgroups(l->pid) == 0)
-		r = userns_map(l->pid, "gid_map", &config->gid_maps);
+	return r < 0 ? fault_set(fault, r, "linux.uidMappings") : 0;
+}
+
+static int answer_maps(struct launch *l, struct fault *fault)
+{
+	int r = map(l, fault);
+
 	if (r < 0)
-		return fault_set(fault, r, "linux.uidMappings");
+		return r;
 	return send(l->channel, "m", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
 }
 

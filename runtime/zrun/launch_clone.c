@@ -205,6 +205,63 @@ static int clone_joined(struct launch *l)
 	return pid;
 }
 
+/* The user namespace to join; -1: none. */
+static int joined_user(const struct launch *l)
+{
+	for (size_t i = 0; i < l->plan.n; i++) {
+		if (l->plan.op[i].code == OP_JOIN &&
+		    l->plan.op[i].number == CLONE_NEWUSER)
+			return l->plan.op[i].fd;
+	}
+	return -1;
+}
+
+/* In the process between: enters, makes the child, and leaves it to our
+ * parent. */
+static int clone_inside(struct launch *l, int user)
+{
+	if (setns(user, CLONE_NEWUSER) < 0 ||
+	    setns(l->join_pid, CLONE_NEWPID) < 0)
+		return -errno;
+	l->child.user_joined = true;
+	l->parent_is_init = true;
+	return clone_child(l);
+}
+
+/* Without privilege one may join a pid namespace only from inside the user
+ * namespace that owns it, and nobody comes back out of that. */
+static int clone_unprivileged(struct launch *l, int user)
+{
+	int result[2], pid = -ECHILD;
+
+	if (pipe2(result, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t between = fork();
+
+	if (between == 0) {
+		pid = clone_inside(l, user);
+		_exit(fd_write(result[1], &pid, sizeof(pid)) < 0);
+	}
+	close(result[1]);
+	if (between > 0) {
+		(void)!fd_read(result[0], &pid, sizeof(pid));
+		waitpid(between, NULL, 0);
+	}
+	close(result[0]);
+	l->pidfd = pid > 0 ? kernel_pidfd_open(pid) : -1;
+	return pid > 0 && l->pidfd < 0 ? l->pidfd : pid;
+}
+
+static int launch_make(struct launch *l)
+{
+	int user = joined_user(l);
+
+	if (l->join_pid < 0)
+		return clone_child(l);
+	return user >= 0 && geteuid() != 0 ? clone_unprivileged(l, user)
+					   : clone_joined(l);
+}
+
 static int launch_try(struct launch *l, struct fault *fault)
 {
 	int pair[2];
@@ -213,7 +270,7 @@ static int launch_try(struct launch *l, struct fault *fault)
 		return fault_set(fault, -errno, "socketpair");
 	l->channel = pair[0];
 	l->child.channel = pair[1];
-	int pid = l->join_pid >= 0 ? clone_joined(l) : clone_child(l);
+	int pid = launch_make(l);
 
 	close(pair[1]); /* its number stays: the child may share this memory */
 	if (pid < 0)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +20,7 @@
 #define ZRUN_VERSION "0.1"
 #endif
 
-struct cli cli = { .root = CLI_ROOT };
+struct cli cli;
 
 static void log_json_line(int fd, const char *level, const char *text)
 {
@@ -256,9 +257,25 @@ static const struct command *command_find(const char *name)
 	return NULL;
 }
 
+/* Somebody without privilege has a directory of his own. */
+static const char *standard_root(void)
+{
+	static char path[4096];
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		return CLI_ROOT;
+	if (runtime && *runtime)
+		snprintf(path, sizeof(path), "%s/zrun", runtime);
+	else
+		snprintf(path, sizeof(path), "/run/user/%u/zrun", geteuid());
+	return path;
+}
+
 int main(int argc, char **argv)
 {
 	log_open("zrun");
+	cli.root = standard_root();
 	int at = read_options(argc, argv);
 
 	if (at < 0)

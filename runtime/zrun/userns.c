@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "kernel.h"
 
+#define HELPER_RANGES_MAX 64
+
 int userns_map(pid_t pid, const char *file, const struct runtime_id_maps *maps)
 {
 	char path[40], text[16384];
@@ -31,6 +33,50 @@ int userns_map(pid_t pid, const char *file, const struct runtime_id_maps *maps)
 	ssize_t written = fd < 0 ? -1 : write(fd, text, n);
 
 	return written == (ssize_t)n ? 0 : -errno;
+}
+
+/* PID, and for each range three numbers. */
+struct words {
+	char *item[2 + 3 * HELPER_RANGES_MAX + 1];
+	char text[1 + 3 * HELPER_RANGES_MAX][11];
+	size_t n;
+};
+
+static void words_add(struct words *words, uint32_t number)
+{
+	char *text = words->text[words->n - 1];
+
+	snprintf(text, sizeof(words->text[0]), "%u", number);
+	words->item[words->n++] = text;
+}
+
+int userns_map_by(const char *program, pid_t pid,
+		  const struct runtime_id_maps *maps)
+{
+	struct words words = { .item = { (char *)program }, .n = 1 };
+	int status = 0;
+
+	if (maps->n > HELPER_RANGES_MAX)
+		return -E2BIG;
+	words_add(&words, (uint32_t)pid);
+	for (size_t i = 0; i < maps->n; i++) {
+		words_add(&words, maps->item[i].container_id);
+		words_add(&words, maps->item[i].host_id);
+		words_add(&words, maps->item[i].size);
+	}
+	pid_t helper = vfork();
+
+	if (helper == 0) {
+		execvp(program, words.item);
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	if (helper < 0)
+		return -errno;
+	while (waitpid(helper, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return -ENOENT;
+	return status == 0 ? 0 : -EPERM;
 }
 
 /* The namespace of process pid, which waits in it. */

@@ -10,6 +10,12 @@
  */
 int userns_map(pid_t pid, const char *file, const struct runtime_id_maps *maps);
 
+/* The same by newuidmap(1) or newgidmap(1), which map ranges that somebody
+ * without privilege was given in /etc/subuid. It tells itself what it refuses:
+ * -EPERM; -ENOENT when there is no such program. */
+int userns_map_by(const char *program, pid_t pid,
+		  const struct runtime_id_maps *maps);
+
 /* A namespace with these maps that nobody is in: what an idmapped mount takes
  * its maps from. A descriptor or -errno. */
 int userns_make(const struct runtime_id_maps *uid,
