@@ -162,8 +162,8 @@ SPEAKS_base := init/init.h
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h sync/agent/zagent.h
 SPEAKS_zlog := init/init.h
 SPEAKS_zrun := init/init.h runtime/net/outlet.h
-SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/node/znode.h \
-	runtime/image/zpull/zpull.h
+SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/net/outlet.h \
+	runtime/node/znode.h runtime/image/zpull/zpull.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
 SPEAKS_zpull := init/init.h sync/agent/zagent.h runtime/image/zpull/zpull.h
 SPEAKS_agent := init/init.h init/zlog/zlog.h runtime/node/znode.h sync/agent/zagent.h

@@ -66,6 +66,10 @@ enum init_verb {
 	 * zagent. -EINVAL before the image was built; -ENOTSUP on an ordinary
 	 * host. */
 	INIT_CLOCK,
+	/* Returns a descriptor of the file with the node's name servers
+	 * (resolv.conf(5)) as it is now, for who may open none. znet.
+	 * -ENOENT */
+	INIT_NAMES,
 };
 
 struct init_key {

@@ -107,3 +107,16 @@ void names_set(const char *interface, const char *kind,
 	if (file_replace(sources, name, 0644, text, used) < 0)
 		log_warning(name, "name servers not kept");
 }
+
+int names_open(void)
+{
+	static const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/resolv.conf", path_run());
+	fd = open(path, flags);
+	if (fd < 0)
+		fd = open("/etc/resolv.conf", flags);
+	return fd < 0 ? -errno : fd;
+}

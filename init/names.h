@@ -15,4 +15,8 @@ int names_init(struct loop *loop);
 void names_set(const char *interface, const char *kind,
 	       const uint8_t (*address)[16], int n);
 
+/* Opens that file; of an ordinary host, where names_init() was not called,
+ * /etc/resolv.conf. The caller closes it. -errno. */
+int names_open(void);
+
 #endif

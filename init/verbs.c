@@ -20,6 +20,7 @@
 #include "base/service.h"
 #include "base/span.h"
 #include "boot.h"
+#include "names.h"
 #include "reaper.h"
 #include "server.h"
 #include "store.h"
@@ -69,6 +70,9 @@ int verb_allowed(uid_t uid, enum init_verb verb, uint32_t kind)
 		break;
 	case INIT_CLOCK:
 		allowed = uid == UID_ZAGENT;
+		break;
+	case INIT_NAMES:
+		allowed = uid == UID_ZNET;
 		break;
 	}
 	return allowed ? 0 : -EPERM;
@@ -245,6 +249,19 @@ static int verb_clock(struct verb_call *call)
 	return boot_clock_set(call->request->clock);
 }
 
+static int verb_names(struct verb_call *call)
+{
+	/* Kept until the next one: it is sent after we return. */
+	static int names = -1;
+
+	fd_close(&names);
+	names = names_open();
+	if (names < 0)
+		return names;
+	call->reply_fd = names;
+	return 0;
+}
+
 /* Comes after the reply; see server.c. */
 static int verb_end(struct verb_call *call)
 {
@@ -258,6 +275,7 @@ static int (*const verbs[])(struct verb_call *) = {
 	[INIT_DROP] = verb_drop,       [INIT_WATCH] = verb_watch,
 	[INIT_SERVICE] = verb_service, [INIT_POWEROFF] = verb_end,
 	[INIT_REBOOT] = verb_end,      [INIT_CLOCK] = verb_clock,
+	[INIT_NAMES] = verb_names,
 };
 
 static bool has_key(uint32_t verb)

@@ -20,6 +20,7 @@
 #include "node_address.h"
 #include "outlet.h"
 #include "policy.h"
+#include "resolver.h"
 
 /* #syscalls: socket connect setsockopt sendto recvfrom close */
 
@@ -261,11 +262,16 @@ static struct out_datagram *flow_begin(struct tun *t, const struct key *key)
 void out_datagram_input(struct tun *t, const struct packet *p)
 {
 	struct key_entry *e = key_find(&table, &p->key);
-	struct out_datagram *f = e ? container_of(e, struct out_datagram, entry)
-				   : flow_begin(t, &p->key);
 	const uint8_t *bytes = p->transport;
 	size_t size = p->size;
+	struct out_datagram *f;
 
+	if (p->key.protocol == IPPROTO_UDP && resolver_is(&p->key)) {
+		resolver_input(t, p);
+		return;
+	}
+	f = e ? container_of(e, struct out_datagram, entry)
+	      : flow_begin(t, &p->key);
 	if (!f)
 		return;
 	if (p->key.protocol == IPPROTO_UDP) {

@@ -38,6 +38,7 @@
 #include "conn.h"
 #include "node_address.h"
 #include "policy.h"
+#include "resolver.h"
 
 /* #syscalls: socket connect setsockopt getsockopt readv writev shutdown close
  */
@@ -492,10 +493,16 @@ static const struct {
 
 static int world_connect(struct out_tcp *f)
 {
+	const struct key *key = &f->entry.key;
+	uint8_t server[16];
+	bool is_resolver = resolver_is(key);
+	int error = is_resolver ? resolver_server(server) : 0;
 	union node_address to;
-	socklen_t size = node_address(&to, f->entry.key.outside,
-				      f->entry.key.outside_port);
+	socklen_t size = node_address(&to, is_resolver ? server : key->outside,
+				      key->outside_port);
 
+	if (error < 0)
+		return error;
 	f->fd = socket(to.any.sa_family,
 		       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (f->fd < 0)
@@ -513,7 +520,7 @@ static int world_connect(struct out_tcp *f)
 static void flow_begin(struct tun *t, struct packet *p)
 {
 	struct out_tcp *f;
-	int error = policy_check(&p->key);
+	int error = resolver_is(&p->key) ? 0 : policy_check(&p->key);
 
 	if (error < 0) {
 		t->counts.denied++;

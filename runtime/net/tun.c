@@ -22,6 +22,7 @@
 #include "out_tcp.h"
 #include "outlet.h"
 #include "packet.h"
+#include "resolver.h"
 
 /* #syscalls: readv writev close fcntl */
 
@@ -160,6 +161,7 @@ static void tun_gone(struct tun *t)
 	by_address[low_bits(t->address)] = 0;
 	out_tcp_end(t);
 	out_datagram_end(t);
+	resolver_end(t);
 	watch_del(loop, &t->watch);
 	fd_close(&t->fd);
 	t->used = false;

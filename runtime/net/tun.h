@@ -21,6 +21,7 @@ struct tun {
 	char container[INIT_NAME_SIZE];
 	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
 	struct znet_outlet counts;	   /* but for error and names */
+	unsigned int queries;	     /* not answered by name servers yet */
 	unsigned int large;	     /* buffers that its connections hold */
 	struct out_tcp *connections; /* its flows */
 	struct out_datagram *oldest, **newest;

@@ -25,13 +25,15 @@
 #include "out_datagram.h"
 #include "out_tcp.h"
 #include "pipe.h"
+#include "resolver.h"
 #include "status.h"
 #include "tun.h"
 #include "znet.h"
 #include "znet_filter.h"
 
 /* Descriptors that are neither of flows, pipes nor stock: listeners, status
- * clients, the loop. Above FDS_MAX the tables are full first. */
+ * clients, questions to name servers, the loop. Above FDS_MAX the tables are
+ * full first. */
 enum { FDS_OTHER = 128, FDS_MAX = 65536 };
 
 static int usage(FILE *out)
@@ -69,6 +71,7 @@ static void fds_share(struct loop *loop)
 	stock_limit(stock);
 	out_tcp_init(loop, connections);
 	out_datagram_init(loop, datagrams);
+	resolver_init(loop);
 	flow_init(loop,
 		  fds - 2 * pipes - stock - connections - datagrams - others);
 }

@@ -10,6 +10,7 @@
 #include "base/path.h"
 
 #include "config_write.h"
+#include "net/outlet.h"
 #include "volume.h"
 
 #define SHM "/dev/shm"
@@ -176,6 +177,21 @@ static void add_wanted(doc d, val array, const struct node_config *c,
 	}
 }
 
+/* The resolver that znet is, unless the application brings its own. */
+static void add_resolver(doc d, val array, const struct desired_app *app)
+{
+	const struct desired_mount m = {
+		.target = "/etc/resolv.conf",
+		.content = "nameserver " NET_RESOLVER_TEXT "\n",
+		.mode = 0644,
+	};
+
+	for (unsigned i = 0; i < app->n_mounts; i++)
+		if (strcmp(app->mount[i].target, m.target) == 0)
+			return;
+	add_file(d, array, &m);
+}
+
 void node_config_mounts(doc d, val root, const struct node_config *c)
 {
 	val array = yyjson_mut_obj_add_arr(d, root, "mounts");
@@ -189,5 +205,6 @@ void node_config_mounts(doc d, val root, const struct node_config *c)
 		for (unsigned i = 0; i < c->app->n_mounts; i++)
 			if (depth_of(c->app->mount[i].target) == depth)
 				add_wanted(d, array, c, &c->app->mount[i]);
+	add_resolver(d, array, c->app);
 	add_hosts(d, array, c);
 }

@@ -42,7 +42,7 @@ def inside(host):
 
 
 def count(host, name, container="a"):
-    row = re.search(r"^\S+ of %s: .*" % container, host.status(), re.M)[0]
+    row = re.search(r"^\S+ of %s: .*" % host.id(container), host.status(), re.M)[0]
     return int(re.search(r"%s (\d+)" % name, row)[1])
 
 

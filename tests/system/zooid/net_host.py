@@ -150,6 +150,11 @@ class NetHost(Supervised):
         assert reply[2] == 0, (reply, self.said())
         return reply[3]
 
+    @staticmethod
+    def id(name):
+        """Of a container: there is one tree of cgroups for all that run."""
+        return "%s-%d" % (name, os.getpid())
+
     def container(self, name, address):
         """A container that does nothing, as its network namespace."""
         config = {
@@ -166,7 +171,8 @@ class NetHost(Supervised):
         try:
             os.write(fd, json.dumps(config).encode())
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
-            pid = self._ask(messages.ZRUN_START, name, self.digest, fds=[fd])
+            pid = self._ask(messages.ZRUN_START, self.id(name), self.digest,
+                            fds=[fd])
         finally:
             os.close(fd)
         self.containers[name] = Net(pid)
@@ -181,7 +187,7 @@ class NetHost(Supervised):
     def close(self):
         for name, net in self.containers.items():
             with contextlib.suppress(AssertionError):
-                self._ask(messages.ZRUN_KILL, name, arg=9)
+                self._ask(messages.ZRUN_KILL, self.id(name), arg=9)
             net.close()
         super().close()
         self.node.close()

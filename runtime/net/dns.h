@@ -1,0 +1,66 @@
+/* DNS messages (RFC 1035, 6891), as far as a resolver that asks others must
+ * read them. No I/O.
+ *
+ * Who chose the bytes: a container those of a query, whoever answers on the
+ * network those of an answer. Neither may make znet read past the message, and
+ * an answer counts only when it is one to the question that was asked. */
+#ifndef NET_DNS_H
+#define NET_DNS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	DNS_HEADER_SIZE = 12,
+	DNS_QUESTION_MAX = 255 + 4,
+	DNS_PLAIN_MAX = 512, /* of an answer to who did not say (EDNS) */
+	DNS_TTL_MAX = 86400,
+};
+
+enum dns_code {
+	DNS_OK = 0,
+	DNS_FORMAT_ERROR = 1,
+	DNS_SERVER_FAILURE = 2,
+	DNS_NO_NAME = 3,
+	DNS_REFUSED = 5,
+};
+
+/* What a query asks. question: the name in lower case, type and class. */
+struct dns_query {
+	uint16_t id;
+	uint16_t answer_max; /* what the asker takes in a datagram */
+	uint16_t flags;	     /* RD, CD, and EDNS' DO in the place of QR: what
+			      * makes answers to one question differ */
+	uint16_t question_size;
+	uint8_t question[DNS_QUESTION_MAX];
+};
+
+/* 0; -EBADMSG, also for what is not one question. */
+int dns_query_read(struct dns_query *q, const uint8_t *message, size_t size);
+
+/* Whether the message answers q under identifier id. */
+bool dns_answers(const struct dns_query *q, uint16_t id, const uint8_t *message,
+		 size_t size);
+
+enum dns_code dns_code(const uint8_t *message);
+
+/* For how many seconds an answer may be kept: the least TTL of its records,
+ * for "there is none" as its SOA record says (RFC 2308); 0: not at all. At most
+ * DNS_TTL_MAX; -EBADMSG. */
+int dns_ttl(const uint8_t *message, size_t size);
+
+/* Makes an answer that was kept for `seconds` as old as it is; dns_ttl() has
+ * accepted it. */
+void dns_age(uint8_t *message, size_t size, uint32_t seconds);
+
+void dns_id_set(uint8_t *message, uint16_t id);
+
+/* An answer with nothing in it but the question: an error, or with `truncated`
+ * set the word to come again by TCP. out has DNS_HEADER_SIZE +
+ * DNS_QUESTION_MAX bytes. Returns its size. */
+enum dns_truncation { DNS_WHOLE, DNS_TRUNCATED };
+size_t dns_empty(uint8_t *out, const struct dns_query *q, enum dns_code code,
+		 enum dns_truncation truncation);
+
+#endif
