@@ -96,7 +96,16 @@ static void verb_ps(int argc, char **argv)
 	client_run("/bin/znode", ps);
 }
 
-/* start, stop and restart, as znode(8) names them too */
+static void verb_volumes(int argc, char **argv)
+{
+	char *const volumes[] = { "znode", "volumes", NULL };
+
+	(void)argc;
+	(void)argv;
+	client_run("/bin/znode", volumes);
+}
+
+/* start, stop, restart and snapshot, as znode(8) names them too */
 static void verb_app(int argc, char **argv)
 {
 	char *const verb[] = { "znode", argv[0], argv[1], NULL };
@@ -104,7 +113,7 @@ static void verb_app(int argc, char **argv)
 	if (argc == 2)
 		client_run("/bin/znode", verb);
 	else
-		printf("usage: %s NAME, an application\n", argv[0]);
+		printf("usage: %s NAME\n", argv[0]);
 }
 
 /* zlog has the latest lines in memory. */
@@ -254,6 +263,8 @@ static const struct console_verb verbs[] = {
 	{ "start", "NAME: an application, whatever it failed on", verb_app },
 	{ "stop", "NAME: an application, until start or reboot", verb_app },
 	{ "restart", "NAME: stop and start an application", verb_app },
+	{ "volumes", "what outlives containers", verb_volumes },
+	{ "snapshot", "VOLUME: keep it as it is now", verb_app },
 	{ "log", "NAME: the last lines of a service or container", verb_log },
 	{ "net", "interfaces, addresses, name server", verb_net },
 	{ "version", "of the image and the kernel", verb_version },

@@ -32,11 +32,15 @@ static const char usage[] =
 	"                             boots; unless-stopped: beyond that\n"
 	"       znode start NAME      start it now, whatever it failed on\n"
 	"       znode restart NAME    stop it, then start it\n"
+	"       znode volumes         what outlives containers\n"
+	"       znode snapshot VOLUME keep it as it is now, read-only\n"
+	"       znode volume-rm VOLUME\n"
+	"                             remove it and its snapshots for ever\n"
 	"The applications are those of node.json on the ZOOID partition, and\n"
 	"those that the hub wants here.\n"
 	"Exit status: 0 done, 1 failed, 2 usage.\n";
 
-static int complain(const char *object, const char *text)
+int client_complain(const char *object, const char *text)
 {
 	fprintf(stderr, "znode: %s: %s\n", object, text);
 	return 1;
@@ -47,8 +51,9 @@ static int connect_daemon(void)
 	int fd = ipc_connect("znode");
 
 	if (fd < 0)
-		complain("znode.sock", fd == -ENOENT ? "znode does not run here"
-						     : strerror(-fd));
+		client_complain("znode.sock",
+				fd == -ENOENT ? "znode does not run here"
+					      : strerror(-fd));
 	return fd;
 }
 
@@ -65,7 +70,7 @@ static int ask(int sock, struct znode_request *request,
 	r = ipc_call(sock, request, sizeof(*request), NULL, 0, reply,
 		     sizeof(*reply), fds, timeout);
 	if (r) {
-		complain("znode.sock", strerror(-r));
+		client_complain("znode.sock", strerror(-r));
 		return r;
 	}
 	reply->text[sizeof(reply->text) - 1] = '\0';
@@ -258,7 +263,7 @@ static int print_json(yyjson_mut_doc *d)
 		yyjson_mut_write(d, YYJSON_WRITE_PRETTY_TWO_SPACES, NULL);
 
 	if (!text)
-		return complain("json", "out of memory");
+		return client_complain("json", "out of memory");
 	puts(text);
 	return 0;
 }
@@ -287,7 +292,6 @@ static int show(int argc, char **argv, void (*table)(const struct rows *))
 	    strcmp(argv[2], "json") == 0)
 		output = OUTPUT_JSON;
 	else if (argc != 1) {
-		fputs(usage, stderr);
 		return 2;
 	}
 	if (rows_fetch(&rows))
@@ -323,10 +327,11 @@ static int ask_about(uint32_t verb, const char *name, struct znode_reply *reply,
 		return 1;
 	if (text_copy(request.name, sizeof(request.name), name) >=
 	    sizeof(request.name))
-		return complain(name, "no such application");
+		return client_complain(name, "no such application");
 	r = ask(sock, &request, reply, fds);
 	if (r == reply->error && r)
-		complain(name, reply->text[0] ? reply->text : strerror(-r));
+		client_complain(name,
+				reply->text[0] ? reply->text : strerror(-r));
 	return r ? 1 : 0;
 }
 
@@ -336,7 +341,6 @@ static int wish(int argc, char **argv, enum znode_verb verb)
 	int status;
 
 	if (argc != 2) {
-		fputs(usage, stderr);
 		return 2;
 	}
 	status = ask_about(verb, argv[1], &reply, NULL);
@@ -388,7 +392,6 @@ static int verb_inspect(int argc, char **argv)
 	int status, r;
 
 	if (argc != 2) {
-		fputs(usage, stderr);
 		return 2;
 	}
 	status = ask_about(ZNODE_INSPECT, argv[1], &reply, &fds);
@@ -396,7 +399,7 @@ static int verb_inspect(int argc, char **argv)
 		return status;
 	r = memfd_read(ipc_fds_take(&fds, 0), CONFIG_MAX_BYTES, &config, &size);
 	ipc_fds_close(&fds);
-	return r ? complain(argv[1], strerror(-r))
+	return r ? client_complain(argv[1], strerror(-r))
 		 : inspect_print(&reply.app, config, size);
 }
 
@@ -412,18 +415,30 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } verbs[] = {
-	{ "ps", verb_ps },	     { "images", verb_images },
-	{ "inspect", verb_inspect }, { "stop", verb_stop },
-	{ "start", verb_start },     { "restart", verb_restart },
-	{ "help", verb_help },	     { "--help", verb_help },
+	{ "ps", verb_ps },
+	{ "images", verb_images },
+	{ "inspect", verb_inspect },
+	{ "stop", verb_stop },
+	{ "start", verb_start },
+	{ "restart", verb_restart },
+	{ "volumes", client_volumes },
+	{ "snapshot", client_snapshot },
+	{ "volume-rm", client_volume_remove },
+	{ "help", verb_help },
+	{ "--help", verb_help },
 	{ "-h", verb_help },
 };
 
 int client_main(int argc, char **argv)
 {
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (strcmp(argv[0], verbs[i].name) == 0)
-			return verbs[i].run(argc, argv);
+		if (strcmp(argv[0], verbs[i].name) == 0) {
+			int status = verbs[i].run(argc, argv);
+
+			if (status == 2)
+				fputs(usage, stderr);
+			return status;
+		}
 	fputs(usage, stderr);
 	return 2;
 }

@@ -98,8 +98,8 @@ enum zrun_verb {
 	 * ".snapshots/VOLUME/TIME". -ENOTSUP where /data is not btrfs. znode.
 	 */
 	ZRUN_SNAPSHOT,
-	/* Removes volume `path` and its snapshots for ever. Whether a
-	 * container has it is the asker's to know. -ENOENT. znode. */
+	/* Removes volume `path` and its snapshots for ever. -EBUSY while a
+	 * container has it, -ENOENT. znode. */
 	ZRUN_VOLUME_REMOVE,
 };
 

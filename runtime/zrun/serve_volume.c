@@ -20,6 +20,8 @@
 
 #define SNAPSHOTS ".snapshots"
 
+enum { MOUNTINFO_MAX = 1 << 20 };
+
 static bool name_valid(const char *name)
 {
 	size_t n = strlen(name);
@@ -194,10 +196,47 @@ static int snapshots_remove(const char *name)
 	return r < 0 ? r : path_remove_tree(resident.volumes, path);
 }
 
+/* Whether a process has the volume, or a part of it, in its mounts. */
+static bool has_mounted(pid_t pid, const char *name)
+{
+	char path[40], wanted[ZRUN_VOLUME_NAME_MAX + 16];
+	autofree char *text = NULL;
+	size_t size;
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
+	snprintf(wanted, sizeof(wanted), "/volumes/%.127s", name);
+	if (file_read(AT_FDCWD, path, MOUNTINFO_MAX, &text, &size) < 0)
+		return false;
+	for (const char *p = text; (p = strstr(p, wanted)); p++)
+		if (strchr(" /", p[strlen(wanted)]))
+			return true;
+	return false;
+}
+
+static const char *user_of(const char *name)
+{
+	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+		const struct resident_container *c = &resident.container[i];
+
+		if (c->phase == PHASE_STARTING ||
+		    (c->phase == PHASE_RUNNING && has_mounted(c->pid, name)))
+			return c->id;
+	}
+	return NULL;
+}
+
 static int remove_work(const struct zrun_request *q,
 		       char text[STORE_ERROR_SIZE])
 {
 	autoclose int volume = volume_open(q->path);
+	const char *user = volume < 0 ? NULL : user_of(q->path);
+
+	if (user) {
+		snprintf(text, STORE_ERROR_SIZE,
+			 "volume %.127s: container %.63s uses it", q->path,
+			 user);
+		return -EBUSY;
+	}
 	int r = volume < 0 ? volume : snapshots_remove(q->path);
 
 	if (r == 0)

@@ -1,19 +1,27 @@
 """What a desired document says of an application, done by znode and the real
 `zrun serve` on this machine: a program in each container tells what it sees."""
 
+import errno
+import fcntl
 import json
 import os
 import pathlib
+import re
+import struct
 import time
 
 import pytest
 
 from zooid import BUILD, image
+from zooid.disk import run
+from zooid.host import directory
 from zooid.messages import ZNODE_DESIRED
+from zooid.mount import mount, unmount
 from zooid.organism import Organism
-from zooid.znode_host import host_in_directory
+from zooid.znode_host import Host, host_in_directory
 
 NODE = "n-0123456789abcd"
+QUOTA_CTL, SIMPLE_QUOTA = 0xc0109428, 4
 ZRUN = BUILD / "x86_64/bin/zrun"
 # Keeps running until it is told to end, and writes that down.
 SERVE = "trap 'echo ended >>/v/log; exit 0' TERM QUIT; " \
@@ -205,3 +213,55 @@ def test_tries_end(node):
     node.host.wait(lambda: node.host.app()["restarts"] == 2)
     row = node.host.wait_state("failed")
     assert row["reason"] == "exited with 3" and row["container"] == "web-3"
+
+
+@pytest.fixture
+def btrfs(tmp_path, busybox):
+    """A node whose /data is btrfs with simple quotas, as init makes it."""
+    with directory() as path:
+        (path / "data").mkdir()
+        with open(tmp_path / "disk", "wb") as disk:
+            disk.truncate(256 << 20)
+        run("mkfs.btrfs", "-q", tmp_path / "disk")
+        mount("-o", "loop", tmp_path / "disk", path / "data")
+        try:
+            top = os.open(path / "data", os.O_RDONLY)
+            fcntl.ioctl(top, QUOTA_CTL, struct.pack("=QQ", SIMPLE_QUOTA, 0))
+            os.close(top)
+            host = Host(path)
+            yield Node(host, tmp_path, busybox)
+            host.close()
+        finally:
+            unmount(path / "data")
+
+
+def test_volume_has_a_quota_and_snapshots(btrfs):
+    host, mounts = btrfs.host, [{"type": "volume", "source": "v",
+                                 "target": "/v", "size": 16 << 20}]
+    btrfs.apply(btrfs.app(mounts=mounts))
+    volume = btrfs.root() / "v"
+    (volume / "file").write_text("first")
+    with pytest.raises(OSError) as error, open(volume / "big", "wb") as big:
+        for _ in range(32):
+            big.write(os.urandom(1 << 20))
+            big.flush()
+            os.fsync(big.fileno())
+    assert error.value.errno == errno.EDQUOT
+    (volume / "big").unlink()
+    assert host.znode("volumes") == "shop.v\n"
+    name = host.znode("snapshot", "shop.v").strip()
+    assert re.fullmatch(r"\.snapshots/shop\.v/\d{8}T\d{6}Z", name)
+    (volume / "file").write_text("second")
+    kept = host.data / "volumes" / name
+    assert (kept / "file").read_text() == "first"
+    with pytest.raises(OSError):
+        (kept / "file").write_text("third")
+    assert "container web-1 uses it" in host.znode("volume-rm", "shop.v",
+                                                   status=1)
+    assert "no such volume" in host.znode("snapshot", "shop.none", status=1)
+    btrfs.apply()
+    host.wait(lambda: not host.app())
+    assert host.znode("volumes") == "shop.v\n"
+    assert host.znode("volume-rm", "shop.v") == "shop.v removed\n"
+    assert host.znode("volumes") == ""
+    assert not kept.exists()
