@@ -156,27 +156,55 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	return r;
 }
 
+/* "/proc/self/fd/7" means the descriptor itself: what a pidfd leads to cannot
+ * be opened anew, but it can be joined. */
+static int open_namespace(const char *path)
+{
+	static const char own[] = "/proc/self/fd/";
+	const char *number = path + sizeof(own) - 1;
+	uint64_t n;
+	bool held = strncmp(path, own, sizeof(own) - 1) == 0 &&
+		    span_u64(span_of(number), INT_MAX, &n) == 0;
+	int fd = held ? fcntl((int)n, F_DUPFD_CLOEXEC, 3)
+		      : open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_namespaces(struct create *c, struct plan_setting *setting,
 			   struct fault *fault)
 {
+	struct runtime_namespace_use *user =
+		&c->config.namespace[RUNTIME_NS_USER];
+	bool any = false;
+
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
 		const struct runtime_namespace_use *ns =
 			&c->config.namespace[i];
 
-		setting->join_fd[i] = -1;
 		if (!ns->set || !ns->path)
 			continue;
-		int fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+		int fd = open_namespace(ns->path);
 
 		if (fd < 0)
-			return fault_set(fault, -errno,
+			return fault_set(fault, fd,
 					 "linux.namespaces: %s (%.200s)",
 					 runtime_namespace_name(
 						 (enum runtime_namespace)i),
 					 ns->path);
-		setting->join_fd[i] = fd;
-		if (i == RUNTIME_NS_PID)
-			c->launch.join_pid = fd;
+		c->join.fd[i] = fd;
+		any = true;
+	}
+	/* The one that we are in: nothing to join, nor another's rights. */
+	if (user->path &&
+	    join_is_ours(c->join.fd[RUNTIME_NS_USER], RUNTIME_NS_USER)) {
+		fd_close(&c->join.fd[RUNTIME_NS_USER]);
+		user->set = false;
+	}
+	join_setting(&c->join, setting, &c->launch);
+	if (any && user->set) {
+		setting->joins_ahead = true;
+		c->launch.join_fd = c->join.fd;
 	}
 	return 0;
 }
@@ -247,8 +275,8 @@ static int prepare(struct create *c, struct fault *fault)
 	};
 	struct launch *l = &c->launch;
 	char cgroup_path[1200];
-	bool new_user = c->config.namespace[RUNTIME_NS_USER].set &&
-			!c->config.namespace[RUNTIME_NS_USER].path;
+	const struct runtime_namespace_use *user =
+		&c->config.namespace[RUNTIME_NS_USER];
 
 	if (c->container.cgroup.mount[0] && c->container.cgroup.dir >= 0) {
 		snprintf(cgroup_path, sizeof(cgroup_path), "%s/%s",
@@ -258,10 +286,11 @@ static int prepare(struct create *c, struct fault *fault)
 	l->cgroup_dir = c->container.cgroup.dir;
 	l->alone = true;
 	l->child.preserve_fds = c->preserve_fds;
-	l->child.new_user_namespace = new_user;
-	l->child.grantable = launch_grantable(new_user);
-	create_warnings(&c->config, l->child.grantable);
 	int r = open_namespaces(c, &setting, fault);
+
+	l->child.new_user_namespace = user->set && !user->path;
+	l->child.grantable = launch_grantable(user->set);
+	create_warnings(&c->config, l->child.grantable);
 
 	if (r == 0)
 		r = mount_sources_open(&c->sources, &c->config,
@@ -361,6 +390,7 @@ int create_container(struct create *c, struct fault *fault)
 	container->cgroup = (struct cgroup)CGROUP_NONE;
 	c->terminal = -1;
 	c->sources = (struct mount_sources)MOUNT_SOURCES_NONE;
+	join_init(&c->join);
 	launch_init(&c->launch, c->id, &c->config);
 	/* The caller may name files from its own directory. */
 	container->root = state_root(cli.root, true, fault);
@@ -405,6 +435,7 @@ void create_close(struct create *c)
 {
 	launch_close(&c->launch);
 	mount_sources_close(&c->sources);
+	join_close(&c->join);
 	fd_close(&c->launch.child.console_socket);
 	fd_close(&c->terminal);
 	container_close(&c->container);

@@ -4,6 +4,7 @@
 #define ZRUN_CREATE_H
 
 #include "cli.h"
+#include "join.h"
 #include "mount_source.h"
 
 struct create {
@@ -20,6 +21,7 @@ struct create {
 	struct runtime_config config;
 	struct launch launch;
 	struct mount_sources sources;
+	struct join join;
 	bool poststop_due; /* the first hooks could have run */
 	int terminal;	   /* receives the master side; -1 */
 };

@@ -30,12 +30,12 @@ void join_init(struct join *join)
 		join->fd[i] = -1;
 }
 
-static bool is_ours(int fd, const char *file)
+bool join_is_ours(int fd, enum runtime_namespace ns)
 {
 	struct stat theirs, ours;
 	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/self/ns/%s", file);
+	snprintf(path, sizeof(path), "/proc/self/ns/%s", files[ns]);
 	return fstat(fd, &theirs) == 0 && stat(path, &ours) == 0 &&
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
 }
@@ -53,7 +53,7 @@ int join_open(struct join *join, pid_t pid, struct fault *fault)
 			continue; /* a kernel without */
 		if (fd < 0)
 			return fault_set(fault, -errno, "%s", path);
-		if (is_ours(fd, files[i]))
+		if (join_is_ours(fd, (enum runtime_namespace)i))
 			close(fd);
 		else
 			join->fd[i] = fd;

@@ -12,6 +12,8 @@ void join_init(struct join *join);
 /* Opens those namespaces of pid that differ from ours. 0 or -errno with fault
  * set; join_close() either way. */
 int join_open(struct join *join, pid_t pid, struct fault *fault);
+/* Whether fd is the namespace that this process is in. */
+bool join_is_ours(int fd, enum runtime_namespace ns);
 /* Puts them where plan_exec() and launch_clone() look. */
 void join_setting(const struct join *join, struct plan_setting *setting,
 		  struct launch *launch);

@@ -15,6 +15,8 @@ struct launch {
 	struct runtime_config *config;
 	struct plan plan;
 	struct child child;
+	const int *join_fd;  /* by namespace: joined before the child is made,
+			      * which has a user namespace; NULL */
 	int join_pid;	     /* pid namespace to join; -1 */
 	int cgroup_dir;	     /* the child enters it first; -1 */
 	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */

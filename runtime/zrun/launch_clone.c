@@ -118,28 +118,29 @@ static bool may_share(const struct launch *l, uint64_t flags)
 	return true;
 }
 
+_Noreturn static void fail(const struct launch *l, int error, const char *what)
+{
+	struct child_message message = { .what = CHILD_FAILED,
+					 .op = -1,
+					 .error = error };
+
+	snprintf(message.detail, sizeof(message.detail), "%s", what);
+	(void)send(l->child.channel, &message, sizeof(message), MSG_NOSIGNAL);
+	_exit(1);
+}
+
 static void enter_cgroup(const struct launch *l)
 {
 	const struct runtime_number_set *cpus =
 		&l->child.process->cpu_affinity.initial;
-	struct child_message message = { .what = CHILD_FAILED,
-					 .op = -1,
-					 .detail = "cgroup.procs" };
-	int r = 0;
+	int r = l->exec && cpus->set ? launch_affinity(0, cpus) : 0;
 
-	if (l->exec && cpus->set) {
-		r = launch_affinity(0, cpus);
-		if (r < 0)
-			snprintf(message.detail, sizeof(message.detail),
-				 "process.execCPUAffinity.initial");
-	}
-	if (r == 0 && l->cgroup_dir >= 0 && !l->born_inside)
+	if (r < 0)
+		fail(l, r, "process.execCPUAffinity.initial");
+	if (l->cgroup_dir >= 0 && !l->born_inside)
 		r = file_put(l->cgroup_dir, "cgroup.procs", "0");
-	if (r == 0)
-		return;
-	message.error = r;
-	(void)send(l->child.channel, &message, sizeof(message), MSG_NOSIGNAL);
-	_exit(1);
+	if (r < 0)
+		fail(l, r, "cgroup.procs");
 }
 
 static void child_main(void *data)
@@ -216,6 +217,44 @@ static int joined_user(const struct launch *l)
 	return -1;
 }
 
+static void join_one(const struct launch *l, int fd, enum runtime_namespace ns)
+{
+	char what[64];
+
+	if (fd < 0 || setns(fd, (int)namespace_flag(ns)) == 0)
+		return;
+	int error = -errno;
+
+	snprintf(what, sizeof(what), "linux.namespaces (%s)",
+		 runtime_namespace_name(ns));
+	fail(l, error, what);
+}
+
+/* The same for a container that has a user namespace, and others that are
+ * joined: who is in a user namespace has no right to join what belongs to one
+ * above, so root joins that last; what is new is to belong to it, so the child
+ * is made afterwards. */
+static int clone_ahead(struct launch *l)
+{
+	int user = l->join_fd[RUNTIME_NS_USER];
+	bool last = geteuid() == 0;
+
+	/* Our last right to. */
+	enter_cgroup(l);
+	l->cgroup_dir = -1;
+	if (!last)
+		join_one(l, user, RUNTIME_NS_USER);
+	for (int i = RUNTIME_NS_USER + 1; i < RUNTIME_NS_COUNT; i++)
+		join_one(l, l->join_fd[i], (enum runtime_namespace)i);
+	if (last)
+		join_one(l, user, RUNTIME_NS_USER);
+	/* Files made from here on belong to its root. */
+	if (user >= 0 && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
+		fail(l, -errno, "become root of the user namespace");
+	l->parent_is_init = true;
+	return clone_child(l);
+}
+
 /* In the process between: enters, makes the child, and leaves it to our
  * parent. */
 static int clone_inside(struct launch *l, int user)
@@ -229,8 +268,9 @@ static int clone_inside(struct launch *l, int user)
 }
 
 /* Without privilege one may join a pid namespace only from inside the user
- * namespace that owns it, and nobody comes back out of that. */
-static int clone_unprivileged(struct launch *l, int user)
+ * namespace that owns it, and nobody comes back out of that. 0: the process
+ * between has told by the channel why it failed. */
+static int clone_between(struct launch *l, int user)
 {
 	int result[2], pid = -ECHILD;
 
@@ -239,12 +279,13 @@ static int clone_unprivileged(struct launch *l, int user)
 	pid_t between = fork();
 
 	if (between == 0) {
-		pid = clone_inside(l, user);
+		pid = l->join_fd ? clone_ahead(l) : clone_inside(l, user);
 		_exit(fd_write(result[1], &pid, sizeof(pid)) < 0);
 	}
 	close(result[1]);
 	if (between > 0) {
-		(void)!fd_read(result[0], &pid, sizeof(pid));
+		if (fd_read(result[0], &pid, sizeof(pid)) != sizeof(pid))
+			pid = 0;
 		waitpid(between, NULL, 0);
 	}
 	close(result[0]);
@@ -256,9 +297,13 @@ static int launch_make(struct launch *l)
 {
 	int user = joined_user(l);
 
+	if (l->join_fd) {
+		l->born_inside = false;
+		return clone_between(l, user);
+	}
 	if (l->join_pid < 0)
 		return clone_child(l);
-	return user >= 0 && geteuid() != 0 ? clone_unprivileged(l, user)
+	return user >= 0 && geteuid() != 0 ? clone_between(l, user)
 					   : clone_joined(l);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernel.h"
 #include "label.h"
@@ -209,10 +210,17 @@ static int plan_sysctls(struct plan *plan, const struct runtime_config *config,
 	return 0;
 }
 
+/* Root of the host may enter every namespace, but no longer that of a user
+ * namespace above once it is in one: it joins that last. Everybody else gets
+ * the right to join the others there. */
 static void plan_namespaces(struct plan *plan,
 			    const struct plan_setting *setting)
 {
-	for (size_t i = 0; i < RUNTIME_NS_COUNT; i++) {
+	size_t first = geteuid() == 0 ? RUNTIME_NS_USER + 1 : RUNTIME_NS_USER;
+
+	for (size_t n = 0; n < RUNTIME_NS_COUNT; n++) {
+		size_t i = (first + n) % RUNTIME_NS_COUNT;
+
 		/* Joining a pid namespace is the parent's part, as it only
 		 * holds for children. */
 		if (setting->join_fd[i] < 0 || i == RUNTIME_NS_PID)
@@ -248,17 +256,17 @@ static bool dev_is_bound(const struct runtime_config *config)
 static void plan_devices(struct plan *plan, const struct runtime_config *config)
 {
 	/* mknod is refused in a user namespace, whoever asks. */
-	enum op_code code = new_namespace(config, RUNTIME_NS_USER)
-				    ? OP_DEVICE_BIND
-				    : OP_DEVICE;
+	bool user = config->namespace[RUNTIME_NS_USER].set;
+	enum op_code code = user ? OP_DEVICE_BIND : OP_DEVICE;
 	bool bound = dev_is_bound(config);
 
 	for (size_t i = 0; !bound && i < N_OF(default_devices); i++)
 		add_object(plan, code, -1, default_devices[i].path,
 			   &default_devices[i]);
 	for (size_t i = 0; i < config->n_device; i++)
-		add_object(plan, code, (int)i, config->device[i].path,
-			   &config->device[i]);
+		add_object(plan,
+			   config->device[i].type == 'p' ? OP_DEVICE : code,
+			   (int)i, config->device[i].path, &config->device[i]);
 	for (size_t i = 0; !bound && i < N_OF(default_links); i++)
 		add(plan, (struct op){ .code = OP_SYMLINK,
 				       .index = -1,
@@ -377,6 +385,20 @@ bool plan_offsets_time(const struct runtime_config *config)
 	return false;
 }
 
+bool plan_parent_raises(const struct runtime_config *config)
+{
+	return config->namespace[RUNTIME_NS_USER].set && geteuid() == 0;
+}
+
+static void plan_oom_score(struct plan *plan,
+			   const struct runtime_config *config)
+{
+	const struct maybe_i64 *score = &config->process.oom_score_adj;
+
+	if (score->set && !plan_parent_raises(config))
+		add_number(plan, OP_OOM_SCORE, (uint64_t)score->value);
+}
+
 /* Before no_new_privs, which would forbid a change of profile. */
 static void plan_labels(struct plan *plan,
 			const struct runtime_process *process)
@@ -406,7 +428,8 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 	if (setting->new_keyring)
 		add_code(plan, OP_KEYRING);
 	add_code(plan, OP_SESSION);
-	for (size_t i = 0; i < process->n_rlimit; i++)
+	for (size_t i = 0; !plan_parent_raises(config) && i < process->n_rlimit;
+	     i++)
 		add_object(plan, OP_RLIMIT, (int)i, NULL, &process->rlimit[i]);
 	add_path(plan, OP_CWD, -1, process->cwd);
 	if (setting->user_name && process->user.name)
@@ -441,16 +464,15 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 		r = label_check(&config->process, fault);
 	if (r < 0)
 		return r;
-	plan_namespaces(plan, setting);
+	if (!setting->joins_ahead)
+		plan_namespaces(plan, setting);
 	if (new_namespace(config, RUNTIME_NS_USER))
 		add_code(plan, OP_ID_MAPS);
 	if (new_namespace(config, RUNTIME_NS_CGROUP))
 		add_code(plan, OP_CGROUP_NAMESPACE);
 	if (plan_offsets_time(config))
 		add_code(plan, OP_TIME_OFFSETS);
-	if (config->process.oom_score_adj.set)
-		add_number(plan, OP_OOM_SCORE,
-			   (uint64_t)config->process.oom_score_adj.value);
+	plan_oom_score(plan, config);
 	if (new_namespace(config, RUNTIME_NS_NETWORK))
 		add_number(plan, OP_NETWORK, setting->address);
 	r = plan_sysctls(plan, config, fault);
@@ -475,9 +497,7 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 		r = label_check(&config->process, fault);
 	if (r < 0)
 		return r;
-	if (config->process.oom_score_adj.set)
-		add_number(plan, OP_OOM_SCORE,
-			   (uint64_t)config->process.oom_score_adj.value);
+	plan_oom_score(plan, config);
 	plan_namespaces(plan, setting);
 	if (setting->has_console)
 		add_code(plan, OP_TERMINAL);

@@ -39,7 +39,7 @@ enum op_code {
 	OP_HOOKS_CONTAINER,  /* createContainer: here, before the pivot */
 	OP_ROOT_READONLY,
 	OP_PIVOT,
-	OP_MOVE_ROOT, /* in its place where "/" is the initial ramfs */
+	OP_MOVE_ROOT,	     /* in its place where "/" is the initial ramfs */
 	OP_ROOT_PROPAGATION, /* number: MS_* */
 	OP_HOSTNAME,	     /* text */
 	OP_DOMAINNAME,	     /* text */
@@ -94,6 +94,7 @@ struct plan_setting {
 	const struct overlay *overlay; /* or NULL */
 	uint32_t address;	       /* IPv4 for a new network namespace; 0 */
 	int join_fd[RUNTIME_NS_COUNT]; /* open namespaces to join; -1 */
+	bool joins_ahead;	       /* launch_clone() sees to them */
 	const char *cgroup_path;       /* of the container on the host */
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
@@ -115,6 +116,10 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 
 /* "mounts[3] (/proc)": the place in the config that op comes from. */
 void op_name(const struct op *op, char *out, size_t size);
+
+/* Whether limits and the OOM score are the parent's to set (launch_ready.c):
+ * a user namespace takes the right from the child. */
+bool plan_parent_raises(const struct runtime_config *config);
 
 /* Whether the time namespace is made by OP_TIME_OFFSETS. */
 bool plan_offsets_time(const struct runtime_config *config);
