@@ -13,6 +13,9 @@
 #define ZRUN_CHILD_H
 
 #include "hook.h"
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
 #include "identity.h"
 #include "plan.h"
 
@@ -55,10 +58,10 @@ struct child {
 	uint64_t grantable; /* capabilities that can be given */
 
 	/* private to the executor */
-	int stage;	/* a bud's empty root, with what was made ahead; -1 */
-	int root;	/* the root file system once it is mounted */
-	int mask;	/* an empty read-only tmpfs, attached once */
-	int files;	/* a tmpfs for files, once there is one */
+	int stage; /* a bud's empty root, with what was made ahead; -1 */
+	int root;  /* the root file system once it is mounted */
+	int mask;  /* an empty read-only tmpfs, attached once */
+	int files; /* a tmpfs for files, once there is one */
 	unsigned n_files;
 	int proc, sys;	/* what is mounted there; -1 */
 	int start_peer; /* `zrun start` that waits for execve */
@@ -113,6 +116,10 @@ int child_file(struct child *c, const struct runtime_mount *m);
 int child_volume_fill(struct child *c, const char *path, int volume);
 
 /* child_device.c */
+static inline bool is_null(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
 int child_device(struct child *c, const struct runtime_device *device);
 int child_device_bind(struct child *c, const struct runtime_device *device);
 int child_symlink(struct child *c, const char *path, const char *target);

@@ -237,13 +237,39 @@ int child_terminal(struct child *c)
 	return r < 0 ? child_detail(c, r, "console socket") : 0;
 }
 
+/* The null device that we were given is a file of the host, whose mode root of
+ * a container could change: it gets that of its own /dev instead. In a
+ * container that runs anything may lie there. */
+static int own_null(struct child *c)
+{
+	autoclose int own = -1;
+	struct stat st;
+
+	for (int i = 0; i < 3; i++) {
+		if (fstat(i, &st) < 0 || !is_null(&st))
+			continue;
+		if (own < 0)
+			own = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY |
+							O_NONBLOCK | O_CLOEXEC);
+		if (own < 0)
+			return child_detail(c, -errno, "/dev/null");
+		if (fstat(own, &st) < 0 || !is_null(&st))
+			return child_detail(c, -ENODEV,
+					    "/dev/null is no null device");
+		fcntl(own, F_SETFL, 0);
+		if (dup2(own, i) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 int child_session(struct child *c)
 {
 	/* -EPERM: already its leader, as after a plain exec. */
 	if (setsid() < 0 && errno != EPERM)
 		return -errno;
 	if (c->terminal < 0)
-		return 0;
+		return own_null(c);
 	if (ioctl(c->terminal, TIOCSCTTY, 0) < 0)
 		return child_detail(c, -errno, "controlling terminal");
 	for (int i = 0; i < 3; i++) {

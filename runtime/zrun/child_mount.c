@@ -566,14 +566,21 @@ int child_move(struct child *c, const struct runtime_mount *m)
 /* The host's /dev/null, and truly that: a container's own could be anything. */
 static int null_tree(struct child *c)
 {
+	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
 	struct stat st;
 	int tree = kernel_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
 
 	if (tree < 0)
 		return child_detail(c, tree, "/dev/null of the host");
-	if (fstat(tree, &st) == 0 && S_ISCHR(st.st_mode) &&
-	    st.st_rdev == makedev(1, 3))
-		return tree;
+	if (fstat(tree, &st) == 0 && is_null(&st)) {
+		/* Or its mode could be changed there. */
+		int r = kernel_mount_setattr(tree, 0, &readonly);
+
+		if (r == 0)
+			return tree;
+		close(tree);
+		return child_detail(c, r, "/dev/null of the host");
+	}
 	close(tree);
 	return child_detail(c, -ENODEV,
 			    "/dev/null of the host is no null "

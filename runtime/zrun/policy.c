@@ -2,6 +2,7 @@
 #include "policy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/ioprio.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/path.h"
 
@@ -350,6 +353,18 @@ int policy_container(const struct runtime_config *config, const char *id,
 	if (r == 0)
 		r = check_linux(config, id, refusal);
 	return r;
+}
+
+int policy_stdio(int fd)
+{
+	struct stat st;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || flags & O_PATH || fstat(fd, &st) < 0)
+		return -EPERM;
+	if (S_ISFIFO(st.st_mode))
+		return 0;
+	return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3) ? 0 : -EPERM;
 }
 
 static int append(struct runtime_config *config, struct text_list *list,

@@ -17,6 +17,12 @@ int policy_container(const struct runtime_config *config, const char *id,
 int policy_process(const struct runtime_process *process,
 		   char refusal[POLICY_TEXT_SIZE]);
 
+/* A descriptor that is to be 0, 1 or 2 of a process: a pipe or the null device.
+ * A directory would lead out of the root, a file could be opened anew by its
+ * container's root with more rights, a socket would be the node's network. 0 or
+ * -EPERM. */
+int policy_stdio(int fd);
+
 /* Adds what every container of a node gets, whether asked for or not: masked
  * and read-only paths, a limit on processes, no device nor set-user-id program
  * on a bind mount. 0 or -ENOMEM. */

@@ -15,13 +15,13 @@
 
 #include "base/ipc.h"
 
-#define ZRUN_ID_SIZE		64
-#define ZRUN_DIGEST_SIZE	72 /* "sha256:" + 64 hex digits + NUL */
-#define ZRUN_TEXT_SIZE		256
-#define ZRUN_CONFIG_MAX		(1 << 20)
+#define ZRUN_ID_SIZE	 64
+#define ZRUN_DIGEST_SIZE 72 /* "sha256:" + 64 hex digits + NUL */
+#define ZRUN_TEXT_SIZE	 256
+#define ZRUN_CONFIG_MAX	 (1 << 20)
 /* Directory in path_run(): for each container a link, named by its id, to its
  * cgroup, which may have another name. */
-#define ZRUN_CGROUP_LINKS "cgroups"
+#define ZRUN_CGROUP_LINKS	"cgroups"
 #define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
 
 enum zrun_verb {
@@ -52,7 +52,8 @@ enum zrun_verb {
 	 * -EBUSY while it runs, -ENOENT. znode. */
 	ZRUN_DELETE,
 	/* Starts the process described by the OCI process object in the memfd
-	 * inside `id`; fds 1.. of the message become its 0, 1, 2. Its parent
+	 * inside `id`; fds 1.. of the message, pipes or the null device,
+	 * become its 0, 1, 2. Its parent
 	 * is init, which keeps its pidfd and `note` under pidfd/id/`arg`: the
 	 * asker chooses arg, 1 to ZRUN_EXECS_MAX, learns from init how the
 	 * process ended, and then drops the record; what it leaves goes with

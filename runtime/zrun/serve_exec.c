@@ -145,6 +145,15 @@ static int read_process(struct exec *e, const struct asked *asked)
 		return fault_set(&e->fault, 0,
 				 "want the process and three "
 				 "descriptors with the message");
+	for (int i = 1; i < 4; i++) {
+		if (policy_stdio(asked->fds->fd[i]) == 0)
+			continue;
+		fault_set(&e->fault, 0,
+			  "refused: descriptor %d: want a pipe or the null "
+			  "device",
+			  i - 1);
+		return -EPERM;
+	}
 	int r = memfd_read(asked->fds->fd[0], ZRUN_CONFIG_MAX, &text, &size);
 
 	if (r < 0)

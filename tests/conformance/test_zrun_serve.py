@@ -2,6 +2,7 @@
 policy at the door, and what is found again after SIGKILL."""
 
 import array
+import contextlib
 import errno
 import fcntl
 import json
@@ -547,6 +548,145 @@ def test_garbage_closes_only_its_own_connection(node):
     connection.send(struct.pack("<I", 600) + b"\xff" * 596)
     assert Reply(*connection.receive()).error < 0
     assert node.list() == {}
+
+
+def unsealed(value, seals=0):
+    fd = os.memfd_create("config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, json.dumps(value).encode())
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    return fd
+
+
+def large():
+    fd = os.memfd_create("config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, (1 << 20) + 1)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
+    return fd
+
+
+SEAL, SHRINK, GROW, WRITE, FUTURE_WRITE = 1, 2, 4, 8, 16
+
+
+@pytest.mark.parametrize("make", [
+    lambda: os.open("/", os.O_RDONLY), lambda: os.pipe()[0],
+    lambda: os.open("/etc/passwd", os.O_RDONLY),
+    lambda: os.open("/dev/zero", os.O_RDONLY),
+    lambda: socket.socket().detach(),
+    lambda: os.open("/", os.O_PATH),
+    lambda: unsealed(config("true")),
+    lambda: unsealed(config("true"), GROW | SHRINK | SEAL),
+    lambda: unsealed(config("true"), GROW | SHRINK | SEAL | FUTURE_WRITE),
+    lambda: unsealed(config("true"), WRITE | SHRINK | SEAL), large],
+    ids="directory pipe file device socket path unsealed unsealed-for-write "
+        "sealed-for-others growing large".split())
+def test_config_that_may_change_is_not_read(node, make):
+    fd = make()
+    for verb in START, EXEC:
+        reply = node.ask(verb, id="x", digest=node.digest, arg=1, fds=[fd])
+        assert reply.error < 0, reply
+    os.close(fd)
+    assert node.list() == {}
+    assert os.listdir(node.path / "run/zrun") == []
+
+
+@pytest.mark.parametrize("fields", [
+    {"id": ""}, {"id": ".."}, {"id": "../x"}, {"id": "a/b"}, {"id": "@1"},
+    {"id": "@nursery"}, {"id": "A"}, {"id": "a" * 64}, {"id": "x\n"},
+    {"digest": ""}, {"digest": "sha256:../../../../etc"},
+    {"digest": "sha256:" + "G" * 64}, {"digest": "sha512:" + "0" * 64},
+    {"digest": "s" * 72}], ids=str)
+def test_names_of_another_form_are_refused(node, fields):
+    for verb in START, EXEC, KILL, DELETE, FORGET, UNPACK, SOCKETS:
+        asked = dict({"id": "none", "digest": "sha256:" + "0" * 64}, **fields)
+        reply = node.ask(verb, arg=1, fds=[sealed(config("true"))], **asked)
+        assert reply.error < 0, reply
+    assert node.list() == {}
+    assert os.listdir(node.path / "run/zrun") == []
+    assert os.listdir(node.path / "run/cgroups") == []
+
+
+@pytest.mark.parametrize("path", [
+    "..", "/", "/etc", "../data", "httpd/../..", "out", "p" * 256], ids=str)
+@pytest.mark.parametrize("flags", [0, 1])
+def test_layouts_lie_where_they_belong(node, path, flags):
+    link = node.path / "boot/out"
+    if not link.is_symlink():
+        link.symlink_to("/")
+    reply = node.ask(UNPACK, digest="sha256:" + "0" * 64, path=path,
+                     flags=flags)
+    assert reply.error < 0, reply
+
+
+@pytest.mark.parametrize("verb", [0, 99, 1 << 31, (1 << 32) - 1])
+def test_verbs_that_nobody_has(node, verb):
+    assert node.ask(verb, id="x").error == -errno.EACCES
+
+
+def test_who_does_not_read_holds_up_nobody(node):
+    """A flood of requests whose replies are not taken, and more connections
+    than there is room for."""
+    message = struct.pack("<IIII64s72s256s192s", 600, LIST, 0, 0, b"", b"",
+                          b"", b"")
+    greedy = node.connect()
+    greedy.socket.setblocking(False)
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        for _ in range(100000):
+            greedy.socket.send(message)
+    idle = [node.connect() for _ in range(100)]
+    for connection in idle[:70]:
+        connection.send(b"\0")
+    start = time.monotonic()
+    assert node.start("flood", "sleep", "1000").error == 0
+    assert time.monotonic() - start < 10
+    for connection in idle + [greedy]:
+        connection.socket.close()
+    remove(node, "flood")
+
+
+@pytest.mark.parametrize("make", [
+    lambda: os.open("/", os.O_RDONLY), lambda: os.open("/", os.O_PATH),
+    lambda: os.open("/etc/passwd", os.O_RDONLY),
+    lambda: os.open("/dev/zero", os.O_RDONLY),
+    lambda: os.memfd_create("x"),
+    lambda: socket.socket().detach(),
+    lambda: socket.socketpair()[0].detach()],
+    ids="directory path file zero memory network local".split())
+def test_exec_hands_on_only_pipes_and_null(node, make):
+    """With a directory of the node, or a file that can be opened anew through
+    /proc, root of a container would be root of the node."""
+    assert node.start("host", "sleep", "1000").error == 0
+    null = os.open("/dev/null", os.O_RDWR)
+    for place in range(3):
+        fds = [null] * 3
+        fds[place] = make()
+        reply = node.ask(EXEC, id="host", arg=1,
+                         fds=[sealed(process("true"))] + fds)
+        assert reply.error == -errno.EPERM, reply
+        assert reply.text == ("container host: refused: descriptor %d: want "
+                              "a pipe or the null device" % place)
+        os.close(fds[place])
+    os.close(null)
+    remove(node, "host")
+
+
+def test_null_device_of_the_node_stays_as_it_is(node):
+    """Neither as a descriptor nor as the mask of a file can root of a
+    container change its mode."""
+    change = "chmod 600 /proc/self/fd/0 /proc/kcore /proc/keys; "
+    try:
+        assert node.start("null", "sh", "-c",
+                          change + "exec sleep 1000").error == 0
+        null = os.open("/dev/null", os.O_RDWR)
+        reply = node.ask(EXEC, id="null", arg=1, fds=[
+            sealed(process("sh", "-c", change + "exit 7")), null, null,
+            null])
+        os.close(null)
+        assert reply.error == 0, reply
+        assert node.ended("null", 1) == (CLD_EXITED, 7, b"")
+        assert os.stat("/dev/null").st_mode & 0o777 == 0o666
+    finally:
+        os.chmod("/dev/null", 0o666)
+    remove(node, "null")
 
 
 def test_containers_outlive_serve(node):
