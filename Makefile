@@ -52,7 +52,7 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 procps \
-	skopeo podman containerd uidmap openssl prometheus docker-registry zsh \
+	skopeo podman containerd criu uidmap openssl prometheus docker-registry zsh \
 	runc libcap-dev libseccomp-dev libyajl-dev strace
 DEPS_FUZZ := clang
 DEPS_LINT := clang clang-format clang-tidy cppcheck

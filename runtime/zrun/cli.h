@@ -55,6 +55,8 @@ int command_spec(int argc, char **argv);
 int command_features(int argc, char **argv);
 int command_update(int argc, char **argv);
 int command_ps(int argc, char **argv);
+int command_checkpoint(int argc, char **argv);
+int command_restore(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_serve(int argc, char **argv);
 

@@ -101,36 +101,21 @@ static int read_options(int argc, char **argv, struct create *c,
 	return r;
 }
 
-/* Paths on the command line are relative to where we are now; reading the
- * bundle changes that. */
-static int absolute(const char **path, char *out, size_t size)
-{
-	char here[2048];
-
-	if (!*path || (*path)[0] == '/')
-		return 0;
-	if (!getcwd(here, sizeof(here)) ||
-	    (size_t)snprintf(out, size, "%s/%s", here, *path) >= size)
-		return -ENAMETOOLONG;
-	*path = out;
-	return 0;
-}
-
 static int absolute_paths(struct create *c)
 {
 	static char pid_file[4096], console[4096], root[4096], log[4096];
 	static char config[4096], pidfd[4096];
-	int r = absolute(&c->pid_file, pid_file, sizeof(pid_file));
+	int r = path_absolute(&c->pid_file, pid_file, sizeof(pid_file));
 
 	if (r == 0)
-		r = absolute(&c->console_socket, console, sizeof(console));
+		r = path_absolute(&c->console_socket, console, sizeof(console));
 	if (r == 0)
-		r = absolute(&c->config_file, config, sizeof(config));
+		r = path_absolute(&c->config_file, config, sizeof(config));
 	if (r == 0)
-		r = absolute(&c->pidfd_socket, pidfd, sizeof(pidfd));
+		r = path_absolute(&c->pidfd_socket, pidfd, sizeof(pidfd));
 	if (r == 0)
-		r = absolute(&cli.root, root, sizeof(root));
-	return r < 0 ? r : absolute(&cli.log, log, sizeof(log));
+		r = path_absolute(&cli.root, root, sizeof(root));
+	return r < 0 ? r : path_absolute(&cli.log, log, sizeof(log));
 }
 
 static int begin(int argc, char **argv, struct create *c, struct flags *flags)

@@ -12,6 +12,14 @@
 	"      --no-new-keyring       keep the caller's session keyring\n"    \
 	"      --no-subreaper         taken; zrun is none anyway\n"
 
+#define CRIU_OPTIONS                                                    \
+	"      --image-path DIR       (checkpoint)\n"                   \
+	"      --work-path DIR        of criu's log (the image path)\n" \
+	"      --manage-cgroups-mode soft|full|strict|ignore\n"         \
+	"      --empty-ns network\n"                                    \
+	"      --tcp-established, --ext-unix-sk, --shell-job,\n"        \
+	"      --file-locks, --auto-dedup, --lazy-pages: see criu(8)\n"
+
 const struct command commands[] = {
 	{ "create", "ID", "make a container; its program waits for start",
 	  CREATE_OPTIONS, command_create, true },
@@ -76,6 +84,22 @@ const struct command commands[] = {
 	  "      --stats                once\n"
 	  "      --interval TIME        every 5s, 100ms ...\n",
 	  command_events, false },
+	{ "checkpoint", "ID", "write it to files by criu, and remove it",
+	  CRIU_OPTIONS
+	  "      --leave-running        do not end and remove it\n"
+	  "      --pre-dump             its memory alone; it runs on\n"
+	  "      --parent-path DIR      of the pre-dump before\n"
+	  "      --page-server ADDRESS:PORT\n"
+	  "      --status-fd FD         tells when lazy pages are ready\n",
+	  command_checkpoint, false },
+	{ "restore", "ID", "make it from those files by criu",
+	  "  -b, --bundle DIR           directory with config.json (.)\n"
+	  "  -d, --detach               do not wait\n"
+	  "      --pid-file FILE        write the first process's id "
+	  "there\n" CRIU_OPTIONS "      --lsm-profile TYPE:NAME\n"
+	  "      --lsm-mount-context CONTEXT\n"
+	  "      --no-pivot, --no-subreaper: taken\n",
+	  command_restore, false },
 	{ "pause", "ID", "freeze all processes", "", command_pause, false },
 	{ "resume", "ID", "let them go on", "", command_resume, false },
 	{ "spec", "", "write a config.json to begin with",

@@ -382,7 +382,7 @@ static int wait_ready(struct create *c, struct fault *fault)
 	return r;
 }
 
-int create_container(struct create *c, struct fault *fault)
+int create_begin(struct create *c, struct fault *fault)
 {
 	struct container *container = &c->container;
 
@@ -402,15 +402,22 @@ int create_container(struct create *c, struct fault *fault)
 		r = find_root(c, fault);
 	if (r == 0)
 		r = make_state(c, fault);
-	if (r < 0) {
-		if (container->dir >= 0)
-			state_remove(container->root, c->id);
-		create_close(c);
-		return r;
-	}
-	r = make_cgroup(c, fault);
 	if (r == 0)
-		r = prepare(c, fault);
+		r = make_cgroup(c, fault);
+	if (r < 0) {
+		create_undo(c);
+		create_close(c);
+	}
+	return r;
+}
+
+int create_container(struct create *c, struct fault *fault)
+{
+	int r = create_begin(c, fault);
+
+	if (r < 0)
+		return r;
+	r = prepare(c, fault);
 	if (r == 0)
 		r = wait_ready(c, fault);
 	if (r < 0) {

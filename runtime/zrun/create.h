@@ -29,6 +29,8 @@ struct create {
 /* 0 or -errno with fault set; nothing is left then. After 0 the child waits
  * for launch_go(). */
 int create_container(struct create *c, struct fault *fault);
+/* Its first part: the state directory and the cgroup are made. */
+int create_begin(struct create *c, struct fault *fault);
 /* Releases what the struct holds; the container stays. */
 void create_close(struct create *c);
 /* Kills the child and removes all that was made. */

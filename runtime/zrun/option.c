@@ -35,6 +35,19 @@ int option_preserve_fds(const char *text, unsigned *n, struct fault *fault)
 	return check_open("--preserve-fds", *n, fault);
 }
 
+int path_absolute(const char **path, char *out, size_t size)
+{
+	char here[2048];
+
+	if (!*path || (*path)[0] == '/')
+		return 0;
+	if (!getcwd(here, sizeof(here)) ||
+	    (size_t)snprintf(out, size, "%s/%s", here, *path) >= size)
+		return -ENAMETOOLONG;
+	*path = out;
+	return 0;
+}
+
 int environment_add(struct runtime_config *config, const char *const *more,
 		    size_t n_more)
 {

@@ -11,6 +11,11 @@
  * fault set. */
 int option_preserve_fds(const char *text, unsigned *n, struct fault *fault);
 
+/* Makes a path of the command line, which starts from where we are now,
+ * absolute in out: reading the bundle goes elsewhere. NULL stays. 0 or
+ * -ENAMETOOLONG. */
+int path_absolute(const char **path, char *out, size_t size);
+
 /* Adds variables to the process's; later ones win. 0 or -ENOMEM. */
 int environment_add(struct runtime_config *config, const char *const *more,
 		    size_t n);

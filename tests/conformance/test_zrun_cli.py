@@ -441,7 +441,7 @@ def test_help_of_every_command(bundle):  # noqa: F811
     names = re.findall(r"^  (\w+) ", text, re.M)
     assert set(names) >= set(
         "create start run exec state list ps kill delete pause resume update "
-        "events spec features".split())
+        "events spec features checkpoint restore".split())
     for name in names:
         done = bundle.zrun(name, "--help")
         assert done.returncode == 0

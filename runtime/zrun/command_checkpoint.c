@@ -1,0 +1,221 @@
+/* zrun checkpoint: criu(8) writes a running container to files. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <yyjson.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "cli.h"
+#include "criu.h"
+
+struct checkpoint {
+	struct criu_options criu;
+	const char *parent_path, *page_server, *status_fd;
+	bool leave_running, pre_dump;
+	struct container container;
+	struct runtime_config config;
+};
+
+enum {
+	OPTION_LEAVE_RUNNING = CRIU_OWN,
+	OPTION_PRE_DUMP,
+	OPTION_PARENT_PATH,
+	OPTION_PAGE_SERVER,
+	OPTION_STATUS_FD,
+};
+
+static const struct option options[] = {
+	CRIU_LONG_OPTIONS,
+	{ "leave-running", no_argument, NULL, OPTION_LEAVE_RUNNING },
+	{ "pre-dump", no_argument, NULL, OPTION_PRE_DUMP },
+	{ "parent-path", required_argument, NULL, OPTION_PARENT_PATH },
+	{ "page-server", required_argument, NULL, OPTION_PAGE_SERVER },
+	{ "status-fd", required_argument, NULL, OPTION_STATUS_FD },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int read_options(int argc, char **argv, struct checkpoint *c,
+			struct fault *fault)
+{
+	int option, r = 0;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option == '?')
+			return -EINVAL;
+		if (option < CRIU_OWN)
+			r = criu_option(&c->criu, option, fault);
+		else if (option == OPTION_LEAVE_RUNNING)
+			c->leave_running = true;
+		else if (option == OPTION_PRE_DUMP)
+			c->pre_dump = true;
+		else if (option == OPTION_PARENT_PATH)
+			c->parent_path = optarg;
+		else if (option == OPTION_PAGE_SERVER)
+			c->page_server = optarg;
+		else
+			c->status_fd = optarg;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Which pipes and files 0 to 2 are, so that restore can put others in their
+ * place: the file that runc writes. */
+static int write_descriptors(const struct checkpoint *c, int image_dir)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *array = yyjson_mut_arr(doc);
+	char path[48], target[512];
+	size_t size = 0;
+
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d",
+			 (int)c->container.state.pid, i);
+		ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+		target[n < 0 ? 0 : n] = '\0';
+		yyjson_mut_arr_add_strcpy(doc, array, target);
+	}
+	yyjson_mut_doc_set_root(doc, array);
+	autofree char *text = yyjson_mut_write(doc, 0, &size);
+
+	yyjson_mut_doc_free(doc);
+	return text ? file_replace(image_dir, "descriptors.json", 0600, text,
+				   size)
+		    : -ENOMEM;
+}
+
+static int add_page_server(struct criu_command *command, const char *where,
+			   struct fault *fault)
+{
+	const char *colon = strrchr(where, ':');
+
+	if (!colon || colon == where || !colon[1])
+		return fault_set(fault, 0,
+				 "--page-server %.60s: want ADDRESS:PORT",
+				 where);
+	criu_add(command, "--page-server");
+	criu_add(command, "--address");
+	criu_add(command, "%.*s", (int)(colon - where), where);
+	criu_add(command, "--port");
+	criu_add(command, "%s", colon + 1);
+	return 0;
+}
+
+/* Bind mounts lead out of what is saved; restore says again where to. */
+static void add_mounts(struct criu_command *command,
+		       const struct runtime_config *config)
+{
+	for (size_t i = 0; i < config->n_mount; i++) {
+		const struct runtime_mount *m = &config->mount[i];
+
+		if (!m->bind)
+			continue;
+		criu_add(command, "--external");
+		criu_add(command, "mnt[%s]:%s", m->destination, m->destination);
+	}
+}
+
+static int dump(struct checkpoint *c, struct fault *fault)
+{
+	const struct container *container = &c->container;
+	const struct cgroup *cg = &container->cgroup;
+	static struct criu_command command;
+	int r = 0;
+
+	criu_begin(&command, c->pre_dump ? "pre-dump" : "dump", &c->criu);
+	criu_add(&command, "--tree");
+	criu_add(&command, "%d", (int)container->state.pid);
+	criu_add(&command, "--root");
+	criu_add(&command, "%s", container->state.rootfs);
+	if (cg->dir >= 0 && cg->mount[0]) {
+		criu_add(&command, "--freeze-cgroup");
+		criu_add(&command, "%s/%s", cg->mount, cg->path);
+	}
+	if (c->leave_running)
+		criu_add(&command, "--leave-running");
+	if (c->pre_dump)
+		criu_add(&command, "--track-mem");
+	if (c->parent_path) {
+		criu_add(&command, "--prev-images-dir");
+		criu_add(&command, "%s", c->parent_path);
+		criu_add(&command, "--track-mem");
+	}
+	if (c->status_fd) {
+		criu_add(&command, "--status-fd");
+		criu_add(&command, "%s", c->status_fd);
+	}
+	if (c->page_server)
+		r = add_page_server(&command, c->page_server, fault);
+	add_mounts(&command, &c->config);
+	return r < 0 ? r : criu_run(&command, &c->criu, NULL, NULL, fault);
+}
+
+static int make_images(struct checkpoint *c, struct fault *fault)
+{
+	if (!c->criu.image_path)
+		c->criu.image_path = "checkpoint";
+	if (!c->criu.work_path)
+		c->criu.work_path = c->criu.image_path;
+	int r = path_mkdirs(AT_FDCWD, c->criu.image_path, 0700);
+
+	if (r < 0)
+		return fault_set(fault, r, "--image-path %.200s",
+				 c->criu.image_path);
+	r = path_mkdirs(AT_FDCWD, c->criu.work_path, 0700);
+	if (r < 0)
+		return fault_set(fault, r, "--work-path %.200s",
+				 c->criu.work_path);
+	autoclose int dir = open(c->criu.image_path,
+				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	r = dir < 0 ? -errno : write_descriptors(c, dir);
+	return r < 0 ? fault_set(fault, r, "descriptors.json") : 0;
+}
+
+static int checkpoint(struct checkpoint *c, struct fault *fault)
+{
+	struct container *container = &c->container;
+	enum status status = state_status(container->dir, &container->state);
+
+	if (status != STATUS_RUNNING && status != STATUS_PAUSED)
+		return fault_set(fault, 0,
+				 "cannot checkpoint a container that is %s",
+				 status_name(status));
+	int r = container_config(container->dir, &c->config, fault);
+
+	if (r == 0)
+		r = make_images(c, fault);
+	if (r == 0)
+		r = dump(c, fault);
+	if (r == 0 && !c->leave_running && !c->pre_dump)
+		r = container_destroy(container, &c->config, fault);
+	return r;
+}
+
+int command_checkpoint(int argc, char **argv)
+{
+	struct checkpoint c = { 0 };
+	struct fault fault = { "" };
+	int r = read_options(argc, argv, &c, &fault);
+
+	if (r == 0) {
+		if (cli_operand(argc, argv) < 0 ||
+		    container_open(&c.container, argv[optind]) < 0)
+			return 1;
+		r = checkpoint(&c, &fault);
+		container_close(&c.container);
+	}
+	if (r < 0 && fault.text[0])
+		cli_error(fault.text);
+	runtime_config_free(&c.config);
+	return r < 0;
+}
