@@ -89,8 +89,11 @@ class Host(Supervised):
         assert done.returncode == status, done.stderr + self.said()
         return done.stdout + done.stderr
 
+    def rows(self):
+        return json.loads(self.znode("ps", "-o", "json"))
+
     def app(self, name="web"):
-        for row in json.loads(self.znode("ps", "-o", "json")):
+        for row in self.rows():
             if row["name"] == name:
                 return row
         return None
