@@ -106,12 +106,85 @@ static int ca_read(struct json_walk *w, yyjson_val *v, void *into)
 		       : 0;
 }
 
+/* A user's name ends at the first colon of what is sent. */
+static int credential_read(struct json_walk *w, yyjson_val *v,
+			   const char **into, const char *no)
+{
+	static const char want[] = "want a line of text, a user without \":\"";
+	struct span s;
+	int error = json_string(w, v, want, &s);
+
+	if (error < 0)
+		return error;
+	if (s.size == 0)
+		return json_fail(w, want);
+	for (size_t i = 0; i < s.size; i++)
+		if ((unsigned char)s.data[i] < ' ' || strchr(no, s.data[i]))
+			return json_fail(w, want);
+	*into = text_keep(node_of(w), s, NULL);
+	return *into ? 0 : fail_full(w);
+}
+
+static int user_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+
+	return credential_read(w, v, &registry->user, ":");
+}
+
+static int secret_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+
+	return credential_read(w, v, &registry->password, "");
+}
+
+static int mirror_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+	char host[NODE_HOST_SIZE];
+	struct span s;
+	int error = json_string(w, v, WANT_HOST, &s);
+
+	if (error < 0)
+		return error;
+	if (node_text_host(s, host) < 0)
+		return json_fail_value(w, v, WANT_HOST);
+	registry->mirror[registry->n_mirror] = text_keep(node_of(w),
+							 span_of(host), NULL);
+	return registry->mirror[registry->n_mirror++] ? 0 : fail_full(w);
+}
+
+static int mirrors_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	return json_array(w, v, NODE_MIRRORS_MAX, mirror_read, into);
+}
+
+static int default_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct node_registry *registry = into;
+
+	if (!yyjson_is_bool(v))
+		return json_fail_value(w, v, "want true or false");
+	registry->is_default = yyjson_get_bool(v);
+	for (const struct node_registry *r = node_of(w)->registry; r < registry;
+	     r++)
+		if (r->is_default && registry->is_default)
+			return json_fail(w, "a registry before it is the "
+					    "default: want one of them");
+	return 0;
+}
+
 static int registry_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
 		{ "host", host_read, true },
 		{ "http", http_read, false },
 		{ "ca", ca_read, false },
+		{ "user", user_read, false },
+		{ "password", secret_read, false },
+		{ "mirrors", mirrors_read, false },
+		{ "default", default_read, false },
 	};
 	struct node_json *node = into;
 	struct node_registry *registry = &node->registry[node->n_registry];
@@ -121,6 +194,8 @@ static int registry_read(struct json_walk *w, yyjson_val *v, void *into)
 		return error;
 	if (registry->http && registry->ca[0])
 		return json_fail(w, "both http and ca: want one of them");
+	if (!registry->user != !registry->password)
+		return json_fail(w, "want user and password, or neither");
 	node->n_registry++;
 	return 0;
 }

@@ -9,7 +9,12 @@
  *     {"host": "10.0.2.2:5000",            as images name it
  *      "http": true},                      without TLS
  *     {"host": "registry.example",
- *      "ca": "registry.pem"}],             certificates, beneath the partition
+ *      "ca": "registry.pem",               certificates, beneath the partition
+ *      "user": "me", "password": "...",
+ *      "mirrors": ["10.0.2.3:5000"],       tried before it, in this order; each
+ *                                          reached as its own row says
+ *      "default": true}],                  of it are names without a registry:
+ *                                          web is library/web there
  *   "interfaces": [                        default: every one by DHCP and RA
  *     {"match": "eth0" or "52:54:00:12:34:56",
  *      "address": ["192.0.2.7/24", "2001:db8::7/64"],   no DHCP then
@@ -45,6 +50,7 @@ enum {
 	NODE_ENV_MAX = 32,
 	NODE_PORTS_MAX = 8,
 	NODE_REGISTRIES_MAX = 8,
+	NODE_MIRRORS_MAX = 3,
 	NODE_HOST_SIZE = 264,
 	NODE_ERROR_SIZE = 200,
 };
@@ -64,9 +70,12 @@ struct node_interface {
 };
 
 struct node_registry {
-	char host[NODE_HOST_SIZE]; /* HOST or HOST:PORT */
-	char ca[200];		   /* path as of an image, "": none */
-	bool http;
+	char host[NODE_HOST_SIZE];   /* HOST or HOST:PORT */
+	char ca[200];		     /* path as of an image, "": none */
+	const char *user, *password; /* NULL: none */
+	const char *mirror[NODE_MIRRORS_MAX];
+	uint8_t n_mirror;
+	bool http, is_default;
 };
 
 enum node_restart {

@@ -74,13 +74,17 @@ static int digests_resolve(struct put *put)
 		struct desired_app *app = &put->apps.app[i];
 		struct registry_name name;
 		int err = app->has_digest ? 0
-					  : registry_name(app->image, &name);
+					  : registry_name(put->call->hub,
+							  app->image, &name);
 
 		if (err < 0)
-			return problem(put,
-				       "%s: image %s: want "
-				       "hub/NAME:TAG or HOST/NAME:TAG",
-				       app->name, app->image);
+			return problem(
+				put,
+				"%s: image %s: want "
+				"hub/NAME:TAG or HOST/NAME:TAG (for names "
+				"without, mark one of the hub's upstreams "
+				"\"default\": true)",
+				app->name, app->image);
 		if (app->has_digest || upstream_named(span_of(name.repo)))
 			continue;
 		if (registry_reference_find(put->call->hub, name.repo,

@@ -15,6 +15,7 @@ enum {
 struct config_upstream {
 	char host[REFERENCE_HOST_SIZE]; /* or "*": any public one */
 	bool plain;			/* HTTP without TLS */
+	bool is_default;		/* names without a host are of it */
 	char ca[128]; /* a file beneath the folder; "": the system's */
 	char user[128], password[512];
 };

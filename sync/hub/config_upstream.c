@@ -1,6 +1,6 @@
 /* "upstreams" of hub.json:
  *
- *	[{"host":"docker.io","user":"me","password":"..."},
+ *	[{"host":"hub.example","user":"me","password":"...","default":true},
  *	 {"host":"10.0.0.5:5000","plain":true},
  *	 {"host":"registry.example","ca":"example.pem"},
  *	 {"host":"*"}]
@@ -68,6 +68,16 @@ static int plain_read(struct json_walk *w, yyjson_val *v, void *into)
 	return 0;
 }
 
+static int default_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct config_upstream *u = into;
+
+	if (!yyjson_is_bool(v))
+		return json_fail_value(w, v, "want true or false");
+	u->is_default = yyjson_get_bool(v);
+	return 0;
+}
+
 static int upstream_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
@@ -76,6 +86,7 @@ static int upstream_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "password", password_read, false },
 		{ "ca", ca_read, false },
 		{ "plain", plain_read, false },
+		{ "default", default_read, false },
 	};
 	struct config *config = into;
 	struct config_upstream *u = &config->upstream[config->n_upstreams];
@@ -92,6 +103,8 @@ static int upstream_read(struct json_walk *w, yyjson_val *v, void *into)
 	if (!strcmp(u->host, "*") && (u->user[0] || u->plain))
 		return json_fail(w, "credentials and plain HTTP are for one "
 				    "host: name it");
+	if (!strcmp(u->host, "*") && u->is_default)
+		return json_fail(w, "the default is one host: name it");
 	if (u->plain && u->ca[0])
 		return json_fail(w, "plain HTTP has no use for a ca");
 	config->n_upstreams++;

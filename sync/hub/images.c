@@ -61,7 +61,7 @@ static struct images *images_new(struct api_call *call,
 
 		if (apps->app[i].has_digest)
 			continue;
-		registry_name(apps->app[i].image, &image->name);
+		registry_name(call->hub, apps->app[i].image, &image->name);
 		image->images = images;
 		image->app = i;
 		image->wait.done = image_known;

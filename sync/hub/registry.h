@@ -48,13 +48,16 @@ void registry_request(struct hub *hub, struct http_request *request,
 		      const struct api_caller *local);
 
 /* The name of an image as applications have it, in the terms of this registry:
- * "hub/web:1" is web and 1, "nginx" docker.io/library/nginx and latest. */
+ * "hub/web:1" is web and 1, "nginx" HOST/library/nginx and latest, HOST being
+ * the upstream that hub.json marks "default". */
 struct registry_name {
 	char repo[REGISTRY_REPO_SIZE];
 	char reference[REGISTRY_TAG_SIZE];
 };
-/* 0 or -EINVAL. */
-int registry_name(const char *image, struct registry_name *name);
+/* 0 or -EINVAL, also for a name without HOST where no upstream is the default.
+ */
+int registry_name(const struct hub *hub, const char *image,
+		  struct registry_name *name);
 
 /* What the tag or digest of a manifest is here. 0, -EINVAL, -ENOENT. */
 int registry_reference_find(struct hub *hub, const char *repo,

@@ -383,19 +383,31 @@ static int own_name(const char *name, struct registry_name *out)
 			 span_of(mark ? mark + 1 : "latest"));
 }
 
-int registry_name(const char *image, struct registry_name *out)
+static const char *default_host(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_upstreams; i++)
+		if (config->upstream[i].is_default)
+			return config->upstream[i].host;
+	return NULL;
+}
+
+int registry_name(const struct hub *hub, const char *image,
+		  struct registry_name *out)
 {
 	struct reference r;
 	char digest[DIGEST_TEXT_SIZE];
+	const char *host;
 	int n;
 
 	if (!strncmp(image, "hub/", 4))
 		return own_name(image + 4, out) < 0 ? -EINVAL : 0;
 	if (reference_parse(span_of(image), &r) < 0)
 		return -EINVAL;
+	host = r.host[0] ? r.host : default_host(&hub->config);
+	if (!host)
+		return -EINVAL;
 	digest_text(&r.digest, digest);
-	n = snprintf(out->repo, sizeof(out->repo), "%s/%s", r.host,
-		     r.repository);
+	n = snprintf(out->repo, sizeof(out->repo), "%s/%s", host, r.repository);
 	text_copy(out->reference, sizeof(out->reference),
 		  r.has_digest ? digest : r.tag);
 	return n < (int)sizeof(out->repo) ? 0 : -EINVAL;

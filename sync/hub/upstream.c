@@ -237,13 +237,12 @@ static int ca_text(int fd, char **text, size_t *size)
 static int upstream_open(struct hub *hub, const char *repo,
 			 struct upstream **out)
 {
-	char host[REFERENCE_HOST_SIZE], repository[REGISTRY_REPO_SIZE + 8];
+	char host[REFERENCE_HOST_SIZE];
 	struct upstream *up = calloc(1, sizeof(*up));
 	const char *name = repo + host_of(span_of(repo)).size + 1;
 	const struct config_upstream *rule;
 	autofree char *ca = NULL;
-	struct remote_source source = { .host = host,
-					.repository = repository };
+	struct remote_source source = { .host = host, .repository = name };
 	int i, err;
 
 	span_copy(host, sizeof(host), host_of(span_of(repo)));
@@ -253,10 +252,6 @@ static int upstream_open(struct hub *hub, const char *repo,
 		return up ? i : -ENOMEM;
 	}
 	rule = &hub->config.upstream[i];
-	snprintf(repository, sizeof(repository), "%s%s",
-		 !strcmp(host, "docker.io") && !strchr(name, '/') ? "library/"
-								  : "",
-		 name);
 	source.plain = rule->plain;
 	source.user = rule->user[0] ? rule->user : NULL;
 	source.password = rule->user[0] ? rule->password : NULL;

@@ -1,6 +1,6 @@
 /* Other registries, and how this hub may reach them. A name in /v2 whose first
  * part has a dot or a colon, or is "localhost", is of such a one:
- * docker.io/library/nginx, 10.0.0.5:5000/web. */
+ * registry.example/library/nginx, 10.0.0.5:5000/web. */
 #ifndef HUB_UPSTREAM_H
 #define HUB_UPSTREAM_H
 

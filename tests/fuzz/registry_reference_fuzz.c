@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (reference_parse((struct span){ (const char *)data, size }, &first))
 		return 0;
-	snprintf(text, sizeof(text), "%s/%s%s%s", first.host, first.repository,
+	snprintf(text, sizeof(text), "%s%s%s%s%s", first.host,
+		 first.host[0] ? "/" : "", first.repository,
 		 first.tag[0] ? ":" : "", first.tag);
 	if (!first.tag[0] && !first.has_digest)
 		abort();

@@ -21,7 +21,7 @@ import pytest
 
 from relay import Relay
 from zooid import BUILD, image
-from zooid.host import BIN, Supervised, directory
+from zooid.host import BIN, Supervised, directory, free_port
 from zooid.messages import ZPULL_REQUEST, ZRUN_REPLY, ZRUN_REQUEST
 from zooid.mount import mount, unmount
 from zooid.pulls import (BEGUN, DEADLINE_S, DROP, FROM_HUB, PROGRESS, PULL,
@@ -448,6 +448,80 @@ def test_registry_with_a_ca_of_its_own(host, tmp_path):
         (host.boot / "keys/ca.pem").write_bytes(authority.ca.read_bytes())
         host.registries({"host": registry.host, "ca": "keys/ca.pem"})
         assert host.pull(registry.host + "/web", name).error == 0
+
+
+def test_names_without_a_registry(host):
+    with contextlib.closing(Registry()) as registry:
+        name = made(registry, b"layer", repository="library/web")
+        row = {"host": registry.host, "http": True}
+        host.registries(row)
+        host.start()
+        reply = host.pull("web", name)
+        assert reply.error == -errno.EINVAL
+        assert reply.text == "library/web names no registry: write it " \
+            "before the name, or mark one of node.json's registries " \
+            '"default": true'
+        host.registries({**row, "default": True})
+        assert host.pull("web", name).error == 0
+
+
+def test_mirrors(host):
+    """Passed over when they are not there or have not all of it; asked first,
+    and the registry itself only for what no mirror has."""
+    with contextlib.ExitStack() as stack:
+        lacking, mirror, registry = (
+            stack.enter_context(contextlib.closing(Registry()))
+            for _ in range(3))
+        layers = seeded(300000), seeded(200000, 2)
+        for server in (lacking, mirror, registry):
+            name = made(server, *layers)
+        lacking.blobs.clear()
+        mirror.rules[digest(layers[1])] = flipped()
+        dead = "127.0.0.1:%d" % free_port()
+        mirrors = [dead, lacking.host, mirror.host]
+        host.registries(
+            {"host": registry.host, "http": True, "mirrors": mirrors},
+            *({"host": row, "http": True} for row in mirrors))
+        host.start()
+        assert host.pull(registry.host + "/web", name).error == 0
+        for layer in layers:
+            assert host.blob(name, digest(layer)).read_bytes() == layer
+        assert not registry.paths(digest(layers[0]))
+        assert not registry.paths("manifests")
+        said = host.said()
+        for row in mirrors:
+            assert said.count("zpull: %s: passed over as a mirror: " % row) \
+                == 1, said
+
+
+def test_credentials_of_node_json(host):
+    """They go to their registry, not to its mirror."""
+    with contextlib.closing(Registry()) as registry, \
+            contextlib.closing(Registry()) as mirror:
+        name = made(registry, b"layer")
+        made(mirror, b"layer")
+        path = "/v2/web/manifests/" + name
+        document = registry.documents[path]
+
+        def rule(handler, *_):
+            if handler.headers["Authorization"] == "Basic bWU6eA==":
+                handler.reply(200, document[1])
+            else:
+                handler.challenge('Basic realm="x"')
+        registry.rules[path] = mirror.rules[path] = rule
+        row = {"host": registry.host, "http": True}
+        host.registries(row)
+        host.start()
+        reply = host.pull(registry.host + "/web", name)
+        assert reply.error == -errno.EACCES
+        assert "wants credentials" in reply.text
+        host.registries({**row, "user": "me", "password": "x",
+                         "mirrors": [mirror.host]},
+                        {"host": mirror.host, "http": True})
+        assert host.pull(registry.host + "/web", name).error == 0
+        assert all("Authorization" not in headers
+                   for _, headers in mirror.asked)
+        assert "bWU6eA" not in host.said()
 
 
 def test_node_json_that_cannot_be_read(host):

@@ -501,6 +501,7 @@ def test_not_a_registry(layout, authority):
     (["--help"], 0, "usage: zpull"),
     (["push"], 2, "usage: zpull"),
     (["fetch", "busybox"], 2, "usage: zpull"),
+    (["fetch", "busybox", "layout"], 2, "busybox: names no registry"),
     (["fetch", "Busybox", "x"], 2, "zpull: Busybox: no image reference\n"),
     (["fetch", "--platform", "linux", "a", "x"], 2,
      "zpull: linux: want OS/ARCH, linux/arm64\n"),

@@ -128,6 +128,28 @@ static const struct mistake {
 	{ "registry: http and ca",
 	  REGISTRY("a", ", \"http\": true, \"ca\": \"ca.pem\""),
 	  "node.json:1: registries[0]: both http and ca: want one of them" },
+	{ "registry: a user without password",
+	  REGISTRY("a", ", \"user\": \"me\""),
+	  "node.json:1: registries[0]: want user and password, or neither" },
+	{ "registry: a user with a colon is not shown",
+	  REGISTRY("a", ", \"user\": \"me:secret\", \"password\": \"x\""),
+	  "node.json:1: registries[0].user: want a line of text, a user "
+	  "without \":\"" },
+	{ "registry: a password of two lines is not shown",
+	  REGISTRY("a", ", \"user\": \"me\", \"password\": \"se\\ncret\""),
+	  "node.json:1: registries[0].password: want a line of text, a user "
+	  "without \":\"" },
+	{ "registry: a mirror with a path",
+	  REGISTRY("a", ", \"mirrors\": [\"b.example/c\"]"),
+	  "node.json:1: registries[0].mirrors[0]: \"b.example/c\": " HOST },
+	{ "registry: four mirrors",
+	  REGISTRY("a", ", \"mirrors\": [\"b\", \"c\", \"d\", \"e\"]"),
+	  "node.json:1: registries[0].mirrors: 4 elements: want at most 3" },
+	{ "registry: two defaults",
+	  "{\"registries\": [{\"host\": \"a\", \"default\": true},\n"
+	  "{\"host\": \"b\", \"default\": true}]}",
+	  "node.json:2: registries[1].default: a registry before it is the "
+	  "default: want one of them" },
 	{ "registry twice",
 	  "{\"registries\": [{\"host\": \"a\"},\n{\"host\": \"a\"}]}",
 	  "node.json:2: registries[1].host: \"a\": is the host of a registry "
@@ -366,7 +388,9 @@ static const char whole[] =
 	"  \"console\": {\"password\": \"$6$salt$hash\"},\r\n"
 	"  \"registries\": [\r\n"
 	"    {\"host\": \"10.0.2.2:5000\", \"http\": true},\r\n"
-	"    {\"ca\": \"keys/ca.pem\", \"host\": \"[2001:db8::1]\"}],\r\n"
+	"    {\"ca\": \"keys/ca.pem\", \"host\": \"[2001:db8::1]\",\r\n"
+	"     \"user\": \"me\", \"password\": \"p:w\", \"default\": true,\r\n"
+	"     \"mirrors\": [\"10.0.2.2:5000\", \"m.example\"]}],\r\n"
 	"  \"interfaces\": [\r\n"
 	"    {\"match\": \"52:54:00:AB:CD:EF\",\r\n"
 	"     \"address\": [\"192.0.2.7/24\", \"2001:db8::7/64\"],\r\n"
@@ -415,6 +439,12 @@ static void test_registries(void)
 		   !strcmp(r[1].host, "[2001:db8::1]") && !r[1].http &&
 		   !strcmp(r[1].ca, "keys/ca.pem"),
 	   "registries");
+	ok(!r->user && !r->password && r->n_mirror == 0 && !r->is_default &&
+		   !strcmp(r[1].user, "me") && !strcmp(r[1].password, "p:w") &&
+		   r[1].is_default && r[1].n_mirror == 2 &&
+		   !strcmp(r[1].mirror[0], "10.0.2.2:5000") &&
+		   !strcmp(r[1].mirror[1], "m.example"),
+	   "credentials, mirrors and the default");
 }
 
 static void test_apps(void)

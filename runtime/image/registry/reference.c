@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define DOCKER "docker.io"
-
 static bool is_lower_or_digit(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -151,7 +149,7 @@ static bool is_host(struct span first)
 	       memchr(first.data, ':', first.size);
 }
 
-/* Takes a registry off the front of *rest, or the default one. */
+/* Takes a registry off the front of *rest, where one is said. */
 static int host_take(struct span *rest, struct reference *reference)
 {
 	const char *slash = memchr(rest->data, '/', rest->size);
@@ -164,10 +162,8 @@ static int host_take(struct span *rest, struct reference *reference)
 		rest->data += host.size + 1;
 		rest->size -= host.size + 1;
 	} else {
-		host = span_of(DOCKER);
+		host.size = 0;
 	}
-	if (span_is(host, "index." DOCKER))
-		host = span_of(DOCKER);
 	return span_copy(reference->host, sizeof(reference->host), host);
 }
 
@@ -205,7 +201,7 @@ static int version_take(struct span *rest, struct reference *reference)
 
 int reference_parse(struct span text, struct reference *reference)
 {
-	bool official;
+	bool bare;
 	int r;
 
 	*reference = (struct reference){ 0 };
@@ -216,12 +212,11 @@ int reference_parse(struct span text, struct reference *reference)
 		r = version_take(&text, reference);
 	if (r)
 		return r;
-	official = strcmp(reference->host, DOCKER) == 0 &&
-		   !memchr(text.data, '/', text.size);
+	bare = !reference->host[0] && !memchr(text.data, '/', text.size);
 	if (!reference_repository_valid(text) ||
-	    text.size + (official ? 8 : 0) >= REFERENCE_REPOSITORY_SIZE)
+	    text.size + (bare ? 8 : 0) >= REFERENCE_REPOSITORY_SIZE)
 		return -EINVAL;
 	snprintf(reference->repository, sizeof(reference->repository), "%s%.*s",
-		 official ? "library/" : "", (int)text.size, text.data);
+		 bare ? "library/" : "", (int)text.size, text.data);
 	return 0;
 }

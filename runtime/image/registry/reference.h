@@ -1,11 +1,12 @@
 /* References to images as people write them, such as
  *
- *	busybox				docker.io/library/busybox:latest
- *	quay.io/team/web:1.0
+ *	busybox				library/busybox:latest, no host
+ *	registry.example/team/web:1.0
  *	10.0.2.2:5000/web@sha256:HEX
  *
  * with the defaults of docker(1): what is before the first slash is a registry
- * when it has a dot or a colon or is "localhost". The grammar is that of the
+ * when it has a dot or a colon or is "localhost". Of which registry names are
+ * that say none, is configuration, never known here. The grammar is that of the
  * OCI distribution specification, but that a repository may start with the
  * HOST:PORT of another registry, as it does within a hub. */
 #ifndef REGISTRY_REFERENCE_H
@@ -20,7 +21,7 @@ enum {
 };
 
 struct reference {
-	char host[REFERENCE_HOST_SIZE];		    /* "docker.io", HOST:PORT */
+	char host[REFERENCE_HOST_SIZE]; /* HOST, HOST:PORT; "": not said */
 	char repository[REFERENCE_REPOSITORY_SIZE]; /* "library/busybox" */
 	char tag[REFERENCE_TAG_SIZE]; /* "" when there is only a digest */
 	bool has_digest;

@@ -9,13 +9,6 @@
 /* Requests that are on their way when it ends still get through. */
 enum { TOKEN_MARGIN_S = 5 };
 
-/* Docker Hub's name is not where it is. */
-static const char *remote_endpoint(const struct remote *remote)
-{
-	return strcmp(remote->host, "docker.io") == 0 ? "registry-1.docker.io"
-						      : remote->host;
-}
-
 static bool is_text(const char *text)
 {
 	for (; *text; text++)
@@ -134,8 +127,8 @@ char *remote_url(const struct remote *remote, const struct remote_get *get)
 	if (!url)
 		return NULL;
 	digest_text(&get->digest, digest);
-	snprintf(url, URL_MAX, "%s://%s/v2/%s/%s/%s", scheme,
-		 remote_endpoint(remote), remote->repository,
+	snprintf(url, URL_MAX, "%s://%s/v2/%s/%s/%s", scheme, remote->host,
+		 remote->repository,
 		 get->what == REMOTE_BLOB ? "blobs" : "manifests",
 		 get->what == REMOTE_BLOB ? digest : get->reference);
 	return url;

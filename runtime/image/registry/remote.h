@@ -38,7 +38,7 @@ void remote_client_close(struct remote_client *client);
 
 /* How a repository is reached; all is copied. */
 struct remote_source {
-	const char *host;	/* as in a reference: "docker.io", HOST:PORT */
+	const char *host;	/* as in a reference: HOST, HOST:PORT */
 	const char *repository; /* "library/busybox" */
 	bool plain;		/* HTTP without TLS */
 	struct span ca;		/* PEM: whom to trust; not used when plain */

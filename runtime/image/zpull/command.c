@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,9 +35,9 @@ const char command_usage[] =
 	"                              an earlier attempt left is not fetched\n"
 	"                              again\n"
 	"       zpull --help\n"
-	"REFERENCE is as for docker(1): busybox, quay.io/team/web:1.0,\n"
-	"10.0.2.2:5000/web@sha256:... FILE of --login holds one line\n"
-	"USER:PASSWORD.\n"
+	"REFERENCE is as for docker(1), with its registry:\n"
+	"registry.example/team/web:1.0, 10.0.2.2:5000/web@sha256:...\n"
+	"FILE of --login holds one line USER:PASSWORD.\n"
 	"Exit status: 0 done, 1 failed, 2 usage, 100 not allowed, 111 try "
 	"again.\n";
 
@@ -52,7 +53,6 @@ static struct {
 	struct loop loop;
 	struct timer timer;
 	struct options options;
-	char *login; /* "USER\0PASSWORD" */
 	bool terminal;
 	int error;
 } fetch;
@@ -117,25 +117,34 @@ static int options_parse(int argc, char **argv, struct options *o)
 				STATUS_USAGE);
 	if (o->plain && o->ca)
 		return complain("--ca", "not with --plain-http", STATUS_USAGE);
+	if (!o->reference.host[0])
+		return complain(argv[optind],
+				"names no registry: write it before the name",
+				STATUS_USAGE);
 	return 0;
 }
 
-static int login_read(const char *path)
+static int login_read(const char *path, struct site *site)
 {
-	char *colon, *text = NULL;
+	autofree char *text = NULL;
+	char *colon;
 	size_t size;
 	int r = file_read(AT_FDCWD, path, LOGIN_MAX, &text, &size);
 
 	if (r)
 		return complain(path, strerror(-r), STATUS_FAILED);
-	fetch.login = text;
 	text[strcspn(text, "\r\n")] = '\0';
 	colon = strchr(text, ':');
 	if (!colon)
 		return complain(path, "want one line USER:PASSWORD",
 				STATUS_FAILED);
 	*colon = '\0';
-	return 0;
+	site->user = strdup(text);
+	site->password = strdup(colon + 1);
+	explicit_bzero(text, size);
+	return site->user && site->password
+		       ? 0
+		       : complain(path, strerror(ENOMEM), STATUS_FAILED);
 }
 
 static void show(void)
@@ -235,14 +244,15 @@ int command_fetch(int argc, char **argv)
 {
 	struct options *o = &fetch.options;
 	int status = options_parse(argc, argv, o), r;
-	struct site site = { .plain = o->plain };
-	struct pull_want want = { .layout = -1 };
+	struct sites sites = { .n = 1, .site[0].plain = o->plain };
+	struct site *site = &sites.site[0];
+	struct pull_want want = { .layout = -1, .sites = &sites };
 
 	if (!status && o->login)
-		status = login_read(o->login);
+		status = login_read(o->login, site);
 	if (status)
 		return status;
-	r = site_ca_read(&site, AT_FDCWD, o->ca);
+	r = site_ca_read(site, AT_FDCWD, o->ca);
 	if (r)
 		return complain(o->ca, strerror(-r), STATUS_FAILED);
 	want.layout = layout_make(o->layout);
@@ -251,19 +261,10 @@ int command_fetch(int argc, char **argv)
 				STATUS_FAILED);
 	want.reference = o->reference;
 	want.platform = &o->platform;
-	want.source = (struct remote_source){
-		.host = o->reference.host,
-		.repository = o->reference.repository,
-		.plain = o->plain,
-		.ca = { site.ca, site.ca_size },
-		.user = fetch.login,
-		.password = fetch.login ? fetch.login + strlen(fetch.login) + 1
-					: NULL,
-	};
+	text_copy(site->host, sizeof(site->host), o->reference.host);
 	status = run(&want);
 	fd_close(&want.layout);
 	free(fetch.pull.index);
-	free(fetch.login);
-	site_free(&site);
+	sites_free(&sites);
 	return status;
 }

@@ -90,16 +90,7 @@ int pull_start(struct pull *pull, const struct pull_want *want)
 		if (r)
 			return r;
 	}
-	if (!want->hub) {
-		r = remote_open(puller.client, &want->source, &pull->remote);
-		if (r) {
-			if (!puller.first) {
-				remote_client_close(puller.client);
-				puller.client = NULL;
-			}
-			return r;
-		}
-	}
+	pull->site = 0;
 	pull->want = *want;
 	pull->busy = true;
 	pull->state = PULL_TOP;
@@ -134,24 +125,61 @@ static void hub_told(struct hub_ask *ask, int error)
 		advance(pull);
 }
 
-/* A hub that restarted knows its tokens no more, and zagent learns of that only
- * once it is connected again: the token is asked for anew a few times. */
+/* Begins anew with what is there, by another way to the registry. */
+static void reconnect(struct pull *pull, unsigned pause_ms)
+{
+	for (int i = 0; i < FETCHES_MAX; i++)
+		fetch_stop(&pull->fetch[i]);
+	remote_close(pull->remote);
+	pull->remote = NULL;
+	pull->next = 0;
+	timer_set(puller.loop, &pull->timer, pause_ms);
+}
+
+/* What another registry may not answer. */
+static bool is_answer(int error)
+{
+	return remote_is_transient(error) || error == -ENOENT ||
+	       error == -EACCES || error == -EBADMSG || error == -EPROTO ||
+	       error == -E2BIG;
+}
+
+static bool has_another(const struct pull *pull)
+{
+	return pull->want.sites && pull->site + 1 < pull->want.sites->n;
+}
+
+/* A mirror that has not, or does not do, what is wanted is passed over. A hub
+ * that restarted knows its tokens no more, and zagent learns of that only once
+ * it is connected again: the token is asked for anew a few times. */
 static void refused(struct pull *pull, int error)
 {
 	int pause_ms = error == -EACCES && pull->want.hub
 			       ? retry_pause_ms(&pull->token_retry, 0, 0)
 			       : -1;
 
-	if (pause_ms < 0) {
-		end(pull, error);
-		return;
+	if (is_answer(error) && has_another(pull)) {
+		log_notice(pull->want.sites->site[pull->site++].host,
+			   "passed over as a mirror: %s", pull->text);
+		pull->retry = (struct retry){ 0 };
+		pause_ms = 0;
 	}
-	for (int i = 0; i < FETCHES_MAX; i++)
-		fetch_stop(&pull->fetch[i]);
-	remote_close(pull->remote);
-	pull->remote = NULL;
-	pull->next = 0;
-	timer_set(puller.loop, &pull->timer, (uint64_t)pause_ms);
+	if (pause_ms < 0)
+		end(pull, error);
+	else
+		reconnect(pull, (unsigned)pause_ms);
+}
+
+static bool site_open(struct pull *pull)
+{
+	const struct site *site = &pull->want.sites->site[pull->site];
+	const struct remote_source source =
+		site_source(site, pull->want.reference.repository);
+	int r = remote_open(puller.client, &source, &pull->remote);
+
+	if (r)
+		end(pull, say(pull, r, "%s", strerror(-r)));
+	return !r;
 }
 
 /* True once there is a way to the registry. */
@@ -161,6 +189,8 @@ static bool connected(struct pull *pull)
 
 	if (pull->remote || pull->hub.loop)
 		return pull->remote != NULL;
+	if (pull->want.sites)
+		return site_open(pull);
 	pull->hub.done = hub_told;
 	r = hub_ask(puller.loop, &pull->hub);
 	if (r)
@@ -255,7 +285,7 @@ static void document_came(struct remote_get *get, int error)
 
 	if (error) {
 		text_copy(pull->text, sizeof(pull->text), get->text);
-		if (remote_is_transient(error))
+		if (remote_is_transient(error) && !has_another(pull))
 			pause_ms = retry_pause_ms(&pull->retry, 0,
 						  get->retry_after_s);
 		if (pause_ms < 0)

@@ -17,6 +17,7 @@
 #include "registry/remote.h"
 
 #include "hub.h"
+#include "site.h"
 
 enum { PULL_TEXT_SIZE = 256, FETCHES_MAX = 3 };
 
@@ -67,8 +68,8 @@ struct pull_want {
 	 * used: zagent knows it. */
 	struct reference reference;
 	bool hub;
-	struct remote_source source; /* without hub; kept alive by the caller
-				      * until pull_start() returns */
+	const struct sites
+		*sites; /* without hub; the caller's, until the end */
 	const struct image_platform *platform;
 	int layout; /* stays the caller's, until the end */
 };
@@ -96,6 +97,7 @@ struct pull {
 	enum pull_state state;
 	struct pull_want want;
 	struct hub_ask hub;
+	unsigned site; /* that is asked now */
 	struct remote *remote;
 	struct remote_get get; /* of a document */
 	struct timer timer;

@@ -31,6 +31,7 @@ struct connection {
 	char name[LAYOUT_NAME_SIZE];
 	char image[100];
 	int layout;
+	struct sites sites;
 	struct pull pull;
 	struct timer quiet; /* since the last progress reply */
 };
@@ -92,6 +93,7 @@ static void pull_over(struct connection *c)
 	timer_cancel(&c->quiet);
 	free(c->pull.index);
 	fd_close(&c->layout);
+	sites_free(&c->sites);
 	c->pulling = false;
 }
 
@@ -225,26 +227,19 @@ static int want_parse(const struct zpull_request *request,
 
 static int pull_begin(struct connection *c, struct pull_want *want)
 {
-	struct site site = { 0 };
 	int r = want->hub ? 0
-			  : site_find(boot_fd, want->reference.host, &site,
-				      c->pull.text);
+			  : sites_find(boot_fd, &want->reference, &c->sites,
+				       c->pull.text);
 
 	if (r)
 		return r;
-	want->source = (struct remote_source){
-		.host = want->reference.host,
-		.repository = want->reference.repository,
-		.plain = site.plain,
-		.ca = { site.ca, site.ca_size },
-	};
+	want->sites = want->hub ? NULL : &c->sites;
 	digest_hex(&want->reference.digest, c->name);
 	c->layout = want->layout = layout_open(puller.root, c->name);
 	r = c->layout < 0 ? c->layout : pull_start(&c->pull, want);
 	if (r)
 		snprintf(c->pull.text, PULL_TEXT_SIZE, "layout %s: %s", c->name,
 			 strerror(-r));
-	site_free(&site);
 	return r;
 }
 
@@ -268,6 +263,7 @@ static void serve_pull(struct connection *c, struct zpull_request *request)
 		return;
 	}
 	fd_close(&c->layout);
+	sites_free(&c->sites);
 	log_warning(c->image, "%s", c->pull.text);
 	refuse(c, ZPULL_PULL, r, c->pull.text);
 }

@@ -9,7 +9,6 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/node_json.h"
 #include "base/path.h"
 
 /* In our image, and on ordinary hosts. */
@@ -85,31 +84,117 @@ int site_ca_read(struct site *site, int dir, const char *path)
 	return n < 0 ? (int)n : 0;
 }
 
-int site_find(int boot, const char *host, struct site *site,
-	      char text[SITE_TEXT_SIZE])
+static const struct node_registry *row_find(const struct node_json *node,
+					    const char *host)
 {
-	autofree struct node_json *node = malloc(sizeof(*node));
-	const char *ca = NULL;
-	int r;
+	for (unsigned i = 0; i < node->n_registry; i++)
+		if (strcmp(node->registry[i].host, host) == 0)
+			return &node->registry[i];
+	return NULL;
+}
 
-	*site = (struct site){ 0 };
-	if (node && node_read(boot, node) == 0)
-		for (unsigned i = 0; i < node->n_registry; i++)
-			if (strcmp(node->registry[i].host, host) == 0) {
-				site->plain = node->registry[i].http;
-				if (node->registry[i].ca[0])
-					ca = node->registry[i].ca;
-			}
-	r = site_ca_read(site, boot, ca);
+static int credentials_copy(struct site *site, const struct node_registry *row)
+{
+	if (!row || !row->user)
+		return 0;
+	site->user = strdup(row->user);
+	site->password = strdup(row->password);
+	return site->user && site->password ? 0 : -ENOMEM;
+}
+
+static int site_fill(struct site *site, int boot,
+		     const struct node_registry *row, char *text)
+{
+	const char *ca = row && row->ca[0] ? row->ca : NULL;
+	int r = credentials_copy(site, row);
+
+	site->plain = row && row->http;
+	if (!r)
+		r = site_ca_read(site, boot, ca);
 	if (r)
 		snprintf(text, SITE_TEXT_SIZE,
-			 "registry %.60s: certificates %.80s: %s", host,
+			 "registry %.60s: certificates %.80s: %s", site->host,
 			 ca ? ca : "of the image", strerror(-r));
 	return r;
 }
 
-void site_free(struct site *site)
+/* The hosts of the mirrors and its own, still without the rest. */
+static void hosts_add(struct sites *sites, const struct node_json *node,
+		      const char *host)
 {
-	free(site->ca);
-	*site = (struct site){ 0 };
+	const struct node_registry *row = row_find(node, host);
+
+	for (unsigned i = 0; row && i < row->n_mirror; i++)
+		text_copy(sites->site[sites->n++].host, REFERENCE_HOST_SIZE,
+			  row->mirror[i]);
+	text_copy(sites->site[sites->n++].host, REFERENCE_HOST_SIZE, host);
+}
+
+static const char *default_host(const struct node_json *node)
+{
+	for (unsigned i = 0; i < node->n_registry; i++)
+		if (node->registry[i].is_default)
+			return node->registry[i].host;
+	return NULL;
+}
+
+int sites_find(int boot, struct reference *reference, struct sites *sites,
+	       char text[SITE_TEXT_SIZE])
+{
+	autofree struct node_json *node = calloc(1, sizeof(*node));
+	const char *host = reference->host;
+	int r = 0;
+
+	*sites = (struct sites){ 0 };
+	if (!node)
+		return -ENOMEM;
+	if (node_read(boot, node))
+		node->n_registry = 0;
+	if (!*host) {
+		host = default_host(node);
+		if (!host) {
+			snprintf(text, SITE_TEXT_SIZE,
+				 "%.80s names no registry: write it before the "
+				 "name, or mark one of node.json's registries "
+				 "\"default\": true",
+				 reference->repository);
+			return -EINVAL;
+		}
+		text_copy(reference->host, sizeof(reference->host), host);
+	}
+	hosts_add(sites, node, host);
+	for (unsigned i = 0; !r && i < sites->n; i++) {
+		struct site *site = &sites->site[i];
+
+		r = site_fill(site, boot, row_find(node, site->host), text);
+	}
+	return r;
+}
+
+void sites_free(struct sites *sites)
+{
+	for (unsigned i = 0; i < sites->n; i++) {
+		struct site *site = &sites->site[i];
+
+		if (site->password)
+			explicit_bzero(site->password, strlen(site->password));
+		free(site->password);
+		free(site->user);
+		free(site->ca);
+		*site = (struct site){ 0 };
+	}
+	sites->n = 0;
+}
+
+struct remote_source site_source(const struct site *site,
+				 const char *repository)
+{
+	return (struct remote_source){
+		.host = site->host,
+		.repository = repository,
+		.plain = site->plain,
+		.ca = { site->ca, site->ca_size },
+		.user = site->user,
+		.password = site->password,
+	};
 }
