@@ -191,6 +191,10 @@ static int run_op(struct child *c, const struct op *op)
 		return child_root_enter(c);
 	case OP_MOVE:
 		return child_move(c, op->object);
+	case OP_ROOT_HERE:
+		return child_root_here(c);
+	case OP_UNMOUNT:
+		return child_unmount(c, op->path);
 	case OP_MOUNT:
 		return child_mount(c, op->object, op->fd);
 	case OP_DEVICE:

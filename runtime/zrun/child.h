@@ -102,6 +102,8 @@ int child_mask(struct child *c, const char *path);
 int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
 int child_move_root(struct child *c);
+int child_root_here(struct child *c);
+int child_unmount(struct child *c, const char *path);
 /* A new file system, not attached yet. */
 int child_mount_new(struct child *c, const struct runtime_mount *m);
 int child_propagation(uint64_t flags);

@@ -676,3 +676,23 @@ int child_move_root(struct child *c)
 		r = -errno;
 	return r;
 }
+
+int child_root_here(struct child *c)
+{
+	c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return c->root < 0 ? -errno : 0;
+}
+
+/* What is open is named by the host's /proc: a path could change meanwhile. */
+int child_unmount(struct child *c, const char *path)
+{
+	autoclose int at = child_open(c, path, O_PATH | O_NOFOLLOW);
+	char name[32];
+
+	if (at < 0)
+		return at;
+	snprintf(name, sizeof(name), "self/fd/%d", at);
+	if (fchdir(c->host_proc) < 0)
+		return -errno;
+	return kernel_umount(name, KERNEL_MNT_DETACH);
+}

@@ -57,6 +57,7 @@ int command_update(int argc, char **argv);
 int command_ps(int argc, char **argv);
 int command_checkpoint(int argc, char **argv);
 int command_restore(int argc, char **argv);
+int command_mounts(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_serve(int argc, char **argv);
 

@@ -100,6 +100,9 @@ const struct command commands[] = {
 	  "      --lsm-mount-context CONTEXT\n"
 	  "      --no-pivot, --no-subreaper: taken\n",
 	  command_restore, false },
+	{ "mounts", "add|remove ID FILE",
+	  "attach or detach what FILE, an array as in config.json, says", "",
+	  command_mounts, false },
 	{ "pause", "ID", "freeze all processes", "", command_pause, false },
 	{ "resume", "ID", "let them go on", "", command_resume, false },
 	{ "spec", "", "write a config.json to begin with",

@@ -27,6 +27,8 @@ enum op_code {
 	OP_ROOT_TAKE,	     /* fd: a detached mount */
 	OP_MOVE,	     /* object: struct runtime_mount made ahead */
 	OP_ROOT_ENTER,	     /* in place of OP_PIVOT, after OP_ROOT_TAKE */
+	OP_ROOT_HERE,	     /* "/" is the root: of `zrun mounts` */
+	OP_UNMOUNT,	     /* path */
 	OP_MOUNT,	     /* object: struct runtime_mount; fd: prepared */
 	OP_DEVICE,	     /* object: struct runtime_device */
 	OP_DEVICE_BIND,	     /* the same from the host's, in a user namespace */

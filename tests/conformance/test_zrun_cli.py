@@ -441,7 +441,7 @@ def test_help_of_every_command(bundle):  # noqa: F811
     names = re.findall(r"^  (\w+) ", text, re.M)
     assert set(names) >= set(
         "create start run exec state list ps kill delete pause resume update "
-        "events spec features checkpoint restore".split())
+        "events spec features mounts checkpoint restore".split())
     for name in names:
         done = bundle.zrun(name, "--help")
         assert done.returncode == 0
@@ -452,3 +452,48 @@ def test_help_of_every_command(bundle):  # noqa: F811
 def test_log_by_crun_s_form_of_a_file(bundle):  # noqa: F811
     bundle.zrun("--log", "file:log", "start", "nothing")
     assert "container does not exist" in (bundle.path / "log").read_text()
+
+
+# ----------------------------------------------------------------- mounts
+
+def test_mounts_of_a_running_container(running):
+    bundle, name = running  # noqa: F811
+    given = bundle.path / "given"
+    given.mkdir()
+    (given / "file").write_text("from outside\n")
+    (bundle.path / "mounts.json").write_text(json.dumps([
+        {"destination": "/tmp/bound", "type": "bind", "source": str(given),
+         "options": ["bind", "ro"]},
+        {"destination": "/tmp/new", "type": "tmpfs", "source": "tmpfs",
+         "options": ["size=64k"]}]))
+    for path in "bound", "new":
+        (bundle.path / "rootfs/tmp" / path).mkdir()
+    before = open("/proc/self/mountinfo").read()
+    done = bundle.zrun("mounts", "add", name, "mounts.json")
+    assert done.returncode == 0, done.stderr
+    done = bundle.zrun("exec", name, "sh", "-c", "cat /tmp/bound/file; "
+                       "touch /tmp/bound/x 2>/dev/null || echo ro; "
+                       "grep -c ' /tmp/[bn][a-z]* ' /proc/self/mountinfo")
+    assert done.stdout == "from outside\nro\n2\n"
+    assert open("/proc/self/mountinfo").read() == before
+    assert bundle.zrun("mounts", "remove", name, "mounts.json").returncode == 0
+    done = bundle.zrun("exec", name, "ls", "/tmp/bound")
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("words, text, line", [
+    (["add"], '[{"destination": "/a/b", "type": "bind", "source": "/no",'
+     ' "options": ["bind"]}]', "mounts[0] (/a/b): source /no: No such file"),
+    (["add"], '[{"destination": "/a/b", "type": "nofs"}]',
+     "mounts[0] (/a/b)"),
+    (["remove"], '[{"destination": "/tmp", "type": "tmpfs"}]', "mounts[0] (/tmp): Invalid"),
+    (["add"], "{", "mounts.json: "),
+    (["add"], '[{"type": "tmpfs"}]', "mounts.json: "),
+    (["other"], "[]", "want add or remove"),
+])
+def test_mounts_refused(running, words, text, line):
+    bundle, name = running  # noqa: F811
+    (bundle.path / "mounts.json").write_text(text)
+    done = bundle.zrun("mounts", *words, name, "mounts.json")
+    assert done.returncode == 1
+    assert line in done.stderr and done.stderr.count("\n") == 1
