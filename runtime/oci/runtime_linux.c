@@ -209,8 +209,11 @@ static int at_personality(struct json_read *in, const struct at *at, void *out)
 		{ "domain", at_persona, 0 },
 		{ "flags", at_refuse, 0 },
 	};
+	const struct maybe_u32 *domain = out;
+	int r = at_object(in, at, fields, N_OF(fields), out);
 
-	return at_object(in, at, fields, N_OF(fields), out);
+	return r == 0 && !domain->set ? at_error(in, at, "domain is missing")
+				      : r;
 }
 
 static bool is_link_name(const char *name)
