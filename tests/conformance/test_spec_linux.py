@@ -54,6 +54,17 @@ def test_joined_namespace(bundle, bundle_of, type_):
     assert inside(bundle, type_) == os.readlink(path)
 
 
+@spec("config-linux.md: namespaces, path")
+def test_joined_user_namespace(bundle, bundle_of):
+    other = bundle_of("other")
+    other.user_namespace()
+    pid = other.state(other.started("sleep", "1000"))["pid"]
+    bundle.user_namespace()
+    del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+    for type_ in ("user", "network", "ipc", "uts"):
+        bundle.namespace(type_, "/proc/%d/ns/%s" % (pid, file_of(type_)))
+    assert inside(bundle, "user") == os.readlink("/proc/%d/ns/user" % pid)
+
 
 @spec("config-linux.md: namespaces, path")
 @pytest.mark.parametrize("type_", ["pid", "network", "uts", "ipc"])
@@ -403,6 +414,12 @@ def test_personality(bundle, domain, machine):
     assert bundle.out("uname -m") == machine + "\n"
 
 
+@spec("config-linux.md: personality")
+@pytest.mark.parametrize("value", [{"domain": "BSD"}, {"flags": []}])
+def test_personality_that_is_wrong(bundle, value):
+    bundle.linux["personality"] = value
+    refused(bundle)
+
 
 # ------------------------------------------------------ since version 1.3
 
@@ -414,6 +431,26 @@ def test_memory_policy(bundle, mode, number):
     bundle.linux["memoryPolicy"] = {"mode": mode, "nodes": "0"}
     assert bundle.out("probe mempolicy") == "%d 1\n" % number
 
+
+@spec("config-linux.md: network devices (1.3)")
+@pytest.mark.parametrize("name", [None, "inside"])
+def test_network_device_is_moved(bundle, name):
+    bundle.config["ociVersion"] = "1.3.0"
+    device = "oci%d" % (os.getpid() % 100000)
+    run = bundle.view.run
+    done = run(["ip", "link", "add", device, "type", "veth", "peer", "name",
+                device + "p"])
+    assert done.returncode == 0, done.stderr
+    try:
+        for words in (["mtu", "1400"], ["address", "02:00:00:00:00:07"]):
+            assert run(["ip", "link", "set", device, *words]).returncode == 0
+        run(["ip", "address", "add", "10.99.0.1/24", "dev", device])
+        bundle.linux["netDevices"] = {device: {"name": name} if name else {}}
+        said = bundle.out("ip address show")
+        assert (name or device) + "@" in said and "mtu 1400" in said
+        assert "02:00:00:00:00:07" in said and "10.99.0.1/24" in said
+    finally:
+        run(["ip", "link", "delete", device + "p"])
 
 
 @spec("config-linux.md: network devices (1.3)")
