@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +91,9 @@ static void make_ahead(struct child *c, int shape)
 	if (r < 0)
 		child_fail(c, -1, child_detail(c, r, "shape"));
 	c->root = c->stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = c->stage < 0 ? -errno : network_ahead(c->host_proc);
+	r = c->stage < 0 || unshare(CLONE_NEWNET) < 0
+		    ? -errno
+		    : network_ahead(c->host_proc);
 	if (r < 0)
 		child_fail(c, -1, child_detail(c, r, "network namespace"));
 	/* Serve's, far below 0, is inherited. */

@@ -25,9 +25,10 @@
 
 #define OWN_CGROUP "@nursery"
 
-#define BUD_NAMESPACES                                              \
-	(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | \
-	 CLONE_NEWUTS)
+/* Its net namespace, which takes as long as all else, a bud makes itself: so
+ * that several do at once. */
+#define BUD_NAMESPACES \
+	(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
 
 struct nursery {
 	int sock;

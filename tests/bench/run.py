@@ -25,6 +25,7 @@ sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
 import agentsim  # noqa: E402
 import image as images  # noqa: E402
+import serve  # noqa: E402
 import zrun  # noqa: E402
 from row import Row  # noqa: E402
 from zooid import (  # noqa: E402
@@ -370,7 +371,7 @@ def apply_rows():
 
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
           hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS,
-          *images.GROUPS]
+          *serve.GROUPS, *images.GROUPS]
 
 
 def main(names):

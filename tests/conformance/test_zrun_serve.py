@@ -114,7 +114,7 @@ class Node:
                         ZOOID_DATA=str(path / "data"),
                         ZOOID_BOOT=str(path / "boot"))
         for name in ("run", "data", "boot"):
-            (path / name).mkdir()
+            (path / name).mkdir(exist_ok=True)
         layout = image.make("zrun-serve", {
             "etc/passwd": (0o644, "root:x:0:0::/:/bin/sh\n"
                            "www:x:33:33::/www:/bin/sh\n"),
