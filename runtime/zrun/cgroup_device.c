@@ -20,24 +20,21 @@
 
 #define RULE_INSNS_MAX 8
 #define HEAD_INSNS     6
-#define N_OF(array)    (sizeof(array) / sizeof((array)[0]))
 
 enum { MKNOD = RUNTIME_DEVICE_MKNOD, RWM = 7 };
 
-/* Granted to every container unless its config says otherwise later; making
- * any node is harmless while opening it is not allowed. */
-static const struct runtime_device_rule default_rules[] = {
-	{ true, 'c', { 0 }, { 0 }, MKNOD },
-	{ true, 'b', { 0 }, { 0 }, MKNOD },
-	{ true, 'c', { true, 1 }, { true, 3 }, RWM }, /* null */
-	{ true, 'c', { true, 1 }, { true, 5 }, RWM }, /* zero */
-	{ true, 'c', { true, 1 }, { true, 7 }, RWM }, /* full */
-	{ true, 'c', { true, 1 }, { true, 8 }, RWM }, /* random */
-	{ true, 'c', { true, 1 }, { true, 9 }, RWM }, /* urandom */
-	{ true, 'c', { true, 5 }, { true, 0 }, RWM }, /* tty */
-	{ true, 'c', { true, 5 }, { true, 1 }, RWM }, /* console */
-	{ true, 'c', { true, 5 }, { true, 2 }, RWM }, /* ptmx */
-	{ true, 'c', { true, 136 }, { 0 }, RWM },     /* pts */
+/* Granted to every container unless its config says otherwise later:
+ * c 1:3 null, 5 zero, 7 full, 8 random, 9 urandom; c 5:0 tty, 1 console, 2
+ * ptmx; c 136 pts. Making any node is harmless while opening it is not allowed.
+ */
+enum {
+	MEMORY_MAJOR = 1,
+	MEMORY_MINORS = 1 << 3 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9,
+	MEMORY_MINOR_MAX = 9,
+	TTY_MAJOR = 5,
+	TTY_MINOR_MAX = 2,
+	PTS_MAJOR = 136,
+	DEFAULT_INSNS = 14,
 };
 
 struct program {
@@ -103,6 +100,34 @@ static bool emit_rule(struct program *p, const struct runtime_device_rule *rule)
 	       rule->minor.set;
 }
 
+static void emit_if(struct program *p, uint8_t compare, unsigned reg,
+		    int32_t value, int16_t over)
+{
+	emit(p, BPF_JMP | compare | BPF_K, reg, 0, over, value);
+}
+
+/* The default rules as one: the kernel checks a program branch by branch, at a
+ * cost that a list of eleven would multiply. */
+static void emit_default(struct program *p)
+{
+	enum { ALLOW = DEFAULT_INSNS - 2, NEXT = DEFAULT_INSNS };
+
+	emit_if(p, BPF_JEQ, BPF_REG_3, MKNOD, ALLOW - 1);
+	emit_if(p, BPF_JNE, BPF_REG_2, BPF_DEVCG_DEV_CHAR, NEXT - 2);
+	emit_if(p, BPF_JEQ, BPF_REG_4, PTS_MAJOR, ALLOW - 3);
+	emit_if(p, BPF_JNE, BPF_REG_4, TTY_MAJOR, 2);
+	emit_if(p, BPF_JGT, BPF_REG_5, TTY_MINOR_MAX, NEXT - 5);
+	emit(p, BPF_JMP | BPF_JA, 0, 0, ALLOW - 6, 0);
+	emit_if(p, BPF_JNE, BPF_REG_4, MEMORY_MAJOR, NEXT - 7);
+	emit_if(p, BPF_JGT, BPF_REG_5, MEMORY_MINOR_MAX, NEXT - 8);
+	emit(p, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, MEMORY_MINORS);
+	emit(p, BPF_ALU | BPF_RSH | BPF_X, BPF_REG_1, BPF_REG_5, 0, 0);
+	emit(p, BPF_ALU | BPF_AND | BPF_K, BPF_REG_1, 0, 0, 1);
+	emit_if(p, BPF_JEQ, BPF_REG_1, 0, NEXT - 12);
+	emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+	emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+}
+
 /* The config's first rule is commonly "deny all": the default ones come after
  * such leading denials and before all others. */
 static void emit_rules(struct program *p,
@@ -117,8 +142,7 @@ static void emit_rules(struct program *p,
 		if (!emit_rule(p, &rule[i]))
 			return;
 	}
-	for (size_t i = N_OF(default_rules); i-- > 0;)
-		emit_rule(p, &default_rules[i]);
+	emit_default(p);
 	for (size_t i = leading; i-- > 0;) {
 		if (!emit_rule(p, &rule[i]))
 			return;
@@ -155,9 +179,9 @@ static int attach(int dir, int program)
 
 static int compile(const struct runtime_resources *resources)
 {
-	size_t rules = resources->n_device + N_OF(default_rules);
 	struct program p = { 0 };
-	size_t room = rules * RULE_INSNS_MAX + HEAD_INSNS + 2;
+	size_t room = resources->n_device * RULE_INSNS_MAX + HEAD_INSNS +
+		      DEFAULT_INSNS + 2;
 	autofree struct bpf_insn *insn = calloc(room, sizeof(*insn));
 
 	if (!insn)

@@ -230,25 +230,48 @@ static size_t measure(struct tree *tree, const struct range *ranges, size_t n)
 	return size;
 }
 
+/* Whether a single range needs no code of its own: its return lies at the end
+ * of the tree, where all that lead to it can jump. */
+static bool is_shared(const struct tree *tree, const struct range *ranges,
+		      size_t n)
+{
+	return n == 1 && tree->shares && !(ranges[0].verdict & VERDICT_TESTS);
+}
+
+static uint8_t to_shared(const struct tree *tree, uint16_t verdict)
+{
+	return (uint8_t)(tree->returns_at + verdict - tree->n - 1);
+}
+
 /* Only an unconditional jump reaches farther than 255 instructions. */
 static void emit_tree(struct tree *tree, const struct range *ranges, size_t n)
 {
+	size_t middle = n / 2;
+
 	if (n == 1) {
-		emit_verdict(tree, ranges[0].verdict);
+		if (!is_shared(tree, ranges, n))
+			emit_verdict(tree, ranges[0].verdict);
 		return;
 	}
-	size_t middle = n / 2;
+	const struct range *right = ranges + middle;
 	size_t left = measure(tree, ranges, middle);
-	uint32_t first = tree->in->base + ranges[middle].first;
+	uint32_t first = tree->in->base + right->first;
 
 	if (left <= UINT8_MAX) {
-		emit_jump(tree, BPF_JGE, first, (uint8_t)left, 0);
+		uint8_t below = is_shared(tree, ranges, middle)
+					? to_shared(tree, ranges->verdict)
+					: 0;
+		uint8_t above = is_shared(tree, right, n - middle)
+					? to_shared(tree, right->verdict)
+					: (uint8_t)left;
+
+		emit_jump(tree, BPF_JGE, first, above, below);
 	} else {
 		emit_jump(tree, BPF_JGE, first, 0, 1);
 		emit(tree, BPF_JMP | BPF_JA, (uint32_t)left);
 	}
 	emit_tree(tree, ranges, middle);
-	emit_tree(tree, ranges + middle, n - middle);
+	emit_tree(tree, right, n - middle);
 }
 
 static size_t make_ranges(const struct tree_arch *a, struct range *ranges)
@@ -262,13 +285,22 @@ static size_t make_ranges(const struct tree_arch *a, struct range *ranges)
 	return n;
 }
 
-/* The number is loaded. */
+/* The number is loaded. Halves the code of a usual profile: the returns are
+ * shared where every jump reaches the end of the tree. */
 static void emit_arch(struct tree *tree, const struct tree_arch *a)
 {
 	struct range ranges[SECCOMP_CALL_MAX];
+	size_t n = make_ranges(a, ranges);
 
 	tree->in = a->arch;
-	emit_tree(tree, ranges, make_ranges(a, ranges));
+	tree->shares = n > 1;
+	size_t size = measure(tree, ranges, n);
+
+	tree->shares = n > 1 && size + tree->n_action <= UINT8_MAX;
+	tree->returns_at = tree->n + size;
+	emit_tree(tree, ranges, n);
+	for (size_t i = 0; tree->shares && i < tree->n_action; i++)
+		emit(tree, BPF_RET | BPF_K, tree->action[i]);
 }
 
 /* Those that share an audit number, beginning with the one at `a`: numbers

@@ -43,6 +43,8 @@ struct tree {
 	/* private to the code's maker */
 	const struct seccomp_arch *in; /* whose code is being made */
 	bool measuring;
+	bool shares; /* returns at the end of the tree */
+	size_t returns_at;
 	size_t n;
 	struct sock_filter code[BPF_MAXINSNS];
 };
