@@ -8,10 +8,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -138,8 +140,13 @@ static int run_hooks(struct child *c, enum op_code code,
 		.watch = starts ? -1 : c->channel,
 	};
 	char detail[HOOK_DETAIL_SIZE];
+
+	if (!starts)
+		umask(c->umask);
 	int r = hooks_run(hooks, &place, detail);
 
+	if (!starts)
+		umask(0);
 	return r < 0 ? child_detail(c, r, "%s", detail) : 0;
 }
 
@@ -271,15 +278,38 @@ static int run_op(struct child *c, const struct op *op)
 	return -EINVAL;
 }
 
+/* The signals that are ignored or handled; all if the kernel does not say. */
+static uint64_t changed_signals(const struct child *c)
+{
+	char text[4096];
+	autoclose int fd = openat(c->host_proc, "self/status",
+				  O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return UINT64_MAX;
+	text[n] = '\0';
+	const char *ignored = strstr(text, "\nSigIgn:");
+	const char *handled = strstr(text, "\nSigCgt:");
+
+	if (!ignored || !handled)
+		return UINT64_MAX;
+	return strtoull(ignored + 8, NULL, 16) |
+	       strtoull(handled + 8, NULL, 16);
+}
+
 /* zrun blocks or handles signals for its own sake; a program starts with none
  * of that. */
-static void reset_signals(void)
+static void reset_signals(const struct child *c)
 {
 	struct sigaction standard = { .sa_handler = SIG_DFL };
+	uint64_t changed = changed_signals(c);
 	sigset_t none;
 
-	for (int i = 1; i < NSIG; i++)
-		sigaction(i, &standard, NULL);
+	for (int i = 1; i < NSIG; i++) {
+		if (changed >> (i - 1) & 1)
+			sigaction(i, &standard, NULL);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -304,8 +334,12 @@ _Noreturn void child_fail(const struct child *c, int op, int error)
 int child_run_some(struct child *c, size_t *n)
 {
 	for (size_t i = 0; i < *n; i++) {
+		const struct op *op = &c->plan->op[i];
+
 		c->detail[0] = '\0';
-		int r = run_op(c, &c->plan->op[i]);
+		if (op->code != OP_DEVICE && op->code != OP_SYMLINK)
+			child_parent_close(c);
+		int r = run_op(c, op);
 
 		if (r < 0) {
 			*n = i;
@@ -318,9 +352,10 @@ int child_run_some(struct child *c, size_t *n)
 void child_reset(struct child *c)
 {
 	c->root = c->mask = c->files = -1;
-	c->proc = c->sys = -1;
+	c->proc = c->sys = c->parent = -1;
+	c->umask = umask(0);
 	c->start_peer = c->terminal = -1;
-	reset_signals();
+	reset_signals(c);
 	/* In a pid namespace that is joined, others could otherwise trace this
 	 * process and take its descriptors of the host (CVE-2016-9962); execve
 	 * undoes it. For a user namespace /proc/PID/uid_map must stay ours. */

@@ -63,9 +63,14 @@ struct child {
 	int mask;  /* an empty read-only tmpfs, attached once */
 	int files; /* a tmpfs for files, once there is one */
 	unsigned n_files;
-	int proc, sys;	/* what is mounted there; -1 */
-	int start_peer; /* `zrun start` that waits for execve */
-	int terminal;	/* slave side */
+	int proc, sys; /* what is mounted there; -1 */
+	int parent;    /* of the last device or link; -1 */
+	const char *parent_path;
+	size_t parent_size;
+	bool parent_has_group; /* for what is made in it */
+	mode_t umask;	       /* for hooks; the executor has none */
+	int start_peer;	       /* `zrun start` that waits for execve */
+	int terminal;	       /* slave side */
 	bool has_identity;
 	struct identity identity; /* in place of the config's user */
 	char program[4096];
@@ -122,6 +127,7 @@ static inline bool is_null(const struct stat *st)
 {
 	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
 }
+void child_parent_close(struct child *c);
 int child_device(struct child *c, const struct runtime_device *device);
 int child_device_bind(struct child *c, const struct runtime_device *device);
 int child_symlink(struct child *c, const char *path, const char *target);

@@ -19,18 +19,32 @@
 
 #define DEVPTS_MAGIC 0x1cd1
 
+void child_parent_close(struct child *c)
+{
+	if (c->parent < 0)
+		return;
+	close(c->parent);
+	c->parent = -1;
+}
+
 /* Opens the directory that holds path, made when missing; *name is the last
- * component. */
+ * component. It stays open for the next one in the same directory, until
+ * something else is done. */
 static int open_parent(struct child *c, const char *path, const char **name)
 {
 	char parent[4096];
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) : 0;
+	struct stat st;
 
 	*name = slash ? slash + 1 : path;
 	if (!**name || n >= sizeof(parent) || strcmp(*name, ".") == 0 ||
 	    strcmp(*name, "..") == 0)
 		return -EINVAL;
+	if (c->parent >= 0 && c->parent_size == n &&
+	    memcmp(c->parent_path, path, n) == 0)
+		return c->parent;
+	child_parent_close(c);
 	memcpy(parent, path, n);
 	parent[n] = '\0';
 	if (n > 0) {
@@ -39,7 +53,16 @@ static int open_parent(struct child *c, const char *path, const char **name)
 		if (r < 0)
 			return r;
 	}
-	return child_open(c, n ? parent : "/", O_PATH | O_DIRECTORY);
+	int dir = child_open(c, n ? parent : "/", O_PATH | O_DIRECTORY);
+
+	if (dir < 0)
+		return dir;
+	c->parent = dir;
+	c->parent_path = path;
+	c->parent_size = n;
+	/* What is made in there takes the group of the directory. */
+	c->parent_has_group = fstat(dir, &st) < 0 || (st.st_mode & S_ISGID);
+	return dir;
 }
 
 static mode_t type_bits(char type)
@@ -64,29 +87,25 @@ static int check_node(struct child *c, int dir, const char *name,
 	return 0;
 }
 
-int child_device(struct child *c, const struct runtime_device *device)
+static int own_node(int dir, const char *name,
+		    const struct runtime_device *device)
 {
-	const char *name;
-	autoclose int dir = open_parent(c, device->path, &name);
+	return kernel_result(fchownat(dir, name, device->uid, device->gid,
+				      AT_SYMLINK_NOFOLLOW));
+}
 
-	if (dir < 0)
-		return dir;
-	mode_t mode = type_bits(device->type) | device->mode;
+/* One that was there is given the owner and mode that the config says. The
+ * name was seen to be a node; in a directory that is shared, a link put there
+ * now would be followed, so it is opened without. */
+static int take_node(struct child *c, int dir, const char *name,
+		     const struct runtime_device *device)
+{
+	int r = check_node(c, dir, name, device);
 
-	if (mknodat(dir, name, mode, makedev(device->major, device->minor))) {
-		if (errno != EEXIST)
-			return -errno;
-		int r = check_node(c, dir, name, device);
-
-		if (r < 0)
-			return r;
-	}
-	if (fchownat(dir, name, device->uid, device->gid, AT_SYMLINK_NOFOLLOW) <
-	    0)
-		return -errno;
-	/* Past the umask. The name was just seen to be a node, and nobody else
-	 * runs in this mount namespace; for a directory that is shared, a link
-	 * put there now would be followed, so open it without. */
+	if (r == 0)
+		r = own_node(dir, name, device);
+	if (r < 0)
+		return r;
 	autoclose int node = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	char self[40];
 
@@ -94,6 +113,25 @@ int child_device(struct child *c, const struct runtime_device *device)
 		return -errno;
 	snprintf(self, sizeof(self), "self/fd/%d", node);
 	return fchmodat(c->host_proc, self, device->mode, 0) < 0 ? -errno : 0;
+}
+
+int child_device(struct child *c, const struct runtime_device *device)
+{
+	const char *name;
+	int dir = open_parent(c, device->path, &name);
+
+	if (dir < 0)
+		return dir;
+	mode_t mode = type_bits(device->type) | device->mode;
+
+	/* The executor has no umask. */
+	if (mknodat(dir, name, mode, makedev(device->major, device->minor)) < 0)
+		return errno == EEXIST ? take_node(c, dir, name, device)
+				       : -errno;
+	if (!device->uid && !device->gid && !c->parent_has_group)
+		return 0;
+	/* Giving it away takes the bits beyond 0777. */
+	return own_node(dir, name, device);
 }
 
 int child_device_bind(struct child *c, const struct runtime_device *device)
@@ -123,7 +161,7 @@ int child_device_bind(struct child *c, const struct runtime_device *device)
 int child_symlink(struct child *c, const char *path, const char *target)
 {
 	const char *name;
-	autoclose int dir = open_parent(c, path, &name);
+	int dir = open_parent(c, path, &name);
 
 	if (dir < 0)
 		return dir;
@@ -158,7 +196,7 @@ static int send_terminal(int sock, int master)
 static int mount_console(struct child *c, int slave)
 {
 	const char *name;
-	autoclose int dev = open_parent(c, "/dev/console", &name);
+	int dev = open_parent(c, "/dev/console", &name);
 
 	if (dev < 0)
 		return dev;

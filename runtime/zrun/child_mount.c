@@ -58,15 +58,11 @@ static int make_one(struct child *c, char *path, char *name, bool directory)
 	return fd < 0 ? -errno : 0;
 }
 
-int child_make(struct child *c, const char *path, bool directory)
+/* Makes path, which is missing: mostly in a directory that is there. */
+static int make_missing(struct child *c, const char *path, bool directory)
 {
-	autoclose int there = child_open(c, path, O_PATH);
 	char copy[4096];
 
-	if (there >= 0)
-		return 0;
-	if (there != -ENOENT)
-		return there;
 	while (*path == '/')
 		path++;
 	int n = snprintf(copy, sizeof(copy), "%s", path);
@@ -75,6 +71,11 @@ int child_make(struct child *c, const char *path, bool directory)
 		copy[--n] = '\0';
 	if (n <= 0 || (size_t)n >= sizeof(copy))
 		return -ENAMETOOLONG;
+	char *last = strrchr(copy, '/');
+	int made = make_one(c, copy, last ? last + 1 : copy, directory);
+
+	if (made != -ENOENT)
+		return made;
 	for (char *name = copy;;) {
 		char *slash = strchr(name, '/');
 
@@ -96,6 +97,15 @@ int child_make(struct child *c, const char *path, bool directory)
 	}
 }
 
+int child_make(struct child *c, const char *path, bool directory)
+{
+	autoclose int there = child_open(c, path, O_PATH);
+
+	if (there != -ENOENT)
+		return there < 0 ? there : 0;
+	return make_missing(c, path, directory);
+}
+
 /* /proc and /sys reached by a link of the image would lie elsewhere than every
  * program, and the list of masked paths, believe. */
 static bool wants_directory(const struct runtime_mount *m)
@@ -110,11 +120,11 @@ static int open_target(struct child *c, const struct runtime_mount *m,
 	const char *path = m->destination;
 	bool nofollow = m->destination_nofollow || wants_directory(m);
 	int flags = O_PATH | (nofollow ? O_NOFOLLOW : 0);
-	int fd = nofollow ? child_open(c, path, flags) : -1;
+	int fd = child_open(c, path, flags);
 
 	if (fd >= 0)
 		return fd; /* also a link that leads nowhere */
-	int r = child_make(c, path, directory);
+	int r = fd == -ENOENT ? make_missing(c, path, directory) : fd;
 
 	if (r < 0)
 		return child_detail(c, r, "make %.80s in the root", path);
@@ -150,8 +160,8 @@ int child_root_bind(struct child *c, const struct op *op)
 
 	if (r < 0)
 		return r;
-	autoclose int onto = open(given ? "/" : op->path,
-				  O_PATH | O_DIRECTORY | O_CLOEXEC);
+	autoclose int onto = openat(AT_FDCWD, given ? "/" : op->path,
+				    O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (onto < 0)
 		return -errno;
@@ -386,6 +396,13 @@ static int mount_dress(int mount, const struct runtime_mount *m)
 	return r;
 }
 
+/* A new file system has its attributes from fsmount(2) and no peers. */
+static bool is_dressed(const struct runtime_mount *m, bool directory)
+{
+	return !m->bind && directory && !m->copy_up && !m->propagation &&
+	       !m->tree_propagation && !m->tree_attr_set;
+}
+
 /* The tree to bind: given by the parent (already detached), or cloned here. */
 static int bind_source(const struct runtime_mount *m, int fd)
 {
@@ -539,7 +556,7 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 		r = fill_new(c, m, mount, source);
 	if (r < 0)
 		return r;
-	r = mount_dress(mount, m);
+	r = is_dressed(m, directory) ? 0 : mount_dress(mount, m);
 	if (r < 0)
 		return child_detail(c, r, "options");
 	r = attach(c, mount, onto);

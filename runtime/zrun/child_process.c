@@ -77,7 +77,7 @@ int child_user_name(struct child *c, const char *name)
 
 static int set_groups(const struct child *c, size_t n, const uint32_t *gids)
 {
-	if (setgroups(n, gids) == 0)
+	if (syscall(SYS_setgroups, n, gids) == 0)
 		return 0;
 	/* In a user namespace made without privilege there are none to drop,
 	 * and none may be set. */
@@ -97,16 +97,17 @@ int child_user(struct child *c)
 
 	if (r < 0)
 		return child_detail(c, r, "capability bounding set");
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+	if (uid != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
 		return -errno;
 	r = found ? set_groups(c, found->n_groups, found->group)
 		  : set_groups(c, user->additional_gids.n,
 			       user->additional_gids.item);
 	if (r < 0)
 		return child_detail(c, r, "additionalGids");
-	if (setresgid(gid, gid, gid) < 0)
+	/* One thread: not by way of the C library, which asks all of them. */
+	if (syscall(SYS_setresgid, gid, gid, gid) < 0)
 		return child_detail(c, -errno, "gid %u", gid);
-	if (setresuid(uid, uid, uid) < 0)
+	if (syscall(SYS_setresuid, uid, uid, uid) < 0)
 		return child_detail(c, -errno, "uid %u", uid);
 	umask(user->umask.set ? (mode_t)user->umask.value : 0022);
 	return 0;

@@ -21,6 +21,7 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -307,6 +308,24 @@ static int launch_make(struct launch *l)
 					   : clone_joined(l);
 }
 
+/* Who is in a pid namespace that the child joins sees it from the clone on,
+ * and must not get at its program file or descriptors (child_reset()): so it
+ * is born untouchable. Somebody without privilege, or with maps to write for
+ * it, must reach it himself. */
+static int clone_hidden(struct launch *l)
+{
+	bool hides = !l->child.new_user_namespace && geteuid() == 0;
+
+	if (hides)
+		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	int pid = launch_make(l);
+
+	/* Shared memory has one such flag for both. */
+	if (hides && !l->alone)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	return pid;
+}
+
 static int launch_try(struct launch *l, struct fault *fault)
 {
 	int pair[2];
@@ -315,7 +334,7 @@ static int launch_try(struct launch *l, struct fault *fault)
 		return fault_set(fault, -errno, "socketpair");
 	l->channel = pair[0];
 	l->child.channel = pair[1];
-	int pid = launch_make(l);
+	int pid = clone_hidden(l);
 
 	close(pair[1]); /* its number stays: the child may share this memory */
 	if (pid < 0)
