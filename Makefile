@@ -55,6 +55,7 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	skopeo podman containerd criu uidmap openssl prometheus docker-registry zsh \
 	runc libcap-dev libseccomp-dev libyajl-dev strace
 DEPS_FUZZ := clang
+DEPS_BENCH := iperf3 slirp4netns
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
 deps: ; @board/deps $(DEPS)
@@ -67,6 +68,8 @@ build/deps-fuzz: Makefile board/deps
 ifneq ($(filter-out help deps clean cache-gc,$(or $(MAKECMDGOALS),help)),)
 include build/deps $(if $(filter test test-all fuzz,$(MAKECMDGOALS)),build/deps-fuzz)
 endif
+build/deps-bench: Makefile board/deps
+	@board/deps $(DEPS_BENCH) && mkdir -p build && touch $@
 build/deps-lint: Makefile board/deps
 	@board/deps $(DEPS_LINT) && mkdir -p build && touch $@
 
@@ -272,7 +275,7 @@ USES_sync/wire := mbedtls nghttp2 http-parser
 USES_sync/hub := yyjson sqlite3
 USES_sync/agent := yyjson
 USES_sync/ctl := yyjson libyaml
-USES_tests/fuzz := yyjson
+USES_tests/fuzz := yyjson lwip
 USES_tests/bench := mbedtls
 USES_tests/unit := sqlite3 yyjson zlib libseccomp
 
@@ -457,8 +460,8 @@ build/$1/$2/$3: build/$1/obj/tests/$2/$3.o \
 		$(call foreign_ok,$1,$(or $(MODULES_$3),$(TEST_LIBS)))
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $4 -o $$@ $$(filter %.o,$$^) \
-		-Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group \
-		$(call foreign,$1,$(or $(MODULES_$3),$(TEST_LIBS)))
+		-Wl,--start-group $$(filter %.a,$$^) \
+		$(call foreign,$1,$(or $(MODULES_$3),$(TEST_LIBS))) -Wl,--end-group
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call test_rule,host,unit,$t)))
 $(foreach t,$(FUZZERS),$(eval $(call test_rule,fuzz,fuzz,$t,-fsanitize=fuzzer)))
@@ -504,7 +507,8 @@ test-all: $(TESTED)
 	@ZOOID_STARTED=$(STARTED) ZOOID_TEST_FULL=1 tests/run
 fuzz: fuzzers
 	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
-bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun) build/host/pkg/crun.ok \
+bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun znet) build/host/pkg/crun.ok \
+		build/host/pkg/passt.ok build/deps-bench \
 		$(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 

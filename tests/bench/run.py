@@ -26,6 +26,7 @@ sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 import agentsim  # noqa: E402
 import image as images  # noqa: E402
 import serve  # noqa: E402
+import znet  # noqa: E402
 import zrun  # noqa: E402
 from row import Row  # noqa: E402
 from zooid import (  # noqa: E402
@@ -371,7 +372,7 @@ def apply_rows():
 
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
           hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS,
-          *serve.GROUPS, *images.GROUPS]
+          *serve.GROUPS, *images.GROUPS, *znet.GROUPS]
 
 
 def main(names):

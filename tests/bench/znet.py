@@ -1,0 +1,284 @@
+"""znet against the user-mode networks of others, on this machine: client and
+server in network namespaces of their own, a veth between node and world, the
+measurements of all taken in turns. The best of each counts, for what others do
+on the machine only takes away."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/system"))
+
+from row import Row  # noqa: E402
+from zooid import messages, process  # noqa: E402
+from zooid.build import BUILD, product  # noqa: E402
+from zooid.host import directory  # noqa: E402
+from zooid.net_host import Net, NetHost  # noqa: E402
+
+ROUNDS, SECONDS = 3, 2
+PORT_IN, PORT_SPLICED = 5201, 5301
+REQUESTS, CONNECTIONS = 3000, 600
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")")[1]
+    utime, stime = fields.split()[11:13]
+    return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for(what, condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, what
+
+
+class Slirp:
+    """slirp4netns, for a namespace behind the node's."""
+    name = "slirp4netns"
+
+    def __init__(self, host):
+        self.net = Net()
+        self.process = process.start(host.node.command(
+            shutil.which("slirp4netns"), "--configure", "--mtu=65520",
+            "--disable-dns", str(self.net.pid), "tap0"),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def close(self):
+        process.end(self.process)
+        self.net.close()
+
+
+class Pasta(Slirp):
+    """pasta of 2025, the same, with a port forwarded."""
+    name = "pasta"
+
+    def __init__(self, host):
+        self.net = Net()
+        # It gives up its rights before it opens the namespace.
+        self.name_of_net = host.path / "pasta-net"
+        self.name_of_net.touch()
+        subprocess.run(["mount", "--bind", "/proc/%d/ns/net" % self.net.pid,
+                        self.name_of_net], check=True)
+        self.process = process.start(host.node.command(
+            BUILD / "host/pkg/passt/bin/pasta", "-f", "-q", "--config-net",
+            "-m", "65520", "-t", "%d" % PORT_IN, "-u", "none", "-T", "none",
+            "-U", "none", "--no-map-gw", "--runas", "0", "--netns-only",
+            "--netns",
+            self.name_of_net),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def close(self):
+        super().close()
+        subprocess.run(["umount", self.name_of_net], check=True)
+
+
+class Ours:
+    name = "znet"
+
+    def __init__(self, host):
+        self.host, self.net = host, host.container("bench", "10.64.0.2")
+        messages.Init(host.run).bind("bench", PORT_SPLICED, messages.route(
+            host.id("bench"), "10.64.0.2", PORT_IN))
+
+    @property
+    def pid(self):
+        return self.host.pid("znet")
+
+    def close(self):
+        pass
+
+
+@contextlib.contextmanager
+def machines():
+    """(host, {name: network}); each has an iperf3 inside, the world too."""
+    with contextlib.ExitStack() as stack:
+        host = NetHost(stack.enter_context(directory()),
+                       znet=product(os.uname().machine, "bin/znet"))
+        stack.callback(host.close)
+        networks = {}
+        for kind in (Ours, Slirp, Pasta):
+            made = networks[kind.name] = kind(host)
+            stack.callback(made.close)
+            wait_for(kind.name, lambda made=made: "default" in made.net.sh(
+                "ip route"))
+        for net in [host.world] + [n.net for n in networks.values()]:
+            server = process.start(net.command("iperf3", "-s", "-p",
+                                               str(PORT_IN)),
+                                   stdout=subprocess.DEVNULL)
+            stack.callback(process.end, server)
+            wait_for("iperf3", lambda net=net: "%d" % PORT_IN in net.sh(
+                "ss -ltn"))
+        yield host, networks
+
+
+def iperf(net, address, port, *options):
+    """(Gb/s, bytes)"""
+    done = subprocess.run(
+        net.command("iperf3", "-J", "-t", str(SECONDS), "-c", address, "-p",
+                    str(port), *options),
+        text=True, capture_output=True, timeout=60)
+    result = json.loads(done.stdout)
+    assert "error" not in result, result["error"]
+    received = result["end"]["sum_received"]
+    return received["bits_per_second"] / 1e9, received["bytes"]
+
+
+class Best:
+    """Of several measurements: the most Gb/s, the least CPU a GB."""
+
+    def __init__(self):
+        self.rate, self.cpu = 0.0, float("inf")
+
+    def take(self, network, *arguments):
+        before = cpu_seconds(network.pid)
+        rate, size = iperf(*arguments)
+        used = cpu_seconds(network.pid) - before
+        self.rate = max(self.rate, rate)
+        self.cpu = min(self.cpu, used / (size / 1e9))
+
+
+def measured(cases, networks):
+    """{(case, network): Best}, taken in turns. cases: {name: function of a
+    network that gives the arguments of iperf()}."""
+    best = {(case, name): Best() for case in cases for name in networks}
+    for _ in range(ROUNDS):
+        for case, arguments in cases.items():
+            for name, network in networks.items():
+                best[case, name].take(network, *arguments(network))
+    return best
+
+
+def outbound():
+    with machines() as (host, networks):
+        def case(*options):
+            return lambda network: (network.net, host.WORLD, PORT_IN, *options)
+        cases = {"up": case(), "down": case("-R"),
+                 "up, 4 streams": case("-P4"),
+                 "down, 4 streams": case("-P4", "-R"),
+                 "up, MSS 1460": case("-M", "1460"),
+                 "down, MSS 1460": case("-M", "1460", "-R")}
+        best = measured(cases, networks)
+    for name, least in (("up", 3), ("down", 1.7), ("up, 4 streams", 3),
+                        ("down, 4 streams", 1.7)):
+        ours = best[name, "znet"]
+        slirp, pasta = best[name, "slirp4netns"], best[name, "pasta"]
+        yield Row("net: out, %s" % name, ours.rate, "Gb/s",
+                  ratio=ours.rate / slirp.rate, least=least,
+                  peer="slirp4netns, %.2f" % slirp.rate)
+        impaired = pasta.rate < 1
+        yield Row("net: out, %s" % name, ours.rate, "Gb/s",
+                  ratio=ours.rate / pasta.rate, least=None if impaired else 1,
+                  peer="pasta%s, %.2f" % (", impaired" if impaired else "",
+                                          pasta.rate))
+        peer = slirp if impaired else min(slirp, pasta, key=lambda b: b.cpu)
+        yield Row("net: out, %s, CPU" % name, ours.cpu, "s/GB", bound=1,
+                  ratio=ours.cpu / peer.cpu,
+                  peer="the better peer, %.3f" % peer.cpu)
+    for way in ("up", "down"):
+        small, large = (best[way + more, "znet"].rate
+                        for more in (", MSS 1460", ""))
+        yield Row("net: out, %s, MSS 1460" % way, small, "Gb/s",
+                  ratio=small / large, least=0.7,
+                  peer="that at the best MTU, %.2f" % large)
+
+
+def inbound():
+    with machines() as (host, networks):
+        peers = {name: networks[name] for name in ("znet", "pasta")}
+
+        def port(network):
+            return PORT_SPLICED if network.name == "znet" else PORT_IN
+        best = measured({
+            "veth": lambda n: (host.world, host.NODE, port(n)),
+            "loopback": lambda n: (host.node, "127.0.0.1", port(n)),
+        }, peers)
+    for case, least, path in (("veth", 1.3, "its tap path"),
+                              ("loopback", 0.95, "its splice")):
+        ours, pasta = best[case, "znet"], best[case, "pasta"]
+        yield Row("net: in, from %s" % case, ours.rate, "Gb/s",
+                  ratio=ours.rate / pasta.rate, least=least,
+                  peer="pasta, %s, %.2f" % (path, pasta.rate))
+        yield Row("net: in, from %s, CPU" % case, ours.cpu, "s/GB", bound=1,
+                  ratio=ours.cpu / pasta.cpu, peer="pasta, %.3f" % pasta.cpu)
+
+
+def round_trips_us(sock):
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    taken = []
+    for _ in range(REQUESTS):
+        start = time.perf_counter_ns()
+        sock.sendall(b"?")
+        sock.recv(1)
+        taken.append(time.perf_counter_ns() - start)
+    return statistics.median(taken) / 1000
+
+
+def connections_us(net, address, port):
+    """The least time of a connection with one request, in batches."""
+    least = float("inf")
+    for _ in range(CONNECTIONS // 50):
+        start = time.perf_counter_ns()
+        for _ in range(50):
+            with net.connect(address, port) as sock:
+                sock.sendall(b"?")
+                sock.recv(1)
+        least = min(least, (time.perf_counter_ns() - start) / 50)
+    return least / 1000
+
+
+# Echoes every byte until the client ends.
+ECHO = """
+import socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    request_queue_size = 1024
+Server(("0.0.0.0", 7), Echo).serve_forever()
+"""
+
+
+def latency():
+    """What it adds to a request, against the same over the veth alone."""
+    with machines() as (host, networks):
+        server = process.start(host.world.command(sys.executable, "-c", ECHO))
+        try:
+            wait_for("echo", lambda: ":7 " in host.world.sh("ss -ltn"))
+            nets = {"none": host.node,
+                    **{name: n.net for name, n in networks.items()}}
+            trips = {name: float("inf") for name in nets}
+            opened = dict(trips)
+            for _ in range(ROUNDS):
+                for name, net in nets.items():
+                    with net.connect(host.WORLD, 7) as sock:
+                        trips[name] = min(trips[name], round_trips_us(sock))
+                    opened[name] = min(opened[name],
+                                       connections_us(net, host.WORLD, 7))
+        finally:
+            process.end(server)
+    yield Row("net: out, request, added, p50", trips["znet"] - trips["none"],
+              "us", 30)
+    for name in ("slirp4netns", "pasta"):
+        yield Row("net: out, request, p50", trips["znet"], "us",
+                  ratio=trips["znet"] / trips[name],
+                  peer="%s, %.1f" % (name, trips[name]))
+    yield Row("net: out, new connections", 1e6 / opened["znet"], "1/s",
+              ratio=opened["pasta"] / opened["znet"], least=1,
+              peer="pasta, %.0f" % (1e6 / opened["pasta"]))
+
+
+GROUPS = [outbound, inbound, latency]
