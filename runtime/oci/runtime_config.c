@@ -73,6 +73,35 @@ static const struct field config_fields[] = {
 	{ "zos", at_refuse, 0 },
 };
 
+/* Without a mount namespace of its own a container is put into its root by
+ * chroot(2); what mounts would do to the host is refused. */
+static int check_mounts(struct json_read *in, const struct at *top,
+			const struct runtime_config *config)
+{
+	const struct runtime_namespace_use *ns =
+		&config->namespace[RUNTIME_NS_MOUNT];
+	const char *what = NULL;
+
+	if (ns->set && !ns->path)
+		return 0;
+	if (config->rootfs_propagation)
+		what = "linux.rootfsPropagation";
+	else if (config->root_readonly)
+		what = "root.readonly";
+	else if (ns->set)
+		return 0;
+	else if (config->n_mount)
+		what = "mounts";
+	else if (config->masked_paths.n)
+		what = "linux.maskedPaths";
+	else if (config->readonly_paths.n)
+		what = "linux.readonlyPaths";
+	else if (config->process.terminal)
+		what = "process.terminal";
+	return what ? at_error(in, top, "%s: needs a new mount namespace", what)
+		    : 0;
+}
+
 /* What concerns several properties at once. */
 static int config_check(struct json_read *in, const struct at *top,
 			const struct runtime_config *config)
@@ -87,14 +116,6 @@ static int config_check(struct json_read *in, const struct at *top,
 		return at_error(in, top, "hostname: needs a uts namespace");
 	if (config->domainname && !ns[RUNTIME_NS_UTS].set)
 		return at_error(in, top, "domainname: needs a uts namespace");
-	if (!ns[RUNTIME_NS_MOUNT].set)
-		return at_error(in, top,
-				"linux.namespaces: without a mount "
-				"namespace is not supported by zrun");
-	if (ns[RUNTIME_NS_MOUNT].path)
-		return at_error(in, top,
-				"linux.namespaces: joining a mount "
-				"namespace is not supported by zrun");
 	if (config->n_net_device && !ns[RUNTIME_NS_NETWORK].set)
 		return at_error(in, top,
 				"linux.netDevices: need a network namespace");
@@ -111,15 +132,15 @@ static int config_check(struct json_read *in, const struct at *top,
 	bool mapped = config->uid_maps.n || config->gid_maps.n;
 	bool user = ns[RUNTIME_NS_USER].set && !ns[RUNTIME_NS_USER].path;
 
-	if (mapped && !user)
+	/* With one that is joined they say what it already has. */
+	if (mapped && !ns[RUNTIME_NS_USER].set)
 		return at_error(in, top,
-				"linux.uidMappings: need a new user "
-				"namespace");
+				"linux.uidMappings: need a user namespace");
 	if (user && (!config->uid_maps.n || !config->gid_maps.n))
 		return at_error(in, top,
 				"linux.uidMappings: a new user "
 				"namespace needs uidMappings and gidMappings");
-	return 0;
+	return check_mounts(in, top, config);
 }
 
 static void warnings_move(struct runtime_config *config,

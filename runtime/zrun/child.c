@@ -103,10 +103,9 @@ static int set_oom_score(struct child *c, int64_t score)
 
 static int set_sysctl(struct child *c, const char *key, const char *value)
 {
-	char path[256] = "sys/";
+	char path[4 + SYSCTL_PATH_SIZE] = "sys/";
 
-	for (size_t i = 0; i < sizeof(path) - 5 && key[i]; i++)
-		path[4 + i] = key[i] == '.' ? '/' : key[i];
+	sysctl_path(key, path + 4);
 	return file_put(c->host_proc, path, value);
 }
 
@@ -194,8 +193,10 @@ static int run_op(struct child *c, const struct op *op)
 		return child_root_overlay(c, op->object);
 	case OP_ROOT_TAKE:
 		return child_root_take(c, op->fd);
+	case OP_ROOT_OPEN:
+		return child_root_open(c, op->path);
 	case OP_ROOT_ENTER:
-		return child_root_enter(c);
+		return child_root_enter(c, op->fd);
 	case OP_MOVE:
 		return child_move(c, op->object);
 	case OP_ROOT_HERE:

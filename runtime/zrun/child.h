@@ -98,7 +98,8 @@ int child_make(struct child *c, const char *path, bool directory);
 int child_root_bind(struct child *c, const struct op *op);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_root_take(struct child *c, int mount);
-int child_root_enter(struct child *c);
+int child_root_open(struct child *c, const char *path);
+int child_root_enter(struct child *c, int root);
 int child_move(struct child *c, const struct runtime_mount *m);
 /* A detached mount of it, or -errno. */
 int overlay_mount(const struct overlay *overlay);

@@ -259,9 +259,15 @@ int child_root_take(struct child *c, int mount)
 	return attach(c, mount, c->stage);
 }
 
-int child_root_enter(struct child *c)
+int child_root_open(struct child *c, const char *path)
 {
-	if (fchdir(c->root) < 0 || chroot(".") < 0)
+	c->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return c->root < 0 ? -errno : 0;
+}
+
+int child_root_enter(struct child *c, int root)
+{
+	if (fchdir(root >= 0 ? root : c->root) < 0 || chroot(".") < 0)
 		return -errno;
 	return 0;
 }

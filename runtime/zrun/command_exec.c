@@ -355,6 +355,23 @@ static int open_cgroup(struct exec *e, struct fault *fault)
 	return 0;
 }
 
+/* Of a container whose mount namespace is not its own. */
+static int open_root(struct exec *e, struct plan_setting *setting,
+		     struct fault *fault)
+{
+	const struct runtime_namespace_use *ns =
+		&e->config.namespace[RUNTIME_NS_MOUNT];
+	char path[40];
+
+	if (ns->set && !ns->path)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/root",
+		 (int)e->container.state.pid);
+	setting->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	setting->enters_root = true;
+	return setting->root_fd < 0 ? fault_set(fault, -errno, "%s", path) : 0;
+}
+
 static int launch(struct exec *e, struct fault *fault)
 {
 	struct plan_setting setting = { .new_keyring = true };
@@ -385,6 +402,8 @@ static int launch(struct exec *e, struct fault *fault)
 		r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
 	if (r == 0)
 		r = open_console(e, &setting, fault);
+	if (r == 0)
+		r = open_root(e, &setting, fault);
 	if (r == 0)
 		r = plan_exec(&l->plan, &e->config, &setting, fault);
 	if (r == 0)

@@ -107,9 +107,9 @@ static int addresses_read(struct move *m)
 {
 	static _Alignas(struct nlmsghdr) char dump[DUMP_SIZE];
 	struct netlink_request q;
-	struct ifaddrmsg *want = netlink_start(&q, RTM_GETADDR, NLM_F_DUMP,
-					       sizeof(*want));
 	int r = 0;
+
+	netlink_start(&q, RTM_GETADDR, NLM_F_DUMP, sizeof(struct ifaddrmsg));
 
 	m->addresses.n = 0;
 	q.head.nlmsg_flags &= (uint16_t)~NLM_F_ACK;

@@ -66,6 +66,7 @@ static const char *const op_names[] = {
 	[OP_ROOT_OVERLAY] = "root overlay",
 	[OP_ROOT_TAKE] = "root",
 	[OP_MOVE] = "mounts",
+	[OP_ROOT_OPEN] = "root.path",
 	[OP_ROOT_ENTER] = "root",
 	[OP_ROOT_HERE] = "root",
 	[OP_UNMOUNT] = "mounts",
@@ -168,6 +169,19 @@ static int plan_room(struct plan *plan, const struct runtime_config *config,
 	return 0;
 }
 
+void sysctl_path(const char *key, char out[SYSCTL_PATH_SIZE])
+{
+	bool dotted = key[strcspn(key, "./")] == '.';
+	size_t n = 0;
+
+	for (; n < SYSCTL_PATH_SIZE - 1 && key[n]; n++) {
+		out[n] = key[n];
+		if (dotted && (key[n] == '.' || key[n] == '/'))
+			out[n] = key[n] == '.' ? '/' : '.';
+	}
+	out[n] = '\0';
+}
+
 /* A sysctl is only for the container when it belongs to a namespace of its
  * own; every other one would change the host. */
 static bool sysctl_is_own(const struct runtime_config *config, const char *key)
@@ -175,12 +189,12 @@ static bool sysctl_is_own(const struct runtime_config *config, const char *key)
 	static const char *const ipc[] = { "kernel/msg", "kernel/sem",
 					   "kernel/shm", "fs/mqueue/" };
 	const struct runtime_namespace_use *ns = config->namespace;
-	char path[256];
-	size_t n = 0;
+	char path[SYSCTL_PATH_SIZE];
 
-	for (; n < sizeof(path) - 1 && key[n]; n++)
-		path[n] = key[n] == '.' ? '/' : key[n];
-	path[n] = '\0';
+	sysctl_path(key, path);
+	/* "net.//.kernel.panic" */
+	if (strstr(path, ".."))
+		return false;
 	if (strncmp(path, "net/", 4) == 0)
 		return ns[RUNTIME_NS_NETWORK].set;
 	if (strcmp(path, "kernel/hostname") == 0 ||
@@ -329,8 +343,9 @@ static void plan_hooks(struct plan *plan, const struct runtime_hooks *hooks)
 			   &hooks[RUNTIME_HOOK_CREATE_CONTAINER]);
 }
 
-static int plan_root(struct plan *plan, struct runtime_config *config,
-		     const struct plan_setting *setting, struct fault *fault)
+static void plan_root_mount(struct plan *plan,
+			    const struct runtime_config *config,
+			    const struct plan_setting *setting)
 {
 	uint64_t propagation = config->rootfs_propagation;
 
@@ -351,6 +366,17 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 				 .number = propagation == MS_SLAVE ? MS_SLAVE
 								   : MS_PRIVATE,
 				 .path = setting->root_path });
+}
+
+static int plan_root(struct plan *plan, struct runtime_config *config,
+		     const struct plan_setting *setting, struct fault *fault)
+{
+	bool own = new_namespace(config, RUNTIME_NS_MOUNT);
+
+	if (own)
+		plan_root_mount(plan, config, setting);
+	else
+		add_path(plan, OP_ROOT_OPEN, -1, setting->root_path);
 	int r = plan_mounts(plan, config, setting, fault);
 
 	if (r < 0)
@@ -368,7 +394,9 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 	plan_hooks(plan, config->hooks);
 	if (config->root_readonly)
 		add_code(plan, OP_ROOT_READONLY);
-	add_code(plan, setting->no_pivot ? OP_MOVE_ROOT : OP_PIVOT);
+	add_code(plan, !own		   ? OP_ROOT_ENTER
+		       : setting->no_pivot ? OP_MOVE_ROOT
+					   : OP_PIVOT);
 	if (config->rootfs_propagation)
 		add_number(plan, OP_ROOT_PROPAGATION,
 			   config->rootfs_propagation |
@@ -501,6 +529,10 @@ int plan_exec(struct plan *plan, const struct runtime_config *config,
 		return r;
 	plan_oom_score(plan, config);
 	plan_namespaces(plan, setting);
+	if (setting->enters_root)
+		add(plan, (struct op){ .code = OP_ROOT_ENTER,
+				       .index = -1,
+				       .fd = setting->root_fd });
 	if (setting->has_console)
 		add_code(plan, OP_TERMINAL);
 	plan_process(plan, config, setting);

@@ -26,7 +26,8 @@ enum op_code {
 	OP_ROOT_OVERLAY,     /* object: struct overlay */
 	OP_ROOT_TAKE,	     /* fd: a detached mount */
 	OP_MOVE,	     /* object: struct runtime_mount made ahead */
-	OP_ROOT_ENTER,	     /* in place of OP_PIVOT, after OP_ROOT_TAKE */
+	OP_ROOT_OPEN,	     /* path: not mounted, for a chroot */
+	OP_ROOT_ENTER,	     /* in place of OP_PIVOT; fd: another root, or -1 */
 	OP_ROOT_HERE,	     /* "/" is the root: of `zrun mounts` */
 	OP_UNMOUNT,	     /* path */
 	OP_MOUNT,	     /* object: struct runtime_mount; fd: prepared */
@@ -96,6 +97,7 @@ struct plan_setting {
 	const struct overlay *overlay; /* or NULL */
 	uint32_t address;	       /* IPv4 for a new network namespace; 0 */
 	int join_fd[RUNTIME_NS_COUNT]; /* open namespaces to join; -1 */
+	bool enters_root;	       /* exec: root_fd is where to chroot */
 	bool joins_ahead;	       /* launch_clone() sees to them */
 	const char *cgroup_path;       /* of the container on the host */
 	bool has_console;	       /* a terminal is to be made */
@@ -115,6 +117,12 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 /* The list for a further process in a container that runs. */
 int plan_exec(struct plan *plan, const struct runtime_config *config,
 	      const struct plan_setting *setting, struct fault *fault);
+
+#define SYSCTL_PATH_SIZE 256
+/* The path below /proc/sys of a key, whose first separator tells the form, as
+ * in sysctl(8): "net.ipv4.conf.eth0/1.forwarding" is
+ * "net/ipv4/conf/eth0.1/forwarding". */
+void sysctl_path(const char *key, char out[SYSCTL_PATH_SIZE]);
 
 /* "mounts[3] (/proc)": the place in the config that op comes from. */
 void op_name(const struct op *op, char *out, size_t size);

@@ -237,3 +237,70 @@ def test_wrong_path_with_a_user_namespace(bundle):
     assert done.returncode == 1
     assert "linux.namespaces (ipc): Invalid argument" in done.stderr
     assert bundle.zrun("list", "-q").stdout == ""
+
+
+# ------------------------------------------------------- mount namespaces
+
+def without_mounts(bundle):
+    """What is left of the config when nothing may be mounted."""
+    bundle.config["mounts"] = []
+    bundle.config["root"]["readonly"] = False
+    for name in "maskedPaths", "readonlyPaths":
+        bundle.config["linux"].pop(name, None)
+    bundle.config["linux"]["namespaces"] = [
+        n for n in bundle.config["linux"]["namespaces"]
+        if n["type"] != "mount"]
+
+
+def mount_id():
+    return os.readlink("/proc/self/ns/mnt")
+
+
+def test_without_a_mount_namespace(bundle):
+    """It has the host's, and its root all the same; nothing is mounted."""
+    without_mounts(bundle)
+    before = open("/proc/self/mountinfo").read()
+    name = bundle.create("sleep", "1000")
+    assert bundle.zrun("start", name).returncode == 0
+    pid = bundle.state(name)["pid"]
+    assert os.readlink("/proc/%d/ns/mnt" % pid) == mount_id()
+    assert os.readlink("/proc/%d/root" % pid) == str(bundle.path / "rootfs")
+    done = bundle.zrun("exec", name, "sh", "-c", "ls /; pwd; ls /..")
+    assert done.stdout.split().count("bin") == 2, done.stderr
+    assert open("/proc/self/mountinfo").read() == before
+
+
+def test_joins_a_mount_namespace(bundle):
+    holder = subprocess.Popen(
+        ["unshare", "-m", "sh", "-c", "echo ready; exec sleep 1000"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "ready\n"
+        path = "/proc/%d/ns/mnt" % holder.pid
+        want = os.readlink(path)
+        bundle.config["root"]["readonly"] = False
+        bundle.config["linux"]["namespaces"] = [
+            n for n in bundle.config["linux"]["namespaces"]
+            if n["type"] != "mount"] + [{"type": "mount", "path": path}]
+        before = open("/proc/self/mountinfo").read()
+        name = bundle.create("sleep", "1000")
+        assert bundle.zrun("start", name).returncode == 0
+        assert os.readlink("/proc/%d/ns/mnt" % bundle.state(name)["pid"]) == \
+            want
+        done = bundle.zrun("exec", name, "sh", "-c",
+                           "readlink /proc/self/ns/mnt; ls / | grep -c bin")
+        assert done.stdout.split() == [want, "1"], done.stderr
+        assert open("/proc/self/mountinfo").read() == before
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_mappings_beside_a_joined_user_namespace(bundle):
+    """Engines tell them again; they are what the namespace has."""
+    bundle.give_to(100000)
+    maps = bundle.config["linux"]["uidMappings"]
+    pid = started(bundle)
+    join(bundle, pid, "user")
+    bundle.config["linux"].update(uidMappings=maps, gidMappings=maps)
+    assert inside(bundle)["user"] == spaces(pid, ["user"])[0]

@@ -106,3 +106,28 @@ def test_into_a_namespace_that_is_joined(bundle, link):
     bundle.config["linux"]["netDevices"] = {link: {"name": "eth0"}}
     assert bundle.run("true").returncode == 0
     assert ("192.0.2.7", 28) in addresses(links(bundle, first)["eth0"])
+
+
+@pytest.mark.parametrize("key", ["net.ipv4.conf.a/b.forwarding",
+                                 "net/ipv4/conf/a.b/forwarding"])
+def test_sysctl_of_a_device_with_a_dot(bundle, key):
+    """As sysctl(8) writes them; the device is there when they are set."""
+    first = started(bundle)
+    path = "/proc/%d/ns/net" % bundle.state(first)["pid"]
+    subprocess.run(["nsenter", "--net=" + path, "ip", "link", "add", "a.b",
+                    "type", "veth", "peer", "c"], check=True)
+    bundle.config["linux"]["namespaces"] = [
+        n for n in bundle.config["linux"]["namespaces"]
+        if n["type"] != "network"] + [{"type": "network", "path": path}]
+    bundle.config["linux"]["sysctl"] = {key: "1"}
+    done = bundle.run("cat", "/proc/sys/net/ipv4/conf/a.b/forwarding")
+    assert done.stdout == "1\n", done.stderr
+
+
+@pytest.mark.parametrize("key", ["net.//.kernel.panic", "net///kernel.panic",
+                                 "net.ipv4.//.//.kernel.panic"])
+def test_sysctl_that_leads_out_of_its_namespace(bundle, key):
+    before = open("/proc/sys/kernel/panic").read()
+    bundle.config["linux"]["sysctl"] = {key: before.strip()}
+    done = bundle.run("true")
+    assert done.returncode == 1 and "linux.sysctl" in done.stderr

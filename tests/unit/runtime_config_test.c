@@ -220,16 +220,29 @@ static const struct mistake {
 	{ "relative namespace path",
 	  SPACES(NS ", {\"type\": \"pid\", \"path\": \"a\"}"),
 	  "linux.namespaces[1]: path is not absolute" },
-	{ "no mount namespace", SPACES("{\"type\": \"pid\"}"),
-	  "linux.namespaces: without a mount namespace is not supported by "
-	  "zrun" },
+	{ "mounts without a namespace",
+	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, "
+	  "\"mounts\": [{\"destination\": \"/m\", \"type\": \"tmpfs\"}]}",
+	  "mounts: needs a new mount namespace" },
+	{ "read-only root without a mount namespace",
+	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\", "
+	  "\"readonly\": true}}",
+	  "root.readonly: needs a new mount namespace" },
+	{ "masked paths without a mount namespace",
+	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, "
+	  "\"linux\": {\"maskedPaths\": [\"/a\"]}}",
+	  "linux.maskedPaths: needs a new mount namespace" },
+	{ "propagation in a joined mount namespace",
+	  SPACES("{\"type\": \"mount\", \"path\": \"/m\"}], "
+		 "\"rootfsPropagation\": \"slave\", \"devices\": ["),
+	  "linux.rootfsPropagation: needs a new mount namespace" },
 	{ "user namespace without maps", SPACES(NS ", {\"type\": \"user\"}"),
 	  "linux.uidMappings: a new user namespace needs uidMappings and "
 	  "gidMappings" },
 	{ "maps without user namespace",
 	  LINUX(", \"uidMappings\": [{\"containerID\": 0, \"hostID\": 1, "
 		"\"size\": 1}]"),
-	  "linux.uidMappings: need a new user namespace" },
+	  "linux.uidMappings: need a user namespace" },
 	{ "map past the end",
 	  LINUX(", \"gidMappings\": [{\"hostID\": 4294967295, \"size\": 2}]"),
 	  "linux.gidMappings[0]: reaches past the last id" },
