@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -256,3 +257,73 @@ def test_nothing_runs_on_after_the_first_process(bundle):
     if not ended:
         os.kill(pid, signal.SIGKILL)
     assert ended
+
+
+# ------------------------------------------------------------------ terminals
+
+SWAPPED = """
+set -e
+mount -t devpts -o newinstance,ptmxmode=0666 none /tmp
+umount /dev/pts
+mount -t tmpfs tmpfs /dev/pts
+ln -s /volume/victim /dev/pts/0
+touch /dev/pts/ptmx
+mount --bind /tmp/ptmx /dev/pts/ptmx
+echo ready
+exec sleep 1000
+"""
+
+
+def test_terminal_is_not_taken_by_its_name(bundle):
+    """The container's root made /dev/pts/ptmx one of another devpts, whose
+    number 0 is a link at /dev/pts/0: exec --tty would give that file to the
+    user, and to the program as its terminal.
+    Guard: runtime/zrun/child_device.c, open_terminal (TIOCGPTPEER)."""
+    volume = bundle.path / "volume"
+    volume.mkdir()
+    (volume / "victim").write_text("")
+    bundle.bind(volume, "/volume")
+    bundle.grant("CAP_SYS_ADMIN")
+    name = bundle.started("sh", "-c", SWAPPED)
+    end = time.monotonic() + DEADLINE
+    while bundle.written() != "ready\n" and time.monotonic() < end:
+        os.sched_yield()
+    server = bundle.console()
+    exec_ = bundle.view.popen(
+        [bundle.runtime, "--root", bundle.state_dir, "exec", "--tty", "-d",
+         "--user", "1000:1000", "--console-socket", "console", name, "sh",
+         "-c", "echo here"], cwd=bundle.path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+    exec_.wait(DEADLINE)
+    server.close()
+    status = (volume / "victim").stat()
+    assert bundle.written() == "ready\n"
+    assert (status.st_uid, status.st_size) == (0, 0)
+
+
+# ----------------------------------------------------------------------- keys
+
+KEYS = """
+import ctypes, os, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+assert call(250, 1, None) > 0  # keyctl, join a new session keyring
+assert call(248, b"user", b"secret", b"text", 4, -3) > 0  # add_key
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("how", ["run", "exec"])
+def test_keys_of_the_caller_stay_outside(bundle, how):
+    """A session keyring goes along through fork and execve, and its owner's
+    keys with it.
+    Guard: runtime/zrun/child.c, new_keyring."""
+    search = ["probe", "call", "250", "10", "-3", "user", "secret", "0"]
+    words = ["run", bundle.id()]
+    if how == "exec":
+        words = ["exec", bundle.started("sleep", "1000"), *search]
+    bundle.process["args"] = search
+    bundle.write()
+    done = bundle.view.run(
+        ["/usr/bin/python3", "-c", KEYS, bundle.runtime, "--root",
+         bundle.state_dir, *words], cwd=bundle.path)
+    assert done.stdout == "-126\n", done.stderr  # ENOKEY

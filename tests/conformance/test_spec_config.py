@@ -125,12 +125,13 @@ def test_type_of_a_bind_mount_is_a_dummy(bundle):
 
 
 @spec("config.md: mounts, type")
-@pytest.mark.parametrize("type_, sign", [
-    ("proc", "self"), ("sysfs", "kernel"), ("tmpfs", None),
-    ("mqueue", None), ("cgroup", "cgroup.procs")])
-def test_file_system_types(bundle, type_, sign):
-    bundle.mount("/tmp/at", type_, type_, "nosuid", "noexec", "nodev")
-    listed = bundle.out("ls /tmp/at").split()
+@pytest.mark.parametrize("type_, place, sign", [
+    ("proc", "/proc", "self"), ("sysfs", "/sys", "kernel"),
+    ("tmpfs", "/tmp", None), ("mqueue", "/dev/mqueue", None),
+    ("cgroup", "/tmp/at", "cgroup.procs")])
+def test_file_system_types(bundle, type_, place, sign):
+    bundle.mount(place, type_, type_, "nosuid", "noexec", "nodev")
+    listed = bundle.out("ls " + place).split()
     assert sign is None or sign in listed
 
 

@@ -32,9 +32,8 @@ def test_versions_between(bundle, features):
 
 @spec("features.md: hooks")
 def test_hooks_are_taken(bundle, features):
-    bundle.config["hooks"] = {
-        name: [{"path": "/bin/true" if name != "startContainer" else
-                "/bin/true"}] for name in features["hooks"]}
+    bundle.config["hooks"] = {name: [{"path": "/bin/true"}]
+                              for name in features["hooks"]}
     assert bundle.run("true").returncode == 0
     assert set(features["hooks"]) >= {
         "prestart", "createRuntime", "createContainer", "startContainer",
@@ -85,7 +84,7 @@ def test_cgroup_v2(features):
 @pytest.mark.parametrize("what", ["actions", "operators", "archs",
                                   "supportedFlags"])
 def test_seccomp_words_are_taken(bundle, features, what):
-    for word in features["linux"]["seccomp"][what]:
+    for word in features["linux"]["seccomp"].get(what, []):
         rule = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}
         seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
         if what == "actions":

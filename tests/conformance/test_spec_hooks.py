@@ -75,7 +75,8 @@ def test_hook_gets_the_state(bundle, kind):
     want = {"startContainer": ["created"], "poststart": ["running"],
             "poststop": ["stopped"]}.get(kind, ["creating", "created"])
     assert state["status"] in want
-    if kind in ("prestart", "createRuntime", "createContainer", "poststart"):
+    if kind == "poststart" or kind in OF_CREATE and state["status"] == \
+            "created":
         assert state["pid"] == pid
 
 
