@@ -71,8 +71,10 @@ static int host_read(struct json_walk *w, yyjson_val *v, void *into)
 
 	if (error < 0)
 		return error;
-	if (node_text_host(s, registry->host) < 0)
+	if (!span_is(s, "*") && node_text_host(s, registry->host) < 0)
 		return json_fail_value(w, v, WANT_HOST);
+	if (span_is(s, "*"))
+		text_copy(registry->host, sizeof(registry->host), "*");
 	for (const struct node_registry *r = node_of(w)->registry; r < registry;
 	     r++) {
 		if (!strcmp(r->host, registry->host))
@@ -139,6 +141,25 @@ static int secret_read(struct json_walk *w, yyjson_val *v, void *into)
 	return credential_read(w, v, &registry->password, "");
 }
 
+/* Not shown: it may hold a password. */
+static int proxy_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want http://HOST:PORT";
+	struct node_registry *registry = into;
+	struct span s;
+	int error = json_string(w, v, want, &s);
+
+	if (error < 0)
+		return error;
+	if (s.size <= 7 || memcmp(s.data, "http://", 7) != 0)
+		return json_fail(w, want);
+	for (size_t i = 0; i < s.size; i++)
+		if (s.data[i] <= ' ' || s.data[i] == 127)
+			return json_fail(w, want);
+	registry->proxy = text_keep(node_of(w), s, NULL);
+	return registry->proxy ? 0 : fail_full(w);
+}
+
 static int mirror_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct node_registry *registry = into;
@@ -183,6 +204,7 @@ static int registry_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "ca", ca_read, false },
 		{ "user", user_read, false },
 		{ "password", secret_read, false },
+		{ "proxy", proxy_read, false },
 		{ "mirrors", mirrors_read, false },
 		{ "default", default_read, false },
 	};
@@ -196,6 +218,12 @@ static int registry_read(struct json_walk *w, yyjson_val *v, void *into)
 		return json_fail(w, "both http and ca: want one of them");
 	if (!registry->user != !registry->password)
 		return json_fail(w, "want user and password, or neither");
+	/* They would hold for whatever host an image names. */
+	if (!strcmp(registry->host, "*") &&
+	    (registry->http || registry->user || registry->n_mirror ||
+	     registry->is_default))
+		return json_fail(w, "of \"*\" only ca and proxy can be said: "
+				    "name the host");
 	node->n_registry++;
 	return 0;
 }

@@ -13,8 +13,10 @@
  *      "user": "me", "password": "...",
  *      "mirrors": ["10.0.2.3:5000"],       tried before it, in this order; each
  *                                          reached as its own row says
- *      "default": true}],                  of it are names without a registry:
+ *      "default": true},                   of it are names without a registry:
  *                                          web is library/web there
+ *     {"host": "*",                        those without a row
+ *      "proxy": "http://10.0.2.4:3128"}],  reached through it
  *   "interfaces": [                        default: every one by DHCP and RA
  *     {"match": "eth0" or "52:54:00:12:34:56",
  *      "address": ["192.0.2.7/24", "2001:db8::7/64"],   no DHCP then
@@ -73,6 +75,7 @@ struct node_registry {
 	char host[NODE_HOST_SIZE];   /* HOST or HOST:PORT */
 	char ca[200];		     /* path as of an image, "": none */
 	const char *user, *password; /* NULL: none */
+	const char *proxy;	     /* http://[USER:PASSWORD@]HOST[:PORT] */
 	const char *mirror[NODE_MIRRORS_MAX];
 	uint8_t n_mirror;
 	bool http, is_default;

@@ -24,7 +24,7 @@ host=; [ $FLAVOUR = host ] || host=--host=$HOST
 	--disable-digest-auth --disable-bearer-auth \
 	--disable-tls-srp --disable-unix-sockets --disable-cookies \
 	--disable-alt-svc --disable-hsts --disable-doh --disable-mime \
-	--disable-form-api --disable-netrc --disable-proxy --disable-progress-meter \
+	--disable-form-api --disable-netrc --disable-progress-meter \
 	--disable-dateparse --disable-headers-api \
 	--disable-get-easy-options --disable-sspi --disable-verbose \
 	--disable-dependency-tracking --disable-symbol-hiding --disable-rt \

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -32,9 +33,15 @@ struct import {
 	struct store_source *source;
 	const struct digest *digest;
 	struct image image;
-	/* Where each layer was unpacked; "": it was there. */
-	char (*made)[BLOB_PATH_SIZE];
-	char *error; /* STORE_ERROR_SIZE */
+	struct made *made; /* for each layer */
+	char *error;	   /* STORE_ERROR_SIZE */
+};
+
+/* Where a layer was unpacked, held by flock(2): what nobody holds was left by a
+ * worker that was killed. */
+struct made {
+	char name[BLOB_PATH_SIZE]; /* "": it was there */
+	int dir;
 };
 
 /* Bytes that may still be written without touching the reserve. */
@@ -128,17 +135,28 @@ static int unpack_into(struct import *im, unsigned i, int target)
 		 : 0;
 }
 
+static int made_open(struct import *im, struct made *made)
+{
+	autoclose int held = catalog_lock(im->store);
+
+	if (held < 0)
+		return held;
+	made->dir = temporary_directory(im->store->layers, made->name);
+	if (made->dir < 0) {
+		made->name[0] = '\0';
+		return made->dir;
+	}
+	return flock(made->dir, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
 static int unpack_layer_of(struct import *im, unsigned i)
 {
-	autoclose int target = temporary_directory(im->store->layers,
-						   im->made[i]);
+	int r = made_open(im, &im->made[i]);
 
-	if (target < 0) {
-		im->made[i][0] = '\0';
-		return image_fail(im->digest, im->error, target, "layers: %s",
-				  strerror(-target));
-	}
-	return unpack_into(im, i, target);
+	if (r)
+		return image_fail(im->digest, im->error, r, "layers: %s",
+				  strerror(-r));
+	return unpack_into(im, i, im->made[i].dir);
 }
 
 /* Whether the layer is there, or will be with the others: an image may have
@@ -148,7 +166,8 @@ static bool layer_at_hand(const struct import *im, unsigned i)
 	const struct digest *diff_id = im->image.config.diff_id;
 
 	for (unsigned k = 0; k <= i; k++)
-		if (im->made[k][0] && digest_equal(&diff_id[k], &diff_id[i]))
+		if (im->made[k].name[0] &&
+		    digest_equal(&diff_id[k], &diff_id[i]))
 			return true;
 	return layer_exists(im->store, &diff_id[i]);
 }
@@ -171,9 +190,13 @@ static int unpack_missing(struct import *im)
 
 static void made_remove(struct import *im)
 {
-	for (unsigned i = 0; i < im->image.manifest.n_layers; i++)
-		if (im->made[i][0])
-			path_remove_tree(im->store->layers, im->made[i]);
+	for (unsigned i = 0; i < im->image.manifest.n_layers; i++) {
+		struct made *made = &im->made[i];
+
+		if (made->name[0])
+			path_remove_tree(im->store->layers, made->name);
+		fd_close(&made->dir);
+	}
 }
 
 /* ---------------------------------------------------- with the store's lock */
@@ -218,15 +241,16 @@ static int commit_layers(struct import *im)
 
 	for (unsigned i = 0; i < im->image.manifest.n_layers; i++) {
 		const struct digest *diff_id = &im->image.config.diff_id[i];
+		struct made *made = &im->made[i];
 		char hex[DIGEST_HEX_SIZE];
 
 		digest_hex(diff_id, hex);
-		if (!im->made[i][0] || layer_exists(im->store, diff_id))
+		if (!made->name[0] || layer_exists(im->store, diff_id))
 			continue;
-		if (renameat(layers, im->made[i], layers, hex) < 0)
+		if (renameat(layers, made->name, layers, hex) < 0)
 			return image_fail(im->digest, im->error, -errno,
 					  "layers: %s", strerror(errno));
-		im->made[i][0] = '\0';
+		made->name[0] = '\0';
 	}
 	return fsync(layers) < 0 ? image_fail(im->digest, im->error, -errno,
 					      "layers: %s", strerror(errno))
@@ -289,8 +313,10 @@ static int import(struct import *im, struct catalog *catalog)
 	int r = image_load(im->source->layout, im->digest, &im->image,
 			   im->error);
 
-	if (!r)
+	if (!r) {
+		sweep_abandoned(im->store);
 		r = check_space(im);
+	}
 	if (r)
 		return r;
 	do {
@@ -320,9 +346,11 @@ int store_import(const struct store *store, struct store_source *source,
 {
 	struct import im = { store, source, image, .error = error };
 	autofree struct catalog *catalog = malloc(sizeof(*catalog));
-	autofree void *made = calloc(STORE_LAYERS_MAX, sizeof(*im.made));
+	autofree struct made *made = calloc(STORE_LAYERS_MAX, sizeof(*made));
 	int r = catalog && made ? read_catalog(store, catalog) : -ENOMEM;
 
+	for (unsigned i = 0; made && i < STORE_LAYERS_MAX; i++)
+		made[i].dir = -1;
 	im.made = made;
 	if (r)
 		image_fail(image, error, r, "image store: %s", strerror(-r));

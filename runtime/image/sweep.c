@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -116,6 +117,31 @@ int sweep(const struct store *store, const struct catalog *catalog)
 		r = sweep_directory(store->layers, &kept);
 	free(kept.digest);
 	return r;
+}
+
+static void abandoned_remove(int layers, const char *name)
+{
+	autoclose int dir = openat(
+		layers, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) == 0) {
+		log_notice("image store", "%s of a killed worker removed",
+			   name);
+		path_remove_tree(layers, name);
+	}
+}
+
+void sweep_abandoned(const struct store *store)
+{
+	autoclose int held = catalog_lock(store);
+	DIR *entries = held < 0 ? NULL : path_list(store->layers, ".");
+	struct dirent *e;
+
+	while (entries && (e = readdir(entries)))
+		if (temporary_is(e->d_name))
+			abandoned_remove(store->layers, e->d_name);
+	if (entries)
+		closedir(entries);
 }
 
 int store_forget(const struct store *store, const struct digest *image,

@@ -507,11 +507,11 @@ def test_not_a_registry(layout, authority):
      "zpull: linux: want OS/ARCH, linux/arm64\n"),
     (["fetch", "--plain-http", "--ca", "a", "b", "x"], 2,
      "zpull: --ca: not with --plain-http\n"),
-    (["fetch", "--ca", "/no/such", "b", "x"], 1,
+    (["fetch", "--ca", "/no/such", "h.example/b", "x"], 1,
      "zpull: /no/such: No such file or directory\n"),
-    (["fetch", "b", "/no/such/layout"], 1,
+    (["fetch", "h.example/b", "/no/such/layout"], 1,
      "zpull: /no/such/layout: No such file or directory\n"),
-    (["fetch", "--login", "/dev/null", "b", "x"], 1,
+    (["fetch", "--login", "/dev/null", "h.example/b", "x"], 1,
      "zpull: /dev/null: want one line USER:PASSWORD\n"),
 ])
 def test_usage(tmp_path, arguments, status, text):

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -459,6 +460,12 @@ static void test_growing(void)
 	w = work_begin(STORE_IMPORT, &l, end[0]);
 	if (!work_waits(w))
 		abort();
+	kill(w.pid, SIGKILL);
+	ok(work_end(w).error == -EPIPE && count(store.layers, ".") > 0,
+	   "a worker is killed amid a layer");
+	w = work_begin(STORE_IMPORT, &l, end[0]);
+	ok(work_waits(w) && count(store.layers, ".") == 2,
+	   "the next one removes what it left");
 	close(end[1]);
 	report = work_end(w);
 	ok(report.error == -ECANCELED && is_empty() &&

@@ -145,6 +145,12 @@ static const struct mistake {
 	{ "registry: four mirrors",
 	  REGISTRY("a", ", \"mirrors\": [\"b\", \"c\", \"d\", \"e\"]"),
 	  "node.json:1: registries[0].mirrors: 4 elements: want at most 3" },
+	{ "registry: a proxy without scheme is not shown",
+	  REGISTRY("a", ", \"proxy\": \"me:secret@b:3128\""),
+	  "node.json:1: registries[0].proxy: want http://HOST:PORT" },
+	{ "registry: http of all", REGISTRY("*", ", \"http\": true"),
+	  "node.json:1: registries[0]: of \"*\" only ca and proxy can be said: "
+	  "name the host" },
 	{ "registry: two defaults",
 	  "{\"registries\": [{\"host\": \"a\", \"default\": true},\n"
 	  "{\"host\": \"b\", \"default\": true}]}",
@@ -390,6 +396,7 @@ static const char whole[] =
 	"    {\"host\": \"10.0.2.2:5000\", \"http\": true},\r\n"
 	"    {\"ca\": \"keys/ca.pem\", \"host\": \"[2001:db8::1]\",\r\n"
 	"     \"user\": \"me\", \"password\": \"p:w\", \"default\": true,\r\n"
+	"     \"proxy\": \"http://p.example:3128\",\r\n"
 	"     \"mirrors\": [\"10.0.2.2:5000\", \"m.example\"]}],\r\n"
 	"  \"interfaces\": [\r\n"
 	"    {\"match\": \"52:54:00:AB:CD:EF\",\r\n"
@@ -441,6 +448,7 @@ static void test_registries(void)
 	   "registries");
 	ok(!r->user && !r->password && r->n_mirror == 0 && !r->is_default &&
 		   !strcmp(r[1].user, "me") && !strcmp(r[1].password, "p:w") &&
+		   !strcmp(r[1].proxy, "http://p.example:3128") && !r->proxy &&
 		   r[1].is_default && r[1].n_mirror == 2 &&
 		   !strcmp(r[1].mirror[0], "10.0.2.2:5000") &&
 		   !strcmp(r[1].mirror[1], "m.example"),

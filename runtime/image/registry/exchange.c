@@ -33,7 +33,7 @@ static void origin_free(struct origin *o)
 	curl_free(o->port);
 }
 
-static int origin_of(const char *url, struct origin *o)
+static int origin_of(const char *url, unsigned flags, struct origin *o)
 {
 	CURLU *u = curl_url();
 	int r = -EINVAL;
@@ -42,7 +42,7 @@ static int origin_of(const char *url, struct origin *o)
 	if (!u)
 		return -ENOMEM;
 	if (strlen(url) < URL_MAX &&
-	    curl_url_set(u, CURLUPART_URL, url, CURLU_DISALLOW_USER) == 0 &&
+	    curl_url_set(u, CURLUPART_URL, url, flags) == 0 &&
 	    curl_url_get(u, CURLUPART_SCHEME, &o->scheme, 0) == 0 &&
 	    curl_url_get(u, CURLUPART_HOST, &o->host, 0) == 0 &&
 	    curl_url_get(u, CURLUPART_PORT, &o->port, CURLU_DEFAULT_PORT) == 0)
@@ -54,9 +54,9 @@ static int origin_of(const char *url, struct origin *o)
 bool url_same_origin(const char *a, const char *b)
 {
 	struct origin first, second;
-	bool same = origin_of(a, &first) == 0;
+	bool same = origin_of(a, CURLU_DISALLOW_USER, &first) == 0;
 
-	same = origin_of(b, &second) == 0 && same &&
+	same = origin_of(b, CURLU_DISALLOW_USER, &second) == 0 && same &&
 	       strcasecmp(first.scheme, second.scheme) == 0 &&
 	       strcasecmp(first.host, second.host) == 0 &&
 	       strcmp(first.port, second.port) == 0;
@@ -71,11 +71,12 @@ bool url_is_https(const char *url)
 }
 
 /* Host without brackets, and port, that will be dialled. */
-static int exchange_target(struct exchange *e, const char *url)
+static int exchange_target(struct exchange *e, const struct exchange_request *q)
 {
 	struct origin o;
 	uint64_t port = 0;
-	int r = origin_of(url, &o);
+	int r = q->proxy ? origin_of(q->proxy, 0, &o)
+			 : origin_of(q->url, CURLU_DISALLOW_USER, &o);
 	struct span host;
 
 	if (r == 0) {
@@ -226,6 +227,10 @@ static void set_tls(struct exchange *e, struct span ca)
 static int set_all(struct exchange *e, const struct exchange_request *q)
 {
 	curl_easy_setopt(e->easy, CURLOPT_URL, q->url);
+	/* "": none, whatever the environment says. */
+	curl_easy_setopt(e->easy, CURLOPT_PROXY, q->proxy ? q->proxy : "");
+	curl_easy_setopt(e->easy, CURLOPT_NOPROXY, "");
+	curl_easy_setopt(e->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e->easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(e->easy, CURLOPT_PRIVATE, e);
 	curl_easy_setopt(e->easy, CURLOPT_ERRORBUFFER, e->error);
@@ -301,7 +306,7 @@ int exchange_start(struct exchange *e, const struct exchange_request *request)
 	e->error[0] = '\0';
 	if (!e->easy)
 		return -ENOMEM;
-	r = exchange_target(e, request->url);
+	r = exchange_target(e, request);
 	if (!r)
 		r = set_all(e, request);
 	if (!r)

@@ -50,6 +50,7 @@ struct exchange_request {
 	const char *accept;	   /* or NULL */
 	const char *bearer;	   /* token, or NULL */
 	const char *user_password; /* "user:password", or NULL */
+	const char *proxy;	   /* URL, or NULL */
 	uint64_t offset;	   /* 0: all */
 	bool head;
 	bool document; /* short: limited as a whole, else by its rate */
@@ -75,7 +76,7 @@ struct exchange {
 	CURL *easy;
 	struct curl_slist *fields, *names;
 	bool added;
-	char host[NAME_SIZE];
+	char host[NAME_SIZE]; /* what is dialled: a proxy, if there is one */
 	uint16_t port;
 	struct resolve resolve;
 	struct watch watch; /* of its pipe */

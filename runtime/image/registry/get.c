@@ -142,6 +142,7 @@ static int request(struct remote_transfer *t)
 	struct exchange_request q = {
 		.url = t->url,
 		.ca = { remote->ca, remote->ca_size },
+		.proxy = remote->proxy,
 	};
 
 	if (t->for_token) {

@@ -62,6 +62,11 @@ static int source_copy(struct remote *remote,
 		memcpy(remote->ca, source->ca.data, source->ca.size);
 		remote->ca_size = source->ca.size;
 	}
+	if (source->proxy) {
+		remote->proxy = strdup(source->proxy);
+		if (!remote->proxy)
+			return -ENOMEM;
+	}
 	return credentials_copy(remote, source);
 }
 
@@ -92,6 +97,7 @@ void remote_close(struct remote *remote)
 	if (!remote)
 		return;
 	free(remote->ca);
+	secret_free(remote->proxy);
 	secret_free(remote->user_password);
 	secret_free(remote->token);
 	free(remote);

@@ -42,6 +42,7 @@ struct remote_source {
 	const char *repository; /* "library/busybox" */
 	bool plain;		/* HTTP without TLS */
 	struct span ca;		/* PEM: whom to trust; not used when plain */
+	const char *proxy;	/* "http://HOST:PORT" by which it is reached */
 	/* For basic authentication and for token services, or NULL. */
 	const char *user, *password;
 	/* A bearer token for this registry alone, or NULL. */

@@ -12,6 +12,7 @@ struct remote {
 	bool plain;
 	char *ca;
 	size_t ca_size;
+	char *proxy;	     /* or NULL */
 	char *user_password; /* "user:password" or NULL */
 	bool basic;	     /* the registry itself wants them */
 	char *token;	     /* bearer, or NULL */

@@ -93,8 +93,22 @@ static const struct node_registry *row_find(const struct node_json *node,
 	return NULL;
 }
 
-static int credentials_copy(struct site *site, const struct node_registry *row)
+/* Its own row, or that of all others. */
+static const struct node_registry *row_of(const struct node_json *node,
+					  const char *host)
 {
+	const struct node_registry *row = row_find(node, host);
+
+	return row ? row : row_find(node, "*");
+}
+
+static int texts_copy(struct site *site, const struct node_registry *row)
+{
+	if (row && row->proxy) {
+		site->proxy = strdup(row->proxy);
+		if (!site->proxy)
+			return -ENOMEM;
+	}
 	if (!row || !row->user)
 		return 0;
 	site->user = strdup(row->user);
@@ -106,7 +120,7 @@ static int site_fill(struct site *site, int boot,
 		     const struct node_registry *row, char *text)
 {
 	const char *ca = row && row->ca[0] ? row->ca : NULL;
-	int r = credentials_copy(site, row);
+	int r = texts_copy(site, row);
 
 	site->plain = row && row->http;
 	if (!r)
@@ -166,9 +180,16 @@ int sites_find(int boot, struct reference *reference, struct sites *sites,
 	for (unsigned i = 0; !r && i < sites->n; i++) {
 		struct site *site = &sites->site[i];
 
-		r = site_fill(site, boot, row_find(node, site->host), text);
+		r = site_fill(site, boot, row_of(node, site->host), text);
 	}
 	return r;
+}
+
+static void secret_free(char *secret)
+{
+	if (secret)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
 }
 
 void sites_free(struct sites *sites)
@@ -176,9 +197,8 @@ void sites_free(struct sites *sites)
 	for (unsigned i = 0; i < sites->n; i++) {
 		struct site *site = &sites->site[i];
 
-		if (site->password)
-			explicit_bzero(site->password, strlen(site->password));
-		free(site->password);
+		secret_free(site->password);
+		secret_free(site->proxy);
 		free(site->user);
 		free(site->ca);
 		*site = (struct site){ 0 };
@@ -196,5 +216,6 @@ struct remote_source site_source(const struct site *site,
 		.ca = { site->ca, site->ca_size },
 		.user = site->user,
 		.password = site->password,
+		.proxy = site->proxy,
 	};
 }

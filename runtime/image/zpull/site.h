@@ -18,6 +18,7 @@ struct site {
 	char *ca; /* PEM, or NULL */
 	size_t ca_size;
 	char *user, *password; /* NULL: none */
+	char *proxy;	       /* URL, or NULL */
 };
 
 /* In the order in which they are tried: mirrors, then the registry itself. */

@@ -8,6 +8,7 @@ import random
 import re
 import select
 import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -230,6 +231,52 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """An HTTP proxy that connects to `to`, whatever is asked for, for who
+    says `authorization`. `asked` has the targets."""
+
+    daemon_threads = True
+
+    def __init__(self, to, authorization=None):
+        super().__init__(("127.0.0.1", 0), Tunnel)
+        self.to, self.authorization, self.asked = to, authorization, []
+        self.host = "127.0.0.1:%d" % self.server_address[1]
+        self.thread = threading.Thread(target=self.serve_forever, daemon=True,
+                                       kwargs={"poll_interval": 0.05})
+        self.thread.start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+        self.thread.join()
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    rbufsize = 0
+
+    def handle(self):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.rfile.read(1) or b"\r\n\r\n"
+        method, target = head.decode().split()[:2]
+        wanted = self.server.authorization
+        self.server.asked.append(target)
+        if method != "CONNECT" or (
+                wanted and "Proxy-Authorization: " + wanted
+                not in head.decode()):
+            self.wfile.write(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+            return
+        with socket.create_connection(self.server.to) as far:
+            self.wfile.write(b"HTTP/1.1 200 Yes\r\n\r\n")
+            ends = {self.connection: far, far: self.connection}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    ends[ready].sendall(data)
 
 
 def cut_after(step):
