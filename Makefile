@@ -120,6 +120,7 @@ oci_SRC := $(wildcard runtime/oci/*.c runtime/oci/*/*.c)
 image_SRC := $(wildcard runtime/image/*.c)
 registry_SRC := $(wildcard runtime/image/registry/*.c)
 zpull_SRC := $(wildcard runtime/image/zpull/*.c)
+zunpack_SRC := $(wildcard runtime/image/zunpack/*.c)
 zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
 node_SRC := $(wildcard runtime/node/*.c)
 net_SRC := $(wildcard runtime/net/*.c)
@@ -127,7 +128,7 @@ wire_SRC := $(wildcard sync/wire/*.c)
 hub_SRC := $(wildcard sync/hub/*.c)
 agent_SRC := $(wildcard sync/agent/*.c)
 ctl_SRC := $(wildcard sync/ctl/*.c)
-MODULES := base init zlog oci image registry zpull zrun node net wire hub agent ctl
+MODULES := base init zlog oci image registry zpull zunpack zrun node net wire hub agent ctl
 
 DIR_base := init/base
 DIR_init := init
@@ -136,6 +137,7 @@ DIR_oci := runtime/oci
 DIR_image := runtime/image
 DIR_registry := runtime/image/registry
 DIR_zpull := runtime/image/zpull
+DIR_zunpack := runtime/image/zunpack
 DIR_zrun := runtime/zrun
 DIR_node := runtime/node
 DIR_net := runtime/net
@@ -152,6 +154,7 @@ SEES_oci := base oci
 SEES_image := base oci image
 SEES_registry := base oci registry
 SEES_zpull := base oci registry
+SEES_zunpack := base oci image
 SEES_zrun := base oci image zrun
 SEES_node := base oci
 SEES_net := base oci
@@ -296,7 +299,7 @@ module_of = $(or $(lastword $(foreach m,$(filter-out init,$(MODULES)),\
 	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
-		$(if $(filter host fuzz,$f),,$(if $(filter zrun,$(call module_of,$d)),-fno-pie,-fPIE))))))
+		$(if $(filter host fuzz,$f),,$(if $(filter zrun,$(call module_of,$d)),-fno-pie -Os,-fPIE))))))
 
 objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
 
@@ -310,10 +313,11 @@ $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m)
 
 # ---- programs ----
 
-PROGRAMS := init zlog zrun znode znet zpull zhub zagent zctl
+PROGRAMS := init zlog zrun zunpack znode znet zpull zhub zagent zctl
 MODULE_init := init
 MODULE_zlog := zlog
 MODULE_zrun := zrun
+MODULE_zunpack := zunpack
 MODULE_znode := node
 MODULE_znet := net
 MODULE_zpull := zpull
@@ -323,6 +327,7 @@ MODULE_zctl := ctl
 NEEDS_init := base
 NEEDS_zlog := base
 NEEDS_zrun := image oci base
+NEEDS_zunpack := image oci base
 NEEDS_znode := oci base
 NEEDS_znet := base
 NEEDS_zpull := registry oci base
@@ -361,6 +366,9 @@ build/$1/bin/$2: build/$1/sym/$2
 endef
 $(foreach f,$(ARCHES) host,$(foreach p,$(PROGRAMS),\
 	$(eval $(call program_rule,$f,$p))))
+
+# zrun starts it.
+$(foreach f,$(ARCHES) host,$(eval build/$f/bin/zrun: | build/$f/bin/zunpack))
 
 # Only those whose main exists.
 EXISTING := $(foreach p,$(PROGRAMS),$(if $(shell grep -ls '^int main' \

@@ -15,6 +15,11 @@
 #include "catalog.h"
 #include "image.h"
 
+const char *const store_job_names[] = {
+	[STORE_IMPORT] = "import",
+	[STORE_FORGET] = "forget",
+};
+
 #define LAYOUT_FILE "oci-layout"
 #define LAYOUT_TEXT "{\"imageLayoutVersion\":\"1.0.0\"}\n"
 

@@ -18,8 +18,7 @@
  *
  * `zrun serve` calls store_open(), store_clean() once at its start, and
  * store_layers() at each start of a container. What reads foreign archives or
- * may take long (import, forget) runs in a child forked for it:
- * store_worker(). */
+ * may take long (import, forget) is done by a program of its own, zunpack. */
 #ifndef IMAGE_STORE_H
 #define IMAGE_STORE_H
 
@@ -110,10 +109,21 @@ struct store_task {
 	int end;
 };
 
-/* The body of the child that `zrun serve` forks for a task: closes every
- * descriptor but those it needs, confines itself (unpack_confine in worker.h),
- * does it, writes the report to `report`. Returns the exit status for
- * _exit(2). */
+/* What `zunpack` calls a job on its command line, and where it finds its
+ * descriptors; layout and end may be closed. */
+extern const char *const store_job_names[];
+enum store_fd {
+	STORE_FD_IMAGES = 3,
+	STORE_FD_LAYERS,
+	STORE_FD_REPORT,
+	STORE_FD_LAYOUT,
+	STORE_FD_END,
+	STORE_FD_COUNT = STORE_FD_END - STORE_FD_IMAGES + 1,
+};
+
+/* The body of zunpack: closes every descriptor but those it needs, confines
+ * itself (unpack_confine in worker.h), does the task, writes the report to
+ * `report`. Returns the exit status. */
 int store_worker(const struct store *store, const struct store_task *task,
 		 int report);
 

@@ -12,6 +12,7 @@
 #define OCI_VERSION "1.2.0" /* of what zrun prints */
 
 struct cli {
+	const char *self; /* argv[0] */
 	const char *root; /* --root: directory of the states */
 	const char *log;  /* --log: file that gets the messages too */
 	bool log_json;

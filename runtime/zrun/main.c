@@ -275,6 +275,7 @@ static const char *standard_root(void)
 int main(int argc, char **argv)
 {
 	log_open("zrun");
+	cli.self = argv[0];
 	cli.root = standard_root();
 	int at = read_options(argc, argv);
 

@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "image_root.h"
 #include "resident.h"
+#include "store_execute.h"
 #include "store_link.h"
 
 static void job_finish(struct job *job, struct zrun_reply *reply)
@@ -202,7 +203,7 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	task->image = &digest;
 	r = job_fork(job, &report, reply);
 	if (r == 0)
-		_exit(store_worker(&resident.store, task, report));
+		store_execute(&resident.store, task, report);
 	return r;
 }
 
