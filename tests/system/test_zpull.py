@@ -684,15 +684,17 @@ def archive(*files):
     return gzip.compress(out.getvalue(), 1), digest(out.getvalue())
 
 
-def packed_image(registry, packed, diff_id):
+def packed_image(registry, *layers):
+    """The name of an image of layers (packed, diff_id, ending of the type)."""
     config = registry.blob(json.dumps({
         "architecture": ARCHITECTURE, "os": "linux", "rootfs": {
-            "type": "layers", "diff_ids": [diff_id]}}).encode(),
-        "config.v1+json")
+            "type": "layers", "diff_ids": [layer[1] for layer in layers]},
+    }).encode(), "config.v1+json")
     return registry.document("web", {
         "schemaVersion": 2, "mediaType": OCI + "manifest.v1+json",
-        "config": config,
-        "layers": [registry.blob(packed, "layer.v1.tar+gzip")]},
+        "config": config, "layers": [
+            registry.blob(packed, "layer.v1.tar" + ending)
+            for packed, _, ending in layers]},
         "manifest.v1+json")["digest"]
 
 
@@ -729,7 +731,7 @@ def test_unpacked_while_it_comes(host, registry):
     seen; once the rest came the image is whole, before zpull is asked."""
     packed, diff_id = archive(("first", seeded(1 << 20)),
                               ("second", seeded(1 << 20, 2)))
-    name = packed_image(registry, packed, diff_id)
+    name = packed_image(registry, (packed, diff_id, "+gzip"))
     more = threading.Event()
 
     def halting(handler, data, first):
@@ -760,7 +762,7 @@ def test_unpacking_ends_with_the_pull(host, registry):
     """A pull that is given up leaves nothing half unpacked."""
     packed, diff_id = archive(("first", seeded(1 << 20)),
                               ("second", seeded(1 << 20, 2)))
-    name = packed_image(registry, packed, diff_id)
+    name = packed_image(registry, (packed, diff_id, "+gzip"))
     registry.rules[digest(packed)] = lambda handler, data, first: (
         handler.head(200, len(data)), handler.send(data[:len(data) * 3 // 4]),
         threading.Event().wait(DEADLINE_S))
@@ -776,3 +778,80 @@ def test_unpacking_ends_with_the_pull(host, registry):
     assert error == -errno.ECANCELED and "not all of it came" in line, line
     assert not list(layers.iterdir())
     assert zrun(host, IMAGES)[0] == -errno.ENOENT
+
+
+def tool(*words, data=None):
+    return subprocess.run([*map(str, words)], input=data, check=True,
+                          capture_output=True, timeout=60).stdout
+
+
+# struct vfs_ns_cap_data of revision 2: cap_net_raw, effective.
+NET_RAW = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
+
+
+def test_layers_of_tar_and_zstd(host, registry, tmp_path):
+    """What GNU tar writes of a sparse file, a file with capabilities and a
+    hard link, plain and in zstd, one layer over the other."""
+    for number in (1, 2):
+        root = tmp_path / str(number)
+        root.mkdir()
+        with open(root / "sparse", "wb") as file:
+            file.seek(5 << 20)
+            file.write(b"here%d" % number)
+            file.truncate(32 << 20)
+        (root / "ping").write_bytes(b"#!")
+        os.chown(root / "ping", 5, 6)
+        os.setxattr(root / "ping", "security.capability", NET_RAW)
+        os.setxattr(root / "ping", "user.k%d" % number, b"v")
+        os.link(root / "ping", root / "pong")
+    tars = [tool("tar", "--sparse", "--xattrs", "--xattrs-include=*",
+                 "--format=posix", "-C", tmp_path / str(number), "-c", ".")
+            for number in (1, 2)]
+    name = packed_image(
+        registry, (tars[0], digest(tars[0]), ""),
+        (tool("zstd", "-c", data=tars[1]), digest(tars[1]), "+zstd"))
+    host.start(zrun=True)
+    reply = host.pull(registry.host + "/web", name)
+    assert reply.error == 0, reply
+    assert zrun(host, UNPACK, name, reply.path, flags=PULLED) == (0, "")
+    for number, data in enumerate(tars, 1):
+        root = host.data / "layers" / digest(data)[7:]
+        held = (root / "sparse").read_bytes()
+        assert len(held) == 32 << 20
+        assert held.strip(b"\0") == b"here%d" % number
+        assert held[5 << 20:][:4] == b"here"
+        assert (root / "sparse").stat().st_blocks * 512 < 1 << 20
+        state = (root / "ping").stat()
+        assert (state.st_uid, state.st_gid, state.st_nlink) == (5, 6, 2)
+        assert state.st_ino == (root / "pong").stat().st_ino
+        assert os.getxattr(root / "ping", "security.capability") == NET_RAW
+        assert os.getxattr(root / "ping", "user.k%d" % number) == b"v"
+
+
+def test_disk_full_amid_unpacking(host, registry):
+    """A layer that unpacks to more than there is, and a disk that others fill
+    meanwhile: nothing is left of it, the image that was there stays."""
+    small, large, late = (archive(("file", data)) for data in (
+        b"small", bytes(60 << 20), seeded(6 << 20)))
+    names = [packed_image(registry, (*layer, "+gzip"))
+             for layer in (small, large, late)]
+    host.start(zrun=True, disk=48 << 20)
+    layers, others = host.data / "layers", host.data / "others"
+    for name in names:
+        assert host.pull(registry.host + "/web", name).error == 0
+
+    def unpack(name):
+        return zrun(host, UNPACK, name, name[7:], flags=PULLED)
+
+    assert unpack(names[0]) == (0, "")
+    error, line = unpack(names[1])
+    assert error == -errno.ENOSPC and "MB of space left" in line, line
+    assert [p.name for p in layers.iterdir()] == [small[1][7:]]
+    others.write_bytes(bytes(36 << 20))
+    error, line = unpack(names[2])
+    assert error == -errno.ENOSPC and digest(late[0])[7:19] in line or \
+        "remove an image" in line, line
+    assert [p.name for p in layers.iterdir()] == [small[1][7:]]
+    assert zrun(host, IMAGES) == (0, names[0])
+    others.unlink()
+    assert unpack(names[2]) == (0, "")
