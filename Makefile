@@ -255,13 +255,15 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer
 CFLAGS_host = -O1 $(SANITIZE)
 CFLAGS_fuzz = -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
-# Position independent for what reads foreign bytes; zrun starts faster without.
+comma := ,
+# Position independent for what reads foreign bytes; zrun starts faster without,
+# small, and in few segments: most of a start of its own is page faults.
 LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 # Our kernel has pages of 4 KB; the linker would align for 64.
 LDFLAGS_aarch64 = $(LDFLAGS_x86_64),-z,max-page-size=4096
 LDFLAGS_host = $(SANITIZE)
 LDFLAGS_fuzz = $(SANITIZE)
-LINK_x86_64 = $(if $(filter zrun,$1),-static -no-pie,-static-pie)
+LINK_x86_64 = $(if $(filter zrun,$1),-static -no-pie -Wl$(comma)-z$(comma)noseparate-code,-static-pie)
 LINK_aarch64 = $(LINK_x86_64)
 
 # Third-party libraries of each flavour, and the one place that includes each.

@@ -61,7 +61,7 @@ int fd_write(int fd, const void *buf, size_t size)
 static int all_read(int fd, size_t max_bytes, char **data, size_t *size_bytes)
 {
 	autofree char *buf = NULL;
-	size_t used = 0, room = 4096;
+	size_t used = 0, room = 16384;
 
 	for (;;) {
 		char *grown = realloc(buf, room + 1);

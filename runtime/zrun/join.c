@@ -42,17 +42,22 @@ bool join_is_ours(int fd, enum runtime_namespace ns)
 
 int join_open(struct join *join, pid_t pid, struct fault *fault)
 {
-	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
-		char path[40];
+	char path[40];
 
-		snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid,
-			 files[i]);
-		int fd = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/ns", (int)pid);
+	autoclose int dir = openat(AT_FDCWD, path,
+				   O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return fault_set(fault, -errno, "%s", path);
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		int fd = openat(dir, files[i], O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0 && errno == ENOENT && i == RUNTIME_NS_TIME)
 			continue; /* a kernel without */
 		if (fd < 0)
-			return fault_set(fault, -errno, "%s", path);
+			return fault_set(fault, -errno, "%s/%s", path,
+					 files[i]);
 		if (join_is_ours(fd, (enum runtime_namespace)i))
 			close(fd);
 		else

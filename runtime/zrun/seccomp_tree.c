@@ -216,13 +216,27 @@ struct range {
 
 static void emit_tree(struct tree *tree, const struct range *ranges, size_t n);
 
+/* With shared returns all jumps are short, and each but one range costs one,
+ * whatever the shape of the tree. */
+static void emit_flat(struct tree *tree, const struct range *ranges, size_t n)
+{
+	tree->n += n - 1;
+	for (size_t i = 0; i < n; i++) {
+		if (ranges[i].verdict & VERDICT_TESTS)
+			emit_verdict(tree, ranges[i].verdict);
+	}
+}
+
 static size_t measure(struct tree *tree, const struct range *ranges, size_t n)
 {
 	bool before = tree->measuring;
 	size_t at = tree->n;
 
 	tree->measuring = true;
-	emit_tree(tree, ranges, n);
+	if (tree->shares)
+		emit_flat(tree, ranges, n);
+	else
+		emit_tree(tree, ranges, n);
 	size_t size = tree->n - at;
 
 	tree->n = at;
