@@ -25,6 +25,10 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 static const char usage[] =
 	"usage: znode                 run the daemon (init does)\n"
 	"       znode ps [-o json]    applications and their state\n"
+	"       znode top             the same with what each uses, until q\n"
+	"       znode logs NAME       the last lines that it wrote\n"
+	"       znode exec NAME PROGRAM [ARGUMENT]...\n"
+	"                             run it in the container, as its own is\n"
 	"       znode images [-o json]\n"
 	"                             images of the applications\n"
 	"       znode inspect NAME    state and OCI config, as JSON\n"
@@ -79,12 +83,7 @@ static int ask(int sock, struct znode_request *request,
 
 /* ---------------------------------------------------------------- tables */
 
-struct rows {
-	unsigned n;
-	struct znode_app *app;
-};
-
-static int rows_fetch(struct rows *rows)
+int client_rows(struct client_rows *rows)
 {
 	autoclose int sock = connect_daemon();
 	struct znode_reply reply;
@@ -176,7 +175,7 @@ static void print_note(const struct znode_app *app)
 		printf(" (again in %.1f s)", app->retry_ms / 1000.0);
 }
 
-static void ps_table(const struct rows *rows)
+static void ps_table(const struct client_rows *rows)
 {
 	printf("%-16s %-6s %-9s %-8s %-20s %8s %9s %7s  %s\n", "NAME", "SOURCE",
 	       "STATE", "FOR", "PORTS", "RESTARTS", "CPU", "MB", "CONTAINER");
@@ -204,7 +203,7 @@ static const char *image_state(const struct znode_app *app)
 	return app->digest[0] && app->container[0] ? "here" : "absent";
 }
 
-static void images_table(const struct rows *rows)
+static void images_table(const struct client_rows *rows)
 {
 	printf("%-16s %-28s %-8s %8s  %s\n", "APPLICATION", "IMAGE", "STATE",
 	       "MB", "DIGEST");
@@ -268,7 +267,7 @@ static int print_json(yyjson_mut_doc *d)
 	return 0;
 }
 
-static int rows_json(const struct rows *rows)
+static int rows_json(const struct client_rows *rows)
 {
 	yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *list = yyjson_mut_arr(d);
@@ -282,10 +281,11 @@ static int rows_json(const struct rows *rows)
 	return status;
 }
 
-static int show(int argc, char **argv, void (*table)(const struct rows *))
+static int show(int argc, char **argv,
+		void (*table)(const struct client_rows *))
 {
 	enum output output = OUTPUT_TABLE;
-	struct rows rows = { 0 };
+	struct client_rows rows = { 0 };
 	int status = 0;
 
 	if (argc == 3 && strcmp(argv[1], "-o") == 0 &&
@@ -294,7 +294,7 @@ static int show(int argc, char **argv, void (*table)(const struct rows *))
 	else if (argc != 1) {
 		return 2;
 	}
-	if (rows_fetch(&rows))
+	if (client_rows(&rows))
 		status = 1;
 	else if (output == OUTPUT_JSON)
 		status = rows_json(&rows);
@@ -316,8 +316,8 @@ static int verb_images(int argc, char **argv)
 
 /* ----------------------------------------------------------------- verbs */
 
-static int ask_about(uint32_t verb, const char *name, struct znode_reply *reply,
-		     struct ipc_fds *fds)
+int client_ask(uint32_t verb, const char *name, struct znode_reply *reply,
+	       struct ipc_fds *fds)
 {
 	autoclose int sock = connect_daemon();
 	struct znode_request request = { .head.verb = verb };
@@ -343,7 +343,7 @@ static int wish(int argc, char **argv, enum znode_verb verb)
 	if (argc != 2) {
 		return 2;
 	}
-	status = ask_about(verb, argv[1], &reply, NULL);
+	status = client_ask(verb, argv[1], &reply, NULL);
 	if (!status)
 		printf("%s %s\n", reply.app.name, state_of(&reply.app));
 	return status;
@@ -394,7 +394,7 @@ static int verb_inspect(int argc, char **argv)
 	if (argc != 2) {
 		return 2;
 	}
-	status = ask_about(ZNODE_INSPECT, argv[1], &reply, &fds);
+	status = client_ask(ZNODE_INSPECT, argv[1], &reply, &fds);
 	if (status)
 		return status;
 	r = memfd_read(ipc_fds_take(&fds, 0), CONFIG_MAX_BYTES, &config, &size);
@@ -421,6 +421,9 @@ static const struct {
 	{ "stop", verb_stop },
 	{ "start", verb_start },
 	{ "restart", verb_restart },
+	{ "top", client_top },
+	{ "logs", client_logs },
+	{ "exec", client_exec },
 	{ "volumes", client_volumes },
 	{ "snapshot", client_snapshot },
 	{ "volume-rm", client_volume_remove },
