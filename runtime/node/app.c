@@ -52,7 +52,7 @@ void app_set(struct app *app, enum znode_state state)
 		app_health_begin(app);
 	else
 		app_health_end(app);
-	if (rows[state].told)
+	if (rows[state].told && !app->retired)
 		log_info(app->name, "%s %s", rows[state].name,
 			 state == ZNODE_PULLING ? app->want->image : app->id);
 	app_ports(app);
@@ -95,6 +95,8 @@ void app_step(struct app *app)
 		else if (!call_busy(&app->call) && rows[before].step)
 			rows[before].step(app);
 	} while (app->in_use && app->state != before);
+	if (app->old && (!app->want || app->stopped || app_is_ready(app)))
+		app_release(app);
 	app->host->changed(app);
 	app_met(app);
 }

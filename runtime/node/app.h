@@ -12,7 +12,8 @@
  * process. The record of its end stays in init until the next start.
  *
  * An instance is outdated when it was started from another content than what
- * is wanted now. It goes on until the image of the next one is here. */
+ * is wanted now. It goes on until the image of the next one is here, and beyond
+ * that, in a slot of its own, until the next one is ready (app_replace.c). */
 #ifndef NODE_APP_H
 #define NODE_APP_H
 
@@ -80,6 +81,11 @@ struct app {
 	bool refused; /* for good, as it is in the document */
 	bool kept;    /* whether it is wanted is not known: left alone */
 
+	/* The instance before this one, which serves until this is ready; and
+	 * the other way round. */
+	struct app *old, *successor;
+	bool retired; /* an old instance: not shown */
+
 	/* Wishes of a person on the node. */
 	bool stopped, restart;
 	/* It ended, or failed, and is not to be tried again. */
@@ -143,6 +149,8 @@ struct app_host {
 	uint32_t (*number)(void);
 	/* The application of that name, or NULL. */
 	struct app *(*find)(const char *name);
+	/* An unused slot under that name, or NULL. */
+	struct app *(*slot)(const char *name);
 	/* Those that wait for this one may go on. */
 	void (*met)(struct app *);
 };
@@ -185,6 +193,19 @@ void app_health_event(struct app *app, const struct init_event *event);
 const struct desired_dependency *app_waits_for(const struct app *app);
 /* Tells those that wait for it, where what they wait for has changed. */
 void app_met(struct app *app);
+
+/* app_replace.c: whether the next instance may run beside this one, which it
+ * may not where they would share volumes. */
+bool app_may_overlap(const struct app *app);
+/* The instance moves into a slot of its own and serves on; this slot is free
+ * for the next. False where there is none. */
+bool app_retire(struct app *app);
+/* Whether clients may be led to it. */
+bool app_is_ready(const struct app *app);
+/* The old instance may go. */
+void app_release(struct app *app);
+/* Of two instances found when znode started, `app` gets the newer one. */
+void app_pair(struct app *app, struct app *other);
 
 /* Binds, drops and redirects the published ports as the state asks
  * (app_port.c). */

@@ -50,8 +50,7 @@ static void health_set(struct app *app, enum znode_health state)
 			    app->id, app->health.failures);
 	else if (state == ZNODE_HEALTHY)
 		log_info(app->name, "%s is healthy", app->id);
-	app->host->changed(app);
-	app_met(app);
+	app_step(app);
 }
 
 static void probe_later(struct app *app)

@@ -23,6 +23,7 @@ static struct init_key key_of(const struct app *app, const struct app_port *p)
 /* Connections are held unless the instance takes them. */
 static struct net_route route_of(struct app *app, const struct app_port *p)
 {
+	struct app *to = app->old ? app->old : app;
 	char address[16];
 	struct net_route route = {
 		.magic = NET_ROUTE_MAGIC,
@@ -31,12 +32,12 @@ static struct net_route route_of(struct app *app, const struct app_port *p)
 	};
 
 	route.address[10] = route.address[11] = 0xff;
-	app_address(app, address);
+	app_address(to, address);
 	inet_pton(AF_INET, address, route.address + 12);
-	if (app->state != ZNODE_RUNNING)
+	if (app->state != ZNODE_RUNNING && !app->old)
 		return route;
 	route.state = NET_ROUTE_OPEN;
-	text_copy(route.container, sizeof(route.container), app->id);
+	text_copy(route.container, sizeof(route.container), to->id);
 	return route;
 }
 
@@ -113,7 +114,7 @@ static void port_withdraw(struct app *app, struct app_port *p)
  * that will not come they are refused. */
 void app_ports(struct app *app)
 {
-	bool publish = app_should_run(app);
+	bool publish = app_should_run(app) || app->old;
 
 	if (app->kept)
 		return;

@@ -166,6 +166,12 @@ static bool clear_remains(struct app *app)
 
 static void app_free(struct app *app)
 {
+	if (app->old)
+		app_release(app);
+	if (app->successor) {
+		app->successor->old = NULL;
+		app_ports(app->successor);
+	}
 	record_drop(app);
 	app_image_drop(app);
 	timer_cancel(&app->refetch);
@@ -465,6 +471,8 @@ static int stop_signal(struct app *app)
 /* Whether an instance that runs is to run on: until it may be replaced. */
 static bool goes_on(struct app *app)
 {
+	if (app->successor)
+		return true;
 	if (!app_should_run(app) || app->restart)
 		return false;
 	return !app_is_outdated(app) || app_image_need(app) <= 0;
@@ -478,6 +486,9 @@ void step_running(struct app *app)
 		return;
 	}
 	if (goes_on(app))
+		return;
+	if (app_should_run(app) && !app->restart && app_may_overlap(app) &&
+	    app_retire(app))
 		return;
 	/* It is replaced, also when the hub takes that back meanwhile. */
 	if (app_should_run(app))

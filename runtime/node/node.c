@@ -179,7 +179,7 @@ struct app *node_slot(const char *name)
 {
 	for (int i = 0; i < NODE_SLOTS; i++)
 		if (node.app[i].in_use && !node.app[i].refused &&
-		    strcmp(node.app[i].name, name) == 0)
+		    !node.app[i].retired && strcmp(node.app[i].name, name) == 0)
 			return &node.app[i];
 	return NULL;
 }
@@ -350,20 +350,36 @@ static void event(struct link *link, const struct init_event *e)
 		listen_event(e);
 }
 
+/* A znode that was killed meanwhile left two instances. */
+static void pair_up(struct app *app)
+{
+	for (int i = 0; i < NODE_SLOTS; i++) {
+		struct app *other = &node.app[i];
+
+		if (other != app && other->in_use && !other->want &&
+		    other->alive && app->alive && !app->old &&
+		    strcmp(other->name, app->name) == 0)
+			app_pair(app, other);
+	}
+}
+
 static void synced(struct link *link)
 {
 	(void)link;
 	node.synced = true;
 	on_ready();
+	for (int i = 0; i < NODE_SLOTS; i++)
+		if (node.app[i].in_use && node.app[i].want)
+			pair_up(&node.app[i]);
 	for (int i = 0; i < NODE_SLOTS; i++) {
 		struct app *app = &node.app[i];
 
 		if (!app->in_use)
 			continue;
-		if (!app->want)
-			reconcile_unwanted(app);
-		else
+		if (app->want)
 			app_adopt(app);
+		else if (!app->retired)
+			reconcile_unwanted(app);
 	}
 	for (int i = 0; i < NODE_SLOTS; i++)
 		app_step(&node.app[i]);
@@ -378,6 +394,7 @@ int node_open(void (*ready)(void))
 	node.host.others_fetch = others_fetch;
 	node.host.fetched = fetched;
 	node.host.find = node_find;
+	node.host.slot = node_slot_new;
 	node.host.met = met;
 	node.host.link.event = event;
 	node.host.link.ready = synced;

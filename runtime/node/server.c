@@ -171,7 +171,7 @@ static void serve_app(struct connection *c, uint32_t number)
 		const struct app *app = &node.app[i];
 		struct usage usage;
 
-		if (!app->in_use || number--)
+		if (!app->in_use || app->retired || number--)
 			continue;
 		app_describe(app, &reply.app);
 		if (app->alive) {

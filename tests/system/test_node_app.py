@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import struct
+import subprocess
 import time
 
 import pytest
@@ -121,6 +122,12 @@ def test_what_a_container_gets(node):
     assert config["hostname"] == "box"
     assert config["annotations"]["a.b"] == "c"
     assert config["linux"]["sysctl"] == {"net.core.somaxconn": "77"}
+    assert node.host.znode("exec", "web", "sh", "-c", "id -u; exit 7",
+                           status=7) == "1000\n"
+    assert node.host.znode("exec", "web", "sh", "-c", "kill -9 $$",
+                           status=137) == ""
+    top = node.host.znode("top", stdin=subprocess.DEVNULL).splitlines()
+    assert re.match(r"web +running +\d+\.\d +", top[1]), top
 
 
 def test_volume_outlives_its_container(node):
@@ -265,3 +272,47 @@ def test_volume_has_a_quota_and_snapshots(btrfs):
     assert host.znode("volume-rm", "shop.v") == "shop.v removed\n"
     assert host.znode("volumes") == ""
     assert not kept.exists()
+
+
+def runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_next_one_first(node):
+    """What is replaced serves until the next one is well, also when znode is
+    killed between; one that never is leaves it alone."""
+    host = node.host
+    node.apply(node.app())
+    first = host.wait_state("running")["pid"]
+    node.apply(node.app(command=["no such program"]))
+    host.wait(lambda: "no such program" in host.app()["reason"])
+    assert runs(first)
+    health = {"test": ["test", "-e", "/well"], "interval_ms": 200}
+    node.apply(node.app(health=health))
+    host.wait(lambda: host.app()["state"] == "running" and
+              host.app()["pid"] != first)
+    row = host.app()
+    assert runs(first) and len(host.rows()) == 1
+    host.kill("znode")
+    assert (host.app()["container"], host.app()["pid"]) == (
+        row["container"], row["pid"])
+    assert runs(first)
+    (node.root() / "well").touch()
+    host.wait(lambda: not runs(first))
+    assert host.app()["pid"] == row["pid"]
+    assert host.app()["health"] == "healthy"
+
+
+def test_two_never_share_a_volume(node):
+    mounts = [{"type": "volume", "source": "v", "target": "/v"}]
+    node.apply(node.app(mounts=mounts))
+    first = node.host.wait_state("running")["pid"]
+    node.apply(node.app(mounts=mounts, labels={"a": "b"}))
+    node.host.wait(lambda: node.host.app()["container"] == "web-2")
+    assert not runs(first)
+    log = node.host.data / "volumes/shop.v/log"
+    assert log.read_text() == "ended\n"

@@ -61,22 +61,26 @@ def offer(colony, *apps):
     colony.host.wait(taken)
 
 
-def settled(colony, **states):
-    """All that is to run, NAME=NUMBER of its container, and nothing else."""
-    def rows():
-        return {row["name"]: row for row in colony.host.rows()}
+def settled(colony, *names, was=None):
+    """When these run, and nothing else, web as another process than it was."""
+    now = {}
 
     def done():
+        now.clear()
         try:
-            now = rows()
+            now.update((row["name"], row) for row in colony.host.rows())
         except (AssertionError, ValueError):  # it was killed meanwhile
             return False
-        return set(now) == set(states) and all(
-            now[name]["state"] == "running" and
-            now[name]["container"] == name + "-" + number
-            for name, number in states.items())
+        return set(now) == set(names) and now["web"]["pid"] != was and all(
+            row["state"] == "running" for row in now.values())
     colony.host.wait(done)
-    return rows()
+    return now
+
+
+def processes(host):
+    """How many containers there are."""
+    return sum(os.path.exists("/proc/" + path.read_text())
+               for path in host.peer.glob("*-[0-9]*"))
 
 
 def calls(colony):
@@ -116,11 +120,12 @@ def test_killed_at_any_call(colony, rng, _round):
     starting = calls(colony)
     web = colony.app("web")
     offer(colony, colony.app("stay"), web, colony.app("old"))
-    stays = settled(colony, stay="1", web="1", old="1")["stay"]["pid"]
+    first = settled(colony, "stay", "web", "old")
+    stays, was = first["stay"]["pid"], first["web"]["pid"]
     before = len(calls(colony))
     web = colony.app("web", command=["again"])
     offer(colony, colony.app("stay"), web, colony.app("old"))
-    settled(colony, stay="1", web="2", old="1")
+    was = settled(colony, "stay", "web", "old", was=was)["web"]["pid"]
     going = calls(colony)[before:]
     host.kill("znode")
     for turn in range(TURNS):
@@ -128,12 +133,14 @@ def test_killed_at_any_call(colony, rng, _round):
         web = colony.app("web", command=["turn %d" % turn])
         with attached(host, injection(rng, going)):
             offer(colony, colony.app("stay"), web, colony.app("new"))
-            rows = settled(colony, stay="1", web=str(turn + 3), new="1")
+            rows = settled(colony, "stay", "web", "new", was=was)
         (colony.trace / "at").unlink(missing_ok=True)
         assert rows["stay"]["pid"] == stays
         assert not any(row["restarts"] for row in rows.values())
         offer(colony, colony.app("stay"), web, colony.app("old"))
-        settled(colony, stay="1", web=str(turn + 3), old="1")
+        was = settled(colony, "stay", "web", "old")["web"]["pid"]
+        assert was == rows["web"]["pid"]
+        host.wait(lambda: processes(host) == 3)
     assert len(starting) > 100 and len(going) > 100
     assert kills(host) - 1 >= TURNS
     assert len(host.requests("start")) == 4 + 3 * TURNS
