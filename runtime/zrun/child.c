@@ -253,6 +253,11 @@ static int run_op(struct child *c, const struct op *op)
 		return child_selinux(c, op->text);
 	case OP_NO_NEW_PRIVILEGES:
 		return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	case OP_HOME:
+		identity_home(c->has_identity ? c->identity.uid
+					      : c->process->user.uid,
+			      (char *)op->text, HOME_SIZE);
+		return 0;
 	case OP_LOOKUP:
 		return child_lookup(c);
 	case OP_HOOKS_RUNTIME:

@@ -402,6 +402,8 @@ static int launch(struct exec *e, struct fault *fault)
 		r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
 	if (r == 0)
 		r = open_console(e, &setting, fault);
+	if (r == 0 && environment_home(&e->config, &setting.home) < 0)
+		r = fault_set(fault, -ENOMEM, "process.env");
 	if (r == 0)
 		r = open_root(e, &setting, fault);
 	if (r == 0)

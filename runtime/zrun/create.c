@@ -313,6 +313,8 @@ static int prepare(struct create *c, struct fault *fault)
 		if (r < 0)
 			return fault_set(fault, r, "socket for start");
 	}
+	if (r >= 0 && environment_home(&c->config, &setting.home) < 0)
+		return fault_set(fault, -ENOMEM, "process.env");
 	if (r >= 0)
 		r = open_hook_states(c, &setting, fault);
 	if (r >= 0)

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
 
 #define FIELDS_MAX 7
+#define HOME_FIELD 5
 #define ID_MAX	   (UINT32_MAX - 1) /* the last one means "no change" */
 
 /* Splits the next line into its fields; their number, or -1 at the end. */
@@ -161,4 +163,24 @@ int identity_resolve(const char *user, struct identity *id, const char **what)
 	if (r < 0)
 		return r;
 	return identity_find(user, passwd, group, id, what);
+}
+
+void identity_home(uint32_t uid, char *out, size_t size)
+{
+	static char text[IDENTITY_FILE_MAX];
+	struct span passwd, field[FIELDS_MAX];
+	uint32_t each;
+
+	snprintf(out, size, "HOME=/");
+	if (read_whole("/etc/passwd", text, &passwd) < 0)
+		return;
+	for (int n; (n = next_line(&passwd, field)) >= 0;) {
+		if (n < HOME_FIELD + 1 || !number(field[2], &each) ||
+		    each != uid || field[HOME_FIELD].size == 0 ||
+		    field[HOME_FIELD].size >= size - sizeof("HOME="))
+			continue;
+		snprintf(out, size, "HOME=%.*s", (int)field[HOME_FIELD].size,
+			 field[HOME_FIELD].data);
+		return;
+	}
 }

@@ -28,4 +28,8 @@ int identity_find(const char *user, struct span passwd, struct span group,
  * -errno. */
 int identity_resolve(const char *user, struct identity *id, const char **what);
 
+/* "HOME=" and the directory of user uid by /etc/passwd, or "HOME=/" when it
+ * does not tell. Allocates nothing. */
+void identity_home(uint32_t uid, char *out, size_t size);
+
 #endif

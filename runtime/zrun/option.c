@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/span.h"
+#include "plan.h"
 
 #define FIRST_PASSED 3
 #define PASSED_MAX   (1 << 20)
@@ -64,6 +65,24 @@ int environment_add(struct runtime_config *config, const char *const *more,
 	env->item = item;
 	env->n = n;
 	return 0;
+}
+
+int environment_home(struct runtime_config *config, char **home)
+{
+	const struct text_list *env = &config->process.env;
+
+	*home = NULL;
+	for (size_t i = 0; i < env->n; i++) {
+		if (strncmp(env->item[i], "HOME=", 5) == 0)
+			return 0;
+	}
+	char *room = arena_take(&config->arena, HOME_SIZE);
+	const char *more[] = { room };
+	int r = room ? environment_add(config, more, 1) : -ENOMEM;
+
+	if (r == 0)
+		*home = room;
+	return r;
 }
 
 int environment_listen(struct runtime_config *config, unsigned *preserve_fds,

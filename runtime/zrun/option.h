@@ -19,6 +19,10 @@ int path_absolute(const char **path, char *out, size_t size);
 /* Adds variables to the process's; later ones win. 0 or -ENOMEM. */
 int environment_add(struct runtime_config *config, const char *const *more,
 		    size_t n);
+/* Adds room for HOME, which the child fills in by the container's /etc/passwd,
+ * unless the config sets it; *home (HOME_SIZE bytes) is NULL then. 0 or
+ * -ENOMEM. */
+int environment_home(struct runtime_config *config, char **home);
 /* When whoever started zrun passes sockets on (sd_listen_fds(3)) the container
  * gets them too, before those of --preserve-fds. 0 or -errno with fault set. */
 int environment_listen(struct runtime_config *config, unsigned *preserve_fds,

@@ -98,6 +98,7 @@ static const char *const op_names[] = {
 	[OP_APPARMOR] = "process.apparmorProfile",
 	[OP_SELINUX] = "process.selinuxLabel",
 	[OP_NO_NEW_PRIVILEGES] = "process.noNewPrivileges",
+	[OP_HOME] = "process.env",
 	[OP_LOOKUP] = "process.args",
 	[OP_READY] = "ready",
 	[OP_WAIT_START] = "start",
@@ -470,6 +471,8 @@ static void plan_process(struct plan *plan, const struct runtime_config *config,
 		add_code(plan, OP_CAPABILITIES);
 		add_code(plan, OP_NO_NEW_PRIVILEGES);
 	}
+	if (setting->home)
+		add_text(plan, OP_HOME, setting->home);
 	add_code(plan, OP_LOOKUP);
 	add_code(plan, OP_READY);
 	if (setting->wait_start)

@@ -58,6 +58,7 @@ enum op_code {
 	OP_APPARMOR, /* text: the profile */
 	OP_SELINUX,  /* text: the label */
 	OP_NO_NEW_PRIVILEGES,
+	OP_HOME,       /* text: variable of the environment to fill in */
 	OP_LOOKUP,     /* find the program */
 	OP_READY,      /* tell the parent, wait for its go */
 	OP_WAIT_START, /* wait for `zrun start` */
@@ -67,6 +68,8 @@ enum op_code {
 	OP_EXEC,
 	OP_COUNT,
 };
+
+#define HOME_SIZE 1024
 
 struct overlay {
 	const char *const *layer; /* directories, bottom to top */
@@ -102,6 +105,7 @@ struct plan_setting {
 	const char *cgroup_path;       /* of the container on the host */
 	bool has_console;	       /* a terminal is to be made */
 	bool wait_start;	       /* two steps: create, start */
+	char *home; /* HOME_SIZE bytes in the environment; NULL */
 	bool seccomp, no_pivot, new_keyring;
 	const struct runtime_hooks *start_hooks; /* NULL: none */
 	bool user_name;	     /* process.user.username counts */

@@ -452,7 +452,23 @@ def test_no_new_privileges_rlimits_oom(bundle):
 
 def test_environment(bundle):
     bundle.process["env"] = ["A=1", "PATH=/bin", "B="]
-    assert bundle.run("env").stdout.splitlines() == ["A=1", "PATH=/bin", "B="]
+    assert bundle.run("env").stdout.splitlines() == ["A=1", "PATH=/bin", "B=",
+                                                     "HOME=/"]
+
+
+def test_home_by_the_container_s_passwd(bundle):
+    (bundle.path / "rootfs/etc/passwd").write_text(
+        "odd line\nroot:x:0:0::/root:/bin/sh\nu:x:7:7::/home/u:/bin/sh\n"
+        "v:x:8:8:::\n")
+    for uid, home in (0, "/root"), (7, "/home/u"), (8, "/"), (9, "/"):
+        bundle.process["user"] = {"uid": uid, "gid": 0}
+        assert bundle.sh("echo $HOME").stdout == home + "\n"
+    name = bundle.create("sleep", "1000")
+    bundle.zrun("start", name)
+    assert bundle.zrun("exec", "-u", "7", name, "sh", "-c",
+                       "echo $HOME").stdout == "/home/u\n"
+    bundle.process["env"].append("HOME=/own")
+    assert bundle.sh("echo $HOME").stdout == "/own\n"
 
 
 def test_sysctl_of_its_own_namespaces(bundle):
