@@ -4,7 +4,12 @@
 #include <string.h>
 
 enum {
+	TYPE_A = 1,
 	TYPE_SOA = 6,
+	TYPE_AAAA = 28,
+	CLASS_IN = 1,
+	SERVICE_TTL = 5, /* the next container has another address */
+	POINTER_TO_QUESTION = 0xc000 | DNS_HEADER_SIZE,
 	TYPE_OPT = 41,
 	NAME_MAX_BYTES = 255,
 	LABEL_MAX = 63,
@@ -248,4 +253,44 @@ size_t dns_empty(uint8_t *out, const struct dns_query *q, enum dns_code code,
 	put16(out + 4, 1);
 	memcpy(out + DNS_HEADER_SIZE, q->question, q->question_size);
 	return DNS_HEADER_SIZE + (size_t)q->question_size;
+}
+
+bool dns_label(const struct dns_query *q, char out[64])
+{
+	size_t size = q->question[0];
+
+	/* The label, its length, the root, type and class. */
+	if (size == 0 || q->question_size != size + 6 ||
+	    memchr(q->question + 1, '\0', size))
+		return false;
+	memcpy(out, q->question + 1, size);
+	out[size] = '\0';
+	return true;
+}
+
+enum dns_kind dns_kind(const struct dns_query *q)
+{
+	const uint8_t *end = q->question + q->question_size;
+
+	if (get16(end - 2) != CLASS_IN)
+		return DNS_OTHER;
+	if (get16(end - 4) == TYPE_A)
+		return DNS_ADDRESS4;
+	return get16(end - 4) == TYPE_AAAA ? DNS_ADDRESS6 : DNS_OTHER;
+}
+
+size_t dns_address(uint8_t *out, const struct dns_query *q,
+		   const uint8_t *address, size_t size)
+{
+	size_t at = dns_empty(out, q, DNS_OK, DNS_WHOLE);
+	uint8_t *record = out + at;
+
+	put16(out + 6, 1);
+	put16(record, POINTER_TO_QUESTION);
+	put16(record + 2, size == 4 ? TYPE_A : TYPE_AAAA);
+	put16(record + 4, CLASS_IN);
+	put32(record + 6, SERVICE_TTL);
+	put16(record + 10, (unsigned int)size);
+	memcpy(record + 12, address, size);
+	return at + 12 + size;
 }

@@ -56,6 +56,20 @@ void dns_age(uint8_t *message, size_t size, uint32_t seconds);
 
 void dns_id_set(uint8_t *message, uint16_t id);
 
+/* The only label of the name, as text: what a service is asked for by. False
+ * for a longer name. */
+bool dns_label(const struct dns_query *q, char out[64]);
+
+/* What is asked for: an address of IPv4, one of IPv6, or something else. */
+enum dns_kind { DNS_ADDRESS4, DNS_ADDRESS6, DNS_OTHER };
+enum dns_kind dns_kind(const struct dns_query *q);
+
+/* An answer with one address of `size` bytes (4 or 16). out has
+ * DNS_ADDRESS_MAX bytes. Returns its size. */
+enum { DNS_ADDRESS_MAX = DNS_HEADER_SIZE + DNS_QUESTION_MAX + 12 + 16 };
+size_t dns_address(uint8_t *out, const struct dns_query *q,
+		   const uint8_t *address, size_t size);
+
 /* An answer with nothing in it but the question: an error, or with `truncated`
  * set the word to come again by TCP. out has DNS_HEADER_SIZE +
  * DNS_QUESTION_MAX bytes. Returns its size. */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "flow.h"
 #include "key.h"
+#include "out_tcp.h"
 
 /* #syscalls: socket connect setsockopt accept4 */
 
@@ -154,6 +155,7 @@ static void stock_filled(struct stock *s)
 			listener_update(l);
 		}
 	}
+	out_tcp_retry();
 }
 
 static struct listener *listener_find(const struct init_key *key)

@@ -39,8 +39,10 @@
 #include "node_address.h"
 #include "policy.h"
 #include "resolver.h"
+#include "stock.h"
 
-/* #syscalls: socket connect setsockopt getsockopt readv writev shutdown close
+/* #syscalls: socket bind connect setsockopt getsockopt readv writev shutdown
+ * close
  */
 
 enum {
@@ -53,7 +55,8 @@ enum {
 
 enum out_state {
 	OUT_FREE,
-	OUT_CONNECTING, /* the SYN is held */
+	OUT_WAITING,	/* for a socket, the SYN is held */
+	OUT_CONNECTING, /* so it is now */
 	OUT_OPENING,	/* the container has our SYN */
 	OUT_OPEN,
 };
@@ -491,6 +494,54 @@ static const struct {
 	{ IPPROTO_TCP, TCP_KEEPCNT, 5 },
 };
 
+static void options_set(int fd)
+{
+	const struct linger none = { 0 };
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		setsockopt(fd, options[i].level, options[i].name,
+			   &options[i].value, sizeof(int));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
+/* A socket in the namespace of another container of the application, bound to
+ * our container's address, whom the other one shall see; -EAGAIN when none is
+ * at hand. */
+static int neighbour_socket(const struct out_tcp *f)
+{
+	const struct key *key = &f->entry.key;
+	struct tun *to = tun_find(key->outside);
+	struct stock *stock = NULL;
+	union node_address from;
+	socklen_t size;
+	int fd;
+
+	if (!to)
+		return -EHOSTUNREACH;
+	if (!tun_meets(f->tun, to))
+		return -EACCES;
+	stock = tun_stock(to, key->outside);
+	fd = stock ? stock_take(stock) : -1;
+	if (fd < 0)
+		return -EAGAIN;
+	size = node_address(&from, key->inside, key->inside_port);
+	if (bind(fd, &from.any, size) == 0)
+		return fd;
+	/* Its port is taken there. */
+	size = node_address(&from, key->inside, 0);
+	(void)bind(fd, &from.any, size);
+	return fd;
+}
+
+/* The node's own socket, for all that is no neighbour. */
+static int node_socket(const union node_address *to)
+{
+	int fd = socket(to->any.sa_family,
+			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 static int world_connect(struct out_tcp *f)
 {
 	const struct key *key = &f->entry.key;
@@ -503,13 +554,11 @@ static int world_connect(struct out_tcp *f)
 
 	if (error < 0)
 		return error;
-	f->fd = socket(to.any.sa_family,
-		       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	f->fd = !is_resolver && tun_in_range(key->outside) ? neighbour_socket(f)
+							   : node_socket(&to);
 	if (f->fd < 0)
-		return -errno;
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
-		setsockopt(f->fd, options[i].level, options[i].name,
-			   &options[i].value, sizeof(int));
+		return f->fd;
+	options_set(f->fd);
 	if (connect(f->fd, &to.any, size) < 0 && errno != EINPROGRESS)
 		return -errno;
 	f->state = OUT_CONNECTING;
@@ -517,10 +566,43 @@ static int world_connect(struct out_tcp *f)
 	return watch_add(loop, &f->watch, f->fd, EPOLLOUT);
 }
 
+static void flow_dial(struct out_tcp *f)
+{
+	struct packet p;
+	int error = world_connect(f);
+
+	if (error == 0)
+		return;
+	if (error == -EAGAIN) {
+		f->state = OUT_WAITING;
+		return;
+	}
+	f->tun->counts.denied += error == -EACCES;
+	packet_parse(&p, f->syn, f->syn_size);
+	refuse(f->tun, &p, error);
+	flow_free(f);
+}
+
+void out_tcp_retry(void)
+{
+	for (struct out_tcp *f = flows; f < flows + n_fresh; f++) {
+		if (f->state == OUT_WAITING)
+			flow_dial(f);
+	}
+}
+
+/* Neighbours are judged when they are dialled. */
+static int destination_check(const struct key *key)
+{
+	if (resolver_is(key) || tun_in_range(key->outside))
+		return 0;
+	return policy_check(key);
+}
+
 static void flow_begin(struct tun *t, struct packet *p)
 {
 	struct out_tcp *f;
-	int error = resolver_is(&p->key) ? 0 : policy_check(&p->key);
+	int error = destination_check(&p->key);
 
 	if (error < 0) {
 		t->counts.denied++;
@@ -537,11 +619,7 @@ static void flow_begin(struct tun *t, struct packet *p)
 	f->syn_size = (uint8_t)(p->ip_size + p->header_size);
 	memcpy(f->syn, p->ip, f->syn_size);
 	packet_cut(f->syn, f->syn_size);
-	error = world_connect(f);
-	if (error < 0) {
-		refuse(t, p, error);
-		flow_free(f);
-	}
+	flow_dial(f);
 }
 
 static struct buffer *held_input(struct out_tcp *f, const struct packet *p,
@@ -571,7 +649,7 @@ struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 		flow_begin(t, p);
 		return b;
 	}
-	if (f && f->state == OUT_CONNECTING)
+	if (f && f->state <= OUT_CONNECTING)
 		return held_input(f, p, b);
 	if (f && p->size - p->header_size > BUFFER_SMALL_SIZE && !may_wait(f)) {
 		t->counts.dropped++;

@@ -16,6 +16,9 @@ void out_tcp_init(struct loop *loop, unsigned int n);
  * longer, else NULL. */
 struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b);
 
+/* There are sockets inside a container again: who waits for one tries. */
+void out_tcp_retry(void);
+
 /* t is gone: its connections end. */
 void out_tcp_end(struct tun *t);
 

@@ -29,6 +29,9 @@
 struct net_outlet {
 	uint32_t magic;
 	uint32_t address; /* IPv4, host byte order */
+	/* Containers of one application reach each other, by the names of
+	 * their services; "" is an application like any other. */
+	char application[64], service[64];
 };
 
 /* The IPv6 address of who has `address` (host byte order). */

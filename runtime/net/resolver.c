@@ -4,6 +4,9 @@
  * back counts only when it answers that question. It is kept for as long as its
  * records say, for all containers.
  *
+ * A name of one label that is a service of the asker's application leads to
+ * that service's container.
+ *
  * Queries by TCP are not looked into: such a connection is led to the first
  * name server as it is (out_tcp.c). That is how an asker gets what is too large
  * for his datagrams. */
@@ -176,6 +179,33 @@ static bool cache_answer(struct tun *t, const struct key *key,
 	return true;
 }
 
+/* A service of the asker's own application. */
+static bool service_answer(struct tun *t, const struct key *key,
+			   const struct dns_query *q)
+{
+	uint8_t answer[DNS_ADDRESS_MAX];
+	const struct tun *to;
+	char name[64];
+	size_t size = 0;
+
+	to = dns_label(q, name) ? tun_service(t, name) : NULL;
+	if (!to)
+		return false;
+	switch (dns_kind(q)) {
+	case DNS_ADDRESS4:
+		size = dns_address(answer, q, to->address + 12, 4);
+		break;
+	case DNS_ADDRESS6:
+		size = dns_address(answer, q, to->address6, 16);
+		break;
+	case DNS_OTHER:
+		size = dns_empty(answer, q, DNS_OK, DNS_WHOLE);
+		break;
+	}
+	out_datagram_reply(t, key, answer, size);
+	return true;
+}
+
 /* Asking on */
 
 static void pending_close(struct pending *p)
@@ -305,7 +335,8 @@ void resolver_input(struct tun *t, const struct packet *packet)
 		t->counts.malformed++;
 		return;
 	}
-	if (cache_answer(t, &packet->key, &q) || is_asked(&packet->key, &q))
+	if (service_answer(t, &packet->key, &q) ||
+	    cache_answer(t, &packet->key, &q) || is_asked(&packet->key, &q))
 		return;
 	p = pending_new(t);
 	if (!p) {

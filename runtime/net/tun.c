@@ -23,6 +23,7 @@
 #include "outlet.h"
 #include "packet.h"
 #include "resolver.h"
+#include "stock.h"
 
 /* #syscalls: readv writev close fcntl */
 
@@ -43,8 +44,47 @@ static unsigned int low_bits(const uint8_t address[16])
 struct tun *tun_find(const uint8_t address[16])
 {
 	unsigned int i = by_address[low_bits(address)];
+	struct tun *t = i ? &tuns[i - 1] : NULL;
+	const uint8_t *own;
 
-	return i ? &tuns[i - 1] : NULL;
+	if (!t)
+		return NULL;
+	own = address_is_mapped(address) ? t->address : t->address6;
+	return memcmp(address, own, 16) == 0 ? t : NULL;
+}
+
+bool tun_meets(const struct tun *t, const struct tun *other)
+{
+	return other->used && !strcmp(t->application, other->application);
+}
+
+struct tun *tun_service(const struct tun *t, const char *service)
+{
+	for (struct tun *other = tuns; other < tuns + TUN_MAX; other++) {
+		if (tun_meets(t, other) && !strcmp(other->service, service))
+			return other;
+	}
+	return NULL;
+}
+
+bool tun_in_range(const uint8_t address[16])
+{
+	uint8_t first[16];
+
+	if (address_is_mapped(address))
+		return address[12] == NET_RANGE >> 24 &&
+		       address[13] == (NET_RANGE >> 16 & 0xff);
+	net_address6(NET_RANGE, first);
+	return memcmp(address, first, 14) == 0;
+}
+
+struct stock *tun_stock(struct tun *t, const uint8_t address[16])
+{
+	bool v6 = !address_is_mapped(address);
+
+	if (!t->stock[v6])
+		t->stock[v6] = stock_get(t->container, v6);
+	return t->stock[v6];
 }
 
 /* What a container sends */
@@ -159,6 +199,10 @@ void tun_send(struct tun *t, const struct iovec *iov, int n,
 static void tun_gone(struct tun *t)
 {
 	by_address[low_bits(t->address)] = 0;
+	for (int i = 0; i < 2; i++) {
+		if (t->stock[i])
+			stock_put(t->stock[i]);
+	}
 	out_tcp_end(t);
 	out_datagram_end(t);
 	resolver_end(t);
@@ -181,6 +225,8 @@ static bool outlet_read(const struct init_event *e, struct net_outlet *o)
 {
 	memcpy(o, e->note, sizeof(*o));
 	return o->magic == NET_OUTLET_MAGIC &&
+	       memchr(o->application, '\0', sizeof(o->application)) &&
+	       memchr(o->service, '\0', sizeof(o->service)) &&
 	       (o->address & NET_RANGE_MASK) == NET_RANGE;
 }
 
@@ -199,6 +245,8 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 	};
 	t->newest = &t->oldest;
 	text_copy(t->container, sizeof(t->container), e->key.container);
+	text_copy(t->application, sizeof(t->application), o->application);
+	text_copy(t->service, sizeof(t->service), o->service);
 	t->address[10] = t->address[11] = 0xff;
 	for (int i = 0; i < 4; i++)
 		t->address[12 + i] = (uint8_t)(o->address >> (24 - 8 * i));

@@ -20,7 +20,10 @@ struct tun {
 	struct watch watch;
 	char container[INIT_NAME_SIZE];
 	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
-	struct znet_outlet counts;	   /* but for error and names */
+	char application[64], service[64];
+	struct stock *stock[2];	     /* sockets inside for the others of its
+				      * application: IPv4, IPv6; NULL until used */
+	struct znet_outlet counts;   /* but for error and names */
 	unsigned int queries;	     /* not answered by name servers yet */
 	unsigned int large;	     /* buffers that its connections hold */
 	struct out_tcp *connections; /* its flows */
@@ -41,6 +44,15 @@ int tun_init(struct loop *loop);
 
 /* Who has the address (16 bytes), or NULL. */
 struct tun *tun_find(const uint8_t address[16]);
+
+/* Who is `service` to t, in t's application; NULL. */
+struct tun *tun_service(const struct tun *t, const char *service);
+/* Whether an address is of the range of containers, and whether t may reach
+ * the one that has it. */
+bool tun_in_range(const uint8_t address[16]);
+bool tun_meets(const struct tun *t, const struct tun *other);
+/* Sockets inside t; NULL when there are too many such. */
+struct stock *tun_stock(struct tun *t, const uint8_t address[16]);
 
 /* Sends one packet into the container; n is below TUN_IOV_MAX. One that does
  * not fit is lost, as on any link. */

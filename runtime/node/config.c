@@ -245,9 +245,13 @@ static void add_annotations(doc d, val root, const struct node_config *c)
 	val object = yyjson_mut_obj_add_obj(d, root, "annotations");
 
 	add_pairs(d, object, &c->app->labels);
-	if (!c->app->no_network)
-		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS,
-				       c->address);
+	if (c->app->no_network)
+		return;
+	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS, c->address);
+	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APPLICATION,
+			       c->app->application);
+	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_SERVICE,
+			       c->app->name);
 }
 
 const char *node_config_hostname(const struct node_config *c)

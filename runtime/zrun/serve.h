@@ -23,6 +23,8 @@
  * cgroup, which may have another name. */
 #define ZRUN_CGROUP_LINKS	"cgroups"
 #define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
+#define ZRUN_ANNOTATION_APPLICATION "org.zooid.application"
+#define ZRUN_ANNOTATION_SERVICE "org.zooid.service"
 
 enum zrun_verb {
 	/* Creates and starts container `id` from the OCI config in the sealed
@@ -36,6 +38,8 @@ enum zrun_verb {
 	 * What the config says beyond the OCI text: annotation
 	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`,
 	 * and gives it a TUN, which init holds for znet (net/outlet.h);
+	 * ZRUN_ANNOTATION_APPLICATION and _SERVICE say whom it may meet
+	 * there, and under which name;
 	 * root.path is ignored; process.user.username, when there, is the
 	 * image's User ("name", "name:group", "1000", "1000:100") that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of

@@ -205,9 +205,10 @@ static int start_release(struct start *s)
 
 	if (r < 0)
 		return fault_set(&s->fault, r, "keep its state");
-	r = s->container->address ? tun_give(s->container->id, s->launch.pidfd,
-					     s->container->address)
-				  : 0;
+	r = s->container->address
+		    ? tun_give(s->container->id, s->launch.pidfd,
+			       s->container->address, &s->config.annotations)
+		    : 0;
 	if (r < 0)
 		return fault_set(&s->fault, r, "its network");
 	s->released = true;
@@ -253,8 +254,7 @@ static bool may_go_early(const struct start *s)
 	const struct runtime_process *process = &s->config.process;
 
 	return s->container->mounts >= 0 && !s->container->address &&
-	       !process->scheduler.policy.set &&
-	       !process->io_priority.class;
+	       !process->scheduler.policy.set && !process->io_priority.class;
 }
 
 /* There is a process. */

@@ -26,6 +26,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/span.h"
 #include "net/outlet.h"
 #include "resident.h"
 #include "store_link.h"
@@ -154,9 +155,18 @@ int tun_open(uint32_t address)
 	return r < 0 ? r : fd_take(&fd);
 }
 
-int tun_give(const char *id, int pidfd, uint32_t address)
+static void annotation_copy(const struct text_map *annotations, const char *key,
+			    char out[64])
 {
-	struct net_outlet outlet = { NET_OUTLET_MAGIC, address };
+	for (size_t i = 0; i < annotations->n; i++)
+		if (strcmp(annotations->item[i].key, key) == 0)
+			text_copy(out, 64, annotations->item[i].value);
+}
+
+int tun_give(const char *id, int pidfd, uint32_t address,
+	     const struct text_map *annotations)
+{
+	struct net_outlet outlet = { NET_OUTLET_MAGIC, address, "", "" };
 	uint8_t note[INIT_NOTE_SIZE] = { 0 };
 
 	if (setns(pidfd, CLONE_NEWNET) < 0)
@@ -170,6 +180,9 @@ int tun_give(const char *id, int pidfd, uint32_t address)
 	}
 	if (fd < 0)
 		return fd;
+	annotation_copy(annotations, ZRUN_ANNOTATION_APPLICATION,
+			outlet.application);
+	annotation_copy(annotations, ZRUN_ANNOTATION_SERVICE, outlet.service);
 	memcpy(note, &outlet, sizeof(outlet));
 	return init_put(INIT_KIND_TUN, id, 0, fd, note);
 }

@@ -4,15 +4,18 @@
 
 #include <stdint.h>
 
+#include "oci/runtime_config.h"
+
 /* Makes the TUN of the network namespace that the caller is in: up, with
  * default routes for IPv4 and IPv6 from address (host byte order, already on
  * `lo`) and from the IPv6 address that belongs to it. The descriptor, which
  * keeps the namespace alive, or -errno. */
 int tun_open(uint32_t address);
 
-/* The same in the namespace of process pidfd, handed to init for znet. 0 or
- * -errno. */
-int tun_give(const char *id, int pidfd, uint32_t address);
+/* The same in the namespace of process pidfd, handed to init for znet with the
+ * note that its config asks for. 0 or -errno. */
+int tun_give(const char *id, int pidfd, uint32_t address,
+	     const struct text_map *annotations);
 
 /* The container has ended: init forgets its TUN, if it had one. */
 void tun_drop(const char *id);

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import threading
@@ -102,7 +103,9 @@ class NameServer:
 def host():
     with directory() as path:
         host = NetHost(path)
-        host.container("a", "10.64.0.2")
+        host.container("a", "10.64.0.2", "shop", "front")
+        host.container("b", "10.64.0.3", "shop", "back")
+        host.container("c", "10.64.0.4", "bank", "vault")
         yield host
         host.close()
 
@@ -151,6 +154,11 @@ def ask(inside, message, to=RESOLVER):
         sock.connect((to, 53))
         sock.send(message)
         return sock.recv(65536)
+
+
+def count(host, name):
+    row = re.search(r"^10\.64\.0\.2 of .*", host.status(), re.M)[0]
+    return int(re.search(r"%s (\d+)" % name, row)[1])
 
 
 def code(reply):
@@ -244,14 +252,54 @@ def test_other_ports_of_the_resolver_are_closed(inside):
         inside.connect(RESOLVER, 80)
 
 
+BACK = "10.64.0.3", "fd7a:6f6f:6964::a40:3"
+
+
+def test_services_have_names(host, inside, server):
+    before = len(server.asked)
+    assert ask(inside, query("back")).endswith(socket.inet_aton(BACK[0]))
+    assert ask(inside, query("BACK", AAAA)).endswith(
+        socket.inet_pton(socket.AF_INET6, BACK[1]))
+    reply = ask(inside, query("back", TXT))
+    assert code(reply) == 0 and reply[6:8] == b"\0\0"
+    assert len(server.asked) == before
+    # Of another application there is no such name here.
+    assert not ask(inside, query("vault")).endswith(bytes([10, 64, 0, 4]))
+    assert len(server.asked) == before + 1
+
+
+@pytest.mark.parametrize("address, seen", [
+    (BACK[0], "10.64.0.2"), (BACK[1], "fd7a:6f6f:6964::a40:2")])
+def test_services_reach_each_other(host, inside, address, seen):
+    """By their own addresses; who does not listen refuses."""
+    listener = host.containers["b"].serve(
+        address, 0, lambda c, a: c.sendall(a[0].encode() + b" " + c.recv(99)))
+    with inside.connect(*listener.getsockname()[:2]) as sock:
+        sock.sendall(b"hello")
+        assert sock.recv(100) == seen.encode() + b" hello"
+        assert sock.recv(100) == b""
+    with pytest.raises(ConnectionRefusedError):
+        inside.connect(address, 1)
+
+
+def test_other_applications_are_closed(host, inside):
+    before = count(host, "denied")
+    listener = host.containers["c"].listen("10.64.0.4", 0)
+    for address in (listener.getsockname()[0], "10.64.77.77"):
+        with pytest.raises(OSError, match="No route to host"):
+            inside.connect(address, listener.getsockname()[1])
+    assert count(host, "denied") == before + 1
+    listener.close()
+
+
 def test_a_flood_of_questions(host, inside, server):
     """One container's wait for answers that do not come; what is known is
     still told."""
     ask(inside, query("known.example"))
-    dropped = int(host.status().rsplit("dropped ", 1)[1])
+    dropped = count(host, "dropped")
     with inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((RESOLVER, 53))
         for n in range(400):
             sock.send(query("silent-%d.example" % n, id=n))
     assert code(ask(inside, query("known.example"))) == 0
-    assert int(host.status().rsplit("dropped ", 1)[1]) > dropped
+    assert count(host, "dropped") > dropped

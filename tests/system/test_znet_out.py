@@ -176,7 +176,7 @@ def test_answer_of_the_world_is_waited_for(host, inside):
 
 @pytest.mark.parametrize("address", [
     "127.0.0.1", "127.8.9.1", "169.254.169.254", "224.0.0.1", "0.0.0.0",
-    "255.255.255.255", "fe80::1", "::1", "10.64.0.3"])
+    "255.255.255.255", "fe80::1", "::1"])
 def test_closed_by_default(host, inside, address):
     """The same inside a packet, for the container's kernel would not send it
     out: by its own route to everything, local ones included."""
@@ -373,7 +373,7 @@ def test_slow_readers_do_not_take_all_buffers(host, inside, world, rng):
         while True:
             connection.send(bytes(65536))
     talker = host.world.serve(host.WORLD, 0, endless)
-    slow = [inside.connect(*talker.getsockname()) for _ in range(40)]
+    slow = [inside.connect(*talker.getsockname()) for _ in range(30)]
     try:
         for sock in slow:
             sock.recv(1)

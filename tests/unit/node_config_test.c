@@ -66,7 +66,9 @@ static void test_defaults(void)
 	ok(is_at(doc, "/process/cwd", "\"/work\"") &&
 		   is_at(doc, "/hostname", "\"web\"") &&
 		   is_at(doc, "/annotations",
-			 "{\"org.zooid.address\":\"10.64.0.2\"}"),
+			 "{\"org.zooid.address\":\"10.64.0.2\","
+			 "\"org.zooid.application\":\"\","
+			 "\"org.zooid.service\":\"web\"}"),
 	   "directory, host name, address");
 	ok(is_at(doc, "/process/noNewPrivileges", "true") &&
 		   is_at(doc, "/linux/resources/memory", NULL) &&

@@ -155,14 +155,16 @@ class NetHost(Supervised):
         """Of a container: there is one tree of cgroups for all that run."""
         return "%s-%d" % (name, os.getpid())
 
-    def container(self, name, address):
+    def container(self, name, address, application="", service=""):
         """A container that does nothing, as its network namespace."""
         config = {
             "ociVersion": "1.2.0", "root": {"path": "rootfs"},
             "process": {"args": ["sleep", "100000"], "cwd": "/",
                         "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
                         "noNewPrivileges": True},
-            "annotations": {"org.zooid.address": address},
+            "annotations": {"org.zooid.address": address,
+                            "org.zooid.application": application,
+                            "org.zooid.service": service},
             "mounts": [{"destination": "/proc", "type": "proc",
                         "options": ["nosuid", "noexec", "nodev"]}],
             "linux": {"namespaces": [{"type": kind} for kind in (
