@@ -179,8 +179,8 @@ static const struct field *field_find(const struct field *fields, size_t n,
 				      const char *key, size_t key_size)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (strlen(fields[i].key) == key_size &&
-		    memcmp(fields[i].key, key, key_size) == 0)
+		if (strncmp(fields[i].key, key, key_size) == 0 &&
+		    fields[i].key[key_size] == '\0')
 			return &fields[i];
 	}
 	return NULL;
