@@ -229,7 +229,9 @@ static int follow(const struct container *c, uint64_t interval_ms)
 		if (p[1].revents &&
 		    read(timer, &ticks, sizeof(ticks)) == sizeof(ticks))
 			print_event(c, "stats");
-		int64_t now = p[2].revents ? oom_kills(memory) : killed;
+		/* The end may come together with its cause. */
+		bool changed = p[2].revents || p[0].revents;
+		int64_t now = changed ? oom_kills(memory) : killed;
 
 		if (now > killed)
 			print_event(c, "oom");

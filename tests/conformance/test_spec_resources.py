@@ -228,3 +228,79 @@ def test_processes_are_in_the_cgroup(guest):
     assert len(pids) == 1
     assert guest.runtime("delete", "--force", name)[0] == 0
     assert name not in guest.sh("ls /sys/fs/cgroup/oci").split()
+
+
+# What zrun's commands make of the same files.
+
+UPDATES = [
+    (["--memory", "64m"], {"memory.max": str(64 * M)}),
+    (["--memory", "64m", "--memory-swap", "96m"],
+     {"memory.max": str(64 * M), "memory.swap.max": str(32 * M)}),
+    (["--memory-swap", "160M"], {"memory.swap.max": str(32 * M)}),
+    (["--memory", "-1", "--memory-swap", "-1"],
+     {"memory.max": "max", "memory.swap.max": "max"}),
+    (["--memory-reservation", "32m"], {"memory.low": str(32 * M)}),
+    (["--cpu-share", "2"], {"cpu.weight": "1"}),
+    (["--cpu-quota", "50000", "--cpu-period", "200000"],
+     {"cpu.max": "50000 200000"}),
+    (["--cpuset-cpus", "0", "--cpuset-mems", "0"],
+     {"cpuset.cpus": "0", "cpuset.mems": "0"}),
+    (["--cpu-idle", "1"], {"cpu.idle": "1"}),
+    (["--pids-limit", "7"], {"pids.max": "7"}),
+    (["--pids-limit", "-1"], {"pids.max": "max"}),
+    (["-r", "../limits.json"], {"pids.max": "6", "memory.high": str(32 * M)}),
+]
+
+
+@pytest.fixture
+def limited(guest):
+    """(name, cgroup) of a container that runs, with some limits."""
+    name, cgroup = guest.prepare(
+        {"memory": {"limit": 128 * M}, "pids": {"limit": 99}}, "sleep", "1000")
+    assert guest.runtime("create", name)[0] == 0
+    assert guest.runtime("start", name)[0] == 0
+    yield name, cgroup
+    guest.runtime("delete", "--force", name)
+
+
+@pytest.mark.parametrize("options, want", UPDATES,
+                         ids=[" ".join(u[0]) for u in UPDATES])
+def test_update(guest, limited, options, want):
+    name, cgroup = limited
+    guest.agent.write(PLACE + "/limits.json", json.dumps(
+        {"pids": {"limit": 6}, "unified": {"memory.high": str(32 * M)}}))
+    code, text = guest.runtime("update", *options, name)
+    assert (code, text) == (0, "")
+    assert {n: guest.agent.read(cgroup + n).strip() for n in want} == want
+
+
+def test_update_changes_nothing_else(guest, limited):
+    name, cgroup = limited
+    assert guest.runtime("update", "--cpu-share", "2", name)[0] == 0
+    assert guest.agent.read(cgroup + "pids.max").strip() == "99"
+    assert guest.agent.read(cgroup + "memory.max").strip() == str(128 * M)
+
+
+def test_events_count_what_is_used(guest, limited):
+    code, text = guest.runtime("events", "--stats", limited[0])
+    data = json.loads(text)["data"]
+    assert data["pids"] == {"current": 1, "limit": 99}
+    assert data["memory"]["usage"]["limit"] == 128 * M
+    assert 0 < data["memory"]["usage"]["usage"] < 128 * M
+    assert data["memory"]["raw"]["anon"] > 0
+    assert data["cpu"]["usage"]["total"] > 0
+
+
+def test_events_tell_of_a_process_killed_for_memory(guest):
+    name, _ = guest.prepare({"memory": {"limit": 8 * M, "swap": 8 * M}},
+                            "sh", "-c", "tail /dev/zero; true")
+    assert guest.runtime("create", name)[0] == 0
+    text = guest.sh("""
+        cd %s/bundle; zrun="../runtime --root /run/oci-state"
+        mkfifo ../events; $zrun events --interval 1ms %s >../events &
+        exec 3<../events; read -r first <&3
+        $zrun start %s >/dev/null 2>&1 </dev/null; cat <&3""" % (
+            PLACE, name, name))
+    kinds = [json.loads(line)["type"] for line in text.splitlines()]
+    assert kinds.count("oom") == 1 and set(kinds) == {"oom", "stats"}
+    assert guest.runtime("delete", name)[0] == 0

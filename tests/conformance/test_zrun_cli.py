@@ -125,7 +125,7 @@ def test_update_refuses(running, options, line):
 
 
 def test_update_where_the_controller_is_not_there(running):
-    """On a hybrid host; with controllers see tests/system/test_zrun.py."""
+    """On a hybrid host; with controllers see test_spec_resources.py."""
     bundle, name = running  # noqa: F811
     done = bundle.zrun("update", "--pids-limit", "5", name)
     if has_controllers():
