@@ -177,7 +177,7 @@ def test_controlling_terminal_of_the_host_is_gone(bundle):
 def test_other_architectures_do_not_pass_the_filter(bundle, call, arches):
     """A filter that knows the numbers of one architecture only: mkdir is 39
     of i386 and 0x40000053 of x32.
-    Guard: runtime/zrun/seccomp.c, the verdict on other architectures."""
+    Guard: runtime/zrun/seccomp_tree.c, tree_code (its last verdict)."""
     bundle.linux["seccomp"] = {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{"names": ["mkdir", "mkdirat"],
@@ -213,7 +213,7 @@ def test_capabilities_of_the_caller_do_not_leak(bundle):
 def test_granted_to_exec_is_not_inherited(bundle):
     """CVE-2022-24769 and CVE-2022-29162: what exec grants with --cap was
     inheritable, so programs with file capabilities got it too.
-    Guard: runtime/zrun/command_exec.c, the sets of --cap."""
+    Guard: runtime/zrun/command_exec.c, set_capabilities."""
     name = bundle.started("sleep", "1000")
     done = bundle.call("exec", "--cap", "CAP_KILL", name, "cat",
                        "/proc/self/status")
