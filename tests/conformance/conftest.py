@@ -57,7 +57,8 @@ def pytest_runtest_makereport(item, call):
         return
     with open(file, "a") as out:
         print(json.dumps({
-            "test": item.nodeid.split("/")[-1], "section": mark.args[0],
+            "test": "%s::%s" % (item.path.name, item.name),
+            "section": mark.args[0],
             "passed": report.passed,
             "why": "" if report.passed else str(call.excinfo.value)[:200],
         }), file=out)
