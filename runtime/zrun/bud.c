@@ -147,14 +147,11 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 				   .root = fds->fd[BUD_FD_ROOT] };
 	struct fault fault = { "" };
 	int *mount_fd = NULL;
+	struct runtime_config *config = (struct runtime_config *)c->config;
+	int r = take_mounts(config, fds, &mount_fd);
 
 	for (int i = 0; i < 3; i++)
 		c->stdio[i] = fds->fd[BUD_FD_STDIO + i];
-	int r = read_config(c, fds->fd[BUD_FD_CONFIG]);
-	struct runtime_config *config = (struct runtime_config *)c->config;
-
-	if (r == 0)
-		r = take_mounts(config, fds, &mount_fd);
 	given.mount_fd = mount_fd;
 	if (r == 0)
 		r = bud_plan(&plan, config, &given, &fault);
@@ -168,6 +165,7 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 
 _Noreturn void bud_live(struct child *child, int shape)
 {
+	struct bud_config config;
 	struct bud_start start;
 	struct ipc_fds fds = { 0 };
 
@@ -176,8 +174,16 @@ _Noreturn void bud_live(struct child *child, int shape)
 	close(shape);
 	tell_ready(child);
 	/* Serve went away, or took none of this shape any more. */
+	if (ipc_recv(child->channel, &config, sizeof(config), &fds) != 1 ||
+	    fds.n != 1)
+		_exit(0);
+	int r = read_config(child, fds.fd[0]);
+
+	ipc_fds_close(&fds);
 	if (ipc_recv(child->channel, &start, sizeof(start), &fds) != 1 ||
 	    fds.n < BUD_FD_MOUNT)
 		_exit(0);
+	if (r < 0)
+		child_fail(child, -1, child_detail(child, r, "config"));
 	become(child, &start, &fds);
 }

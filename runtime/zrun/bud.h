@@ -8,6 +8,7 @@
  *	BUD -----> clone, CLONE_PARENT --------> makes what is ahead
  *	     <---- pid; pidfd, channel
  *	     <---------------------------------- struct bud_ready
+ *	struct bud_config ---------------------> reads it, as serve does
  *	struct bud_start ----------------------> makes the rest, then as
  *	                                         every child: READY, go, execve
  *
@@ -63,11 +64,14 @@ struct bud_ready {
 };
 
 enum bud_fd {
-	BUD_FD_CONFIG,
 	BUD_FD_ROOT,			 /* detached mount */
 	BUD_FD_STDIO,			 /* three */
 	BUD_FD_MOUNT = BUD_FD_STDIO + 3, /* sources of bind mounts, in order */
 	BUD_MOUNTS_MAX = IPC_FDS_MAX - BUD_FD_MOUNT,
+};
+
+struct bud_config { /* fd: sealed, of the container */
+	struct ipc_head head;
 };
 
 struct bud_start {

@@ -23,7 +23,8 @@
 #include "kernel.h"
 #include "launch.h"
 
-#define OWN_CGROUP "@nursery"
+#define SWEEP_EVERY 16
+#define OWN_CGROUP  "@nursery"
 
 /* Its net namespace, which takes as long as all else, a bud makes itself: so
  * that several do at once. */
@@ -120,6 +121,9 @@ static int make_cgroup(struct nursery *n, char name[NURSERY_NAME_SIZE])
 	struct cgroup cg = CGROUP_NONE;
 	struct fault fault = { "" };
 
+	/* Of buds that nobody took. */
+	if (n->cgroup_n % SWEEP_EVERY == 0)
+		nursery_sweep(n->cgroups, NULL);
 	do
 		snprintf(name, NURSERY_NAME_SIZE, "@%u", n->cgroup_n++);
 	while (mkdirat(n->cgroups, name, 0755) < 0 && errno == EEXIST);

@@ -33,17 +33,23 @@ static struct {
 	int stale; /* of which the first are for an earlier shape */
 	struct shape shape, last;
 	bool unfit; /* buds of this shape cannot be made */
+	bool hit;   /* the last config that was asked for has it */
 	struct pool_wait *waiting;
 	int n_waiting;
 } pool;
 
+void pool_bud_close(struct pool_bud *bud)
+{
+	fd_close(&bud->pidfd);
+	fd_close(&bud->channel);
+	fd_close(&bud->mounts);
+	fd_close(&bud->cgroup_dir);
+}
+
 static void bud_free(struct bud *bud)
 {
 	watch_del(&resident.loop, &bud->watch);
-	fd_close(&bud->is.pidfd);
-	fd_close(&bud->is.channel);
-	fd_close(&bud->is.mounts);
-	fd_close(&bud->is.cgroup_dir);
+	pool_bud_close(&bud->is);
 	bud->phase = BUD_FREE;
 }
 
@@ -114,6 +120,16 @@ int pool_take(struct pool_bud *out)
 		return 0;
 	}
 	return -EAGAIN;
+}
+
+int pool_take_early(struct pool_bud *bud)
+{
+	return pool.hit ? pool_take(bud) : -EAGAIN;
+}
+
+void pool_missed(void)
+{
+	pool.hit = false;
 }
 
 static void serve_waiting(void)
@@ -294,10 +310,13 @@ bool pool_fits(const struct runtime_config *config, int config_fd)
 {
 	static struct shape shape;
 
+	pool.hit = false;
 	if (shape_of(config, &shape) < 0)
 		return false;
-	if (shape_same(&shape, &pool.shape))
-		return !pool.unfit;
+	if (shape_same(&shape, &pool.shape)) {
+		pool.hit = !pool.unfit;
+		return pool.hit;
+	}
 	/* Those who wait are for the other shape. */
 	if (pool.n_waiting == 0 &&
 	    (!pool.shape.size || shape_same(&shape, &pool.last)))

@@ -36,6 +36,12 @@ struct pool_wait {
 bool pool_fits(const struct runtime_config *config, int config_fd);
 /* -EAGAIN when none is ready. */
 int pool_take(struct pool_bud *bud);
+/* The same before the config has been read, when the last one fitted. */
+int pool_take_early(struct pool_bud *bud);
+/* That one was not of use: the next config is read first. */
+void pool_missed(void);
+/* Of one that is not used: it exits. */
+void pool_bud_close(struct pool_bud *bud);
 void pool_wait(struct pool_wait *w);
 void pool_wait_end(struct pool_wait *w);
 /* After each start: there is time to make others. */

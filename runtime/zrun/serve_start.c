@@ -60,14 +60,20 @@ static int clone_child(struct start *s)
 	return r < 0 ? r : launch_clone(l, &s->fault);
 }
 
+static int tell_config(int channel, int config_fd)
+{
+	struct bud_config config = { .head = { sizeof(config), 0 } };
+
+	return ipc_send(channel, &config, sizeof(config), &config_fd, 1);
+}
+
 /* The bud works in parallel from here on. */
 static int tell_bud(struct start *s)
 {
 	struct bud_start start = { .head = { sizeof(start), 0 },
 				   .address = s->container->address };
 	const int *stdio = s->launch.child.stdio;
-	int fd[IPC_FDS_MAX] = { s->config_fd, s->root, stdio[0], stdio[1],
-				stdio[2] };
+	int fd[IPC_FDS_MAX] = { s->root, stdio[0], stdio[1], stdio[2] };
 	int n = BUD_FD_MOUNT;
 
 	for (size_t i = 0; i < s->config.n_mount; i++) {
@@ -80,19 +86,20 @@ static int tell_bud(struct start *s)
 	return ipc_send(s->launch.channel, &start, sizeof(start), fd, n);
 }
 
-static int use_bud(struct start *s, const struct pool_bud *bud)
+static int use_bud(struct start *s)
 {
+	struct pool_bud *bud = &s->bud;
 	struct launch *l = &s->launch;
 	struct bud_given given = { .address = s->container->address,
 				   .root = -1,
 				   .mount_fd = s->mount_fd };
 
 	l->pid = bud->pid;
-	l->pidfd = bud->pidfd;
-	l->channel = bud->channel;
-	s->container->mounts = bud->mounts;
+	l->pidfd = fd_take(&bud->pidfd);
+	l->channel = fd_take(&bud->channel);
+	s->container->mounts = fd_take(&bud->mounts);
 	s->state.start_time = bud->start_time;
-	s->cgroup.dir = bud->cgroup_dir;
+	s->cgroup.dir = fd_take(&bud->cgroup_dir);
 	int r = tell_bud(s);
 
 	fd_close(&s->root);
@@ -131,7 +138,8 @@ static void start_free(struct start *s)
 {
 	watch_del(&resident.loop, &s->channel);
 	timer_cancel(&s->timer);
-	pool_wait_end(&s->bud);
+	pool_wait_end(&s->wait);
+	pool_bud_close(&s->bud);
 	launch_close(&s->launch);
 	for (int i = 0; i < 3; i++)
 		fd_close(&s->launch.child.stdio[i]);
@@ -298,8 +306,15 @@ static int start_clone(struct start *s)
 
 static void bud_came(struct pool_wait *w, const struct pool_bud *bud)
 {
-	struct start *s = container_of(w, struct start, bud);
-	int r = bud ? use_bud(s, bud) : start_clone(s);
+	struct start *s = container_of(w, struct start, wait);
+	int r = 0;
+
+	if (bud) {
+		s->bud = *bud;
+		r = tell_config(bud->channel, s->config_fd);
+	}
+	if (r == 0)
+		r = bud ? use_bud(s) : start_clone(s);
 
 	if (r == 0)
 		r = start_follow(s);
@@ -307,21 +322,54 @@ static void bud_came(struct pool_wait *w, const struct pool_bud *bud)
 		start_fail(s, r);
 }
 
+/* Most likely it will be used: it reads the config while we do. */
+static void take_early(struct start *s, const struct asked *asked)
+{
+	if (asked->fds->n != 1 || pool_take_early(&s->bud) < 0)
+		return;
+	if (tell_config(s->bud.channel, asked->fds->fd[0]) < 0)
+		pool_bud_close(&s->bud);
+}
+
+/* So that who sends what is refused wastes no more than one. */
+static void give_back(struct start *s)
+{
+	if (s->bud.channel >= 0)
+		pool_missed();
+	pool_bud_close(&s->bud);
+}
+
+/* A bud that is ready, and has the config. */
+static int take_bud(struct start *s)
+{
+	if (s->bud.channel >= 0)
+		return 0;
+	int r = pool_take(&s->bud);
+
+	if (r == 0)
+		r = tell_config(s->bud.channel, s->config_fd);
+	if (r < 0)
+		pool_bud_close(&s->bud);
+	return r;
+}
+
 static int prepare(struct start *s, const struct asked *asked)
 {
-	struct pool_bud bud;
+	take_early(s, asked);
 	int r = start_read(s, asked);
 
 	if (r == 0)
 		r = start_make(s);
+	if (r < 0 || s->root < 0)
+		give_back(s);
 	if (r < 0)
 		return r;
 	if (s->root < 0) {
 		r = clone_child(s);
-	} else if (pool_take(&bud) == 0) {
-		r = use_bud(s, &bud);
+	} else if (take_bud(s) == 0) {
+		r = use_bud(s);
 	} else {
-		pool_wait(&s->bud);
+		pool_wait(&s->wait);
 		return 0;
 	}
 	return r < 0 ? r : start_follow(s);
@@ -343,7 +391,8 @@ static struct start *start_new(const struct asked *asked)
 	memcpy(s->note, asked->request->note, sizeof(s->note));
 	s->channel.fd = s->state_dir = s->output[0] = s->output[1] = -1;
 	s->config_fd = s->root = -1;
-	s->bud.ready = bud_came;
+	s->bud.pidfd = s->bud.channel = s->bud.mounts = s->bud.cgroup_dir = -1;
+	s->wait.ready = bud_came;
 	s->cgroup = (struct cgroup)CGROUP_NONE;
 	s->timer.fire = start_late;
 	launch_init(&s->launch, s->container->id, &s->config);

@@ -9,7 +9,8 @@
 struct start {
 	struct watch channel;
 	struct timer timer;
-	struct pool_wait bud;
+	struct pool_wait wait;
+	struct pool_bud bud; /* taken early; its channel is -1: none */
 	struct asker asker;
 	struct resident_container *container;
 	struct runtime_config config;
