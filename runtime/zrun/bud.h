@@ -1,10 +1,10 @@
 /* A bud is a process that waits to become a container: the first one of new
  * pid, network, ipc, uts and mount namespaces in which all that can be made
  * before a container is asked for (shape.h) has been made. A start then costs
- * what is its own: the cgroup, the root, the program.
+ * what is its own: the root, the program.
  *
  *	serve      nursery                       bud
- *	SHAPE ---> reads the config
+ *	SHAPE ---> keeps the config
  *	BUD -----> clone, CLONE_PARENT --------> makes what is ahead
  *	     <---- pid; pidfd, channel
  *	     <---------------------------------- struct bud_ready

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -687,6 +688,125 @@ def test_null_device_of_the_node_stays_as_it_is(node):
     finally:
         os.chmod("/dev/null", 0o666)
     remove(node, "null")
+
+
+def nursery(node):
+    """The process that makes buds, and those that wait."""
+    children = open("/proc/%d/task/%d/children" % (
+        node.init.pid, node.init.pid)).read().split()
+    names = {}
+    for pid in children:
+        with contextlib.suppress(OSError):
+            names[int(pid)] = open("/proc/%s/comm" % pid).read().strip()
+    return {pid for pid, name in names.items() if name == "zrun-nursery"}
+
+
+def start_from_bud(node, id, config_):
+    """The shape of a config counts from the second time on."""
+    for n in range(3):
+        if n:
+            node.ask(KILL, id=id, arg=9)
+            node.wait_ended(id)
+            assert node.ask(DELETE, id=id).error == 0
+            node.wait(lambda: len(nursery(node)) == 5)
+        fd = sealed(config_)
+        reply = node.ask(START, id=id, digest=node.digest, fds=[fd])
+        os.close(fd)
+        assert reply.error == 0, reply
+    assert os.readlink(node.path / "run/cgroups" / id).split("/")[-1][0] == "@"
+    return reply
+
+
+def printed(node, id, *command):
+    reply = node.exec(id, 1, "sh", "-c", *command)
+    assert reply.error == 0, reply
+    node.ended(id, 1)
+    assert node.drop(id, 1) == 0
+    return reply.output.read().decode()
+
+
+def readonly(*args):
+    return dict(config(*args), root={"path": "rootfs", "readonly": True})
+
+
+def test_containers_made_ahead_share_nothing(node):
+    """But the layers, which none of them can change."""
+    start_from_bud(node, "one", readonly("sleep", "1000"))
+    fd = sealed(readonly("sleep", "1000"))
+    assert node.ask(START, id="two", digest=node.digest, fds=[fd]).error == 0
+    os.close(fd)
+    print_all = "ls /dev; cat /etc/x; for n in /proc/self/ns/*; do " \
+        "readlink $n; done"
+    printed(node, "one", "echo of-one >/dev/x; echo of-one >/etc/x; "
+            "hostname")
+    seen = [printed(node, id, print_all) for id in ("one", "two")]
+    assert "\nx\n" in seen[0] and "of-one" not in seen[0]
+    assert "\nx\n" not in seen[1] and "of-one" not in seen[1]
+    spaces = [set(re.findall(r"\w+:\[\d+\]", text)) for text in seen]
+    assert len(spaces[0]) >= 8
+    common = {name.split(":")[0] for name in spaces[0] & spaces[1]}
+    assert common <= {"user", "time"}
+    # ".." of the root is the root, and nothing of the empty one is seen.
+    assert printed(node, "one", "stat -c %i:%d / /.. /proc/1/root/.. | uniq | "
+                   "wc -l; grep -c files /proc/1/mountinfo") == "1\n0\n"
+    for id in "one", "two":
+        remove(node, id)
+
+
+def test_what_a_config_hides_is_hidden_whatever_was_made_ahead(node):
+    """In a shape of its own, and in one that is there already."""
+    plain, hiding = config("sleep", "1000"), config("sleep", "1000")
+    hiding["linux"]["maskedPaths"] = ["/proc/uptime", "/etc/passwd"]
+    hiding["linux"]["readonlyPaths"] = ["/dev"]
+    start_from_bud(node, "plain", plain)
+    fd = sealed(hiding)
+    assert node.ask(START, id="first", digest=node.digest, fds=[fd]).error == 0
+    os.close(fd)
+    start_from_bud(node, "later", hiding)
+    look = "exec 2>/dev/null; cat /proc/uptime /etc/passwd | wc -l; " \
+        "(echo >/dev/x) && echo writes"
+    assert printed(node, "plain", look) == "3\nwrites\n"
+    for id in "first", "later":
+        assert printed(node, id, look) == "0\n"
+    for id in "plain", "first", "later":
+        remove(node, id)
+
+
+def test_buds_go_with_serve_and_leave_nothing(node):
+    start_from_bud(node, "stays", config("sleep", "1000"))
+    node.wait(lambda: len(nursery(node)) == 5)
+    own = os.path.realpath(node.path / "run/cgroups/stays")
+    gone = [os.pidfd_open(pid) for pid in nursery(node)]
+    assert node.kill_serve()
+    for fd in gone:
+        assert select.select([fd], [], [], DEADLINE)[0]
+        os.close(fd)
+    assert node.list()["stays"][0] == "running"
+    assert printed(node, "stays", "echo still") == "still\n"
+    remove(node, "stays")
+    assert not os.path.exists(own)
+
+
+def test_refused_starts_use_up_nothing(node):
+    """Whoever sends what is refused takes buds out of the pool at most once
+    for each start that was good, and what they leave is removed."""
+    start_from_bud(node, "good", config("sleep", "1000"))
+    wide = config("true")
+    wide["hooks"] = {"poststop": [{"path": "/bin/true"}]}
+    parent = os.path.dirname(os.path.realpath(node.path / "run/cgroups/good"))
+
+    def cgroups():
+        return sum(name[0] == "@" for name in os.listdir(parent))
+    node.wait(lambda: len(nursery(node)) == 5)
+    before = cgroups()
+    for _ in range(12):
+        node.wait(lambda: len(nursery(node)) == 5)
+        fd = sealed(wide)
+        assert node.ask(START, id="bad", digest=node.digest,
+                        fds=[fd]).error == -errno.EPERM
+        os.close(fd)
+    assert cgroups() <= before + 2
+    remove(node, "good")
 
 
 def test_containers_outlive_serve(node):
