@@ -21,7 +21,7 @@
  * it dies before it said "go". A bud that nobody took is then gone, and the
  * next serve begins with none.
  *
- * A bud is cloned into a cgroup of its own, @N, since to move a process the
+ * A bud is cloned into a cgroup of its own, @PID-N, since to move a process the
  * kernel waits for others. So the cgroup of a container may have another name
  * than the container; serve links one to the other (serve.h). The nursery too
  * is in one of its own, for a process that is cloned into another cgroup dies
@@ -82,8 +82,10 @@ struct bud_start {
 /* Forks the nursery; cgroups: the directory in which it makes those of buds.
  * Its socket (seqpacket, blocking), or -errno. */
 int nursery_fork(int cgroups);
-/* Removes the cgroups of buds that are gone, but those that `keep` wants. */
-void nursery_sweep(int cgroups, bool (*keep)(const char *name));
+/* Removes the cgroups of buds that are gone, those that begin with `prefix`,
+ * but not what `keep` wants. */
+void nursery_sweep(int cgroups, const char *prefix,
+		   bool (*keep)(const char *name));
 
 /* What a bud does until it is a container; shape: the sealed config whose
  * shape it has. */

@@ -35,6 +35,7 @@ struct nursery {
 	int sock;
 	int host_proc;
 	int cgroups;
+	char prefix[16];   /* of the buds' cgroups */
 	unsigned cgroup_n; /* of the next bud's */
 	int shape;	   /* sealed config; -1 */
 };
@@ -80,12 +81,14 @@ static int enter_empty_root(void)
 	return r;
 }
 
-void nursery_sweep(int cgroups, bool (*keep)(const char *name))
+void nursery_sweep(int cgroups, const char *prefix,
+		   bool (*keep)(const char *name))
 {
 	DIR *list = path_list(cgroups, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_name[0] == '@' && !(keep && keep(e->d_name)))
+		if (strncmp(e->d_name, prefix, strlen(prefix)) == 0 &&
+		    !(keep && keep(e->d_name)))
 			unlinkat(cgroups, e->d_name, AT_REMOVEDIR);
 	}
 	if (list)
@@ -99,7 +102,7 @@ static int take_shape(struct nursery *n, struct ipc_fds *fds)
 	fd_close(&n->shape);
 	n->shape = ipc_fds_take(fds, 0);
 	/* Those for the shape before it are gone, or will be the next time. */
-	nursery_sweep(n->cgroups, NULL);
+	nursery_sweep(n->cgroups, n->prefix, NULL);
 	return 0;
 }
 
@@ -123,9 +126,10 @@ static int make_cgroup(struct nursery *n, char name[NURSERY_NAME_SIZE])
 
 	/* Of buds that nobody took. */
 	if (n->cgroup_n % SWEEP_EVERY == 0)
-		nursery_sweep(n->cgroups, NULL);
+		nursery_sweep(n->cgroups, n->prefix, NULL);
 	do
-		snprintf(name, NURSERY_NAME_SIZE, "@%u", n->cgroup_n++);
+		snprintf(name, NURSERY_NAME_SIZE, "%s%u", n->prefix,
+			 n->cgroup_n++);
 	while (mkdirat(n->cgroups, name, 0755) < 0 && errno == EEXIST);
 	cg.dir = openat(n->cgroups, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (cg.dir < 0)
@@ -191,6 +195,7 @@ _Noreturn static void nursery_run(int sock, int cgroups)
 	struct nursery_request request;
 
 	prctl(PR_SET_NAME, "zrun-nursery", 0, 0, 0);
+	snprintf(n.prefix, sizeof(n.prefix), "@%d-", (int)getpid());
 	n.host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r = n.host_proc < 0 ? -errno : enter_cgroup(cgroups);
 

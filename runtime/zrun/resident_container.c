@@ -271,5 +271,5 @@ void container_recover_all(void)
 	if (list)
 		closedir(list);
 	remove_strays();
-	nursery_sweep(resident.cgroup_dir, has_container);
+	nursery_sweep(resident.cgroup_dir, "@", has_container);
 }
