@@ -1,5 +1,5 @@
 """linux.resources, as far as the machine's cgroup v2 tree has controllers; with
-all of them: tests/system/test_limits.py. A limit that cannot be is an error
+all of them: test_spec_resources.py. A limit that cannot be is an error
 with its place."""
 
 import glob

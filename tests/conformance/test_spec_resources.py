@@ -130,7 +130,8 @@ def guest(tmp_path_factory):
 M = 1 << 20
 FILES = [
     ("memory", {"memory": {"limit": 64 * M}}, {"memory.max": str(64 * M)}),
-    ("memory", {"memory": {"limit": -1}}, {"memory.max": "max"}),
+    ("memory", {"memory": {"limit": -1}},
+     {"memory.max": "max", "memory.swap.max": "max"}),
     ("memory", {"memory": {"reservation": 32 * M}},
      {"memory.low": str(32 * M)}),
     ("memory", {"memory": {"limit": 64 * M, "swap": 96 * M}},
@@ -148,14 +149,14 @@ FILES = [
     ("CPU", {"cpu": {"period": 50000}}, {"cpu.max": "max 50000"}),
     ("CPU", {"cpu": {"quota": 50000, "period": 100000, "burst": 20000}},
      {"cpu.max.burst": "20000"}),
-    ("CPU", {"cpu": {"idle": 1}}, {"cpu.idle": "1"}),
+    ("CPU", {"cpu": {"idle": 1, "shares": 500}}, {"cpu.idle": "1"}),
     ("CPU", {"cpu": {"cpus": "0", "mems": "0"}},
      {"cpuset.cpus": "0", "cpuset.mems": "0"}),
     ("PIDs", {"pids": {"limit": 7}}, {"pids.max": "7"}),
     ("PIDs", {"pids": {"limit": -1}}, {"pids.max": "max"}),
     ("huge page limits", {"hugepageLimits": [
         {"pageSize": "2MB", "limit": 4 * M}]},
-     {"hugetlb.2MB.max": str(4 * M)}),
+     {"hugetlb.2MB.max": str(4 * M), "hugetlb.2MB.rsvd.max": str(4 * M)}),
     ("unified", {"unified": {"memory.high": str(32 * M), "pids.max": "9"}},
      {"memory.high": str(32 * M), "pids.max": "9"}),
     ("unified", {"unified": {"cpu.weight": "77"}}, {"cpu.weight": "77"}),
@@ -304,3 +305,55 @@ def test_events_tell_of_a_process_killed_for_memory(guest):
     kinds = [json.loads(line)["type"] for line in text.splitlines()]
     assert kinds.count("oom") == 1 and set(kinds) == {"oom", "stats"}
     assert guest.runtime("delete", name)[0] == 0
+
+
+# Files of which the kernel refuses one while the other is as before.
+
+ORDERED = [
+    ({"cpu": {"quota": 50000, "period": 100000, "burst": 20000}},
+     {"cpu": {"quota": 10000, "burst": 5000}},
+     {"cpu.max": "10000 100000", "cpu.max.burst": "5000"}),
+    ({"cpu": {"idle": 1}}, {"cpu": {"idle": 0, "shares": 262144}},
+     {"cpu.idle": "0", "cpu.weight": "10000"}),
+    ({"memory": {"limit": 64 * M}},
+     {"memory": {"limit": 48 * M, "checkBeforeUpdate": True}},
+     {"memory.max": str(48 * M)}),
+]
+
+
+@pytest.fixture
+def updated(guest):
+    """updated(resources, others) -> (exit code, output, cgroup)"""
+    made = []
+
+    def update(resources, others):
+        name, cgroup = guest.prepare(resources, "sleep", "1000")
+        made.append(name)
+        for command in "create", "start":
+            assert guest.runtime(command, name)[0] == 0
+        guest.agent.write(PLACE + "/bundle/others.json", json.dumps(others))
+        return guest.runtime("update", "--resources", "others.json",
+                             name) + (cgroup,)
+    yield update
+    for name in made:
+        guest.runtime("delete", "--force", name)
+
+
+@pytest.mark.parametrize("resources, others, want", ORDERED,
+                         ids=["quota below the burst", "no longer idle",
+                              "memory that suffices"])
+def test_update_in_the_order_that_it_takes(guest, updated, resources, others, want):
+    code, text, cgroup = updated(resources, others)
+    assert code == 0, text
+    assert {n: guest.agent.read(cgroup + n).strip() for n in want} == want
+
+
+@spec("config-linux.md: memory")
+def test_check_before_update(guest, updated):
+    """Rather an error than that the kernel kills for it."""
+    code, text, cgroup = updated(
+        {"memory": {"limit": 64 * M}},
+        {"memory": {"limit": 4096, "checkBeforeUpdate": True}})
+    assert code != 0 and "limit" in text
+    assert guest.agent.read(cgroup + "memory.max").strip() == str(64 * M)
+    assert len(guest.agent.read(cgroup + "cgroup.procs").split()) == 1
