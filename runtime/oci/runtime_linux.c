@@ -299,6 +299,16 @@ static int at_time_offsets(struct json_read *in, const struct at *at, void *out)
 	return at_object(in, at, fields, N_OF(fields), out);
 }
 
+static int at_intel_rdt(struct json_read *in, const struct at *at, void *out)
+{
+	int r = at_refuse(in, at, out);
+
+	return r < 0 ? at_error(in, at,
+				"cache and bandwidth classes of Intel RDT are "
+				"not made by zrun")
+		     : 0;
+}
+
 #define AT(name) offsetof(struct runtime_config, name)
 
 int at_linux(struct json_read *in, const struct at *at, void *out)
@@ -319,7 +329,7 @@ int at_linux(struct json_read *in, const struct at *at, void *out)
 		{ "rootfsPropagation", at_propagation, 0 },
 		{ "personality", at_personality, AT(personality) },
 		{ "timeOffsets", at_time_offsets, AT(time_offset) },
-		{ "intelRdt", at_refuse, 0 },
+		{ "intelRdt", at_intel_rdt, 0 },
 		{ "netDevices", at_net_devices, 0 },
 		{ "memoryPolicy", at_memory_policy, AT(memory_policy) },
 	};

@@ -31,6 +31,8 @@ static void check(const struct runtime_config *config)
 		const struct runtime_mount *m = &config->mount[i];
 
 		check_list(&m->data);
+		if (!m->uid_maps.n != !m->gid_maps.n)
+			abort();
 		if (!m->destination[0] ||
 		    (m->bind && !m->remount && !m->source))
 			abort();

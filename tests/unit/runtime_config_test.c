@@ -284,6 +284,9 @@ static const struct mistake {
 	{ "network device of wrong type",
 	  LINUX(", \"netDevices\": {\"eth0\": \"eth1\"}"),
 	  "linux.netDevices.eth0: want an object" },
+	{ "Intel RDT", LINUX(", \"intelRdt\": {\"closID\": \"a\"}"),
+	  "linux.intelRdt: cache and bandwidth classes of Intel RDT are not "
+	  "made by zrun" },
 	{ "memory policy", LINUX(", \"memoryPolicy\": {\"nodes\": \"0\"}"),
 	  "linux.memoryPolicy: mode is missing" },
 	{ "memory policy mode",
