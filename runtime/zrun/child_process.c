@@ -13,10 +13,6 @@
 #include "child.h"
 #include "kernel.h"
 
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC 4
-#endif
-
 extern char **environ;
 
 static const char default_path[] =

@@ -112,7 +112,7 @@ static int print_table(const struct pids *pids, char **options,
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return fault_set(fault, -errno, "pipe");
 	options[-1] = "ps"; /* where the container's id was */
-	pid_t pid = vfork();
+	pid_t pid = fork();
 
 	if (pid == 0) {
 		dup2(out[1], 1);

@@ -91,21 +91,25 @@ static int set_number(struct runtime_resources *to, const struct setting *s,
 {
 	void *at = (char *)to + s->at;
 
-	if (s->form == FORM_I64 || s->form == FORM_BYTES)
+	switch (s->form) {
+	case FORM_I64:
+	case FORM_BYTES:
 		*(struct maybe_i64 *)at = (struct maybe_i64){ true, value };
-	else if (value < 0)
-		return -EINVAL;
-	else if (s->form == FORM_U64)
+		return 0;
+	case FORM_U64:
 		*(struct maybe_u64 *)at = (struct maybe_u64){ true,
 							      (uint64_t)value };
-	else if (value == 0)
-		return 0; /* not given, as runc has it */
-	else if (value < 10 || value > 1000)
-		return -EINVAL;
-	else
-		*(struct maybe_u32 *)at = (struct maybe_u32){ true,
+		return value < 0 ? -EINVAL : 0;
+	case FORM_WEIGHT: /* 0: not given, as runc has it */
+		*(struct maybe_u32 *)at = (struct maybe_u32){ value != 0,
 							      (uint32_t)value };
-	return 0;
+		return value && (value < 10 || value > 1000) ? -EINVAL : 0;
+	case FORM_TEXT:
+	case FORM_ABSENT:
+	case FORM_RDT:
+		break;
+	}
+	return -EINVAL;
 }
 
 static int set_option(struct runtime_resources *to, const struct setting *s,

@@ -62,7 +62,7 @@ static int hook_exec(const struct runtime_hook *hook,
 		return -errno;
 	if (place->dir >= 0 && fchdir(place->dir) < 0)
 		return -errno;
-	kernel_close_range(3, ~0u, 0);
+	kernel_close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
 	execve(hook->path, args, env);
 	return -errno;
 }
@@ -114,14 +114,20 @@ static int hook_run(const struct runtime_hook *hook,
 {
 	int n = snprintf(detail, HOOK_DETAIL_SIZE, "[%zu] (%.70s): ", index,
 			 hook->path);
-	volatile int failed = 0; /* the child shares our memory until exec */
-	int status = 0;
-	pid_t pid = vfork();
+	int failed = 0, status = 0, told[2]; /* closes when execve succeeds */
+
+	if (pipe2(told, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t pid = fork();
 
 	if (pid == 0) {
 		failed = hook_exec(hook, place);
-		_exit(127);
+		_exit(fd_write(told[1], &failed, sizeof(failed)) < 0);
 	}
+	close(told[1]);
+	if (pid > 0)
+		(void)!fd_read(told[0], &failed, sizeof(failed));
+	close(told[0]);
 	if (pid < 0)
 		return -errno;
 	int r = hook_await(pid, hook, place->watch);

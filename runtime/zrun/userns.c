@@ -64,7 +64,7 @@ int userns_map_by(const char *program, pid_t pid,
 		words_add(&words, maps->item[i].host_id);
 		words_add(&words, maps->item[i].size);
 	}
-	pid_t helper = vfork();
+	pid_t helper = fork();
 
 	if (helper == 0) {
 		execvp(program, words.item);

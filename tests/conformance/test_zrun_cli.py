@@ -497,3 +497,38 @@ def test_mounts_refused(running, words, text, line):
     done = bundle.zrun("mounts", *words, name, "mounts.json")
     assert done.returncode == 1
     assert line in done.stderr and done.stderr.count("\n") == 1
+
+
+# -------------------------------------------------------------- bad input
+
+HOSTILE = {
+    "too large": '{"ociVersion": "1.0.0", "x": "%s"}' % ("a" * (5 << 20)),
+    "too deep": "[" * (1 << 20),
+    "deep objects": '{"a":' * 100000,
+    "many mounts": '{"ociVersion": "1.0.0", "pids": 1, "mounts": [%s]}' % ",".join(
+        ["{}"] * 300000),
+    "no text": "\0" * 1000,
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files(running, text):
+    """One line, exit 1 (255 of exec), and nothing is left."""
+    bundle, name = running  # noqa: F811
+    hostile = bundle.path / "hostile.json"
+    hostile.write_text(text)
+    before = (open("/proc/self/mountinfo").read(), os.listdir(bundle.root))
+    for status, words in [
+            (1, ["run", "--config", "hostile.json", "x"]),
+            (1, ["create", "--config", "hostile.json", "x"]),
+            (255, ["exec", "--process", "hostile.json", name]),
+            (1, ["update", "--resources", "hostile.json", name]),
+            (1, ["mounts", "add", name, "hostile.json"])]:
+        done = bundle.zrun(*words)
+        assert done.returncode == status, (words, done.stderr)
+        assert done.stderr.count("\n") == 1 and len(done.stderr) < 700, words
+        assert "json" in done.stderr or "resources" in done.stderr
+    assert before == (open("/proc/self/mountinfo").read(),
+                      os.listdir(bundle.root))
+    assert bundle.zrun("exec", name, "true").returncode == 0
