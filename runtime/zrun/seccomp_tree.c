@@ -292,9 +292,10 @@ static size_t make_ranges(const struct tree_arch *a, struct range *ranges)
 {
 	size_t n = 0;
 
-	for (uint16_t i = 0; i < SECCOMP_CALL_MAX; i++) {
+	for (unsigned i = 0; i < SECCOMP_CALL_MAX; i++) {
 		if (i == 0 || a->verdict[i] != a->verdict[i - 1])
-			ranges[n++] = (struct range){ i, a->verdict[i] };
+			ranges[n++] = (struct range){ (uint16_t)i,
+						      a->verdict[i] };
 	}
 	return n;
 }
