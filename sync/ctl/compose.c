@@ -185,7 +185,9 @@ static void dotenv_read(struct walk *w)
 	if (!text_is_utf8(w->config->dotenv))
 		walk_fail(w, compose_place(file, 1), "is no text in UTF-8");
 	else
-		env_read(w, w->config->dotenv, compose_place(file, 1),
+		env_read(w,
+			 &(struct env_text){ w->config->dotenv,
+					     compose_place(file, 1) },
 			 dotenv_add, &room);
 }
 

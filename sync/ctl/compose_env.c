@@ -79,13 +79,13 @@ static bool is_text(struct span s)
 	return true;
 }
 
-void env_read(struct walk *w, struct span text, unsigned line,
+void env_read(struct walk *w, const struct env_text *file,
 	      void (*each)(struct walk *w, unsigned line,
 			   const struct walk_variable *v, void *into),
 	      void *into)
 {
-	struct span row, name;
-	unsigned number = 0;
+	struct span text = file->text, row, name;
+	unsigned number = 0, line = file->line;
 
 	while (span_cut(&text, '\n', &row)) {
 		struct walk_variable v = { 0 };

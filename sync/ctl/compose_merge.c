@@ -8,7 +8,7 @@
 
 #include "compose_walk.h"
 
-enum { EXTENDS_MAX = 8, DEPTH_MAX = COMPOSE_DEPTH_MAX };
+enum { EXTENDS_MAX = 8 };
 
 static struct compose_node *node_new(struct walk *w, enum compose_kind kind,
 				     unsigned line, size_t n_items)

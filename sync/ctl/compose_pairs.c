@@ -271,7 +271,8 @@ static void one_file(struct walk *w, const struct compose_node *value,
 		return;
 	text = walk_file(w, f.path, ENV_FILE_MAX);
 	if (text)
-		env_read(w, span_of(text), value->line, file_variable, into);
+		env_read(w, &(struct env_text){ span_of(text), value->line },
+			 file_variable, into);
 	free(text);
 }
 

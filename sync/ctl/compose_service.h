@@ -72,8 +72,13 @@ void ports_write(const struct service *s);
 void networks_check(struct walk *w, const struct service_seen *seen,
 		    unsigned n);
 /* compose_mount.c */
-service_key volumes_read, tmpfs_read, configs_read;
+service_key volumes_read, tmpfs_read;
+/* The last of a target stands, as when files are merged. */
+void mount_add(struct walk *w, struct service *s, unsigned line,
+	       struct desired_mount m);
 void mounts_write(const struct service *s);
+/* compose_config.c */
+service_key configs_read;
 /* compose_limit.c */
 service_key memory_read, cpus_read, pids_read, shm_size_read, ulimits_read,
 	deploy_read, restart_read, cap_add_read, cap_drop_read;

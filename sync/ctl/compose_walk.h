@@ -113,9 +113,13 @@ int text_split(struct walk *w, unsigned line, const char *text,
 
 /* ---- compose_env.c ---- */
 
-/* Reads lines NAME=VALUE of a file as .env, `each` of them. `line` and `name`
- * are what a problem is told of. */
-void env_read(struct walk *w, struct span text, unsigned line,
+struct env_text {
+	struct span text;
+	unsigned line; /* that problems are told of */
+};
+
+/* Calls each for the lines NAME=VALUE of a file as .env. */
+void env_read(struct walk *w, const struct env_text *file,
 	      void (*each)(struct walk *w, unsigned line,
 			   const struct walk_variable *v, void *into),
 	      void *into);

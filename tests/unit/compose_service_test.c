@@ -7,6 +7,7 @@
 #include <string.h>
 #include <yyjson.h>
 
+#include "compose_json.h"
 #include "ctl/compose.h"
 #include "oci/desired.h"
 #include "tap.h"
@@ -67,23 +68,6 @@ static int read_files(const char *const *yaml, struct compose *c)
 	for (; n < 3 && yaml[n]; n++)
 		files[n] = (struct compose_file){ names[n], span_of(yaml[n]) };
 	return compose_read(files, n, &config, c);
-}
-
-static bool json_is(yyjson_mut_doc *doc, const char *want)
-{
-	char *text = yyjson_mut_write(doc, 0, NULL);
-	yyjson_doc *a = text ? yyjson_read(text, strlen(text), 0) : NULL;
-	yyjson_doc *b = yyjson_read(want, strlen(want), 0);
-	bool same = a && b &&
-		    yyjson_equals(yyjson_doc_get_root(a),
-				  yyjson_doc_get_root(b));
-
-	if (!same)
-		printf("# got  %s\n# want %s\n", text ? text : "nothing", want);
-	yyjson_doc_free(a);
-	yyjson_doc_free(b);
-	free(text);
-	return same;
 }
 
 /* What zctl sends the hub must take. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <yyjson.h>
 
+#include "compose_json.h"
 #include "ctl/compose.h"
 #include "tap.h"
 
@@ -206,23 +207,6 @@ static const struct {
 	{ "a tag for text", WEB("    environment: {A: !!str 1, B: !!str }\n"),
 	  APP(",\"environment\":{\"A\":\"1\",\"B\":\"\"}") },
 };
-
-static bool json_is(yyjson_mut_doc *doc, const char *want)
-{
-	char *text = yyjson_mut_write(doc, 0, NULL);
-	yyjson_doc *a = text ? yyjson_read(text, strlen(text), 0) : NULL;
-	yyjson_doc *b = yyjson_read(want, strlen(want), 0);
-	bool same = a && b &&
-		    yyjson_equals(yyjson_doc_get_root(a),
-				  yyjson_doc_get_root(b));
-
-	if (!same)
-		printf("# got  %s\n# want %s\n", text ? text : "nothing", want);
-	yyjson_doc_free(a);
-	yyjson_doc_free(b);
-	free(text);
-	return same;
-}
 
 static void good_test(void)
 {
