@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include <sys/uio.h>
+
 #include "identity.h"
 #include "plan.h"
 
@@ -133,6 +135,8 @@ int child_device(struct child *c, const struct runtime_device *device);
 int child_device_bind(struct child *c, const struct runtime_device *device);
 int child_symlink(struct child *c, const char *path, const char *target);
 int child_terminal(struct child *c);
+/* Sends all of data over a stream, fd with it. 0 or -errno. */
+int child_send_fd(int sock, struct iovec data, int fd);
 int child_session(struct child *c);
 
 /* child_attribute.c */

@@ -171,10 +171,8 @@ int child_symlink(struct child *c, const char *path, const char *target)
 	return 0;
 }
 
-static int send_terminal(int sock, int master)
+int child_send_fd(int sock, struct iovec data, int fd)
 {
-	char name[] = "/dev/ptmx";
-	struct iovec data = { .iov_base = name, .iov_len = sizeof(name) - 1 };
 	union {
 		struct cmsghdr head;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -188,8 +186,19 @@ static int send_terminal(int sock, int master)
 				  .msg_control = &control,
 				  .msg_controllen = sizeof(control.space) };
 
-	memcpy(CMSG_DATA(&control.head), &master, sizeof(int));
-	return sendmsg(sock, &message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	memcpy(CMSG_DATA(&control.head), &fd, sizeof(int));
+	while (data.iov_len) {
+		ssize_t n = sendmsg(sock, &message, MSG_NOSIGNAL);
+
+		if (n < 0)
+			return -errno;
+		data.iov_base = (char *)data.iov_base + n;
+		data.iov_len -= (size_t)n;
+		/* It went with the first bytes. */
+		message.msg_control = NULL;
+		message.msg_controllen = 0;
+	}
+	return 0;
 }
 
 /* The slave side appears as /dev/console, which the specification wants. */
@@ -250,6 +259,8 @@ static int open_terminal(struct child *c, int *slave)
 
 int child_terminal(struct child *c)
 {
+	static char ptmx[] = "/dev/ptmx";
+	const struct iovec name = { ptmx, sizeof(ptmx) - 1 };
 	int slave = -1;
 	autoclose int master = open_terminal(c, &slave);
 
@@ -271,7 +282,7 @@ int child_terminal(struct child *c)
 
 	if (r < 0)
 		return child_detail(c, r, "/dev/console");
-	r = send_terminal(c->console_socket, master);
+	r = child_send_fd(c->console_socket, name, master);
 	return r < 0 ? child_detail(c, r, "console socket") : 0;
 }
 
