@@ -249,6 +249,8 @@ static int at_rdma_device(struct json_read *in, const struct at *at, void *out)
 	}
 	if (r == 0 && (strlen(at->key) > 64 || !at->key[0]))
 		return at_error(in, at, "is no name of a device");
+	if (r == 0 && !rdma->handles.set && !rdma->objects.set)
+		return at_error(in, at, "want hcaHandles or hcaObjects");
 	return r;
 }
 
