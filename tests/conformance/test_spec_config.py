@@ -600,6 +600,12 @@ def test_annotations_are_texts(bundle, value):
     refused(bundle)
 
 
+@spec("config.md: annotations")
+def test_annotations_have_names(bundle):
+    bundle.config["annotations"] = {"": "a"}
+    refused(bundle)
+
+
 @spec("config.md: extensibility")
 @pytest.mark.parametrize("where", ["top", "process", "linux", "root",
                                    "resources", "user", "mount"])

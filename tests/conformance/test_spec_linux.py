@@ -317,6 +317,19 @@ def test_unified_of_a_controller_that_is_not_there(bundle, key):
     refused(bundle)
 
 
+@spec("config-linux.md: RDMA")
+def test_rdma_limit_of_nothing(bundle):
+    bundle.linux["resources"] = {"rdma": {"mlx5_1": {}}}
+    refused(bundle)
+
+
+@spec("config-linux.md: block IO")
+def test_weight_of_a_device_without_one(bundle):
+    bundle.linux["resources"] = {"blockIO": {"weightDevice": [
+        {"major": 8, "minor": 0}]}}
+    refused(bundle)
+
+
 @spec("config-linux.md: IntelRdt")
 def test_intel_rdt_without_resctrl(bundle):
     bundle.linux["intelRdt"] = {"l3CacheSchema": "L3:0=f"}
