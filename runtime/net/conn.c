@@ -27,6 +27,7 @@ static struct tcp_pcb_listen *listener;
 static void (*on_send)(const struct conn_packet *);
 static void (*on_timer)(void);
 static struct conn *changed, **changed_end = &changed;
+static bool is_quiet; /* the next tick is CONN_QUIET_MS away */
 
 /* The lists of lwIP, a pair for each bucket. */
 static struct {
@@ -53,6 +54,15 @@ static unsigned int lists_enter(unsigned int bucket)
 static void lists_leave(unsigned int before)
 {
 	lists_enter(before);
+}
+
+/* What happens now may need the timers of lwIP soon. */
+static void wake(void)
+{
+	if (!is_quiet)
+		return;
+	is_quiet = false;
+	on_timer();
 }
 
 static void conn_change(struct conn *c)
@@ -144,6 +154,7 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t err)
 
 void tcp_timer_needed(void)
 {
+	is_quiet = false;
 	on_timer();
 }
 
@@ -281,6 +292,7 @@ void conn_input(struct packet *p, struct buffer *b)
 
 	segment_in(p, b);
 	lists_leave(before);
+	wake();
 }
 
 /* A connection between the same two that waits for late packets ends now. */
@@ -454,6 +466,7 @@ void conn_flush(struct conn *c)
 	if (c->pcb)
 		tcp_output(c->pcb);
 	lists_leave(before);
+	wake();
 }
 
 size_t conn_acked(struct conn *c)
@@ -476,6 +489,7 @@ static void stream_end(struct conn *c)
 	before = lists_enter(c->bucket);
 	tcp_shutdown(c->pcb, 0, 1);
 	lists_leave(before);
+	wake();
 }
 
 void conn_shut(struct conn *c)
@@ -568,7 +582,7 @@ static bool has_lists(unsigned int bucket)
 }
 
 /* Runs lwIP's timer over the lists of every bucket as if they were one. */
-static bool buckets_run(void (*timer)(void), u32_t ticks_after)
+static void buckets_run(void (*timer)(void), u32_t ticks_after)
 {
 	u32_t ticks = tcp_ticks;
 	unsigned int n = 0, before;
@@ -587,16 +601,61 @@ static bool buckets_run(void (*timer)(void), u32_t ticks_after)
 	if (n % TICKS_WRAP == 0)
 		timer();
 	tcp_ticks = ticks_after;
-	return n > 0;
 }
 
-bool conn_tick(void)
+/* Whether lwIP has nothing to do for it but to see, some day, that it is still
+ * there. */
+static bool is_quiet_pcb(const struct tcp_pcb *pcb)
 {
-	static bool is_slow;
-	bool needed = buckets_run(tcp_fasttmr, tcp_ticks);
+	return !pcb->unsent && !pcb->unacked && !pcb->ooseq &&
+	       !(pcb->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND)) &&
+	       (pcb->state == ESTABLISHED || pcb->state == CLOSE_WAIT);
+}
 
-	is_slow = !is_slow;
-	if (is_slow)
-		needed = buckets_run(tcp_slowtmr, tcp_ticks + 1);
-	return needed;
+static unsigned int next_tick_ms(void)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < KEY_BUCKETS; i++) {
+		if (lists[i].waiting)
+			return CONN_TICK_MS;
+		for (const struct tcp_pcb *pcb = lists[i].active; pcb;
+		     pcb = pcb->next) {
+			if (!is_quiet_pcb(pcb))
+				return CONN_TICK_MS;
+			any = true;
+		}
+	}
+	return any ? CONN_QUIET_MS : 0;
+}
+
+/* How many ticks have passed. While nobody called there was no connection whose
+ * time could have run. */
+static u32_t ticks_passed(uint64_t now_ms)
+{
+	static uint64_t last_ms;
+	uint64_t passed_ms = now_ms - last_ms;
+
+	if (passed_ms > CONN_QUIET_MS)
+		passed_ms = CONN_QUIET_MS;
+	passed_ms -= passed_ms % TCP_SLOW_INTERVAL;
+	if (passed_ms)
+		last_ms = now_ms;
+	return (u32_t)(passed_ms / TCP_SLOW_INTERVAL);
+}
+
+unsigned int conn_tick(uint64_t now_ms)
+{
+	u32_t passed = ticks_passed(now_ms), now = tcp_ticks + passed;
+	unsigned int next_ms;
+
+	buckets_run(tcp_fasttmr, tcp_ticks);
+	if (passed) {
+		/* It counts one itself. */
+		tcp_ticks = now - 1;
+		buckets_run(tcp_slowtmr, now);
+	}
+	next_ms = next_tick_ms();
+	is_quiet = next_ms == CONN_QUIET_MS;
+	return next_ms;
 }

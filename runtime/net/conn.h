@@ -23,7 +23,7 @@
 #include "buffer.h"
 #include "packet.h"
 
-enum { CONN_TICK_MS = 50 };
+enum { CONN_TICK_MS = 50, CONN_QUIET_MS = 1000 };
 
 struct tcp_pcb;
 
@@ -57,7 +57,7 @@ struct conn_packet {
 };
 
 /* `send` puts a packet onto the way to its container. `timer` is called when
- * ticks are needed from now on. */
+ * a tick is needed within CONN_TICK_MS. */
 void conn_init(void (*send)(const struct conn_packet *), void (*timer)(void));
 
 /* Lets lwIP answer the SYN p, in buffer b, which becomes lwIP's. 0 or -ENOMEM.
@@ -95,7 +95,9 @@ void conn_reset(struct conn *c);
 /* The next one to which something has happened; NULL. */
 struct conn *conn_changed(void);
 
-/* Every CONN_TICK_MS while it returns true. */
-bool conn_tick(void);
+/* The timers of lwIP. Returns in how many milliseconds it wants to be called
+ * again: CONN_TICK_MS while something is on its way, CONN_QUIET_MS while there
+ * are only idle connections, 0 when there are none. */
+unsigned int conn_tick(uint64_t now_ms);
 
 #endif

@@ -418,14 +418,16 @@ static void changed_run(void)
 
 static void tick_fire(struct timer *t)
 {
-	if (conn_tick())
-		timer_set(loop, t, CONN_TICK_MS);
+	unsigned int next_ms = conn_tick(clock_ms());
+
+	if (next_ms)
+		timer_set(loop, t, next_ms);
 	changed_run();
 }
 
 static void tick_need(void)
 {
-	if (!tick.deadline_ms)
+	if (!tick.deadline_ms || tick.deadline_ms > clock_ms() + CONN_TICK_MS)
 		timer_set(loop, &tick, CONN_TICK_MS);
 }
 

@@ -98,6 +98,7 @@ static void events_take(struct conn *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool is_ready;
+	static uint64_t now_ms = CONN_QUIET_MS;
 	struct conn c;
 
 	if (!is_ready)
@@ -111,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		segment_feed(data + 1, n, data[0]);
 		events_take(&c);
 		if (data[0] & 1)
-			conn_tick();
+			conn_tick(now_ms += CONN_TICK_MS);
 		data += 1 + n;
 		size -= 1 + n;
 	}

@@ -433,3 +433,59 @@ def test_syn_flood(host, inside, world):
     assert count(host, "dropped") > 0
     assert count(host, "connections") < 4096
     assert host.pid("znet") == before
+
+
+def test_idle_connections_cost_nothing(host, inside, world):
+    """Nothing polls: not 20 times a second, as lwIP does by itself."""
+    def switches():
+        status = open("/proc/%d/status" % host.pid("znet")).read()
+        return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status,
+                             re.M)[1])
+    with inside.connect(*world) as sock:
+        read_line(sock)
+        # What was before is over, the second of late packets too.
+        host.wait(lambda: count(host, "connections") == 1)
+        least, end = 1000, time.monotonic() + 20
+        while least > 8 and time.monotonic() < end:
+            before = switches()
+            threading.Event().wait(2)
+            least = min(least, switches() - before)
+        assert least <= 8, "%d wake-ups in two seconds" % least
+        sock.sendall(b"still there")
+        assert sock.recv(100) == b"still there"
+
+
+def test_znet_is_killed(host, inside, world):
+    """Its connections break, new ones are served by the next."""
+    old = inside.connect(*world)
+    read_line(old)
+    host.kill("znet")
+    with inside.connect(*world) as sock:
+        read_line(sock)
+        sock.sendall(b"hello")
+        assert sock.recv(100) == b"hello"
+    with pytest.raises(ConnectionResetError):
+        old.sendall(b"x")
+        old.recv(1)
+    old.close()
+
+
+def test_container_ends(host):
+    """With its TUN its connections end, for the world too."""
+    seen = []
+
+    def watch(connection, address):
+        connection.sendall(b"hello\n")
+        try:
+            seen.append(connection.recv(1))
+        except ConnectionResetError:
+            seen.append("reset")
+    listener = host.world.serve(host.WORLD, 0, watch)
+    gone = host.container("gone", "10.64.0.9")
+    sock = gone.connect(*listener.getsockname())
+    read_line(sock)
+    host.end("gone")
+    host.wait(lambda: seen)
+    assert seen == ["reset"]
+    host.wait(lambda: host.id("gone") not in host.status())
+    sock.close()

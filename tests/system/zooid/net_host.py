@@ -180,6 +180,10 @@ class NetHost(Supervised):
         self.containers[name] = Net(pid)
         return self.containers[name]
 
+    def end(self, name):
+        """Kills a container."""
+        self._ask(messages.ZRUN_KILL, self.id(name), arg=9)
+
     def status(self, *args):
         done = subprocess.run([BIN / "znet", "status", *args], env=self.env,
                               text=True, capture_output=True, timeout=30)
@@ -189,7 +193,7 @@ class NetHost(Supervised):
     def close(self):
         for name, net in self.containers.items():
             with contextlib.suppress(AssertionError):
-                self._ask(messages.ZRUN_KILL, self.id(name), arg=9)
+                self.end(name)
             net.close()
         super().close()
         self.node.close()
