@@ -30,14 +30,22 @@ void join_init(struct join *join)
 		join->fd[i] = -1;
 }
 
-bool join_is_ours(int fd, enum runtime_namespace ns)
+#define OWN "/proc/self/ns"
+
+static bool is_same(int fd, int own, const char *file)
 {
 	struct stat theirs, ours;
-	char path[40];
 
-	snprintf(path, sizeof(path), "/proc/self/ns/%s", files[ns]);
-	return fstat(fd, &theirs) == 0 && stat(path, &ours) == 0 &&
+	return fstat(fd, &theirs) == 0 && fstatat(own, file, &ours, 0) == 0 &&
 	       theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+bool join_is_ours(int fd, enum runtime_namespace ns)
+{
+	autoclose int own = openat(AT_FDCWD, OWN,
+				   O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return own >= 0 && is_same(fd, own, files[ns]);
 }
 
 int join_open(struct join *join, pid_t pid, struct fault *fault)
@@ -48,8 +56,11 @@ int join_open(struct join *join, pid_t pid, struct fault *fault)
 	autoclose int dir = openat(AT_FDCWD, path,
 				   O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (dir < 0)
-		return fault_set(fault, -errno, "%s", path);
+	autoclose int own = openat(AT_FDCWD, OWN,
+				   O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0 || own < 0)
+		return fault_set(fault, -errno, "%s", dir < 0 ? path : OWN);
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
 		int fd = openat(dir, files[i], O_RDONLY | O_CLOEXEC);
 
@@ -58,7 +69,7 @@ int join_open(struct join *join, pid_t pid, struct fault *fault)
 		if (fd < 0)
 			return fault_set(fault, -errno, "%s/%s", path,
 					 files[i]);
-		if (join_is_ours(fd, (enum runtime_namespace)i))
+		if (is_same(fd, own, files[i]))
 			close(fd);
 		else
 			join->fd[i] = fd;
