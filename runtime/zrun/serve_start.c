@@ -1,12 +1,16 @@
 /* ZRUN_START. What can be done at once is done in the loop: checks, small
- * files, directories, the cgroup, the clone. The mounts and the image's own
- * slowness happen in the child, whose channel the loop watches:
+ * files, directories, the clone. The image's own slowness is met in the child,
+ * whose channel the loop watches. Commonly that is a bud (bud.h):
  *
- *	child: mounts ... READY | go | execve (the channel ends)
- *	serve: clone, INIT_PUT  | state.json, go | reply
+ *	bud:   config | the rest of the mounts ... | execve (the channel ends)
+ *	serve: config | root, INIT_PUT, state, go  | reply
+ *
+ * and where none fits the config, one that begins with nothing:
+ *
+ *	child: mounts ... READY         | go | execve
+ *	serve: cgroup, clone, INIT_PUT  | state, go | reply
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
