@@ -233,7 +233,8 @@ static int plan_sysctls(struct plan *plan, const struct runtime_config *config,
 static void plan_namespaces(struct plan *plan,
 			    const struct plan_setting *setting)
 {
-	size_t first = geteuid() == 0 ? RUNTIME_NS_USER + 1 : RUNTIME_NS_USER;
+	bool last = setting->join_fd[RUNTIME_NS_USER] >= 0 && geteuid() == 0;
+	size_t first = last ? RUNTIME_NS_USER + 1 : RUNTIME_NS_USER;
 
 	for (size_t n = 0; n < RUNTIME_NS_COUNT; n++) {
 		size_t i = (first + n) % RUNTIME_NS_COUNT;
