@@ -118,6 +118,10 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	char standard[STATE_ID_SIZE + 8];
 	const char *path = config->cgroups_path;
 
+	if (cli.no_cgroup && wants_limits(&config->resources))
+		return fault_set(fault, 0,
+				 "linux.resources: limits need a cgroup, and "
+				 "--cgroup-manager is disabled");
 	if (cli.no_cgroup)
 		return 0;
 	snprintf(standard, sizeof(standard), "zrun/%s", c->id);

@@ -428,6 +428,13 @@ def test_without_a_cgroup(bundle):  # noqa: F811
     assert done.stdout == open("/proc/self/cgroup").read()
 
 
+def test_limits_without_a_cgroup(bundle):  # noqa: F811
+    bundle.config["linux"]["resources"] = {"pids": {"limit": 5}}
+    done = bundle.zrun("--cgroup-manager", "disabled", "run", bundle.id())
+    assert done.returncode == 1 and "limits need a cgroup" in done.stderr
+    assert bundle.zrun("list", "-q").stdout == ""
+
+
 def test_version_as_engines_parse_it(bundle):  # noqa: F811
     for option in "--version", "-v":
         lines = bundle.zrun(option).stdout.splitlines()
