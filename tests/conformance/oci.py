@@ -97,6 +97,11 @@ class View:
             capture_output=True, preexec_fn=lambda: self.enter(cwd), **more)
 
     def close(self):
+        """Runtimes leave the cgroups above the one they made."""
+        mine = self.cgroups / "oci-test" / str(os.getpid())
+        for path in [*sorted(mine.rglob("*"), reverse=True), mine]:
+            if path.is_dir():
+                path.rmdir()
         os.close(self.fd)
         self.holder.kill()
         self.holder.wait()

@@ -232,7 +232,7 @@ def cgroup_of(bundle, pid):
 
 @spec("config-linux.md: cgroups path")
 def test_absolute_cgroups_path(bundle):
-    bundle.linux["cgroupsPath"] = "/oci-test/a%d/b" % os.getpid()
+    bundle.linux["cgroupsPath"] = "/oci-test/%d/a/b" % os.getpid()
     pid = bundle.state(bundle.create("true"))["pid"]
     assert cgroup_of(bundle, pid).endswith(bundle.linux["cgroupsPath"])
     assert (bundle.view.cgroups / bundle.linux["cgroupsPath"][1:]).is_dir()
@@ -240,7 +240,7 @@ def test_absolute_cgroups_path(bundle):
 
 @spec("config-linux.md: cgroups path")
 def test_same_path_same_place(bundle):
-    bundle.linux["cgroupsPath"] = "oci-test/again"
+    bundle.linux["cgroupsPath"] = "oci-test/%d/again" % os.getpid()
     places = set()
     for _ in range(2):
         name = bundle.create("true")

@@ -273,18 +273,19 @@ def test_delete_keeps_what_it_did_not_make(bundle, bundle_of):
     other = bundle_of("other")
     name = other.started("sleep", "1000")
     path = "/proc/%d/ns/net" % other.state(name)["pid"]
-    (bundle.view.cgroups / "oci-test/kept").mkdir(parents=True, exist_ok=True)
+    kept = "oci-test/%d/kept" % os.getpid()
+    (bundle.view.cgroups / kept).mkdir(parents=True)
     bundle.namespace("network", path)
-    bundle.linux["cgroupsPath"] = "/oci-test/kept/below"
+    bundle.linux["cgroupsPath"] = "/%s/below" % kept
     bundle.bind(other.path, "/tmp")
     mine = bundle.started("true")
     bundle.finish(mine)
     assert bundle.call("delete", mine).returncode == 0
     assert other.state(name)["status"] == "running"
     assert os.path.exists(path) and other.rootfs.is_dir()
-    assert (bundle.view.cgroups / "oci-test/kept").is_dir()
+    assert (bundle.view.cgroups / kept).is_dir()
     assert bundle.rootfs.is_dir() and (bundle.path / "config.json").exists()
-    (bundle.view.cgroups / "oci-test/kept").rmdir()
+    (bundle.view.cgroups / kept).rmdir()
 
 
 @spec("runtime.md: delete")
