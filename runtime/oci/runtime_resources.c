@@ -251,6 +251,8 @@ static int at_rdma_device(struct json_read *in, const struct at *at, void *out)
 		return at_error(in, at, "is no name of a device");
 	if (r == 0 && !rdma->handles.set && !rdma->objects.set)
 		return at_error(in, at, "want hcaHandles or hcaObjects");
+	if (r == 0 && !rdma->handles.set && !rdma->objects.set)
+		return at_error(in, at, "want hcaHandles or hcaObjects");
 	return r;
 }
 

@@ -302,8 +302,6 @@ static int limit_rdma(const struct limit *to, const struct runtime_rdma *rdma)
 	if (rdma->objects.set)
 		snprintf(objects, sizeof(objects), " hca_object=%u",
 			 rdma->objects.value);
-	if (!handles[0] && !objects[0])
-		return 0;
 	return put(to, "rdma.max", "rdma", "%s%s%s", rdma->device, handles,
 		   objects);
 }

@@ -349,6 +349,8 @@ static const struct mistake {
 	  RESOURCES("\"rdma\": {\"mlx5\": {\"hcaHandles\": -1}}"),
 	  "linux.resources.rdma.mlx5.hcaHandles: want an integer from 0 to "
 	  "4294967295" },
+	{ "rdma device without a limit", RESOURCES("\"rdma\": {\"mlx5\": {}}"),
+	  "linux.resources.rdma.mlx5: want hcaHandles or hcaObjects" },
 	{ "rdma device that is two lines",
 	  RESOURCES("\"rdma\": {\"a\\nb\": {}}"),
 	  "linux.resources.rdma.a?b: is no name of a device" },
