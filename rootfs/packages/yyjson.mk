@@ -9,7 +9,7 @@ define yyjson_BUILD
 # Our documents are small: what is not standard JSON is left out, and so is what
 # makes large ones fast.
 $CC $CFLAGS -Os -DYYJSON_DISABLE_NON_STANDARD=1 \
-	-DYYJSON_DISABLE_UTILS=1 -DYYJSON_DISABLE_FAST_FP_CONV=1 \
+	-DYYJSON_DISABLE_FAST_FP_CONV=1 \
 	-fPIE -c "$SRC/src/yyjson.c"
 mkdir "$OUT/lib" "$OUT/include"
 ${CROSS}ar rcs "$OUT/lib/libyyjson.a" yyjson.o
