@@ -92,6 +92,11 @@ bool buffer_small_plenty(void)
 	return small_used < BUFFER_SMALL_MAX - BUFFER_SMALL_FEW;
 }
 
+bool buffer_large_plenty(void)
+{
+	return large_used < BUFFER_LARGE_MAX / 2;
+}
+
 static void pbuf_freed(struct pbuf *p)
 {
 	buffer_free(buffer_of(p));

@@ -53,8 +53,9 @@ struct buffer_held {
 bool buffer_fair(struct buffer_held held);
 /* Whether the container has left any to the others. */
 bool buffer_container_fair(unsigned int held);
-/* Whether small ones are plenty. */
+/* Whether there are plenty of either size: for what nobody has counted. */
 bool buffer_small_plenty(void);
+bool buffer_large_plenty(void);
 
 /* For lwIP: a pbuf over `size` bytes at `data` in b; freeing it frees b. */
 struct pbuf *buffer_pbuf(struct buffer *b, uint8_t *data, uint16_t size);

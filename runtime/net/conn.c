@@ -295,6 +295,14 @@ void conn_input(struct packet *p, struct buffer *b)
 	wake();
 }
 
+bool conn_in_order(const struct conn *c, const struct packet *p)
+{
+	u32_t seq;
+
+	memcpy(&seq, p->transport + 4, sizeof(seq));
+	return !c->pcb || TCP_SEQ_LEQ(lwip_ntohl(seq), c->pcb->rcv_nxt);
+}
+
 /* A connection between the same two that waits for late packets ends now. */
 static void waiting_end(const struct key *key)
 {

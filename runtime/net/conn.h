@@ -67,6 +67,10 @@ int conn_open(struct conn *c, struct packet *p, struct buffer *b);
 /* A packet of any connection, also one that was left; b becomes lwIP's. */
 void conn_input(struct packet *p, struct buffer *b);
 
+/* Whether p is not ahead of what was received: it would wait in lwIP, out of
+ * our sight, for what is missing. */
+bool conn_in_order(const struct conn *c, const struct packet *p);
+
 /* Received bytes, as up to n iovecs; how many of them there are. */
 int conn_peek(const struct conn *c, struct iovec *iov, int n);
 /* The first `size` of them are done with: the container may send more. */

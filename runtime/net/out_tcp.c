@@ -640,6 +640,29 @@ static bool may_wait(const struct out_tcp *f)
 		       : buffer_container_fair(f->tun->large);
 }
 
+/* The TUN keeps the order, so what comes ahead of it does so after a loss, or
+ * because somebody tries how much is kept for him: only while there is plenty,
+ * and a small piece in a small buffer. */
+static bool ahead_fits(struct packet *p, struct buffer **b)
+{
+	if ((*b)->size > BUFFER_SMALL_SIZE)
+		return buffer_large_plenty();
+	if (!buffer_small_plenty())
+		return false;
+	*b = buffer_compact(*b);
+	return packet_parse(p, (*b)->data, (*b)->size) == 0;
+}
+
+/* Whether there is room for data of the container in *b, which may become
+ * another buffer. */
+static bool data_fits(const struct out_tcp *f, struct packet *p,
+		      struct buffer **b)
+{
+	if (!conn_in_order(&f->conn, p))
+		return ahead_fits(p, b);
+	return p->size - p->header_size <= BUFFER_SMALL_SIZE || may_wait(f);
+}
+
 struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 {
 	struct key_entry *e = key_find(&table, &p->key);
@@ -653,7 +676,7 @@ struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 	}
 	if (f && f->state <= OUT_CONNECTING)
 		return held_input(f, p, b);
-	if (f && p->size - p->header_size > BUFFER_SMALL_SIZE && !may_wait(f)) {
+	if (f && p->size > p->header_size && !data_fits(f, p, &b)) {
 		t->counts.dropped++;
 		return b;
 	}
