@@ -20,7 +20,7 @@
 #include "kernel.h"
 
 #define CGROUP2_MAGIC 0x63677270
-#define EMPTY_WAIT_MS 5000
+#define EVENT_WAIT_MS 5000
 
 static const char *const controllers[] = { "cpu", "memory", "pids",
 					   "io",  "cpuset", "hugetlb" };
@@ -287,10 +287,10 @@ int cgroup_signal(const struct cgroup *cg, int signal)
 	return 0;
 }
 
-/* cgroup.events tells by POLLPRI when the last process has gone. */
-static bool wait_empty(const struct cgroup *cg)
+/* cgroup.events tells by POLLPRI when something came about. */
+static bool await(const struct cgroup *cg, bool (*is)(const struct cgroup *))
 {
-	uint64_t end = clock_ms() + EMPTY_WAIT_MS;
+	uint64_t end = clock_ms() + EVENT_WAIT_MS;
 	autoclose int fd = openat(cg->dir, "cgroup.events",
 				  O_RDONLY | O_CLOEXEC);
 	char text[256];
@@ -300,12 +300,22 @@ static bool wait_empty(const struct cgroup *cg)
 
 		if (pread(fd, text, sizeof(text), 0) < 0)
 			return false;
-		if (cgroup_is_empty(cg))
+		if (is(cg))
 			return true;
 		/* The event may lag by some milliseconds: look again. */
 		poll(&p, 1, 10);
 	}
-	return cgroup_is_empty(cg);
+	return is(cg);
+}
+
+int cgroup_pause(const struct cgroup *cg)
+{
+	int r = cgroup_freeze(cg, true);
+
+	if (r < 0 || await(cg, cgroup_is_frozen))
+		return r;
+	cgroup_freeze(cg, false);
+	return -ETIMEDOUT;
 }
 
 static void remove_below(int dir)
@@ -338,7 +348,7 @@ int cgroup_remove_empty(struct cgroup *cg)
 	/* Mostly it is empty already, with none below. */
 	if (cg->dir < 0 || remove_self(cg) == 0)
 		return 0;
-	if (!wait_empty(cg))
+	if (!await(cg, cgroup_is_empty))
 		return -EBUSY;
 	remove_below(cg->dir);
 	return remove_self(cg);

@@ -51,6 +51,9 @@ int cgroup_signal(const struct cgroup *cg, int signal);
 bool cgroup_is_empty(const struct cgroup *cg);
 bool cgroup_is_frozen(const struct cgroup *cg);
 int cgroup_freeze(const struct cgroup *cg, bool frozen);
+/* Freezes it and waits until that came about, some seconds at most; -ETIMEDOUT:
+ * it goes on. */
+int cgroup_pause(const struct cgroup *cg);
 /* Kills what is in it, waits until it is empty (at most some seconds), and
  * removes it with all below. */
 int cgroup_remove(struct cgroup *cg);

@@ -149,16 +149,20 @@ int command_delete(int argc, char **argv)
 	return r < 0;
 }
 
-static int freeze(int argc, char **argv, bool frozen)
+static int cgroup_resume(const struct cgroup *cg)
 {
-	enum status want = frozen ? STATUS_RUNNING : STATUS_PAUSED;
+	return cgroup_freeze(cg, false);
+}
+
+static int change(int argc, char **argv, enum status want,
+		  int (*act)(const struct cgroup *))
+{
 	struct container c;
 
 	if (container_only(&c, argc, argv) < 0)
 		return 1;
 	enum status status = state_status(c.dir, &c.state);
-	int r = status == want ? cgroup_freeze(&c.cgroup, frozen)
-			       : not_possible(argv[0], status);
+	int r = status == want ? act(&c.cgroup) : not_possible(argv[0], status);
 
 	if (status == want && r < 0)
 		report(argv[0], r);
@@ -168,10 +172,10 @@ static int freeze(int argc, char **argv, bool frozen)
 
 int command_pause(int argc, char **argv)
 {
-	return freeze(argc, argv, true);
+	return change(argc, argv, STATUS_RUNNING, cgroup_pause);
 }
 
 int command_resume(int argc, char **argv)
 {
-	return freeze(argc, argv, false);
+	return change(argc, argv, STATUS_PAUSED, cgroup_resume);
 }
