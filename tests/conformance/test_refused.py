@@ -138,9 +138,10 @@ class Surroundings:
         return {
             "state": sorted(os.listdir(bundle.state_dir))
             if bundle.state_dir.exists() else [],
+            # The one that all share is made by the first, and stays.
             "cgroups": sorted(str(p) for p in (
-                bundle.view.cgroups / "oci-test").rglob("*") if p.is_dir()
-                and str(os.getpid()) in str(p)),
+                bundle.view.cgroups / "oci-test" / str(os.getpid())
+                ).rglob("*") if p.is_dir()),
             "mounts": mounts,
             # Mount points that were made in the root stay.
             "files": sorted(str(p) for p in bundle.path.parent.glob("*/*")),
