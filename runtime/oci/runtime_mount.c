@@ -286,7 +286,8 @@ static int at_mount(struct json_read *in, const struct at *at, void *out)
 		if (!m->remount && (!m->source || !m->source[0]))
 			return at_error(in, at, "a bind mount needs a source");
 	}
-	if (m->copy_up && (m->bind || !m->type || strcmp(m->type, "tmpfs") != 0))
+	if (m->copy_up &&
+	    (m->bind || !m->type || strcmp(m->type, "tmpfs") != 0))
 		return at_error(in, at, "tmpcopyup goes with tmpfs only");
 	return runtime_mount_maps_check(in, at, m);
 }

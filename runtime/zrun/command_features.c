@@ -28,16 +28,11 @@ static yyjson_mut_val *enabled(yyjson_mut_doc *doc, bool on)
 static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 {
 	static const char *const actions[] = {
-		"SCMP_ACT_ALLOW",
-		"SCMP_ACT_ERRNO",
-		"SCMP_ACT_KILL",
-		"SCMP_ACT_KILL_PROCESS",
-		"SCMP_ACT_KILL_THREAD",
-		"SCMP_ACT_LOG",
-		"SCMP_ACT_NOTIFY",
-		"SCMP_ACT_TRACE",
-		"SCMP_ACT_TRAP",
-		NULL,
+		"SCMP_ACT_ALLOW",	"SCMP_ACT_ERRNO",
+		"SCMP_ACT_KILL",	"SCMP_ACT_KILL_PROCESS",
+		"SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",
+		"SCMP_ACT_NOTIFY",	"SCMP_ACT_TRACE",
+		"SCMP_ACT_TRAP",	NULL,
 	};
 	static const char *const operators[] = {
 		"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",

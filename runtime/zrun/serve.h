@@ -21,10 +21,10 @@
 #define ZRUN_CONFIG_MAX	 (1 << 20)
 /* Directory in path_run(): for each container a link, named by its id, to its
  * cgroup, which may have another name. */
-#define ZRUN_CGROUP_LINKS	"cgroups"
-#define ZRUN_ANNOTATION_ADDRESS "org.zooid.address" /* "10.64.0.2" */
+#define ZRUN_CGROUP_LINKS	    "cgroups"
+#define ZRUN_ANNOTATION_ADDRESS	    "org.zooid.address" /* "10.64.0.2" */
 #define ZRUN_ANNOTATION_APPLICATION "org.zooid.application"
-#define ZRUN_ANNOTATION_SERVICE "org.zooid.service"
+#define ZRUN_ANNOTATION_SERVICE	    "org.zooid.service"
 
 enum zrun_verb {
 	/* Creates and starts container `id` from the OCI config in the sealed

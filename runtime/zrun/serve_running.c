@@ -71,8 +71,7 @@ int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 	if (asked->request->arg > 64)
 		return -EINVAL;
 	if (asked->request->flags >= ZRUN_KILL_EXEC)
-		return exec_kill(c->id,
-				 asked->request->flags / ZRUN_KILL_EXEC,
+		return exec_kill(c->id, asked->request->flags / ZRUN_KILL_EXEC,
 				 signal);
 	if (!(asked->request->flags & ZRUN_KILL_ALL))
 		return kernel_pidfd_signal(c->pidfd, signal);

@@ -323,10 +323,9 @@ static void add_observed(struct table *t, yyjson_mut_val *row, yyjson_val *app,
 	copy_members(t->doc, row, app, keys);
 	yyjson_mut_obj_add_sint(t->doc, row, "observed_s",
 				time(NULL) > at ? time(NULL) - at : 0);
-	yyjson_mut_obj_add_bool(
-		t->doc, row, "current",
-		t->current &&
-			!yyjson_get_bool(yyjson_obj_get(app, "outdated")));
+	yyjson_mut_obj_add_bool(t->doc, row, "current",
+				t->current && !yyjson_get_bool(yyjson_obj_get(
+						      app, "outdated")));
 }
 
 static yyjson_mut_val *app_row(struct table *t, const struct node *node)

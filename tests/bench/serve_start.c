@@ -105,7 +105,7 @@ static void wait_exit(int number)
 }
 
 /* -EBUSY while serve has not seen the end yet. */
-static void delete(int sock, int number)
+static void delete (int sock, int number)
 {
 	struct zrun_reply reply;
 	struct ipc_fds none = { 0 };
