@@ -527,7 +527,7 @@ bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun zn
 SOURCES := $(foreach m,$(MODULES),$($m_SRC))
 FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/ \
 	tests/conformance/,$d*.c $d*.h))
-lint: build/deps-lint build/include/ok build/host/gen/seccomp_default.h build/host/gen/seccomp_calls.h $(FILTERS:%=build/host/gen/%_filter.h) \
+lint: build/deps-lint build/include/ok build/gen/version.h build/host/gen/seccomp_default.h build/host/gen/seccomp_calls.h $(FILTERS:%=build/host/gen/%_filter.h) \
 		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
 	@status=0; clang-format --dry-run -Werror $(FORMATTED) || status=1; \
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \

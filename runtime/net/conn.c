@@ -1,5 +1,6 @@
 #include "conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -404,6 +405,7 @@ void conn_take(struct conn *c, size_t size)
 		in_pop(c);
 	}
 	if (left) {
+		assert(c->in);
 		c->in->data += left;
 		c->in->size -= (uint32_t)left;
 	}

@@ -70,10 +70,10 @@ struct out_tcp {
 	uint8_t syn_size;
 	uint8_t syn[SYN_MAX];
 	int fd;
+	uint32_t acked_at;
 	struct watch watch;
 	struct conn conn;
 	struct buffer *sent, **sent_end;
-	uint32_t acked_at;
 	unsigned int sent_large; /* large buffers among them, */
 	unsigned int large;	 /* and with those of conn, as tun counts */
 	struct tun *tun;

@@ -198,16 +198,11 @@ int cgroup_devices(const struct cgroup *cg,
 		   struct fault *fault)
 {
 	static int standard = -1;
-	autoclose int own = -1;
-	int program;
+	autoclose int own = resources->n_device ? compile(resources) : -1;
 
-	if (resources->n_device) {
-		program = own = compile(resources);
-	} else {
-		if (standard < 0)
-			standard = compile(resources);
-		program = standard;
-	}
+	if (!resources->n_device && standard < 0)
+		standard = compile(resources);
+	int program = resources->n_device ? own : standard;
 	int r = program < 0 ? program : attach(cg->dir, program);
 
 	return r < 0 ? fault_set(fault, r,

@@ -40,13 +40,14 @@ static int has_entries(int volume)
 static int entries_remove(int volume)
 {
 	DIR *list = path_list(volume, ".");
-	int r = list ? 0 : -errno;
+	int r = 0;
 
+	if (!list)
+		return -errno;
 	for (struct dirent *e; r == 0 && (e = readdir(list));)
 		if (is_entry(e->d_name))
 			r = path_remove_tree(volume, e->d_name);
-	if (list)
-		closedir(list);
+	closedir(list);
 	return r;
 }
 

@@ -186,13 +186,14 @@ static int snapshots_remove(const char *name)
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
 	DIR *list = path_list(dir, ".");
-	int r = list ? 0 : -errno;
+	int r = 0;
 
+	if (!list)
+		return -errno;
 	for (struct dirent *e; r == 0 && (e = readdir(list));)
 		if (e->d_name[0] != '.')
 			r = subvolume_remove(dir, e->d_name);
-	if (list)
-		closedir(list);
+	closedir(list);
 	return r < 0 ? r : path_remove_tree(resident.volumes, path);
 }
 

@@ -37,13 +37,9 @@ static int place(const int fds[STORE_FD_COUNT])
 _Noreturn void store_execute(const struct store *store,
 			     const struct store_task *task, int report)
 {
-	const int fds[STORE_FD_COUNT] = {
-		[STORE_FD_IMAGES - STORE_FD_IMAGES] = store->images,
-		[STORE_FD_LAYERS - STORE_FD_IMAGES] = store->layers,
-		[STORE_FD_REPORT - STORE_FD_IMAGES] = report,
-		[STORE_FD_LAYOUT - STORE_FD_IMAGES] = task->layout,
-		[STORE_FD_END - STORE_FD_IMAGES] = task->end,
-	};
+	/* In the order of enum store_fd. */
+	const int fds[STORE_FD_COUNT] = { store->images, store->layers, report,
+					  task->layout, task->end };
 	const char *slash = strrchr(cli.self, '/');
 	char path[4096], image[DIGEST_TEXT_SIZE];
 	struct store_report result = { 0 };
