@@ -23,7 +23,7 @@ WAIT_S = 30
 APP, STOP, START, RESTART, INSPECT, DESIRED, REVISION, WATCH = range(1, 9)
 STATES = ("absent", "pulling", "image", "starting", "running", "frozen",
           "asleep", "stopping", "failed")
-ROW = "64s64s272s72s256s8I6Q256s"
+ROW = "64s64s272s72s256s8I6Q2I256s"
 REPLY = struct.Struct("=IIiIQQ256s" + ROW)
 REQUEST = struct.Struct("=IIII64s")
 
@@ -166,7 +166,7 @@ class Znode:
             text.encode(), *encoded, STATES.index(row["state"]), *counters,
             0, 0, 1, 0, 0, row.get("started_ms", 0),
             row.get("memory_bytes", 0), row.get("memory_used", 0),
-            row.get("cpu_ms", 0), 0, b""))
+            row.get("cpu_ms", 0), 0, 0, 0, b""))
 
 
 class Services:
