@@ -130,7 +130,8 @@ class Obeying(Node):
     def close(self):
         self.hold.set()
         self.stream.node = None
-        with contextlib.suppress(OSError):
+        # None once the hub itself has ended the stream.
+        with contextlib.suppress(OSError, AttributeError):
             self.stream.reply.fp.raw._sock.shutdown(2)
         for thread in self.threads:
             thread.join(WAIT_S)
