@@ -266,14 +266,14 @@ def test_full_disk(tmp_path):
 
 def test_not_from_there(pair):
     image, layer = pushed(pair)
-    for name in ("localhost:1/web", "127.0.0.1:1/web", "quay.io/team/web"):
+    for name in ("localhost:1/web", "127.0.0.1:1/web", "registry.example/team/web"):
         with pytest.raises(Refused, match="no upstream") as refused:
             pair.hub.operator.get("/v2/%s/manifests/1" % name)
         assert refused.value.status == 403
     with pytest.raises(Refused, match="manifest first") as refused:
         pair.blob(digest(layer))
     assert refused.value.status == 404
-    for name in (pair.host + "/team/web", "quay.io/web"):
+    for name in (pair.host + "/team/web", "registry.example/web"):
         with pytest.raises(Refused, match="push there") as refused:
             push_blob(pair.hub.operator, name, b"x")
         assert refused.value.status == 403
