@@ -144,49 +144,51 @@ int file_put(int dir, const char *name, const char *text)
 	return fd < 0 ? -errno : fd_write(fd, text, strlen(text));
 }
 
-int file_replace(int dir, const char *name, mode_t mode, const void *data,
-		 size_t size_bytes)
+static int temporary_open(int dir, const char *name, char *temp, size_t size)
 {
-	char temp[4096];
-	autoclose int fd = -1;
-	int err = temporary_name(temp, sizeof(temp), name);
+	int err = temporary_name(temp, size, name);
 
 	if (err < 0)
 		return err;
-	fd = openat(dir, temp,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
-	if (fd < 0)
-		return -errno;
-	err = file_fill(fd, mode, data, size_bytes);
-	if (err == 0 && renameat(dir, temp, dir, name) < 0)
-		err = -errno;
-	if (err < 0) {
-		unlinkat(dir, temp, 0);
-		return err;
-	}
-	return directory_sync(dir, name);
+	int fd = openat(dir, temp,
+			O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+			0600);
+
+	return fd < 0 ? -errno : fd;
 }
 
-int file_swap(int dir, const char *name, const void *data, size_t size_bytes)
+/* Gives a file that was filled its name; one that was not is removed. */
+static int temporary_end(int dir, const char *temp, const char *name, int err)
 {
-	char temp[256];
-	autoclose int fd = -1;
-	int err = temporary_name(temp, sizeof(temp), name);
-
-	if (err < 0)
-		return err;
-	fd = openat(dir, temp,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		    0600);
-	if (fd < 0)
-		return -errno;
-	err = fd_write(fd, data, size_bytes);
 	if (err == 0 && renameat(dir, temp, dir, name) < 0)
 		err = -errno;
 	if (err < 0)
 		unlinkat(dir, temp, 0);
 	return err;
+}
+
+int file_replace(int dir, const char *name, mode_t mode, const void *data,
+		 size_t size_bytes)
+{
+	char temp[4096];
+	autoclose int fd = temporary_open(dir, name, temp, sizeof(temp));
+
+	if (fd < 0)
+		return fd;
+	int err = temporary_end(dir, temp, name,
+				file_fill(fd, mode, data, size_bytes));
+
+	return err < 0 ? err : directory_sync(dir, name);
+}
+
+int file_swap(int dir, const char *name, const void *data, size_t size_bytes)
+{
+	char temp[256];
+	autoclose int fd = temporary_open(dir, name, temp, sizeof(temp));
+
+	if (fd < 0)
+		return fd;
+	return temporary_end(dir, temp, name, fd_write(fd, data, size_bytes));
 }
 
 int memfd_sealed(const char *name, const void *data, size_t size_bytes)

@@ -16,6 +16,8 @@ import time
 
 import pytest
 
+from terminals import read_all
+
 ZRUN = os.environ.get("ZRUN", os.path.join(
     os.path.dirname(__file__), "../../build/x86_64/bin/zrun"))
 BUSYBOX = "/bin/busybox"
@@ -581,19 +583,6 @@ def console_socket(path):
     server.listen()
     server.settimeout(DEADLINE)
     return server
-
-
-def read_all(fd):
-    out = b""
-    while select.select([fd], [], [], DEADLINE)[0]:
-        try:
-            part = os.read(fd, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        out += part
-    return out.decode()
 
 
 def test_terminal_by_console_socket(bundle):

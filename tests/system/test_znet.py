@@ -1,7 +1,6 @@
 """znet under `init --supervise` on this machine, with the sanitizers in it:
 connections into a namespace set up as a container's."""
 
-import hashlib
 import os
 import random
 import re
@@ -14,7 +13,7 @@ import time
 
 import pytest
 
-from zooid import FULL, messages
+from zooid import FULL, messages, stream
 from zooid.host import BIN, DEADLINE_S, Supervised, directory, free_port
 from zooid.messages import route, route_held
 from zooid.namespace import Namespace, SocketMaker
@@ -145,22 +144,7 @@ def transfer(host, port, seed, slow):
     data = rng.randbytes(TRANSFER_BYTES)
     with host.connect(port) as client:
         read_line(client)
-
-        def send():
-            at = 0
-            while at < len(data):
-                size = rng.choice((1, 100, 16384, 16385, 70000, 1 << 20))
-                client.sendall(data[at:at + size])
-                at += size
-            client.shutdown(socket.SHUT_WR)
-        sender = threading.Thread(target=send)
-        sender.start()
-        got, total = hashlib.sha256(), 0
-        while piece := client.recv(1000 if slow else 65536):
-            got.update(piece)
-            total += len(piece)
-        sender.join()
-    return total, got.digest() == hashlib.sha256(data).digest()
+        return stream.echoed(client, data, rng, 1000 if slow else None)
 
 
 def test_bytes_stay_the_same(host, rng):

@@ -3,7 +3,6 @@ Real containers of zrun serve, znet with the sanitizers in it, the world behind
 a veth."""
 
 import errno
-import hashlib
 import os
 import random
 import re
@@ -16,7 +15,7 @@ import time
 
 import pytest
 
-from zooid import FULL
+from zooid import FULL, stream
 from zooid.host import DEADLINE_S, directory
 from zooid.net_host import NetHost
 
@@ -117,22 +116,7 @@ def transfer(inside, world, seed, slow, mss):
     options = {"TCP_MAXSEG": mss} if mss else {}
     with inside.connect(*world, **options) as sock:
         read_line(sock)
-
-        def send():
-            at = 0
-            while at < len(data):
-                size = rng.choice((1, 100, 1460, 16385, 70000, 1 << 20))
-                sock.sendall(data[at:at + size])
-                at += size
-            sock.shutdown(socket.SHUT_WR)
-        sender = threading.Thread(target=send)
-        sender.start()
-        got, total = hashlib.sha256(), 0
-        while piece := sock.recv(3000 if slow else 65536):
-            got.update(piece)
-            total += len(piece)
-        sender.join()
-    return total, got.digest() == hashlib.sha256(data).digest()
+        return stream.echoed(sock, data, rng, 3000 if slow else None)
 
 
 def test_bytes_stay_the_same(host, inside, world, rng):

@@ -34,6 +34,17 @@ exec sleep infinity
 """
 
 
+@contextlib.contextmanager
+def entered(inside, outside):
+    """This thread is in the namespace `inside`, for as long as it takes to
+    make a socket."""
+    assert _libc.setns(inside, CLONE_NEWNET) == 0
+    try:
+        yield
+    finally:
+        assert _libc.setns(outside, CLONE_NEWNET) == 0
+
+
 class Namespace:
     V4, V6 = "10.64.0.2", "fd00::2"
 
@@ -45,14 +56,8 @@ class Namespace:
                                os.O_RDONLY)
         self._outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
-    @contextlib.contextmanager
     def entered(self):
-        """This thread, for as long as it takes to make a socket."""
-        assert _libc.setns(self._inside, CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert _libc.setns(self._outside, CLONE_NEWNET) == 0
+        return entered(self._inside, self._outside)
 
     def socket(self, family):
         with self.entered():

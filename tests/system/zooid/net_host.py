@@ -2,7 +2,6 @@
 namespace, the world in another, a veth between them, and real containers."""
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -14,10 +13,9 @@ import threading
 from . import image, messages, process
 from .build import product
 from .host import BIN, DEADLINE_S, Supervised
+from .namespace import entered
 
-CLONE_NEWNET = 0x40000000
 UID_ZNET = 103
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Net:
@@ -35,14 +33,8 @@ class Net:
         self._inside = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY)
         self._outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
-    @contextlib.contextmanager
     def entered(self):
-        """This thread, for as long as it takes to make a socket."""
-        assert _libc.setns(self._inside, CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert _libc.setns(self._outside, CLONE_NEWNET) == 0
+        return entered(self._inside, self._outside)
 
     def command(self, *argv):
         return ["nsenter", "--net=/proc/%d/ns/net" % self.pid, *argv]
