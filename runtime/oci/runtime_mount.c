@@ -85,7 +85,6 @@ static const struct word {
 	{ "dest-nofollow", WORD_MEMBER, MEMBER(destination_nofollow) },
 	{ "copy-symlink", WORD_MEMBER, MEMBER(copy_symlink) },
 	{ "tmpcopyup", WORD_MEMBER, MEMBER(copy_up) },
-	{ "volume-copy", WORD_MEMBER, MEMBER(fill) }, /* zrun serve's own */
 	{ "idmap", WORD_IDMAP, 0 },
 	{ "ridmap", WORD_IDMAP, 1 },
 	{ "private", WORD_NONE, 0 }, /* here for runtime_mount_word() */
@@ -96,11 +95,13 @@ static const struct word {
 	{ "rslave", WORD_NONE, 0 },
 	{ "unbindable", WORD_NONE, 0 },
 	{ "runbindable", WORD_NONE, 0 },
+	/* Last: zrun serve's own, which runtime_mount_word() does not tell. */
+	{ "volume-copy", WORD_MEMBER, MEMBER(fill) },
 };
 
 const char *runtime_mount_word(size_t i)
 {
-	return i < N_OF(words) ? words[i].name : NULL;
+	return i < N_OF(words) - 1 ? words[i].name : NULL;
 }
 
 uint64_t propagation_word(const char *word, bool *recursive)
