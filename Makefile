@@ -52,8 +52,8 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 procps \
-	skopeo podman containerd criu uidmap openssl prometheus docker-registry zsh \
-	runc libcap-dev libseccomp-dev libyajl-dev strace
+	skopeo podman containerd uidmap openssl prometheus docker-registry zsh \
+	protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace
 DEPS_FUZZ := clang
 DEPS_BENCH := iperf3 slirp4netns
 DEPS_LINT := clang clang-format clang-tidy cppcheck
@@ -404,7 +404,7 @@ define image_rule # ARCH
 build/$1/root.erofs: rootfs/files rootfs/pack \
 		$(filter-out build/$1/pkg/%,$(if $(wildcard build/deps),$(shell rootfs/pack rootfs/files build/$1 --sources))) \
 		build/$1/pkg/btrfs-progs.ok build/$1/pkg/busybox.ok \
-		build/$1/pkg/ca-certificates.ok build/host/pkg/erofs-utils.ok
+		build/$1/pkg/ca-certificates.ok build/$1/pkg/criu.ok build/host/pkg/erofs-utils.ok
 	$(Q)rootfs/pack rootfs/files build/$1 build/$1/root.tar
 	$(Q)build/host/pkg/erofs-utils/bin/mkfs.erofs --quiet -zlz4hc,12 -C65536 \
 		-Efragments,ztailpacking -T$(SOURCE_TIME) -U$(EROFS_UUID) --tar=f \

@@ -1,0 +1,36 @@
+# criu: writes the state of a container to disk and makes it run again from
+# there. One static program; sockets of other hosts (gnutls) and rules of
+# packet filters (nftables) are left out.
+criu_SOURCE := criu
+criu_VERSIONS := \
+	4.1.1-1:f80a66cb3726bb2116266d4759ce3bcbfab7abdb6b6d430bf20dd41911717afe
+criu_LICENCE := GPL-2.0-only
+criu_FLAVOURS := x86_64 aarch64
+criu_DEPENDS = $(musl_of) protobuf-c/$(FLAVOUR) libnl/$(FLAVOUR) \
+	libnet/$(FLAVOUR) libcap/$(FLAVOUR) util-linux/$(FLAVOUR)
+define criu_BUILD
+cp -R "$SRC/." .
+# Since Linux 6.16 a TCP socket answers for these two that it has none.
+for opt in SO_PASSCRED SO_PASSSEC; do
+	sed -i "s/ret |= dump_opt(sk, SOL_SOCKET, $opt, &val);/if (getsockopt(sk, SOL_SOCKET, $opt, \&val, \&(socklen_t){ sizeof(val) }))\n\t\tval = 0;/" criu/sockets.c
+done
+[ "$(grep -c '&(socklen_t){ sizeof(val) }' criu/sockets.c)" = 2 ]
+# musl declares all of it itself.
+sed -i 's|<asm/sigcontext.h>|<signal.h>\n#include <linux/types.h>|' criu/arch/aarch64/include/asm/restorer.h \
+	compel/arch/aarch64/src/lib/include/uapi/asm/sigframe.h
+cflags="-I$DEP_LIBNL/include/libnl3" ldflags=-static
+for dep in "$DEP_PROTOBUF_C" "$DEP_LIBNL" "$DEP_LIBNET" "$DEP_LIBCAP" "$DEP_UTIL_LINUX"; do
+	cflags+=" -I$dep/include" ldflags+=" -L$dep/lib"
+done
+machine=$ARCH
+[ $ARCH != x86_64 ] || machine=x86
+# Not as an argument: the parasite is linked with flags of its own.
+export LDFLAGS="$ldflags"
+make criu/criu ARCH=$machine SUBARCH=$ARCH CC=$CC HOSTCC=gcc \
+	CROSS_COMPILE=$CROSS NO_GNUTLS=1 WERROR=0 \
+	PKG_CONFIG=false \
+	USERCFLAGS="$cflags"
+mkdir "$OUT/bin"
+cp criu/criu "$OUT/bin"
+${CROSS}strip "$OUT/bin/criu"
+endef
