@@ -14,6 +14,8 @@
 #include "base/path.h"
 #include "cli.h"
 #include "criu.h"
+#include "criu_image.h"
+#include "criu_mount.h"
 
 struct checkpoint {
 	struct criu_options criu;
@@ -21,6 +23,7 @@ struct checkpoint {
 	bool leave_running, pre_dump;
 	struct container container;
 	struct runtime_config config;
+	int image_dir;
 };
 
 enum {
@@ -69,7 +72,7 @@ static int read_options(int argc, char **argv, struct checkpoint *c,
 
 /* Which pipes and files 0 to 2 are, so that restore can put others in their
  * place: the file that runc writes. */
-static int write_descriptors(const struct checkpoint *c, int image_dir)
+static int write_descriptors(const struct checkpoint *c)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *array = yyjson_mut_arr(doc);
@@ -88,7 +91,7 @@ static int write_descriptors(const struct checkpoint *c, int image_dir)
 	autofree char *text = yyjson_mut_write(doc, 0, &size);
 
 	yyjson_mut_doc_free(doc);
-	return text ? file_replace(image_dir, "descriptors.json", 0600, text,
+	return text ? file_replace(c->image_dir, "descriptors.json", 0600, text,
 				   size)
 		    : -ENOMEM;
 }
@@ -108,20 +111,6 @@ static int add_page_server(struct criu_command *command, const char *where,
 	criu_add(command, "--port");
 	criu_add(command, "%s", colon + 1);
 	return 0;
-}
-
-/* Bind mounts lead out of what is saved; restore says again where to. */
-static void add_mounts(struct criu_command *command,
-		       const struct runtime_config *config)
-{
-	for (size_t i = 0; i < config->n_mount; i++) {
-		const struct runtime_mount *m = &config->mount[i];
-
-		if (!m->bind)
-			continue;
-		criu_add(command, "--external");
-		criu_add(command, "mnt[%s]:%s", m->destination, m->destination);
-	}
 }
 
 static int dump(struct checkpoint *c, struct fault *fault)
@@ -155,8 +144,28 @@ static int dump(struct checkpoint *c, struct fault *fault)
 	}
 	if (c->page_server)
 		r = add_page_server(&command, c->page_server, fault);
-	add_mounts(&command, &c->config);
+	if (r == 0 && !c->pre_dump)
+		r = criu_mount_dump(&command, &c->config, container->state.pid,
+				    c->image_dir, fault);
 	return r < 0 ? r : criu_run(&command, &c->criu, NULL, NULL, fault);
+}
+
+/* Frozen before: what is copied beside criu must not change, and criu itself
+ * would wait for a tenth of a second. */
+static int dump_frozen(struct checkpoint *c, struct fault *fault)
+{
+	const struct cgroup *cg = &c->container.cgroup;
+	bool freeze = cg->dir >= 0 && !cgroup_is_frozen(cg);
+	int r = freeze ? cgroup_pause(cg) : 0;
+
+	if (r < 0)
+		return fault_set(fault, r, "freeze it");
+	r = dump(c, fault);
+	if (r == 0 && !c->pre_dump)
+		r = criu_image_seal(c->image_dir, fault);
+	if (freeze && (r < 0 || c->leave_running || c->pre_dump))
+		cgroup_freeze(cg, false);
+	return r;
 }
 
 static int make_images(struct checkpoint *c, struct fault *fault)
@@ -174,10 +183,9 @@ static int make_images(struct checkpoint *c, struct fault *fault)
 	if (r < 0)
 		return fault_set(fault, r, "--work-path %.200s",
 				 c->criu.work_path);
-	autoclose int dir = open(c->criu.image_path,
-				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	r = dir < 0 ? -errno : write_descriptors(c, dir);
+	c->image_dir = open(c->criu.image_path,
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = c->image_dir < 0 ? -errno : write_descriptors(c);
 	return r < 0 ? fault_set(fault, r, "descriptors.json") : 0;
 }
 
@@ -195,7 +203,7 @@ static int checkpoint(struct checkpoint *c, struct fault *fault)
 	if (r == 0)
 		r = make_images(c, fault);
 	if (r == 0)
-		r = dump(c, fault);
+		r = dump_frozen(c, fault);
 	if (r == 0 && !c->leave_running && !c->pre_dump)
 		r = container_destroy(container, &c->config, fault);
 	return r;
@@ -203,7 +211,7 @@ static int checkpoint(struct checkpoint *c, struct fault *fault)
 
 int command_checkpoint(int argc, char **argv)
 {
-	struct checkpoint c = { 0 };
+	struct checkpoint c = { .image_dir = -1 };
 	struct fault fault = { "" };
 	int r = read_options(argc, argv, &c, &fault);
 
@@ -217,5 +225,6 @@ int command_checkpoint(int argc, char **argv)
 	if (r < 0 && fault.text[0])
 		cli_error(fault.text);
 	runtime_config_free(&c.config);
+	fd_close(&c.image_dir);
 	return r < 0;
 }

@@ -19,6 +19,8 @@
 #include "base/fd.h"
 #include "create.h"
 #include "criu.h"
+#include "criu_image.h"
+#include "criu_mount.h"
 #include "kernel.h"
 #include "option.h"
 #include "terminal.h"
@@ -130,24 +132,12 @@ static void add_pipes(struct criu_command *command, const char *image_path)
 	yyjson_doc_free(doc);
 }
 
-static void add_mounts(struct criu_command *command,
-		       const struct runtime_config *config)
-{
-	for (size_t i = 0; i < config->n_mount; i++) {
-		const struct runtime_mount *m = &config->mount[i];
-
-		if (!m->bind)
-			continue;
-		criu_add(command, "--external");
-		criu_add(command, "mnt[%s]:%s", m->destination, m->source);
-	}
-}
-
 /* In criu: what it makes is born in the container's cgroup, and the root must
  * be a mount, which nobody else needs to see. */
 static int enter(void *arg)
 {
-	const struct container *c = arg;
+	const struct restore *restored = arg;
+	const struct container *c = &restored->create.container;
 	const char *root = c->state.rootfs;
 	int r = c->cgroup.dir >= 0
 			? file_put(c->cgroup.dir, "cgroup.procs", "0")
@@ -159,6 +149,8 @@ static int enter(void *arg)
 		r = kernel_mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL);
 	if (r == 0)
 		r = kernel_mount(root, root, NULL, MS_BIND | MS_REC, NULL);
+	if (r == 0)
+		r = criu_mount_stage(restored->criu.image_path);
 	return r;
 }
 
@@ -182,8 +174,11 @@ static int call_criu(struct restore *r, struct fault *fault)
 		criu_add(&command, "%s", r->lsm_mount_context);
 	}
 	add_pipes(&command, r->criu.image_path);
-	add_mounts(&command, &r->create.config);
-	return criu_run(&command, &r->criu, enter, c, fault);
+	int error = criu_mount_restore(&command, &r->create.config,
+				       r->criu.image_path, fault);
+
+	return error < 0 ? error
+			 : criu_run(&command, &r->criu, enter, r, fault);
 }
 
 /* Who was restored becomes the container's first process. */
@@ -218,6 +213,8 @@ static int restore(struct restore *r, struct fault *fault)
 	struct create *c = &r->create;
 	int error = find_paths(r, fault);
 
+	if (error == 0)
+		error = criu_image_check(r->criu.image_path, fault);
 	if (error == 0)
 		error = create_begin(c, fault);
 	if (error < 0)

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,7 +97,8 @@ void criu_begin(struct criu_command *command, const char *verb,
 }
 
 /* "(00.02) Error (criu/kerndat.c:1615): text": the first of them tells the
- * cause, the later ones the consequences. */
+ * cause, the later ones the consequences; that it may not have more descriptors
+ * than it needs is none. */
 static void log_error_line(const struct criu_options *options, const char *verb,
 			   char *line, size_t size)
 {
@@ -111,6 +114,8 @@ static void log_error_line(const struct criu_options *options, const char *verb,
 		return;
 	char *at = strstr(text, "Error (");
 
+	while (at && memmem(at, strcspn(at, "\n"), "rlimit: ", 8))
+		at = strstr(at + 1, "Error (");
 	if (at)
 		snprintf(line, size, ": %.*s", (int)strcspn(at, "\n"), at);
 }
@@ -127,6 +132,8 @@ int criu_run(struct criu_command *command, const struct criu_options *options,
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		/* Who waits for it sees to it that it ends. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		if (enter && enter(arg) < 0)
 			_exit(126);
 		execvp(criu, command->word);

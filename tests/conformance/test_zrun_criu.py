@@ -1,14 +1,14 @@
-"""checkpoint and restore: what criu is called with, and what its failure
-leaves. Debian 12's own criu fails on new kernels, so a script that writes down
-its words stands in its place, and the failure is the real one's."""
+"""checkpoint and restore: what criu is called with, which a script in its place
+writes down, and what its failure leaves. test_zrun_checkpoint.py has the real
+one restore."""
 
 import json
 import os
-import shutil
 
 import pytest
 
 from test_zrun import bundle, left_of, wait_gone  # noqa: F401
+from test_zrun_checkpoint import CRIU
 
 # As criu does: it ends once the process, which is nobody's child then, runs.
 SCRIPT = """#!/bin/sh
@@ -156,9 +156,8 @@ def test_without_criu(bundle, command):  # noqa: F811
 
 def test_failure_of_the_real_criu(bundle):  # noqa: F811
     """It has nothing to restore here, on whatever kernel."""
-    assert shutil.which("criu"), "criu is missing: make deps"
     (bundle.path / "checkpoint").mkdir()
-    done = bundle.zrun("restore", bundle.id())
+    done = bundle.zrun("--criu", CRIU, "restore", bundle.id())
     assert done.returncode == 1
     assert "criu restore failed, see %s/checkpoint/restore.log: " % \
         bundle.path in done.stderr

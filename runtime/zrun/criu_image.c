@@ -1,0 +1,90 @@
+/* The file `sizes` has a line "BYTES NAME" for each image. */
+#define _GNU_SOURCE
+#include "criu_image.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "base/span.h"
+
+#define LIST "sizes"
+
+enum { LIST_SIZE_MAX = 4 << 20 };
+
+static void write_sizes(int dir, FILE *list)
+{
+	DIR *images = path_list(dir, ".");
+	struct stat st;
+
+	for (struct dirent *e; images && (e = readdir(images));) {
+		const char *end = strrchr(e->d_name, '.');
+
+		if (end && strcmp(end, ".img") == 0 &&
+		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			fprintf(list, "%" PRIu64 " %s\n", (uint64_t)st.st_size,
+				e->d_name);
+	}
+	if (images)
+		closedir(images);
+}
+
+int criu_image_seal(int dir, struct fault *fault)
+{
+	autofree char *text = NULL;
+	size_t size = 0;
+	FILE *list = open_memstream(&text, &size);
+
+	if (list)
+		write_sizes(dir, list);
+	if (!list || fclose(list) != 0)
+		return fault_set(fault, -ENOMEM, LIST);
+	int r = file_replace(dir, LIST, 0600, text, size);
+
+	return r < 0 ? fault_set(fault, r, LIST) : 0;
+}
+
+static int check_line(int dir, struct span line, struct fault *fault)
+{
+	struct span token;
+	uint64_t want;
+	struct stat st;
+	char name[256];
+
+	if (!span_cut(&line, ' ', &token) ||
+	    span_u64(token, INT64_MAX, &want) < 0 ||
+	    span_copy(name, sizeof(name), line) < 0)
+		return fault_set(fault, -EBADMSG, LIST);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return fault_set(fault, -errno, "%.100s", name);
+	if ((uint64_t)st.st_size != want)
+		return fault_set(fault, -EBADMSG,
+				 "%.100s: %" PRIu64 " bytes, not %" PRIu64,
+				 name, (uint64_t)st.st_size, want);
+	return 0;
+}
+
+int criu_image_check(const char *path, struct fault *fault)
+{
+	autoclose int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autofree char *text = NULL;
+	struct span line;
+	size_t size = 0;
+	int r = dir < 0 ? -errno
+			: file_read(dir, LIST, LIST_SIZE_MAX, &text, &size);
+
+	if (r == -ENOENT && dir >= 0)
+		return 0;
+	if (r < 0)
+		return fault_set(fault, r, "%.200s", path);
+	for (struct span rest = { text, size };
+	     r == 0 && span_cut(&rest, '\n', &line);)
+		r = line.size > 0 ? check_line(dir, line, fault) : 0;
+	return r;
+}

@@ -1,0 +1,17 @@
+/* Whether an image directory is whole. criu itself waits for ever for pages
+ * that a truncated file does not have. */
+#ifndef ZRUN_CRIU_IMAGE_H
+#define ZRUN_CRIU_IMAGE_H
+
+#include "fault.h"
+
+/* After a dump: writes down how long each image is. Nothing is valid before.
+ * 0 or -errno with fault set. */
+int criu_image_seal(int dir, struct fault *fault);
+
+/* Before a restore: 0 when all that was written down is there as it was, and
+ * for the images of other runtimes, who write nothing down; else -errno with
+ * fault set. */
+int criu_image_check(const char *path, struct fault *fault);
+
+#endif
