@@ -206,27 +206,50 @@ int memfd_sealed(const char *name, const void *data, size_t size_bytes)
 	return fd_take(&fd);
 }
 
-int memfd_read(int fd, size_t max_bytes, char **data, size_t *size_bytes)
+/* The size of a memfd that nobody can change any more; -errno. */
+static off_t sealed_size(int fd)
 {
-	autofree char *buf = NULL;
 	struct stat st;
-	ssize_t n;
 	int seals = fcntl(fd, F_GET_SEALS);
 
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return -EPERM;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_size < 0 || (size_t)st.st_size > max_bytes)
+	return fstat(fd, &st) < 0 ? -errno : st.st_size;
+}
+
+int memfd_copy(int fd, void *to, size_t room_bytes, size_t *size_bytes)
+{
+	off_t size = sealed_size(fd);
+
+	if (size < 0)
+		return (int)size;
+	if ((size_t)size > room_bytes)
 		return -EFBIG;
-	buf = malloc((size_t)st.st_size + 1);
+	ssize_t n = pread(fd, to, (size_t)size, 0);
+
+	if (n != size)
+		return n < 0 ? -errno : -EIO;
+	*size_bytes = (size_t)n;
+	return 0;
+}
+
+int memfd_read(int fd, size_t max_bytes, char **data, size_t *size_bytes)
+{
+	autofree char *buf = NULL;
+	off_t size = sealed_size(fd);
+
+	if (size < 0)
+		return (int)size;
+	if ((size_t)size > max_bytes)
+		return -EFBIG;
+	buf = malloc((size_t)size + 1);
 	if (!buf)
 		return -ENOMEM;
-	n = pread(fd, buf, (size_t)st.st_size, 0);
-	if (n != st.st_size)
-		return n < 0 ? -errno : -EIO;
-	buf[n] = '\0';
+	int err = memfd_copy(fd, buf, (size_t)size, size_bytes);
+
+	if (err < 0)
+		return err;
+	buf[*size_bytes] = '\0';
 	*data = ptr_take(&buf);
-	*size_bytes = (size_t)n;
 	return 0;
 }

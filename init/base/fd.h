@@ -78,5 +78,7 @@ int memfd_sealed(const char *name, const void *data, size_t size_bytes);
  * set, so that the sender cannot change it under us, and that it is no larger
  * than max_bytes. As file_read. -EPERM when not sealed. */
 int memfd_read(int fd, size_t max_bytes, char **data, size_t *size_bytes);
+/* The same into room_bytes at `to`, with no NUL. */
+int memfd_copy(int fd, void *to, size_t room_bytes, size_t *size_bytes);
 
 #endif

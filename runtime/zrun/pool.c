@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "bud.h"
@@ -247,7 +248,7 @@ static void refill(void)
 {
 	int have = count(BUD_GROWING) + count(BUD_READY) + pool.asked -
 		   pool.stale;
-	int want = pool.n_waiting + POOL_SPARE;
+	int want = pool.n_waiting + POOL_SPARE - ahead_count();
 
 	if (want > POOL_MAX)
 		want = POOL_MAX;
@@ -262,6 +263,8 @@ static void refill(void)
 static void refill_fire(struct timer *t)
 {
 	(void)t;
+	if (ahead_refill())
+		pool_refill();
 	refill();
 }
 
@@ -291,6 +294,7 @@ static void turn_to(const struct shape *shape, int config_fd)
 {
 	pool.unfit = false;
 	pool.shape = *shape;
+	ahead_forget(NULL);
 	pool.stale = pool.asked;
 	for (int i = 0; i < POOL_MAX; i++) {
 		if (pool.bud[i].phase != BUD_FREE)

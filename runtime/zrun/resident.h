@@ -152,7 +152,9 @@ int container_sweep(const struct resident_container *c,
 		    char text[ZRUN_TEXT_SIZE]);
 /* Finds again what an earlier serve left. */
 void container_recover_all(void);
-/* Makes the directories of the writable layer. */
+/* Makes the directories of the writable layer; 0 or -errno, as the others. */
 int container_layer_make(const char *id);
+int container_layer_rename(const char *from, const char *to);
+int container_layer_remove(const char *id);
 
 #endif

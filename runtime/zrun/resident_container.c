@@ -109,7 +109,13 @@ int container_layer_make(const char *id)
 	return 0;
 }
 
-static int layer_remove(const char *id)
+int container_layer_rename(const char *from, const char *to)
+{
+	return kernel_result(
+		renameat(resident.containers, from, resident.containers, to));
+}
+
+int container_layer_remove(const char *id)
 {
 	if (resident.is_btrfs &&
 	    subvolume_ioctl(BTRFS_IOC_SNAP_DESTROY, id) == 0)
@@ -152,7 +158,7 @@ int container_sweep(const struct resident_container *c,
 
 	if (r == 0) {
 		what = "its writable layer";
-		r = layer_remove(id);
+		r = container_layer_remove(id);
 	}
 	/* The state goes last: while anything is left, something says so. */
 	if (r == 0) {
@@ -239,7 +245,7 @@ static void remove_strays(void)
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (e->d_name[0] == '.' || container_find(e->d_name))
 			continue;
-		int r = layer_remove(e->d_name);
+		int r = container_layer_remove(e->d_name);
 
 		if (r < 0)
 			log_error(e->d_name, "remove its writable layer: %s",

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "image_root.h"
@@ -256,6 +257,7 @@ int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 			 c->id);
 		return -EBUSY;
 	}
+	ahead_forget(asked->request->digest);
 	image_root_forget(asked->request->digest);
 	return store_job(asked, reply,
 			 &(struct store_task){ .job = STORE_FORGET,

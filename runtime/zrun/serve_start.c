@@ -5,6 +5,7 @@
  *	bud:   config | the rest of the mounts ... | execve (the channel ends)
  *	serve: config | root, INIT_PUT, state, go  | reply
  *
+ * all of which but INIT_PUT, state and go may have been done before (ahead.h);
  * and where none fits the config, one that begins with nothing:
  *
  *	child: mounts ... READY         | go | execve
@@ -23,6 +24,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "ahead.h"
 #include "base/path.h"
 #include "bud.h"
 #include "image_root.h"
@@ -107,14 +109,20 @@ static int use_bud(struct start *s)
 	int r = tell_bud(s);
 
 	fd_close(&s->root);
+	for (int i = 0; i < 3; i++)
+		fd_close(&l->child.stdio[i]);
 	if (r < 0)
 		return fault_set(&s->fault, r, "its process");
-	r = start_state(s);
-	if (r == 0)
-		r = start_cgroup_given(s, bud->cgroup);
-	if (r < 0)
-		return r;
-	return bud_plan(&l->plan, &s->config, &given, &s->fault);
+	r = start_cgroup_limit(s);
+	return r < 0 ? r : bud_plan(&l->plan, &s->config, &given, &s->fault);
+}
+
+/* What goes by the id: the bud is a container's from here on. */
+static int name_bud(struct start *s)
+{
+	int r = start_state(s);
+
+	return r < 0 ? r : start_cgroup_name(s);
 }
 
 /* From here on init is the one that holds them. */
@@ -138,7 +146,7 @@ static int hand_to_init(struct start *s)
 	return why < 0 ? why : r;
 }
 
-static void start_free(struct start *s)
+void start_free(struct start *s)
 {
 	watch_del(&resident.loop, &s->channel);
 	timer_cancel(&s->timer);
@@ -207,6 +215,8 @@ static void start_done(struct start *s)
 	c->phase = PHASE_RUNNING;
 	serve_answer(&asker, &reply, NULL);
 	container_watch(c, fd_take(&s->launch.pidfd));
+	if (c->mounts >= 0)
+		ahead_note(s);
 	start_free(s);
 }
 
@@ -265,8 +275,9 @@ static bool may_go_early(const struct start *s)
 {
 	const struct runtime_process *process = &s->config.process;
 
-	return s->container->mounts >= 0 && !s->container->address &&
-	       !process->scheduler.policy.set && !process->io_priority.class;
+	return s->ready ||
+	       (s->container->mounts >= 0 && !s->container->address &&
+		!process->scheduler.policy.set && !process->io_priority.class);
 }
 
 /* There is a process. */
@@ -319,7 +330,8 @@ static void bud_came(struct pool_wait *w, const struct pool_bud *bud)
 	}
 	if (r == 0)
 		r = bud ? use_bud(s) : start_clone(s);
-
+	if (r == 0 && bud)
+		r = name_bud(s);
 	if (r == 0)
 		r = start_follow(s);
 	if (r < 0)
@@ -372,6 +384,8 @@ static int prepare(struct start *s, const struct asked *asked)
 		r = clone_child(s);
 	} else if (take_bud(s) == 0) {
 		r = use_bud(s);
+		if (r == 0)
+			r = name_bud(s);
 	} else {
 		pool_wait(&s->wait);
 		return 0;
@@ -379,22 +393,17 @@ static int prepare(struct start *s, const struct asked *asked)
 	return r < 0 ? r : start_follow(s);
 }
 
-static struct start *start_new(const struct asked *asked)
+struct start *start_new(struct resident_container *c)
 {
 	struct start *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return NULL;
-	s->container = container_new(asked->request->id);
-	if (!s->container) {
-		free(s);
-		return NULL;
-	}
+	s->container = c ? c : &s->before;
 	s->container->start = s;
-	s->asker = asked->asker;
-	memcpy(s->note, asked->request->note, sizeof(s->note));
 	s->channel.fd = s->state_dir = s->output[0] = s->output[1] = -1;
 	s->config_fd = s->root = -1;
+	s->before.pidfd = s->before.mounts = s->before.exit.fd = -1;
 	s->bud.pidfd = s->bud.channel = s->bud.mounts = s->bud.cgroup_dir = -1;
 	s->wait.ready = bud_came;
 	s->cgroup = (struct cgroup)CGROUP_NONE;
@@ -402,6 +411,35 @@ static struct start *start_new(const struct asked *asked)
 	launch_init(&s->launch, s->container->id, &s->config);
 	s->launch.parent_is_init = true;
 	return s;
+}
+
+int start_ahead(struct start *s, const struct asked *asked)
+{
+	int r = start_read(s, asked);
+
+	if (r == 0)
+		r = start_make(s);
+	if (r == 0)
+		r = s->root < 0 ? -ENOTSUP : take_bud(s);
+	return r < 0 ? r : use_bud(s);
+}
+
+/* All but that it is this container's has been done (ahead.h). */
+static int adopt(struct start *s)
+{
+	struct resident_container *c = s->container;
+	int r = 0;
+
+	s->launch.id = c->id;
+	c->mounts = fd_take(&s->before.mounts);
+	text_copy(c->digest, sizeof(c->digest), s->before.digest);
+	s->made = true;
+	if (s->has_layer)
+		r = container_layer_rename(s->before.id, c->id);
+	if (r < 0)
+		return fault_set(&s->fault, r, "its writable layer");
+	r = name_bud(s);
+	return r < 0 ? r : start_follow(s);
 }
 
 int serve_start(const struct asked *asked, struct zrun_reply *reply)
@@ -421,15 +459,25 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 			 id);
 		return -EEXIST;
 	}
-	struct start *s = start_new(asked);
+	struct resident_container *c = container_new(id);
+	struct start *s = c ? ahead_take(asked) : NULL;
+	bool ahead = s;
 
+	if (c && !s)
+		s = start_new(c);
 	if (!s) {
+		if (c)
+			container_free(c);
 		snprintf(reply->text, sizeof(reply->text),
 			 "no room for "
 			 "another container");
 		return -ENOSPC;
 	}
-	int r = prepare(s, asked);
+	c->start = s;
+	s->container = c;
+	s->asker = asked->asker;
+	memcpy(s->note, asked->request->note, sizeof(s->note));
+	int r = ahead ? adopt(s) : prepare(s, asked);
 
 	if (r < 0) {
 		snprintf(reply->text, sizeof(reply->text),

@@ -219,6 +219,13 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 	for (size_t i = 0; i < plan->n; i++) {
 		struct op *from = &plan->op[i];
 
+		/* Ready is who has nothing more to do but execve. */
+		if (from->code == OP_READY)
+			continue;
+		if (from->code == OP_EXEC)
+			op[n++] = (struct op){ .code = OP_READY,
+					       .index = -1,
+					       .fd = -1 };
 		if (from->code == OP_ROOT_BIND)
 			n += put_root(op + n, config, root);
 		else if (from->code == OP_NETWORK && from->number)

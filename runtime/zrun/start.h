@@ -13,6 +13,7 @@ struct start {
 	struct pool_bud bud; /* taken early; its channel is -1: none */
 	struct asker asker;
 	struct resident_container *container;
+	struct resident_container before; /* that, while it has no id */
 	struct runtime_config config;
 	struct launch launch;
 	struct state state;
@@ -23,20 +24,32 @@ struct start {
 	int root;      /* for a bud: detached mount */
 	int output[2]; /* our ends, until init has them */
 	int *mount_fd;
-	bool made;     /* something of it is to be swept */
-	bool ready;    /* it has said so */
-	bool released; /* told to go: the channel's end means execve */
+	bool made;	/* something of it is to be swept */
+	bool has_layer; /* writable, of its own */
+	bool ready;	/* it has said so */
+	bool released;	/* told to go: the channel's end means execve */
 	struct fault fault;
 };
+
+/* serve_start.c */
+/* For container c; NULL: for one that has no id yet. NULL when there is no
+ * memory. */
+struct start *start_new(struct resident_container *c);
+/* Does all up to where a bud can be ready, and no process of another kind: 0;
+ * or -ENOTSUP, -EAGAIN or any other error with the fault set. */
+int start_ahead(struct start *s, const struct asked *asked);
+void start_free(struct start *s);
 
 /* start_make.c: what is made of a request before there is a process. Each 0 or
  * -errno with the fault set. */
 int start_read(struct start *s, const struct asked *asked);
 int start_make(struct start *s);
 int start_state(struct start *s);
-/* The container's cgroup with its limits: a new one, named by its id; or that
- * of a bud, whose directory s has. */
+/* The container's cgroup with its limits: a new one, named by its id. */
 int start_cgroup(struct start *s);
-int start_cgroup_given(struct start *s, const char *name);
+/* That of a bud, whose directory s has: its limits; then that it is the
+ * container's. */
+int start_cgroup_limit(struct start *s);
+int start_cgroup_name(struct start *s);
 
 #endif

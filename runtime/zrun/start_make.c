@@ -125,6 +125,7 @@ static int make_root(struct start *s)
 	r = container_layer_make(id);
 	if (r < 0)
 		return fault_set(&s->fault, r, "make its writable layer");
+	s->has_layer = true;
 	if (bud)
 		r = s->root = image_root_own(s->state.digest, id, &s->fault);
 	return r < 0 ? r : 0;
@@ -156,14 +157,17 @@ int start_cgroup(struct start *s)
 	return r;
 }
 
-int start_cgroup_given(struct start *s, const char *name)
+int start_cgroup_limit(struct start *s)
 {
-	int r = note_cgroup(s, name);
+	s->cgroup.skip_absent = resident.cgroups.skip_absent;
+	snprintf(s->cgroup.path, sizeof(s->cgroup.path), "zooid/%s",
+		 s->bud.cgroup);
+	return cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
+}
 
-	text_copy(s->cgroup.path, sizeof(s->cgroup.path), s->state.cgroup);
-	return r < 0 ? r
-		     : cgroup_limit(&s->cgroup, &s->config.resources,
-				    &s->fault);
+int start_cgroup_name(struct start *s)
+{
+	return note_cgroup(s, s->bud.cgroup);
 }
 
 /* Sources of bind mounts, beneath the volumes whatever links lie there; held

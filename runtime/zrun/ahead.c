@@ -1,0 +1,202 @@
+#define _GNU_SOURCE
+#include "ahead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+enum { CONFIG_MAX = 16 << 10 };
+
+/* A config with its image; size 0: none. */
+struct wanted {
+	char digest[ZRUN_DIGEST_SIZE];
+	size_t size;
+	char text[CONFIG_MAX];
+};
+
+static struct {
+	struct wanted now, last;
+	bool failed; /* it cannot be made ahead */
+	struct start *start[AHEAD_MAX];
+	unsigned n_made;
+} ahead;
+
+static int config_now = -1; /* sealed; of ahead.now */
+
+/* -EFBIG, -EPERM ... for what is not to be kept. */
+static int wanted_read(struct wanted *w, int config_fd, const char *digest)
+{
+	size_t size;
+	int r = memfd_copy(config_fd, w->text, sizeof(w->text), &size);
+
+	if (r < 0)
+		return r;
+	w->size = size;
+	text_copy(w->digest, sizeof(w->digest), digest);
+	return 0;
+}
+
+static bool wanted_same(const struct wanted *a, const struct wanted *b)
+{
+	return a->size == b->size && memcmp(a->text, b->text, a->size) == 0 &&
+	       strcmp(a->digest, b->digest) == 0;
+}
+
+/* A bud whose channel closes exits. */
+static void drop(struct start **at)
+{
+	struct start *s = *at;
+	char layer[ZRUN_ID_SIZE];
+	bool has_layer = s->has_layer;
+
+	text_copy(layer, sizeof(layer), s->before.id);
+	fd_close(&s->before.mounts);
+	start_free(s);
+	if (has_layer)
+		container_layer_remove(layer);
+	*at = NULL;
+}
+
+static void drop_all(void)
+{
+	for (int i = 0; i < AHEAD_MAX; i++) {
+		if (ahead.start[i])
+			drop(&ahead.start[i]);
+	}
+}
+
+int ahead_count(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < AHEAD_MAX; i++)
+		n += ahead.start[i] != NULL;
+	return n;
+}
+
+/* It is ready; or it says why not, which an ordinary start will say again. */
+static void channel_ready(struct watch *w, uint32_t events)
+{
+	struct start *s = container_of(w, struct start, channel);
+
+	(void)events;
+	if (!s->ready && launch_receive(&s->launch, &s->fault) == CHILD_READY) {
+		s->ready = true;
+		return;
+	}
+	for (int i = 0; i < AHEAD_MAX; i++) {
+		if (ahead.start[i] != s)
+			continue;
+		ahead.failed = ahead.failed || !s->ready;
+		drop(&ahead.start[i]);
+	}
+}
+
+struct start *ahead_take(const struct asked *asked)
+{
+	static struct wanted asks;
+	struct start *s = NULL;
+
+	if (ahead_count() == 0 || asked->fds->n != 1 ||
+	    wanted_read(&asks, asked->fds->fd[0], asked->request->digest) < 0 ||
+	    !wanted_same(&asks, &ahead.now))
+		return NULL;
+	for (int i = 0; i < AHEAD_MAX && !s; i++) {
+		if (!ahead.start[i] || !ahead.start[i]->ready)
+			continue;
+		s = ahead.start[i];
+		ahead.start[i] = NULL;
+	}
+	if (s)
+		watch_del(&resident.loop, &s->channel);
+	return s;
+}
+
+static bool may_repeat(const struct runtime_config *config)
+{
+	for (size_t i = 0; i < config->n_mount; i++) {
+		if (config->mount[i].bind)
+			return false;
+	}
+	return !config->cgroups_path;
+}
+
+static void turn_to_last(int config_fd)
+{
+	drop_all();
+	fd_close(&config_now);
+	ahead.now = ahead.last;
+	config_now = fcntl(config_fd, F_DUPFD_CLOEXEC, 3);
+	ahead.failed = config_now < 0;
+}
+
+void ahead_note(const struct start *s)
+{
+	static struct wanted used;
+
+	if (s->container->address || !may_repeat(&s->config) ||
+	    wanted_read(&used, s->config_fd, s->state.digest) < 0 ||
+	    wanted_same(&used, &ahead.now))
+		return;
+	if (wanted_same(&used, &ahead.last))
+		turn_to_last(s->config_fd);
+	else
+		ahead.last = used;
+}
+
+static int make(struct start *s)
+{
+	struct zrun_request request = { 0 };
+	struct ipc_fds fds = {
+		.n = 1,
+		.fd = { fcntl(config_now, F_DUPFD_CLOEXEC, 3) },
+	};
+	struct asked asked = { .request = &request, .fds = &fds };
+
+	text_copy(request.digest, sizeof(request.digest), ahead.now.digest);
+	int r = fds.fd[0] < 0 ? -errno : start_ahead(s, &asked);
+
+	ipc_fds_close(&fds);
+	if (r < 0)
+		return r;
+	s->channel.ready = channel_ready;
+	return watch_add(&resident.loop, &s->channel, s->launch.channel,
+			 EPOLLIN);
+}
+
+bool ahead_refill(void)
+{
+	int free = 0;
+
+	while (free < AHEAD_MAX && ahead.start[free])
+		free++;
+	if (free == AHEAD_MAX || !ahead.now.size || ahead.failed)
+		return false;
+	struct start *s = start_new(NULL);
+
+	if (!s)
+		return false;
+	/* No container can have that name. */
+	snprintf(s->before.id, sizeof(s->before.id), "@%u", ahead.n_made++);
+	ahead.start[free] = s;
+	int r = make(s);
+
+	if (r == 0)
+		return true;
+	ahead.failed = r != -EAGAIN;
+	drop(&ahead.start[free]);
+	return false;
+}
+
+void ahead_forget(const char *digest)
+{
+	if (digest && strcmp(digest, ahead.now.digest) != 0)
+		return;
+	drop_all();
+	ahead.now.size = ahead.last.size = 0;
+}

@@ -1,0 +1,115 @@
+"""Starts that zrun serve makes before they are asked for: each is a container
+of its own, and none is seen until then."""
+
+import os
+import select
+
+import pytest
+from test_zrun_serve import (
+    BIN, CLD_EXITED, DEADLINE, DELETE, FORGET, OUTPUT, START, config, printed,
+    readonly, remove, sealed, with_image)
+
+pytestmark = pytest.mark.skipif(
+    os.getuid() != 0 or not os.path.exists(BIN + "/zrun")
+    or not os.path.exists(BIN + "/init"), reason="needs root, init and zrun")
+
+SCRIPT = "cat /mark; echo $$ $(hostname); echo x >/mark; exec sleep 1000"
+
+
+@pytest.fixture
+def node(tmp_path):
+    made = with_image(tmp_path)
+    yield made
+    made.close()
+
+
+def start(node, id, config_):
+    fd = sealed(config_)
+    reply = node.ask(START, id=id, digest=node.digest, fds=[fd])
+    os.close(fd)
+    assert reply.error == 0, reply
+    return reply
+
+
+def ahead(node):
+    """Their writable layers."""
+    return {name for name in os.listdir(node.path / "data/containers")
+            if name[0] == "@"}
+
+
+def make_ahead(node, config_):
+    """Starts it until others of the kind wait. The first is made with no bud,
+    the next two are two of a kind."""
+    for n in range(3):
+        start(node, "again", config_)
+        remove(node, "again")
+        node.wait(lambda: n < 2 or len(ahead(node)) == 2)
+
+
+def wait_ready(node, before):
+    """What is made ahead is taken when it is ready, or another is made."""
+    node.wait(lambda: len(ahead(node)) == 2 and ahead(node) != before)
+
+
+def test_what_was_made_ahead_becomes_one_container(node):
+    wanted = config("sh", "-c", SCRIPT, user={
+        "uid": 33, "gid": 33, "additionalGids": [7]})
+    wanted["mounts"].append({"destination": "/tmp", "type": "tmpfs"})
+    wanted["process"]["args"][2] = SCRIPT.replace("/mark", "/tmp/mark")
+    make_ahead(node, wanted)
+    taken = set()
+    for id in "one", "two", "three":
+        before = ahead(node)
+        reply = start(node, id, wanted)
+        taken |= before - ahead(node)
+        status = open("/proc/%d/status" % reply.pid).read()
+        assert "PPid:\t%d\n" % node.init.pid in status
+        assert "Uid:\t33\t33\t33\t33\n" in status and "Groups:\t7 \n" in status
+        assert "Seccomp:\t2\n" in status and "NoNewPrivs:\t1\n" in status
+        assert "CapEff:\t0000000000000000\n" in status
+        _, fds = node.from_init(OUTPUT, id, 1)
+        assert select.select(fds, [], [], DEADLINE)[0]
+        assert os.read(fds[0], 100) == b"1 inside\n"
+        os.close(fds[0])
+        wait_ready(node, before)
+    assert len(taken) >= 2, taken
+    assert set(os.listdir(node.path / "data/containers")) - ahead(node) == {
+        "one", "two", "three"}
+    printed(node, "one", "echo of-one >/tmp/own")
+    assert printed(node, "two", "ls /tmp") == "mark\n"
+    for id in "one", "two", "three":
+        remove(node, id)
+
+
+def test_others_do_not_get_it(node):
+    """What differs in a byte of the config is started as it says."""
+    wanted = config("sh", "-c", "sleep 1000")
+    make_ahead(node, wanted)
+    other = config("sh", "-c", "sleep 2000")
+    before = ahead(node)
+    reply = start(node, "other", other)
+    assert "sleep 2000" in open("/proc/%d/cmdline" % reply.pid).read()
+    assert ahead(node) == before
+    remove(node, "other")
+
+
+def test_end_is_told_however_soon_it_comes(node):
+    wanted = readonly("sh", "-c", "exit 7")
+    for _ in range(12):
+        start(node, "soon", wanted)
+        assert node.ended("soon", 0) == (CLD_EXITED, 7, b"")
+        node.wait_ended("soon")
+        assert node.ask(DELETE, id="soon").error == 0
+
+
+def test_they_go_with_the_image(node):
+    make_ahead(node, config("sleep", "1000"))
+    assert node.ask(FORGET, digest=node.digest).error == 0
+    assert os.listdir(node.path / "data/containers") == []
+
+
+def test_they_go_with_serve(node):
+    make_ahead(node, config("sleep", "1000"))
+    assert node.kill_serve()
+    assert node.list() == {}
+    assert os.listdir(node.path / "data/containers") == []
