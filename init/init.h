@@ -28,6 +28,9 @@ enum init_kind {
 	INIT_KIND_LISTEN, /* published listener, made by INIT_BIND; znet */
 	INIT_KIND_TUN,	  /* znet */
 	INIT_KIND_NETNS,  /* zrun serve */
+	INIT_KIND_BUD,	  /* a process that waits to become a container; put by
+			   * zrun serve as container INIT_BUDS, n its pid.
+			   * Forgotten when the connection that put it ends */
 	INIT_KIND_COUNT,
 };
 
@@ -70,7 +73,17 @@ enum init_verb {
 	 * (resolv.conf(5)) as it is now, for who may open none. znet.
 	 * -ENOENT */
 	INIT_NAMES,
+	/* Makes of the process kept under kind BUD, key.n, the first one of
+	 * key.container: with its note it is kept as (PIDFD, 0) from then on,
+	 * even if it has ended meanwhile, and the two descriptors sent along
+	 * as (OUTPUT, 1) and (OUTPUT, 2). Once this was sent nothing of it can
+	 * be lost, so that who asks need not wait for the reply to let the
+	 * process run. All or nothing. root. -ENOENT, -EEXIST, -ENOSPC,
+	 * -EDQUOT. */
+	INIT_NAME,
 };
+
+#define INIT_BUDS "buds"
 
 struct init_key {
 	uint32_t kind;			/* enum init_kind */

@@ -96,6 +96,11 @@ void reaper_watch(struct store_entry *e)
 		log_error(e->key.container, "pidfd: %s", strerror(errno));
 }
 
+void reaper_forget(struct store_entry *e)
+{
+	watch_del(loop, &e->exit);
+}
+
 void reaper_look(struct store_entry *e)
 {
 	siginfo_t info = { 0 };

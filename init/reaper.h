@@ -14,6 +14,9 @@ int reaper_init(struct loop *loop);
 /* Watches the pidfd of a process just put into the store. */
 void reaper_watch(struct store_entry *e);
 
+/* Watches it no more: it is about to be dropped. */
+void reaper_forget(struct store_entry *e);
+
 /* Takes the end of e's process, if it came: what a pidfd told others is not
  * denied here because the loop has not turned yet. */
 void reaper_look(struct store_entry *e);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "base/service.h"
+#include "reaper.h"
 #include "store.h"
 #include "stream.h"
 #include "verbs.h"
@@ -46,6 +47,12 @@ static void trim(uint32_t kind)
 	store_trim(kind, passed);
 }
 
+static void bud_drop(struct store_entry *e)
+{
+	reaper_forget(e);
+	store_drop(e);
+}
+
 static void conn_close(struct conn *c)
 {
 	int fd = c->watch.fd;
@@ -56,6 +63,7 @@ static void conn_close(struct conn *c)
 	c->stream.on = false;
 	if (streamed)
 		trim(c->stream.kind);
+	store_buds(c, bud_drop);
 }
 
 static void conn_refuse(struct conn *c, const char *why)
@@ -135,6 +143,7 @@ static void request_serve(struct conn *c, const struct init_request *request,
 				  .request = request,
 				  .fds = fds,
 				  .reply = &reply,
+				  .from = c,
 				  .reply_fd = -1 };
 	uint32_t verb = request->head.verb;
 	int err;

@@ -3,7 +3,9 @@
  * 2. Two live entries (held or exited) never have the same key; a tombstone
  *    and a live entry may, and then the tombstone has the lower number.
  * 3. `changed` numbers are unique, so a watcher that stands at n has been told
- *    of every change up to n that is still worth telling. */
+ *    of every change up to n that is still worth telling.
+ * 4. From entries_end on all are free: searches are short while few are used.
+ */
 #include "store.h"
 
 #include <errno.h>
@@ -12,7 +14,7 @@
 #include "base/fd.h"
 
 static struct store_entry entries[STORE_ENTRIES];
-static struct store_entry *const entries_end = entries + STORE_ENTRIES;
+static struct store_entry *entries_end = entries;
 static uint64_t sequence;
 static void (*on_change)(uint32_t kind);
 
@@ -28,8 +30,9 @@ void store_init(void (*changed)(uint32_t kind))
 	for (struct store_entry *e = entries; e < entries_end; e++) {
 		if (e->state == STORE_HELD)
 			fd_close(&e->fd);
-		*e = (struct store_entry){ .fd = -1, .exit.fd = -1 };
+		e->state = STORE_FREE;
 	}
+	entries_end = entries;
 }
 
 static void touch(struct store_entry *e)
@@ -56,7 +59,8 @@ struct store_entry *store_find_pid(uint32_t pid)
 {
 	for (struct store_entry *e = entries; e < entries_end; e++)
 		if (e->state == STORE_HELD && e->pid == pid &&
-		    e->key.kind == INIT_KIND_PIDFD)
+		    (e->key.kind == INIT_KIND_PIDFD ||
+		     e->key.kind == INIT_KIND_BUD))
 			return e;
 	return NULL;
 }
@@ -75,6 +79,8 @@ static int room_find(uid_t owner, struct store_entry **room)
 	}
 	if (n_owned >= quota)
 		return -EDQUOT;
+	if (!*room && entries_end < entries + STORE_ENTRIES)
+		*room = entries_end++;
 	return *room ? 0 : -ENOSPC;
 }
 
@@ -98,11 +104,23 @@ int store_put(const struct store_new *new, struct store_entry **entry)
 		.started_ms = clock_boot_ms(),
 		.born = sequence + 1,
 		.exit.fd = -1,
+		.from = new->from,
 	};
 	if (new->note)
 		memcpy(e->note, new->note, sizeof(e->note));
 	*entry = e;
 	touch(e);
+	return 0;
+}
+
+int store_rename(struct store_entry *e, const struct init_key *key,
+		 const uint8_t *note)
+{
+	if (store_find(key))
+		return -EEXIST;
+	e->key = *key;
+	e->born = sequence + 1;
+	store_note_set(e, note);
 	return 0;
 }
 
@@ -156,6 +174,16 @@ void store_trim(uint32_t kind, uint64_t passed)
 		if (e->state == STORE_GONE && e->key.kind == kind &&
 		    e->changed <= passed)
 			e->state = STORE_FREE;
+	while (entries_end > entries && entries_end[-1].state == STORE_FREE)
+		entries_end--;
+}
+
+void store_buds(const void *from, void (*f)(struct store_entry *))
+{
+	for (struct store_entry *e = entries; e < entries_end; e++)
+		if (is_live(e) && e->key.kind == INIT_KIND_BUD &&
+		    e->from == from)
+			f(e);
 }
 
 int store_processes(void (*f)(struct store_entry *))

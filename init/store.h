@@ -39,6 +39,7 @@ struct store_entry {
 	uint64_t started_ms, ended_ms; /* CLOCK_BOOTTIME */
 	uint64_t born, changed;	       /* sequence numbers */
 	struct watch exit;	       /* the pidfd; see reaper.c */
+	const void *from; /* of a BUD: the connection that put it */
 	uint8_t note[INIT_NOTE_SIZE];
 };
 
@@ -49,6 +50,7 @@ struct store_new {
 	uint32_t pid;
 	int fd;
 	bool builtin;
+	const void *from;
 };
 
 /* `changed` is called after every change of an entry of that kind. */
@@ -63,11 +65,18 @@ struct store_entry *store_find(const struct init_key *key);
 /* The entry of a running process, or NULL. */
 struct store_entry *store_find_pid(uint32_t pid);
 
+/* The entry gets another key and note, as if it was put under them. 0,
+ * -EEXIST. */
+int store_rename(struct store_entry *e, const struct init_key *key,
+		 const uint8_t *note);
 void store_note_set(struct store_entry *e, const uint8_t *note);
 /* Closes the descriptor and leaves a tombstone. */
 void store_drop(struct store_entry *e);
 /* Keeps the exit record of a process; its pidfd is closed. */
 void store_exited(struct store_entry *e, int32_t code, int32_t status);
+
+/* Calls f for every BUD that came from there. */
+void store_buds(const void *from, void (*f)(struct store_entry *));
 
 /* The entry of `kind` with the lowest sequence number above `after`, or NULL.
  * Tombstones of entries born after `after` are left out: whoever asks never

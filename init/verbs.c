@@ -74,6 +74,8 @@ int verb_allowed(uid_t uid, enum init_verb verb, uint32_t kind)
 	case INIT_NAMES:
 		allowed = uid == UID_ZNET;
 		break;
+	case INIT_NAME:
+		break;
 	}
 	return allowed ? 0 : -EPERM;
 }
@@ -123,13 +125,16 @@ static int verb_put(struct verb_call *call)
 		.key = key,
 		.note = call->request->note,
 		.owner = call->uid,
+		.from = call->from,
 	};
 	struct store_entry *e;
+	bool is_process = key->kind == INIT_KIND_PIDFD ||
+			  key->kind == INIT_KIND_BUD;
 	int err;
 
 	if (call->fds->n != 1)
 		return -EINVAL;
-	if (key->kind == INIT_KIND_PIDFD) {
+	if (is_process) {
 		err = child_check(call->fds->fd[0], &new.pid);
 		if (err < 0)
 			return err;
@@ -139,9 +144,50 @@ static int verb_put(struct verb_call *call)
 	if (err < 0)
 		return err;
 	call->reply->pid = new.pid;
-	if (key->kind == INIT_KIND_PIDFD)
+	if (is_process)
 		reaper_watch(e);
 	return 0;
+}
+
+/* One of the two. */
+static int output_put(struct verb_call *call, uint32_t n,
+		      struct store_entry **e)
+{
+	struct init_key key = call->request->key;
+	struct store_new new = {
+		.key = &key,
+		.note = call->request->note,
+		.owner = call->uid,
+		.fd = ipc_fds_take(call->fds, (int)n - 1),
+	};
+
+	key.kind = INIT_KIND_OUTPUT;
+	key.n = n;
+	return keep(&new, e);
+}
+
+static int verb_name(struct verb_call *call)
+{
+	struct init_key bud = { INIT_KIND_BUD, call->request->key.n,
+				INIT_BUDS };
+	struct init_key key = call->request->key;
+	struct store_entry *e = store_find(&bud), *output[2] = { NULL };
+	int err = 0;
+
+	if (call->fds->n != 2)
+		return -EINVAL;
+	if (!e)
+		return -ENOENT;
+	for (uint32_t n = 1; err == 0 && n <= 2; n++)
+		err = output_put(call, n, &output[n - 1]);
+	key.kind = INIT_KIND_PIDFD;
+	key.n = 0;
+	if (err == 0)
+		err = store_rename(e, &key, call->request->note);
+	for (int i = 0; err < 0 && i < 2; i++)
+		if (output[i])
+			store_drop(output[i]);
+	return err;
 }
 
 static int listener_make(const struct init_bind *bind_to)
@@ -224,6 +270,8 @@ static int verb_drop(struct verb_call *call)
 		reaper_look(e);
 	if (e->key.kind == INIT_KIND_PIDFD && e->state == STORE_HELD)
 		return -EBUSY;
+	if (e->key.kind == INIT_KIND_BUD)
+		reaper_forget(e);
 	store_drop(e);
 	return 0;
 }
@@ -275,12 +323,12 @@ static int (*const verbs[])(struct verb_call *) = {
 	[INIT_DROP] = verb_drop,       [INIT_WATCH] = verb_watch,
 	[INIT_SERVICE] = verb_service, [INIT_POWEROFF] = verb_end,
 	[INIT_REBOOT] = verb_end,      [INIT_CLOCK] = verb_clock,
-	[INIT_NAMES] = verb_names,
+	[INIT_NAMES] = verb_names,     [INIT_NAME] = verb_name,
 };
 
 static bool has_key(uint32_t verb)
 {
-	return verb <= INIT_DROP;
+	return verb <= INIT_DROP || verb == INIT_NAME;
 }
 
 static int request_check(uid_t uid, const struct init_request *r)

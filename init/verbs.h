@@ -13,8 +13,9 @@ struct verb_call {
 	const struct init_request *request;
 	struct ipc_fds *fds; /* that came with it; those kept are taken out */
 	struct init_reply *reply;
-	int reply_fd; /* to be sent along, not the caller's; -1: none */
-	bool watch;   /* the connection is a stream of events from now on */
+	int reply_fd;	  /* to be sent along, not the caller's; -1: none */
+	const void *from; /* the connection, as struct store_entry has it */
+	bool watch;	  /* the connection is a stream of events from now on */
 };
 
 /* Checks and carries out. 0 or -errno, which is the reply's error. */

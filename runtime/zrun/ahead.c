@@ -55,6 +55,8 @@ static void drop(struct start **at)
 	bool has_layer = s->has_layer;
 
 	text_copy(layer, sizeof(layer), s->before.id);
+	if (s->kept)
+		init_drop(INIT_KIND_BUD, INIT_BUDS, (uint32_t)s->launch.pid);
 	fd_close(&s->before.mounts);
 	start_free(s);
 	if (has_layer)
@@ -79,6 +81,25 @@ int ahead_count(void)
 	return n;
 }
 
+static void give_up(struct start *s)
+{
+	for (int i = 0; i < AHEAD_MAX; i++) {
+		if (ahead.start[i] == s)
+			drop(&ahead.start[i]);
+	}
+}
+
+static void kept(struct init_later *later, int error)
+{
+	struct start *s = container_of(later, struct start, later);
+
+	s->kept = error == 0;
+	if (error < 0) {
+		ahead.failed = true;
+		give_up(s);
+	}
+}
+
 /* It is ready; or it says why not, which an ordinary start will say again. */
 static void channel_ready(struct watch *w, uint32_t events)
 {
@@ -89,12 +110,8 @@ static void channel_ready(struct watch *w, uint32_t events)
 		s->ready = true;
 		return;
 	}
-	for (int i = 0; i < AHEAD_MAX; i++) {
-		if (ahead.start[i] != s)
-			continue;
-		ahead.failed = ahead.failed || !s->ready;
-		drop(&ahead.start[i]);
-	}
+	ahead.failed = ahead.failed || !s->ready;
+	give_up(s);
 }
 
 struct start *ahead_take(const struct asked *asked)
@@ -107,7 +124,8 @@ struct start *ahead_take(const struct asked *asked)
 	    !wanted_same(&asks, &ahead.now))
 		return NULL;
 	for (int i = 0; i < AHEAD_MAX && !s; i++) {
-		if (!ahead.start[i] || !ahead.start[i]->ready)
+		if (!ahead.start[i] || !ahead.start[i]->ready ||
+		    !ahead.start[i]->kept)
 			continue;
 		s = ahead.start[i];
 		ahead.start[i] = NULL;
@@ -162,6 +180,10 @@ static int make(struct start *s)
 	int r = fds.fd[0] < 0 ? -errno : start_ahead(s, &asked);
 
 	ipc_fds_close(&fds);
+	if (r < 0)
+		return r;
+	s->later.done = kept;
+	r = init_bud_put((uint32_t)s->launch.pid, s->launch.pidfd, &s->later);
 	if (r < 0)
 		return r;
 	s->channel.ready = channel_ready;

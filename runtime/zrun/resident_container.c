@@ -68,7 +68,8 @@ static void exit_ready(struct watch *w, uint32_t events)
 	/* While it starts, its channel tells more. */
 	if (c->phase == PHASE_RUNNING) {
 		c->phase = PHASE_ENDED;
-		tun_drop(c->id);
+		if (c->address)
+			tun_drop(c->id);
 	}
 }
 

@@ -151,6 +151,7 @@ void start_free(struct start *s)
 	watch_del(&resident.loop, &s->channel);
 	timer_cancel(&s->timer);
 	pool_wait_end(&s->wait);
+	init_later_end(&s->later);
 	pool_bud_close(&s->bud);
 	launch_close(&s->launch);
 	for (int i = 0; i < 3; i++)
@@ -252,7 +253,10 @@ static void channel_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	if (r == 0 && s->released && s->ready) {
-		start_done(s);
+		s->executed = true;
+		watch_del(&resident.loop, w);
+		if (s->kept)
+			start_done(s);
 		return;
 	}
 	if (r == 0)
@@ -275,9 +279,8 @@ static bool may_go_early(const struct start *s)
 {
 	const struct runtime_process *process = &s->config.process;
 
-	return s->ready ||
-	       (s->container->mounts >= 0 && !s->container->address &&
-		!process->scheduler.policy.set && !process->io_priority.class);
+	return s->container->mounts >= 0 && !s->container->address &&
+	       !process->scheduler.policy.set && !process->io_priority.class;
 }
 
 /* There is a process. */
@@ -285,6 +288,7 @@ static int start_follow(struct start *s)
 {
 	int r = hand_to_init(s);
 
+	s->kept = r == 0;
 	for (int i = 0; i < 3; i++)
 		fd_close(&s->launch.child.stdio[i]);
 	if (r < 0)
@@ -424,6 +428,44 @@ int start_ahead(struct start *s, const struct asked *asked)
 	return r < 0 ? r : use_bud(s);
 }
 
+static void named(struct init_later *later, int error)
+{
+	struct start *s = container_of(later, struct start, later);
+
+	s->kept = error == 0;
+	if (error < 0)
+		start_fail(s, fault_set(&s->fault, error, "hand it to init"));
+	else if (s->executed)
+		start_done(s);
+}
+
+/* Nothing can keep init from having it once that is sent, and it can end no
+ * sooner than init knows it: so what is a container is told to go. */
+static int release_named(struct start *s)
+{
+	s->later.done = named;
+	s->kept = false;
+	s->container->pid = s->state.pid = s->launch.pid;
+	int r = init_name(s->container->id, s->note, (uint32_t)s->launch.pid,
+			  s->output, &s->later);
+
+	for (int i = 0; i < 2; i++)
+		fd_close(&s->output[i]);
+	if (r < 0)
+		return fault_set(&s->fault, r, "hand it to init");
+	r = state_write_first(s->state_dir, &s->state);
+	if (r < 0)
+		return fault_set(&s->fault, r, "keep its state");
+	s->channel.ready = channel_ready;
+	r = watch_add(&resident.loop, &s->channel, s->launch.channel, EPOLLIN);
+	if (r < 0)
+		return fault_set(&s->fault, r, "watch");
+	s->released = true;
+	/* If it was killed meanwhile, its channel tells. */
+	launch_go(&s->launch);
+	return start_cgroup_name(s);
+}
+
 /* All but that it is this container's has been done (ahead.h). */
 static int adopt(struct start *s)
 {
@@ -438,8 +480,8 @@ static int adopt(struct start *s)
 		r = container_layer_rename(s->before.id, c->id);
 	if (r < 0)
 		return fault_set(&s->fault, r, "its writable layer");
-	r = name_bud(s);
-	return r < 0 ? r : start_follow(s);
+	r = start_state(s);
+	return r < 0 ? r : release_named(s);
 }
 
 int serve_start(const struct asked *asked, struct zrun_reply *reply)

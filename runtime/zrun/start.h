@@ -4,12 +4,14 @@
 
 #include "pool.h"
 #include "resident.h"
+#include "store_later.h"
 #include "store_link.h"
 
 struct start {
 	struct watch channel;
 	struct timer timer;
 	struct pool_wait wait;
+	struct init_later later;
 	struct pool_bud bud; /* taken early; its channel is -1: none */
 	struct asker asker;
 	struct resident_container *container;
@@ -27,6 +29,8 @@ struct start {
 	bool made;	/* something of it is to be swept */
 	bool has_layer; /* writable, of its own */
 	bool ready;	/* it has said so */
+	bool kept;	/* init has the process */
+	bool executed;	/* its program, as the channel's end has told */
 	bool released;	/* told to go: the channel's end means execve */
 	struct fault fault;
 };

@@ -160,14 +160,17 @@ int start_cgroup(struct start *s)
 int start_cgroup_limit(struct start *s)
 {
 	s->cgroup.skip_absent = resident.cgroups.skip_absent;
-	snprintf(s->cgroup.path, sizeof(s->cgroup.path), "zooid/%s",
+	snprintf(s->state.cgroup, sizeof(s->state.cgroup), "zooid/%s",
 		 s->bud.cgroup);
+	text_copy(s->cgroup.path, sizeof(s->cgroup.path), s->state.cgroup);
 	return cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
 }
 
 int start_cgroup_name(struct start *s)
 {
-	return note_cgroup(s, s->bud.cgroup);
+	int r = container_cgroup_set(s->container, s->bud.cgroup);
+
+	return r < 0 ? fault_set(&s->fault, r, "link its cgroup") : 0;
 }
 
 /* Sources of bind mounts, beneath the volumes whatever links lie there; held

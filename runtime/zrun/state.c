@@ -159,17 +159,27 @@ int state_write(int dir, const struct state *state)
 	return text ? file_swap(dir, "state.json", text, size) : -ENOMEM;
 }
 
-int state_stage(int dir, const struct state *state)
+static int write_as(int dir, const char *name, const struct state *state)
 {
 	size_t size = 0;
 	const char *text = state_text(state, &size);
 	autoclose int fd = openat(
-		dir, STAGED,
+		dir, name,
 		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
 	if (!text)
 		return -ENOMEM;
 	return fd < 0 ? -errno : fd_write(fd, text, size);
+}
+
+int state_stage(int dir, const struct state *state)
+{
+	return write_as(dir, STAGED, state);
+}
+
+int state_write_first(int dir, const struct state *state)
+{
+	return write_as(dir, "state.json", state);
 }
 
 int state_commit(int dir)

@@ -344,6 +344,87 @@ static void exit_test(int sock)
 	serve();
 }
 
+static int name(int sock, const char *container, pid_t pid, int n_fds)
+{
+	struct init_request r = request_of(INIT_NAME, INIT_KIND_PIDFD,
+					   container, (uint32_t)pid);
+	struct init_reply reply = { 0 };
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	ipc_send(sock, &r, sizeof(r), (int[]){ null, null }, n_fds);
+	serve();
+	ipc_recv(sock, &reply, sizeof(reply), NULL);
+	close(null);
+	return reply.error;
+}
+
+/* A process that ended while it had no name, before init was told the name:
+ * how it ended is told all the same. */
+static void name_test(int sock)
+{
+	struct init_request w = request_of(INIT_WATCH, INIT_KIND_PIDFD, "", 0);
+	struct init_request put = request_of(INIT_PUT, INIT_KIND_BUD, INIT_BUDS,
+					     0);
+	struct init_event event;
+	int pidfd = -1, release = -1, watcher = connect_nonblocking();
+	int putter = connect_nonblocking();
+	pid_t pid = container_make(&pidfd, &release);
+
+	put.key.n = (uint32_t)pid;
+	ipc_send(watcher, &w, sizeof(w), NULL, 0);
+	event_next(watcher, &event);
+	ok(ask(putter, &put, &pidfd, NULL).error == 0, "a bud is kept");
+	ok(event_next(watcher, &event) == -EAGAIN, "and not told");
+	ok(name(putter, "c", pid + 1, 2) == -ENOENT, "no such bud");
+	ok(name(putter, "c", pid, 1) == -EINVAL, "no output");
+	ok(name(putter, "../c", pid, 2) == -EINVAL, "no id");
+	verb(sock, INIT_PUT, INIT_KIND_OUTPUT, "c", 2);
+	ok(name(putter, "c", pid, 2) == -EEXIST, "the name is taken");
+	ok(verb(sock, INIT_DROP, INIT_KIND_OUTPUT, "c", 1) == -ENOENT,
+	   "nothing is left of what failed");
+	verb(sock, INIT_DROP, INIT_KIND_OUTPUT, "c", 2);
+	ok(write(release, "x", 1) == 1, "it ends");
+	poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000);
+	serve();
+	ok(name(putter, "c", pid, 2) == 0, "it gets a name");
+	ok(event_next(watcher, &event) == INIT_EVENT_EXITED &&
+		   !strcmp(event.key.container, "c") && event.key.n == 0 &&
+		   event.exit_code == CLD_EXITED && event.exit_status == 7 &&
+		   event.pid == (uint32_t)pid,
+	   "its end is told");
+	for (uint32_t n = 1; n <= 2; n++)
+		ok(verb(sock, INIT_DROP, INIT_KIND_OUTPUT, "c", n) == 0,
+		   "output %u was kept", n);
+	close(putter);
+	serve();
+	ok(verb(sock, INIT_DROP, INIT_KIND_PIDFD, "c", 0) == 0,
+	   "a named one outlives the connection");
+	close(pidfd);
+	close(release);
+	close(watcher);
+	serve();
+}
+
+static void bud_end_test(int sock)
+{
+	struct init_request put = request_of(INIT_PUT, INIT_KIND_BUD, INIT_BUDS,
+					     7);
+	int pidfd = -1, release = -1;
+
+	container_make(&pidfd, &release);
+	int putter = connect_nonblocking();
+
+	ask(putter, &put, &pidfd, NULL);
+	close(putter);
+	serve();
+	ok(verb(sock, INIT_DROP, INIT_KIND_BUD, INIT_BUDS, 7) == -ENOENT,
+	   "a bud goes with the connection that put it");
+	close(release);
+	poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000);
+	close(pidfd);
+	serve();
+}
+
 static void orphans_test(void)
 {
 	int n = 300;
@@ -367,6 +448,8 @@ static void permissions_test(void)
 	} rows[] = {
 		{ 0, INIT_PUT, INIT_KIND_PIDFD, 0 },
 		{ UID_ZNODE, INIT_PUT, INIT_KIND_PIDFD, -EPERM },
+		{ 0, INIT_NAME, INIT_KIND_PIDFD, 0 },
+		{ UID_ZNODE, INIT_NAME, INIT_KIND_PIDFD, -EPERM },
 		{ UID_ZNODE, INIT_BIND, INIT_KIND_LISTEN, 0 },
 		{ UID_ZNODE, INIT_WATCH, INIT_KIND_PIDFD, 0 },
 		{ UID_ZNODE, INIT_WATCH, INIT_KIND_OUTPUT, -EPERM },
@@ -426,6 +509,8 @@ int main(void)
 	slow_watcher_test(sock);
 	quota_test(sock);
 	exit_test(sock);
+	name_test(sock);
+	bud_end_test(sock);
 	orphans_test();
 	permissions_test();
 	ok(verb(sock, INIT_REBOOT, 0, "", 0) == 0 && ended == INIT_REBOOT,
