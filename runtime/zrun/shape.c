@@ -223,9 +223,7 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 		if (from->code == OP_READY)
 			continue;
 		if (from->code == OP_EXEC)
-			op[n++] = (struct op){ .code = OP_READY,
-					       .index = -1,
-					       .fd = -1 };
+			from->code = OP_BUD_EXEC;
 		if (from->code == OP_ROOT_BIND)
 			n += put_root(op + n, config, root);
 		else if (from->code == OP_NETWORK && from->number)
