@@ -30,7 +30,8 @@ enum init_kind {
 	INIT_KIND_NETNS,  /* zrun serve */
 	INIT_KIND_BUD,	  /* a process that waits to become a container; put by
 			   * zrun serve as container INIT_BUDS, n its pid.
-			   * Forgotten when the connection that put it ends */
+			   * Killed and forgotten when the connection that put
+			   * it ends */
 	INIT_KIND_COUNT,
 };
 
@@ -76,9 +77,9 @@ enum init_verb {
 	/* Makes of the process kept under kind BUD, key.n, the first one of
 	 * key.container: with its note it is kept as (PIDFD, 0) from then on,
 	 * even if it has ended meanwhile, and the two descriptors sent along
-	 * as (OUTPUT, 1) and (OUTPUT, 2). Once this was sent nothing of it can
-	 * be lost, so that who asks need not wait for the reply to let the
-	 * process run. All or nothing. root. -ENOENT, -EEXIST, -ENOSPC,
+	 * as (OUTPUT, 1) and (OUTPUT, 2). The process may run before that: how
+	 * it ends is kept, and should who asks end it is killed. All or
+	 * nothing. root. -ENOENT, -EEXIST, -ENOSPC,
 	 * -EDQUOT. */
 	INIT_NAME,
 };

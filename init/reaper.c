@@ -73,7 +73,7 @@ static void signals_ready(struct watch *w, uint32_t events)
 	(void)events;
 	while (read(w->fd, &info, sizeof(info)) == sizeof(info))
 		continue;
-	sweep();
+	timer_set(loop, &again, 0);
 }
 
 static void again_fire(struct timer *t)
@@ -82,11 +82,18 @@ static void again_fire(struct timer *t)
 	sweep();
 }
 
+/* It is told before it is reaped, which takes the kernel a while. */
 static void exit_ready(struct watch *w, uint32_t events)
 {
-	(void)w;
+	struct store_entry *e = container_of(w, struct store_entry, exit);
+	siginfo_t info = { 0 };
+
 	(void)events;
-	sweep();
+	if (waitid(P_PIDFD, (id_t)e->fd, &info,
+		   WEXITED | WNOHANG | WNOWAIT | __WALL) == 0 &&
+	    info.si_pid)
+		child_ended(&info);
+	timer_set(loop, &again, 0);
 }
 
 void reaper_watch(struct store_entry *e)

@@ -5,9 +5,11 @@
 #include "server.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -47,8 +49,11 @@ static void trim(uint32_t kind)
 	store_trim(kind, passed);
 }
 
+/* Nobody is left who could say whose it is, though it may run already. */
 static void bud_drop(struct store_entry *e)
 {
+	if (e->state == STORE_HELD)
+		syscall(SYS_pidfd_send_signal, e->fd, SIGKILL, NULL, 0);
 	reaper_forget(e);
 	store_drop(e);
 }

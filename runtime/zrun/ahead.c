@@ -55,8 +55,6 @@ static void drop(struct start **at)
 	bool has_layer = s->has_layer;
 
 	text_copy(layer, sizeof(layer), s->before.id);
-	if (s->kept)
-		init_drop(INIT_KIND_BUD, INIT_BUDS, (uint32_t)s->launch.pid);
 	fd_close(&s->before.mounts);
 	start_free(s);
 	if (has_layer)
@@ -93,7 +91,7 @@ static void kept(struct init_later *later, int error)
 {
 	struct start *s = container_of(later, struct start, later);
 
-	s->kept = error == 0;
+	s->is_bud = error == 0;
 	if (error < 0) {
 		ahead.failed = true;
 		give_up(s);
@@ -125,7 +123,7 @@ struct start *ahead_take(const struct asked *asked)
 		return NULL;
 	for (int i = 0; i < AHEAD_MAX && !s; i++) {
 		if (!ahead.start[i] || !ahead.start[i]->ready ||
-		    !ahead.start[i]->kept)
+		    !ahead.start[i]->is_bud)
 			continue;
 		s = ahead.start[i];
 		ahead.start[i] = NULL;

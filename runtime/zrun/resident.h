@@ -1,9 +1,11 @@
 /* The resident form, `zrun serve`: what its files share.
  *
  * Invariants:
- * 1. A container has state.json with a pid only after init holds its pidfd,
- *    and its program runs only after that was written. So whatever has no pid
- *    when serve starts is half made, and is removed.
+ * 1. A container has state.json with a pid only after init was given its
+ *    pidfd, and its program runs only when init has that. Of what was made
+ *    ahead (ahead.h) init has it before there is a container, and kills it
+ *    should serve die before it said which. So whatever has no pid when serve
+ *    starts is half made, and is removed.
  * 2. The loop never waits for a container, a disk full of files to delete or a
  *    worker: such work is done in a child, watched by a descriptor.
  * 3. A connection has at most one request in hand; its next one is read after

@@ -152,6 +152,8 @@ void start_free(struct start *s)
 	timer_cancel(&s->timer);
 	pool_wait_end(&s->wait);
 	init_later_end(&s->later);
+	if (s->is_bud)
+		init_drop(INIT_KIND_BUD, INIT_BUDS, (uint32_t)s->launch.pid);
 	pool_bud_close(&s->bud);
 	launch_close(&s->launch);
 	for (int i = 0; i < 3; i++)
@@ -196,6 +198,13 @@ static void start_undo(struct start *s)
 
 static void start_fail(struct start *s, int error)
 {
+	/* What is dropped must not be kept afterwards. */
+	if (s->naming) {
+		s->error = error;
+		launch_kill(&s->launch);
+		watch_del(&resident.loop, &s->channel);
+		return;
+	}
 	struct zrun_reply reply = { .error = error };
 	struct asker asker = s->asker;
 
@@ -432,38 +441,45 @@ static void named(struct init_later *later, int error)
 {
 	struct start *s = container_of(later, struct start, later);
 
+	s->naming = false;
 	s->kept = error == 0;
-	if (error < 0)
-		start_fail(s, fault_set(&s->fault, error, "hand it to init"));
+	s->is_bud = error < 0;
+	if (error < 0 && s->error == 0)
+		s->error = fault_set(&s->fault, error, "hand it to init");
+	if (s->error < 0)
+		start_fail(s, s->error);
 	else if (s->executed)
 		start_done(s);
 }
 
-/* Nothing can keep init from having it once that is sent, and it can end no
- * sooner than init knows it: so what is a container is told to go. */
+/* It runs while that is noted which must survive us: init knows the process,
+ * tells of its end once it has a name, and kills it should we die before. */
 static int release_named(struct start *s)
 {
+	s->channel.ready = channel_ready;
 	s->later.done = named;
-	s->kept = false;
 	s->container->pid = s->state.pid = s->launch.pid;
-	int r = init_name(s->container->id, s->note, (uint32_t)s->launch.pid,
-			  s->output, &s->later);
+	s->released = true;
+	/* If it was killed meanwhile, its channel tells. */
+	launch_go(&s->launch);
+	int r = start_state(s);
+
+	if (r < 0)
+		return r;
+	r = init_name(s->container->id, s->note, (uint32_t)s->launch.pid,
+		      s->output, &s->later);
 
 	for (int i = 0; i < 2; i++)
 		fd_close(&s->output[i]);
 	if (r < 0)
 		return fault_set(&s->fault, r, "hand it to init");
+	s->naming = true;
+	s->is_bud = false;
 	r = state_write_first(s->state_dir, &s->state);
 	if (r < 0)
 		return fault_set(&s->fault, r, "keep its state");
-	s->channel.ready = channel_ready;
 	r = watch_add(&resident.loop, &s->channel, s->launch.channel, EPOLLIN);
-	if (r < 0)
-		return fault_set(&s->fault, r, "watch");
-	s->released = true;
-	/* If it was killed meanwhile, its channel tells. */
-	launch_go(&s->launch);
-	return start_cgroup_name(s);
+	return r < 0 ? fault_set(&s->fault, r, "watch") : start_cgroup_name(s);
 }
 
 /* All but that it is this container's has been done (ahead.h). */
@@ -480,8 +496,7 @@ static int adopt(struct start *s)
 		r = container_layer_rename(s->before.id, c->id);
 	if (r < 0)
 		return fault_set(&s->fault, r, "its writable layer");
-	r = start_state(s);
-	return r < 0 ? r : release_named(s);
+	return release_named(s);
 }
 
 int serve_start(const struct asked *asked, struct zrun_reply *reply)
@@ -521,7 +536,9 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 	memcpy(s->note, asked->request->note, sizeof(s->note));
 	int r = ahead ? adopt(s) : prepare(s, asked);
 
-	if (r < 0) {
+	if (r < 0 && s->naming) {
+		start_fail(s, r);
+	} else if (r < 0) {
 		snprintf(reply->text, sizeof(reply->text),
 			 "container %.63s: %.180s", id, s->fault.text);
 		start_undo(s);

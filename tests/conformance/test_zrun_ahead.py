@@ -2,12 +2,15 @@
 of its own, and none is seen until then."""
 
 import os
+import random
 import select
+import struct
+import subprocess
 
 import pytest
 from test_zrun_serve import (
-    BIN, CLD_EXITED, DEADLINE, DELETE, FORGET, OUTPUT, START, config, printed,
-    readonly, remove, sealed, with_image)
+    BIN, CLD_EXITED, DEADLINE, DELETE, FORGET, FULL, OUTPUT, START, config,
+    kills, printed, readonly, remove, sealed, with_image)  # noqa: F401
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or not os.path.exists(BIN + "/zrun")
@@ -113,3 +116,27 @@ def test_they_go_with_serve(node):
     assert node.kill_serve()
     assert node.list() == {}
     assert os.listdir(node.path / "data/containers") == []
+
+
+def test_kill_of_serve_while_one_is_taken(kills):
+    """It becomes a container that is listed, or nothing of it is left."""
+    seeded = random.Random(5)
+    wanted = config("sleep", "1000")
+    for node, n in kills(60 if FULL else 5):
+        make_ahead(node, wanted)
+        fd = sealed(wanted)
+        connection = node.connect()
+        connection.send(struct.pack(
+            "<IIII64s72s256s192s", 600, START, 0, 0, b"cut",
+            node.digest.encode(), b"", b""), [fd])
+        os.close(fd)
+        select.select([connection.socket], [], [], seeded.random() / 2000)
+        node.kill_serve()
+        rows = node.list()
+        assert set(os.listdir(node.path / "run/zrun")) == set(rows)
+        assert set(os.listdir(node.path / "data/containers")) == set(rows)
+        sleeps = subprocess.run(["ps", "--ppid", str(node.init.pid), "-o",
+                                 "comm="], stdout=subprocess.PIPE, text=True)
+        assert sleeps.stdout.count("sleep") == len(rows)
+        for id in rows:
+            remove(node, id)

@@ -419,8 +419,10 @@ static void bud_end_test(int sock)
 	serve();
 	ok(verb(sock, INIT_DROP, INIT_KIND_BUD, INIT_BUDS, 7) == -ENOENT,
 	   "a bud goes with the connection that put it");
+	ok(poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000) ==
+		   1,
+	   "and is killed");
 	close(release);
-	poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000);
 	close(pidfd);
 	serve();
 }
