@@ -4,9 +4,8 @@
  * execve frees the memory of who calls it while the program waits, and what a
  * bud has is much: what serve had when it forked the nursery, and what was read
  * and planned. So all of it is given back before, but one small mapping with
- * the program's name, words and environment. From then on nothing of the data
- * segment holds but libc's thread block; what is called is code, system calls
- * and errno. */
+ * the program's name, words and environment. From then on there is no data
+ * segment and so no libc: wait_and_exec() calls nothing. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,33 +14,31 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "child.h"
-#include "kernel.h"
+#include "raw_call.h"
 
-/* The thread block of libc is less on either side of its pointer. */
-enum {
-	THREAD_SIZE = 512,
-	MAPS_SIZE = 8 << 10,
-	RANGES_MAX = 64,
-	STACK_SIZE = 64 << 10,
+enum { MAPS_SIZE = 8 << 10, RANGES_MAX = 64 };
+
+struct range {
+	uintptr_t start, end;
 };
 
 struct lean {
-	size_t size;
 	int channel;
 	struct child_message message;
+	struct range code, stack;
+	uintptr_t page;
 	char **args, **env;
 	char program[]; /* then all the rest */
 };
 
-struct range {
-	uintptr_t start, end;
-	bool has_file;
-};
+static bool holds(const struct range *r, const void *p)
+{
+	return r->start <= (uintptr_t)p && (uintptr_t)p < r->end;
+}
 
 static size_t list_size(const struct text_list *list)
 {
@@ -83,8 +80,8 @@ static struct lean *lean_make(const struct child *c)
 
 	if (lean == MAP_FAILED)
 		return NULL;
-	lean->size = size;
 	lean->channel = c->channel;
+	lean->page = (uintptr_t)getpagesize();
 	char *at = stpcpy(lean->program, c->program) + 1;
 
 	at = (char *)lean + aligned((size_t)(at - (char *)lean));
@@ -94,44 +91,56 @@ static struct lean *lean_make(const struct child *c)
 	return lean;
 }
 
-static bool holds(const struct range *r, const void *p)
+static inline void say(struct lean *lean, uint32_t what, long error)
 {
-	return r->start <= (uintptr_t)p && (uintptr_t)p < r->end;
+	lean->message.what = what;
+	lean->message.error = (int32_t)error;
+	raw_call(SYS_write, lean->channel, (long)(uintptr_t)&lean->message,
+		 sizeof(lean->message));
 }
 
-/* What it reads from then on is zero, or what the program file has there. */
-static void discard(uintptr_t start, uintptr_t end)
+static inline void close_all(unsigned from, unsigned to)
 {
-	uintptr_t page = (uintptr_t)getpagesize();
-
-	start = (start + page - 1) & ~(page - 1);
-	end &= ~(page - 1);
-	if (start < end)
-		madvise((void *)start, end - start, MADV_DONTNEED);
+	raw_call(SYS_close_range, from, to, 0);
 }
 
-/* Nobody's canary may change between a function's beginning and its end. */
-#define NO_CANARY __attribute__((no_stack_protector, noinline))
-
-NO_CANARY static void give_back(const struct range *r, const struct lean *lean)
+/* What is needed of it comes back by itself. */
+static inline void discard(uintptr_t start, uintptr_t end)
 {
-	const char *thread = __builtin_thread_pointer();
-	static char data;
-
-	if (holds(r, lean) || holds(r, &r))
-		return;
-	if (holds(r, thread)) {
-		discard(r->start, (uintptr_t)thread - THREAD_SIZE);
-		discard((uintptr_t)thread + THREAD_SIZE, r->end);
-	} else if (holds(r, &data) || r->has_file) {
-		discard(r->start, r->end);
-	} else {
-		munmap((void *)r->start, r->end - r->start);
-	}
+	raw_call(SYS_madvise, (long)start, (long)(end - start), MADV_DONTNEED);
 }
 
-/* The mappings that can be written to. */
-static size_t find_ranges(int host_proc, struct range ranges[RANGES_MAX])
+/* The canary of the stack goes with all the rest. */
+__attribute__((no_stack_protector, noinline)) _Noreturn static void
+wait_and_exec(struct lean *lean, const struct range *ranges, size_t n)
+{
+	unsigned channel = (unsigned)lean->channel;
+	char answer;
+
+	for (size_t i = 0; i < n; i++)
+		raw_call(SYS_munmap, (long)ranges[i].start,
+			 (long)(ranges[i].end - ranges[i].start), 0);
+	if (channel > 3)
+		close_all(3, channel - 1);
+	close_all(channel + 1, ~0u);
+	/* Where it was deeper. */
+	discard(lean->stack.start,
+		((uintptr_t)&answer & ~(lean->page - 1)) - lean->page);
+	discard(lean->code.start, lean->code.end);
+	say(lean, CHILD_READY, 0);
+	if (raw_call(SYS_read, (long)channel, (long)(uintptr_t)&answer, 1) == 1)
+		say(lean, CHILD_FAILED,
+		    raw_call(SYS_execve, (long)(uintptr_t)lean->program,
+			     (long)(uintptr_t)lean->args,
+			     (long)(uintptr_t)lean->env));
+	for (;;)
+		raw_call(SYS_exit_group, 1, 0, 0);
+}
+
+/* Those that nothing of what follows needs: its code, its stack and `lean` are
+ * left. */
+static size_t find_ranges(int host_proc, struct lean *lean,
+			  struct range ranges[RANGES_MAX])
 {
 	char text[MAPS_SIZE], *line = text;
 	autoclose int fd = openat(host_proc, "self/maps", O_RDONLY | O_CLOEXEC);
@@ -147,50 +156,19 @@ static size_t find_ranges(int host_proc, struct range ranges[RANGES_MAX])
 		*end = '\0';
 		r->start = strtoul(line, &line, 16);
 		r->end = strtoul(line + 1, &line, 16);
-		r->has_file = strchr(line, '/');
-		n += line[2] == 'w';
+		if (holds(r, text))
+			lean->stack = *r;
+		else if (holds(r, (const void *)(uintptr_t)wait_and_exec))
+			lean->code = *r;
+		else if (line[3] != 'x' && !holds(r, lean))
+			n++;
 	}
 	return n;
 }
 
-NO_CANARY static void shed(int host_proc, const struct lean *lean)
-{
-	struct range ranges[RANGES_MAX];
-	size_t n = find_ranges(host_proc, ranges);
-
-	for (size_t i = 0; i < n; i++)
-		give_back(&ranges[i], lean);
-}
-
-static void say(struct lean *lean, uint32_t what, int error)
-{
-	lean->message.what = what;
-	lean->message.error = error;
-	(void)send(lean->channel, &lean->message, sizeof(lean->message),
-		   MSG_NOSIGNAL);
-}
-
-NO_CANARY _Noreturn static void wait_and_exec(struct lean *lean)
-{
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-	char answer;
-	ssize_t n;
-
-	/* Where the stack was deeper. */
-	discard(here - STACK_SIZE, here - (uintptr_t)getpagesize());
-	say(lean, CHILD_READY, 0);
-	do
-		n = recv(lean->channel, &answer, 1, 0);
-	while (n < 0 && errno == EINTR);
-	if (n != 1)
-		_exit(1);
-	execve(lean->program, lean->args, lean->env);
-	say(lean, CHILD_FAILED, -errno);
-	_exit(1);
-}
-
 int child_bud_exec(struct child *c, int op)
 {
+	struct range ranges[RANGES_MAX];
 	struct lean *lean = lean_make(c);
 
 	if (!lean)
@@ -199,10 +177,7 @@ int child_bud_exec(struct child *c, int op)
 	lean->message.code = OP_BUD_EXEC;
 	snprintf(lean->message.detail, sizeof(lean->message.detail),
 		 "exec %.90s", c->program);
-	shed(c->host_proc, lean);
-	/* Nothing of c is left. */
-	if (lean->channel > 3)
-		kernel_close_range(3, (unsigned)lean->channel - 1, 0);
-	kernel_close_range((unsigned)lean->channel + 1, ~0u, 0);
-	wait_and_exec(lean);
+	size_t n = find_ranges(c->host_proc, lean, ranges);
+
+	wait_and_exec(lean, ranges, n);
 }
