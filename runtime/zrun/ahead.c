@@ -155,7 +155,7 @@ void ahead_note(const struct start *s)
 {
 	static struct wanted used;
 
-	if (s->container->address || !may_repeat(&s->config) ||
+	if (s->state.address || !may_repeat(&s->config) ||
 	    wanted_read(&used, s->config_fd, s->state.digest) < 0 ||
 	    wanted_same(&used, &ahead.now))
 		return;

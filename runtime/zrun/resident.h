@@ -62,8 +62,7 @@ struct resident_container {
 	char cgroup[ZRUN_ID_SIZE]; /* name of the directory */
 	uint32_t address;
 	char digest[ZRUN_DIGEST_SIZE];
-	struct watch exit;   /* pidfd */
-	struct start *start; /* while PHASE_STARTING */
+	struct watch exit; /* pidfd */
 };
 
 /* A child that does slow work and reports once. */

@@ -35,6 +35,7 @@
 #include "tun.h"
 
 #define START_TIMEOUT_MS 30000
+#define TIDY_MS		 5
 
 static int clone_child(struct start *s)
 {
@@ -168,7 +169,6 @@ void start_free(struct start *s)
 	fd_close(&s->root);
 	cgroup_close(&s->cgroup);
 	runtime_config_free(&s->config);
-	s->container->start = NULL;
 	free(s);
 	pool_refill();
 }
@@ -203,6 +203,7 @@ static void start_fail(struct start *s, int error)
 		s->error = error;
 		launch_kill(&s->launch);
 		watch_del(&resident.loop, &s->channel);
+		init_later_watch();
 		return;
 	}
 	struct zrun_reply reply = { .error = error };
@@ -215,6 +216,16 @@ static void start_fail(struct start *s, int error)
 	serve_answer(&asker, &reply, NULL);
 }
 
+static void tidy(struct timer *t)
+{
+	struct start *s = container_of(t, struct start, timer);
+
+	/* Of a bud, and not made ahead already. */
+	if (s->bud.cgroup[0] && !s->before.id[0])
+		ahead_note(s);
+	start_free(s);
+}
+
 static void start_done(struct start *s)
 {
 	struct resident_container *c = s->container;
@@ -225,9 +236,9 @@ static void start_done(struct start *s)
 	c->phase = PHASE_RUNNING;
 	serve_answer(&asker, &reply, NULL);
 	container_watch(c, fd_take(&s->launch.pidfd));
-	if (c->mounts >= 0)
-		ahead_note(s);
-	start_free(s);
+	/* The rest has time, and the program wants the processor. */
+	s->timer.fire = tidy;
+	timer_set(&resident.loop, &s->timer, TIDY_MS);
 }
 
 /* The child is ready: note that it exists, then let it run. */
@@ -264,7 +275,9 @@ static void channel_ready(struct watch *w, uint32_t events)
 	if (r == 0 && s->released && s->ready) {
 		s->executed = true;
 		watch_del(&resident.loop, w);
-		if (s->kept)
+		if (s->naming)
+			init_later_look();
+		else
 			start_done(s);
 		return;
 	}
@@ -413,7 +426,6 @@ struct start *start_new(struct resident_container *c)
 	if (!s)
 		return NULL;
 	s->container = c ? c : &s->before;
-	s->container->start = s;
 	s->channel.fd = s->state_dir = s->output[0] = s->output[1] = -1;
 	s->config_fd = s->root = -1;
 	s->before.pidfd = s->before.mounts = s->before.exit.fd = -1;
@@ -452,8 +464,25 @@ static void named(struct init_later *later, int error)
 		start_done(s);
 }
 
+static int note_pid(struct start *s, int file)
+{
+	int r = init_name(s->container->id, s->note, (uint32_t)s->launch.pid,
+			  s->output, &s->later);
+
+	for (int i = 0; i < 2; i++)
+		fd_close(&s->output[i]);
+	if (r < 0)
+		return fault_set(&s->fault, r, "hand it to init");
+	s->naming = true;
+	s->is_bud = false;
+	r = state_put(file, &s->state);
+	return r < 0 ? fault_set(&s->fault, r, "keep its state") : 0;
+}
+
 /* It runs while that is noted which must survive us: init knows the process,
- * tells of its end once it has a name, and kills it should we die before. */
+ * tells of its end once it has a name, and kills it should we die before.
+ * Init is told late, when the container has found its processor: else init
+ * takes that, and execve moves to another. */
 static int release_named(struct start *s)
 {
 	s->channel.ready = channel_ready;
@@ -464,22 +493,16 @@ static int release_named(struct start *s)
 	launch_go(&s->launch);
 	int r = start_state(s);
 
+	if (r == 0)
+		r = start_cgroup_name(s);
 	if (r < 0)
 		return r;
-	r = init_name(s->container->id, s->note, (uint32_t)s->launch.pid,
-		      s->output, &s->later);
+	autoclose int file = state_create(s->state_dir);
 
-	for (int i = 0; i < 2; i++)
-		fd_close(&s->output[i]);
-	if (r < 0)
-		return fault_set(&s->fault, r, "hand it to init");
-	s->naming = true;
-	s->is_bud = false;
-	r = state_write_first(s->state_dir, &s->state);
-	if (r < 0)
-		return fault_set(&s->fault, r, "keep its state");
+	if (file < 0)
+		return fault_set(&s->fault, file, "keep its state");
 	r = watch_add(&resident.loop, &s->channel, s->launch.channel, EPOLLIN);
-	return r < 0 ? fault_set(&s->fault, r, "watch") : start_cgroup_name(s);
+	return r < 0 ? fault_set(&s->fault, r, "watch") : note_pid(s, file);
 }
 
 /* All but that it is this container's has been done (ahead.h). */
@@ -530,7 +553,6 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 			 "another container");
 		return -ENOSPC;
 	}
-	c->start = s;
 	s->container = c;
 	s->asker = asked->asker;
 	memcpy(s->note, asked->request->note, sizeof(s->note));
@@ -538,7 +560,9 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 
 	if (r < 0 && s->naming) {
 		start_fail(s, r);
-	} else if (r < 0) {
+		return SERVE_LATER;
+	}
+	if (r < 0) {
 		snprintf(reply->text, sizeof(reply->text),
 			 "container %.63s: %.180s", id, s->fault.text);
 		start_undo(s);

@@ -159,27 +159,33 @@ int state_write(int dir, const struct state *state)
 	return text ? file_swap(dir, "state.json", text, size) : -ENOMEM;
 }
 
-static int write_as(int dir, const char *name, const struct state *state)
+static int create(int dir, const char *name)
+{
+	int fd = openat(dir, name,
+			O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+			0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int state_create(int dir)
+{
+	return create(dir, "state.json");
+}
+
+int state_put(int file, const struct state *state)
 {
 	size_t size = 0;
 	const char *text = state_text(state, &size);
-	autoclose int fd = openat(
-		dir, name,
-		O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	if (!text)
-		return -ENOMEM;
-	return fd < 0 ? -errno : fd_write(fd, text, size);
+	return text ? fd_write(file, text, size) : -ENOMEM;
 }
 
 int state_stage(int dir, const struct state *state)
 {
-	return write_as(dir, STAGED, state);
-}
+	autoclose int fd = create(dir, STAGED);
 
-int state_write_first(int dir, const struct state *state)
-{
-	return write_as(dir, "state.json", state);
+	return fd < 0 ? fd : state_put(fd, state);
 }
 
 int state_commit(int dir)

@@ -59,9 +59,10 @@ int state_write(int dir, const struct state *state);
  * there is no new state. For a file system without storage, since nothing is
  * synced. */
 int state_stage(int dir, const struct state *state);
-/* Writes what nobody looks at yet, at once: a file that is not whole says that
- * the container is half made. */
-int state_write_first(int dir, const struct state *state);
+/* The same in two steps: an empty file, which says that the container is half
+ * made, and what is in it. A descriptor or -errno; 0 or -errno. */
+int state_create(int dir);
+int state_put(int file, const struct state *state);
 int state_commit(int dir);
 /* -ENOENT when the container is only half made. */
 int state_read(int dir, struct state *state, struct fault *fault);

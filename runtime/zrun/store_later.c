@@ -2,6 +2,7 @@
 #include "store_later.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include "ahead.h"
@@ -85,7 +86,10 @@ int init_bud_put(uint32_t pid, int pidfd, struct init_later *later)
 		.key = { INIT_KIND_BUD, pid, INIT_BUDS },
 	};
 
-	return send_later(&request, &pidfd, 1, later);
+	int r = send_later(&request, &pidfd, 1, later);
+
+	init_later_watch();
+	return r;
 }
 
 int init_name(const char *container, const uint8_t note[INIT_NOTE_SIZE],
@@ -99,7 +103,27 @@ int init_name(const char *container, const uint8_t note[INIT_NOTE_SIZE],
 	text_copy(request.key.container, sizeof(request.key.container),
 		  container);
 	memcpy(request.note, note, sizeof(request.note));
-	return send_later(&request, output, 2, later);
+	int r = send_later(&request, output, 2, later);
+
+	if (r == 0)
+		watch_events(&resident.loop, &watch, 0);
+	return r;
+}
+
+void init_later_watch(void)
+{
+	if (watch.fd >= 0)
+		watch_events(&resident.loop, &watch, EPOLLIN);
+}
+
+void init_later_look(void)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	while (n_asked > 0 && (p.fd = watch.fd) >= 0 && poll(&p, 1, 0) == 1)
+		reply_ready(&watch, EPOLLIN);
+	if (n_asked > 0)
+		init_later_watch();
 }
 
 void init_later_end(const struct init_later *later)
