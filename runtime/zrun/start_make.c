@@ -114,7 +114,8 @@ int start_state(struct start *s)
 static int make_root(struct start *s)
 {
 	const char *id = s->container->id;
-	bool bud = pool_fits(&s->config, s->config_fd);
+	/* What is made ahead (it has a name before) has fitted already. */
+	bool bud = s->before.id[0] || pool_fits(&s->config, s->config_fd);
 	int r;
 
 	if (bud) {
