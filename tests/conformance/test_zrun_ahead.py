@@ -117,6 +117,13 @@ def test_they_go_with_serve(node):
     assert os.listdir(node.path / "data/containers") == []
 
 
+def sleeping(node):
+    """How many containers run, or were not reaped yet."""
+    return subprocess.run(
+        ["ps", "--ppid", str(node.init.pid), "-o", "comm="],
+        stdout=subprocess.PIPE, text=True).stdout.count("sleep")
+
+
 def test_kill_of_serve_while_one_is_taken(kills):
     """It becomes a container that is listed, or nothing of it is left."""
     seeded = random.Random(5)
@@ -134,8 +141,6 @@ def test_kill_of_serve_while_one_is_taken(kills):
         rows = node.list()
         assert set(os.listdir(node.path / "run/zrun")) == set(rows)
         assert set(os.listdir(node.path / "data/containers")) == set(rows)
-        sleeps = subprocess.run(["ps", "--ppid", str(node.init.pid), "-o",
-                                 "comm="], stdout=subprocess.PIPE, text=True)
-        assert sleeps.stdout.count("sleep") == len(rows)
+        node.wait(lambda: sleeping(node) == len(rows))
         for id in rows:
             remove(node, id)
