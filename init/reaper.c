@@ -49,7 +49,10 @@ static void child_ended(const siginfo_t *info)
 	if (!e)
 		return; /* an orphan */
 	watch_del(loop, &e->exit);
-	store_exited(e, info->si_code, info->si_status);
+	if (e->key.kind == INIT_KIND_BUD && !e->from)
+		store_drop(e);
+	else
+		store_exited(e, info->si_code, info->si_status);
 }
 
 static void sweep(void)
@@ -103,9 +106,11 @@ void reaper_watch(struct store_entry *e)
 		log_error(e->key.container, "pidfd: %s", strerror(errno));
 }
 
-void reaper_forget(struct store_entry *e)
+void reaper_drop(struct store_entry *e)
 {
-	watch_del(loop, &e->exit);
+	e->from = NULL;
+	if (e->state == STORE_EXITED)
+		store_drop(e);
 }
 
 void reaper_look(struct store_entry *e)

@@ -14,8 +14,8 @@ int reaper_init(struct loop *loop);
 /* Watches the pidfd of a process just put into the store. */
 void reaper_watch(struct store_entry *e);
 
-/* Watches it no more: it is about to be dropped. */
-void reaper_forget(struct store_entry *e);
+/* A bud that nobody wants is dropped, when its process has ended. */
+void reaper_drop(struct store_entry *e);
 
 /* Takes the end of e's process, if it came: what a pidfd told others is not
  * denied here because the loop has not turned yet. */

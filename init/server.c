@@ -54,8 +54,7 @@ static void bud_drop(struct store_entry *e)
 {
 	if (e->state == STORE_HELD)
 		syscall(SYS_pidfd_send_signal, e->fd, SIGKILL, NULL, 0);
-	reaper_forget(e);
-	store_drop(e);
+	reaper_drop(e);
 }
 
 static void conn_close(struct conn *c)

@@ -39,7 +39,8 @@ struct store_entry {
 	uint64_t started_ms, ended_ms; /* CLOCK_BOOTTIME */
 	uint64_t born, changed;	       /* sequence numbers */
 	struct watch exit;	       /* the pidfd; see reaper.c */
-	const void *from; /* of a BUD: the connection that put it */
+	const void *from; /* of a BUD: the connection that put it; NULL: nobody
+			   * wants it, and it goes when its process ends */
 	uint8_t note[INIT_NOTE_SIZE];
 };
 

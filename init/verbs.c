@@ -176,7 +176,7 @@ static int verb_name(struct verb_call *call)
 
 	if (call->fds->n != 2)
 		return -EINVAL;
-	if (!e)
+	if (!e || !e->from)
 		return -ENOENT;
 	for (uint32_t n = 1; err == 0 && n <= 2; n++)
 		err = output_put(call, n, &output[n - 1]);
@@ -271,8 +271,9 @@ static int verb_drop(struct verb_call *call)
 	if (e->key.kind == INIT_KIND_PIDFD && e->state == STORE_HELD)
 		return -EBUSY;
 	if (e->key.kind == INIT_KIND_BUD)
-		reaper_forget(e);
-	store_drop(e);
+		reaper_drop(e);
+	else
+		store_drop(e);
 	return 0;
 }
 

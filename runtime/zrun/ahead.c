@@ -58,7 +58,7 @@ static void drop(struct start **at)
 	fd_close(&s->before.mounts);
 	start_free(s);
 	if (has_layer)
-		container_layer_remove(layer);
+		serve_remove_layer(layer);
 	*at = NULL;
 }
 

@@ -34,15 +34,17 @@ int bud_plan(struct plan *plan, struct runtime_config *config,
 
 	if (r < 0)
 		return r;
-	r = plan_behind(plan, config, given->root);
+	r = plan_behind(plan, config, given->root, given->last);
 	return r < 0 ? fault_set(fault, r, "plan") : 0;
 }
 
-/* That of the shape, then that of the container: bytes that serve has read and
- * found allowed. It lets nothing run that it has not. */
-static int read_config(struct child *c, int fd)
+/* That of the shape, then that of the container. */
+static struct runtime_config config;
+
+/* Bytes that serve has read and found allowed. It lets nothing run that it has
+ * not. */
+static int read_config(int fd)
 {
-	static struct runtime_config config;
 	char error[RUNTIME_ERROR_SIZE];
 	autofree char *text = NULL;
 	size_t size;
@@ -52,14 +54,17 @@ static int read_config(struct child *c, int fd)
 	memset(&config, 0, sizeof(config));
 	if (r == 0)
 		r = runtime_config_parse(&config, text, size, error);
-	c->config = &config;
-	c->process = &config.process;
 	return r == 0 ? policy_complete(&config) : r;
+}
+
+int bud_shape(int shape)
+{
+	return read_config(shape);
 }
 
 /* The empty root is the same file system for all buds: nobody writes to it
  * once it is a container's. */
-static int mount_ahead(struct child *c, struct runtime_config *config)
+static int mount_ahead(struct child *c)
 {
 	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
 	struct plan_setting setting = { .root_path = NULL };
@@ -68,11 +73,11 @@ static int mount_ahead(struct child *c, struct runtime_config *config)
 
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
 		setting.join_fd[i] = -1;
-	int r = plan_container(&plan, config, &setting, &fault);
+	int r = plan_container(&plan, &config, &setting, &fault);
 
 	if (r < 0)
 		return child_detail(c, r, "%.100s", fault.text);
-	plan_ahead(&plan, config);
+	plan_ahead(&plan, &config);
 	c->plan = &plan;
 	size_t n = plan.n;
 
@@ -84,22 +89,27 @@ static int mount_ahead(struct child *c, struct runtime_config *config)
 	return kernel_mount_setattr(c->stage, 0, &readonly);
 }
 
-static void make_ahead(struct child *c, int shape)
+static int prepare_network(const struct child *c)
 {
-	int r = read_config(c, shape);
+	if (unshare(CLONE_NEWNET) < 0)
+		return -errno;
+	return shape_has_address(&config) ? network_ahead(c->host_proc)
+					  : network_prepare(c->host_proc, 0);
+}
 
-	if (r < 0)
-		child_fail(c, -1, child_detail(c, r, "shape"));
+static void make_ahead(struct child *c)
+{
+	c->config = &config;
+	c->process = &config.process;
 	c->root = c->stage = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = c->stage < 0 || unshare(CLONE_NEWNET) < 0
-		    ? -errno
-		    : network_ahead(c->host_proc);
+	int r = c->stage < 0 ? -errno : prepare_network(c);
+
 	if (r < 0)
 		child_fail(c, -1, child_detail(c, r, "network namespace"));
 	/* Serve's, far below 0, is inherited. */
 	r = file_put(c->host_proc, "self/oom_score_adj", "0");
 	if (r == 0)
-		r = mount_ahead(c, (struct runtime_config *)c->config);
+		r = mount_ahead(c);
 	if (r < 0)
 		child_fail(c, -1, r);
 	setsid();
@@ -121,17 +131,16 @@ static void tell_ready(struct child *c)
 }
 
 /* The bind mounts' sources come in the order of the mounts. */
-static int take_mounts(const struct runtime_config *config,
-		       const struct ipc_fds *fds, int **mount_fd)
+static int take_mounts(const struct ipc_fds *fds, int **mount_fd)
 {
-	int *all = malloc((config->n_mount + 1) * sizeof(*all));
+	int *all = malloc((config.n_mount + 1) * sizeof(*all));
 	int next = BUD_FD_MOUNT;
 
 	if (!all)
 		return -ENOMEM;
-	for (size_t i = 0; i < config->n_mount; i++) {
+	for (size_t i = 0; i < config.n_mount; i++) {
 		all[i] = -1;
-		if (config->mount[i].bind && next < fds->n)
+		if (config.mount[i].bind && next < fds->n)
 			all[i] = fds->fd[next++];
 	}
 	*mount_fd = all;
@@ -144,17 +153,17 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 {
 	static struct plan plan;
 	struct bud_given given = { .address = start->address,
-				   .root = fds->fd[BUD_FD_ROOT] };
+				   .root = fds->fd[BUD_FD_ROOT],
+				   .last = (enum op_code)start->last };
 	struct fault fault = { "" };
 	int *mount_fd = NULL;
-	struct runtime_config *config = (struct runtime_config *)c->config;
-	int r = take_mounts(config, fds, &mount_fd);
+	int r = take_mounts(fds, &mount_fd);
 
 	for (int i = 0; i < 3; i++)
 		c->stdio[i] = fds->fd[BUD_FD_STDIO + i];
 	given.mount_fd = mount_fd;
 	if (r == 0)
-		r = bud_plan(&plan, config, &given, &fault);
+		r = bud_plan(&plan, &config, &given, &fault);
 	if (r < 0)
 		child_fail(c, -1,
 			   child_detail(c, r, "config %.90s", fault.text));
@@ -163,21 +172,20 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 	child_finish(c);
 }
 
-_Noreturn void bud_live(struct child *child, int shape)
+_Noreturn void bud_live(struct child *child)
 {
-	struct bud_config config;
+	struct bud_config told;
 	struct bud_start start;
 	struct ipc_fds fds = { 0 };
 
 	child_reset(child);
-	make_ahead(child, shape);
-	close(shape);
+	make_ahead(child);
 	tell_ready(child);
 	/* Serve went away, or took none of this shape any more. */
-	if (ipc_recv(child->channel, &config, sizeof(config), &fds) != 1 ||
+	if (ipc_recv(child->channel, &told, sizeof(told), &fds) != 1 ||
 	    fds.n != 1)
 		_exit(0);
-	int r = read_config(child, fds.fd[0]);
+	int r = read_config(fds.fd[0]);
 
 	ipc_fds_close(&fds);
 	if (ipc_recv(child->channel, &start, sizeof(start), &fds) != 1 ||

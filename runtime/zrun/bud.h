@@ -77,6 +77,7 @@ struct bud_config { /* fd: sealed, of the container */
 struct bud_start {
 	struct ipc_head head;
 	uint32_t address; /* as of struct plan_setting */
+	uint32_t last;	  /* as of struct bud_given */
 };
 
 /* Forks the nursery; cgroups: the directory in which it makes those of buds.
@@ -87,15 +88,18 @@ int nursery_fork(int cgroups);
 void nursery_sweep(int cgroups, const char *prefix,
 		   bool (*keep)(const char *name));
 
-/* What a bud does until it is a container; shape: the sealed config whose
- * shape it has. */
-_Noreturn void bud_live(struct child *child, int shape);
+/* Reads the sealed config whose shape the buds will have; in the nursery, so
+ * that it is read once. 0 or -errno. */
+int bud_shape(int shape);
+/* What a bud does until it is a container. */
+_Noreturn void bud_live(struct child *child);
 
 /* What a start hands to a bud beside the config. */
 struct bud_given {
 	uint32_t address;
 	int root;
 	const int *mount_fd; /* as of struct plan_setting */
+	enum op_code last;   /* as of plan_behind() */
 };
 
 /* The plan of what is left, by which a bud's messages count. 0 or -errno with

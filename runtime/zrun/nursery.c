@@ -37,7 +37,7 @@ struct nursery {
 	int cgroups;
 	char prefix[16];   /* of the buds' cgroups */
 	unsigned cgroup_n; /* of the next bud's */
-	int shape;	   /* sealed config; -1 */
+	bool has_shape;
 };
 
 /* A small file system of our own, for directories to mount on. */
@@ -99,8 +99,7 @@ static int take_shape(struct nursery *n, struct ipc_fds *fds)
 {
 	if (fds->n != 1)
 		return -EBADMSG;
-	fd_close(&n->shape);
-	n->shape = ipc_fds_take(fds, 0);
+	n->has_shape = bud_shape(fds->fd[0]) == 0;
 	/* Those for the shape before it are gone, or will be the next time. */
 	nursery_sweep(n->cgroups, n->prefix, NULL);
 	return 0;
@@ -114,7 +113,7 @@ _Noreturn static void live(struct nursery *n, int channel)
 	launch_init(&launch, "", &none);
 	launch.child.channel = channel;
 	launch.child.host_proc = n->host_proc;
-	bud_live(&launch.child, n->shape);
+	bud_live(&launch.child);
 }
 
 /* With the default device rules; the names of earlier ones are passed by. */
@@ -150,7 +149,7 @@ static int make_bud(struct nursery *n)
 			 BUD_NAMESPACES,
 		.pidfd = (uint64_t)(uintptr_t)&fd[NURSERY_FD_PID],
 	};
-	int pid = n->shape >= 0 ? make_cgroup(n, reply.cgroup) : -ENOENT;
+	int pid = n->has_shape ? make_cgroup(n, reply.cgroup) : -ENOENT;
 
 	if (pid >= 0) {
 		fd[NURSERY_FD_CGROUP] = pid;
@@ -191,7 +190,7 @@ static int enter_cgroup(int cgroups)
 
 _Noreturn static void nursery_run(int sock, int cgroups)
 {
-	struct nursery n = { .sock = sock, .cgroups = cgroups, .shape = -1 };
+	struct nursery n = { .sock = sock, .cgroups = cgroups };
 	struct nursery_request request;
 
 	prctl(PR_SET_NAME, "zrun-nursery", 0, 0, 0);

@@ -125,6 +125,9 @@ int serve_work(const struct asked *asked, struct zrun_reply *reply,
 	       int (*work)(const struct zrun_request *request,
 			   char text[STORE_ERROR_SIZE]));
 
+/* Removes a writable layer that no container has, in a child if it can. */
+void serve_remove_layer(const char *id);
+
 /* Sends the late answer, with fds unless they are NULL, and lets the client's
  * next request be read. */
 void serve_answer(const struct asker *asker, struct zrun_reply *reply,

@@ -145,6 +145,23 @@ int serve_work(const struct asked *asked, struct zrun_reply *reply,
 	_exit(fd_write(report, &done, sizeof(done)) < 0);
 }
 
+void serve_remove_layer(const char *id)
+{
+	/* Serial numbers begin with 1: nobody gets the answer. */
+	struct asked asked = { .asker = { .client = resident.client } };
+	struct store_report done = { 0 };
+	struct zrun_reply reply;
+	struct job *job = job_new(&asked);
+	int report = -1;
+	int r = job ? job_fork(job, &report, &reply) : -EAGAIN;
+
+	if (r == SERVE_LATER)
+		return;
+	container_layer_remove(id);
+	if (r == 0)
+		_exit(fd_write(report, &done, sizeof(done)) < 0);
+}
+
 static int no_container(const char *id, struct zrun_reply *reply)
 {
 	snprintf(reply->text, sizeof(reply->text),

@@ -74,11 +74,18 @@ static int tell_config(int channel, int config_fd)
 	return ipc_send(channel, &config, sizeof(config), &config_fd, 1);
 }
 
+/* What is made ahead waits long for its go. */
+static enum op_code exec_of(const struct start *s)
+{
+	return s->before.id[0] ? OP_BUD_EXEC : OP_EXEC;
+}
+
 /* The bud works in parallel from here on. */
 static int tell_bud(struct start *s)
 {
 	struct bud_start start = { .head = { sizeof(start), 0 },
-				   .address = s->container->address };
+				   .address = s->container->address,
+				   .last = exec_of(s) };
 	const int *stdio = s->launch.child.stdio;
 	int fd[IPC_FDS_MAX] = { s->root, stdio[0], stdio[1], stdio[2] };
 	int n = BUD_FD_MOUNT;
@@ -99,7 +106,8 @@ static int use_bud(struct start *s)
 	struct launch *l = &s->launch;
 	struct bud_given given = { .address = s->container->address,
 				   .root = -1,
-				   .mount_fd = s->mount_fd };
+				   .mount_fd = s->mount_fd,
+				   .last = exec_of(s) };
 
 	l->pid = bud->pid;
 	l->pidfd = fd_take(&bud->pidfd);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "serve.h"
+
 /* A field that is added to a mount must be added to shape_of(). */
 _Static_assert(sizeof(struct runtime_mount) == 160, "all is in the shape");
 
@@ -145,6 +147,17 @@ static void put_paths(struct shape *shape, const struct runtime_config *config,
 	put_text(shape, "");
 }
 
+bool shape_has_address(const struct runtime_config *config)
+{
+	const struct text_map *notes = &config->annotations;
+
+	for (size_t i = 0; i < notes->n; i++) {
+		if (strcmp(notes->item[i].key, ZRUN_ANNOTATION_ADDRESS) == 0)
+			return true;
+	}
+	return false;
+}
+
 int shape_of(const struct runtime_config *config, struct shape *shape)
 {
 	shape->size = 0;
@@ -155,6 +168,7 @@ int shape_of(const struct runtime_config *config, struct shape *shape)
 		if (mount_is_ahead(&config->mount[i]))
 			put_mount(shape, &config->mount[i]);
 	}
+	put_text(shape, shape_has_address(config) ? "address" : "");
 	put_paths(shape, config, &config->masked_paths);
 	put_paths(shape, config, &config->readonly_paths);
 	if (shape->size == sizeof(shape->text)) {
@@ -209,7 +223,7 @@ static size_t put_root(struct op *op, const struct runtime_config *config,
 }
 
 int plan_behind(struct plan *plan, const struct runtime_config *config,
-		int root)
+		int root, enum op_code last)
 {
 	size_t room = plan->n + config->n_mount + 2, n = 0;
 	struct op *op = calloc(room, sizeof(*op));
@@ -222,8 +236,12 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 		/* Ready is who has nothing more to do but execve. */
 		if (from->code == OP_READY)
 			continue;
+		if (from->code == OP_EXEC && last == OP_EXEC)
+			op[n++] = (struct op){ .code = OP_READY,
+					       .index = -1,
+					       .fd = -1 };
 		if (from->code == OP_EXEC)
-			from->code = OP_BUD_EXEC;
+			from->code = last;
 		if (from->code == OP_ROOT_BIND)
 			n += put_root(op + n, config, root);
 		else if (from->code == OP_NETWORK && from->number)

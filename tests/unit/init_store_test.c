@@ -411,17 +411,20 @@ static void bud_end_test(int sock)
 					     7);
 	int pidfd = -1, release = -1;
 
-	container_make(&pidfd, &release);
+	pid_t pid = container_make(&pidfd, &release);
 	int putter = connect_nonblocking();
 
 	ask(putter, &put, &pidfd, NULL);
 	close(putter);
 	serve();
-	ok(verb(sock, INIT_DROP, INIT_KIND_BUD, INIT_BUDS, 7) == -ENOENT,
-	   "a bud goes with the connection that put it");
 	ok(poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 5000) ==
 		   1,
-	   "and is killed");
+	   "a bud is killed when the connection ends that put it");
+	serve();
+	ok(verb(sock, INIT_DROP, INIT_KIND_BUD, INIT_BUDS, 7) == -ENOENT,
+	   "and forgotten");
+	ok(waitpid(pid, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD,
+	   "and reaped");
 	close(release);
 	close(pidfd);
 	serve();
