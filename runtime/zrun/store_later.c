@@ -39,16 +39,31 @@ static void lost(int error)
 	ahead_forget(NULL);
 }
 
-static void reply_ready(struct watch *w, uint32_t events)
+static bool reply_waits(void)
+{
+	struct pollfd p = { .fd = watch.fd, .events = POLLIN };
+
+	return p.fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+static void reply_take(void)
 {
 	struct init_reply reply;
-	int r = ipc_recv(w->fd, &reply, sizeof(reply), NULL);
+	int r = ipc_recv(watch.fd, &reply, sizeof(reply), NULL);
 
-	(void)events;
 	if (r != 1 || n_asked == 0)
 		lost(r < 0 ? r : -ECONNRESET);
 	else
 		answer(reply.error);
+}
+
+/* init_later_look() may have taken it since the loop saw it. */
+static void reply_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	if (reply_waits())
+		reply_take();
 }
 
 static int begin(void)
@@ -118,10 +133,8 @@ void init_later_watch(void)
 
 void init_later_look(void)
 {
-	struct pollfd p = { .events = POLLIN };
-
-	while (n_asked > 0 && (p.fd = watch.fd) >= 0 && poll(&p, 1, 0) == 1)
-		reply_ready(&watch, EPOLLIN);
+	while (n_asked > 0 && reply_waits())
+		reply_take();
 	if (n_asked > 0)
 		init_later_watch();
 }
