@@ -109,6 +109,17 @@ def test_end_is_told_however_soon_it_comes(node):
         assert node.ask(DELETE, id="soon").error == 0
 
 
+def test_replies_of_init_are_taken_once(node):
+    """serve looks for one, beside its loop, between two of its events; once in
+    some hundred starts it then waited for a second for ever."""
+    wanted, serve = readonly("true"), node.serve_pid()
+    for _ in range(800):
+        start(node, "quick", wanted)
+        node.wait_ended("quick")
+        assert node.ask(DELETE, id="quick").error == 0
+    assert node.serve_pid() == serve
+
+
 def test_they_go_with_the_image(node):
     make_ahead(node, config("sleep", "1000"))
     assert node.ask(FORGET, digest=node.digest).error == 0
