@@ -67,12 +67,16 @@ struct container {
 	int root, dir;
 	struct state state;
 	struct cgroup cgroup; /* dir -1 when it has none */
+	bool damaged;	      /* state.json is: whether it runs is not known */
 };
 
 /* Wants one container id after the options. 0 or -EINVAL, reported. */
 int cli_operand(int argc, char **argv);
 /* 0 or -errno, reported. state.pid is 0 when the container is half made. */
 int container_open(struct container *c, const char *id);
+/* The same for who removes it whatever it is: where state.json is damaged,
+ * c->damaged is set, and the cgroup is the one that it must have got. */
+int container_open_damaged(struct container *c, const char *id);
 /* The same for a command whose only argument is the id. */
 int container_only(struct container *c, int argc, char **argv);
 void container_close(struct container *c);

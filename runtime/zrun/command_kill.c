@@ -141,9 +141,12 @@ int command_delete(int argc, char **argv)
 		if (dir == -ENOENT)
 			return 0;
 	}
-	if (container_open(&c, argv[optind]) < 0)
+	int r = force ? container_open_damaged(&c, argv[optind])
+		      : container_open(&c, argv[optind]);
+
+	if (r < 0)
 		return 1;
-	int r = delete_container(&c, force);
+	r = delete_container(&c, force);
 
 	container_close(&c);
 	return r < 0;

@@ -17,7 +17,7 @@
 
 #define KILL_WAIT_MS 10000
 
-int container_open(struct container *c, const char *id)
+static int open_directories(struct container *c, const char *id)
 {
 	struct fault fault = { "" };
 
@@ -29,20 +29,75 @@ int container_open(struct container *c, const char *id)
 		return c->root;
 	}
 	c->dir = state_open(c->root, id, &fault);
-	int r = c->dir < 0 ? c->dir : state_read(c->dir, &c->state, &fault);
+	if (c->dir < 0) {
+		cli_error(fault.text);
+		fd_close(&c->root);
+	}
+	return c->dir < 0 ? c->dir : 0;
+}
 
-	if (r == -ENOENT && c->dir >= 0)
-		r = 0; /* half made: an empty state tells */
-	if (r == 0 && !c->state.id[0])
-		state_empty(&c->state, id);
-	if (r == 0 && c->state.cgroup[0] &&
-	    cgroup_find(&c->cgroup, &fault) == 0)
+static void open_cgroup(struct container *c)
+{
+	struct fault fault = { "" };
+
+	if (c->state.cgroup[0] && cgroup_find(&c->cgroup, &fault) == 0)
 		cgroup_open(&c->cgroup, c->state.cgroup);
-	if (r < 0) {
+}
+
+int container_open(struct container *c, const char *id)
+{
+	struct fault fault = { "" };
+	int r = open_directories(c, id);
+
+	if (r < 0)
+		return r;
+	r = state_read(c->dir, &c->state, &fault);
+	if (r < 0 && r != -ENOENT) {
 		cli_error(fault.text);
 		container_close(c);
+		return r;
 	}
-	return r;
+	/* Half made: an empty state tells. */
+	if (!c->state.id[0])
+		state_empty(&c->state, id);
+	open_cgroup(c);
+	return 0;
+}
+
+/* What create would have written. */
+static void guess_cgroup(struct container *c)
+{
+	struct runtime_config config = { 0 };
+	struct fault fault = { "" };
+	const char *path = NULL;
+
+	if (container_config(c->dir, &config, &fault) == 0)
+		path = config.cgroups_path;
+	while (path && *path == '/')
+		path++;
+	if (path && *path)
+		text_copy(c->state.cgroup, sizeof(c->state.cgroup), path);
+	else
+		snprintf(c->state.cgroup, sizeof(c->state.cgroup), "zrun/%s",
+			 c->state.id);
+	runtime_config_free(&config);
+}
+
+int container_open_damaged(struct container *c, const char *id)
+{
+	struct fault fault = { "" };
+	int r = open_directories(c, id);
+
+	if (r < 0)
+		return r;
+	c->damaged = state_read(c->dir, &c->state, &fault) < 0 &&
+		     faccessat(c->dir, "state.json", F_OK, 0) == 0;
+	if (c->damaged || !c->state.id[0])
+		state_empty(&c->state, id);
+	if (c->damaged)
+		guess_cgroup(c);
+	open_cgroup(c);
+	return 0;
 }
 
 int cli_operand(int argc, char **argv)
@@ -121,7 +176,7 @@ int container_destroy(struct container *c, const struct runtime_config *config,
 {
 	/* Half made: its child dies with zrun by itself, and what else may be
 	 * in a cgroup that the config named is not ours to kill. */
-	bool half = c->state.pid == 0;
+	bool half = c->state.pid == 0 && !c->damaged;
 	int r = half ? cgroup_remove_empty(&c->cgroup)
 		     : cgroup_remove(&c->cgroup);
 

@@ -164,6 +164,25 @@ def test_delete_force_of_nothing_succeeds(bundle):
     assert bundle.zrun("delete", "--force", "nothing").returncode == 0
 
 
+@pytest.mark.parametrize("text", [
+    "", "{", "{}", "[]", "\0" * 100, '{"id":"../x","pid":1}', "cut"])
+@pytest.mark.parametrize("cgroup", [None, "/zrun-damaged/%d" % os.getpid()])
+def test_delete_force_where_the_state_is_damaged(bundle, text, cgroup):
+    mark = "5%06d" % os.getpid()
+    if cgroup:
+        bundle.config["linux"]["cgroupsPath"] = cgroup
+    name = bundle.create("sleep", mark)
+    assert bundle.zrun("start", name).returncode == 0
+    path = bundle.root / name / "state.json"
+    whole = path.read_text()
+    path.write_text(whole[:len(whole) // 2] if text == "cut" else text)
+    assert bundle.zrun("list").returncode == 0
+    done = bundle.zrun("delete", "--force", name)
+    assert done.returncode == 0, done.stderr
+    wait_gone(mark)
+    assert left_of(bundle) == ([],)
+
+
 def test_delete_wants_it_stopped(bundle):
     name = bundle.create("sleep", "1000")
     for status in ("created", "running"):
