@@ -59,6 +59,7 @@ struct resident_container {
 	 * that a worker and not the end of the program waits for the mounts to
 	 * be taken apart, and a writable layer to be synced. */
 	int mounts;
+	int tun; /* of one that has ended, for the same reason; or -1 */
 	char cgroup[ZRUN_ID_SIZE]; /* name of the directory */
 	uint32_t address;
 	char digest[ZRUN_DIGEST_SIZE];

@@ -42,7 +42,7 @@ struct resident_container *container_new(const char *id)
 			continue;
 		memset(c, 0, sizeof(*c));
 		c->phase = PHASE_STARTING;
-		c->pidfd = c->exit.fd = c->mounts = -1;
+		c->pidfd = c->exit.fd = c->mounts = c->tun = -1;
 		text_copy(c->id, sizeof(c->id), id);
 		text_copy(c->cgroup, sizeof(c->cgroup), id);
 		return c;
@@ -55,6 +55,7 @@ void container_free(struct resident_container *c)
 	watch_del(&resident.loop, &c->exit);
 	fd_close(&c->pidfd);
 	fd_close(&c->mounts);
+	fd_close(&c->tun);
 	c->phase = PHASE_FREE;
 }
 
@@ -69,7 +70,7 @@ static void exit_ready(struct watch *w, uint32_t events)
 	if (c->phase == PHASE_RUNNING) {
 		c->phase = PHASE_ENDED;
 		if (c->address)
-			tun_drop(c->id);
+			c->tun = tun_take(c->id);
 	}
 }
 

@@ -196,7 +196,9 @@ int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 	if (r == SERVE_LATER) {
 		c->phase = PHASE_DELETING;
 		job->container = c;
-		fd_close(&c->mounts); /* the child closes the last one */
+		/* The child closes the last ones. */
+		fd_close(&c->mounts);
+		fd_close(&c->tun);
 	}
 	return r;
 }

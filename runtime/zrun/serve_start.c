@@ -437,6 +437,7 @@ struct start *start_new(struct resident_container *c)
 	s->channel.fd = s->state_dir = s->output[0] = s->output[1] = -1;
 	s->config_fd = s->root = -1;
 	s->before.pidfd = s->before.mounts = s->before.exit.fd = -1;
+	s->before.tun = -1;
 	s->bud.pidfd = s->bud.channel = s->bud.mounts = s->bud.cgroup_dir = -1;
 	s->wait.ready = bud_came;
 	s->cgroup = (struct cgroup)CGROUP_NONE;

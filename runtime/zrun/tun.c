@@ -191,3 +191,11 @@ void tun_drop(const char *id)
 {
 	init_drop(INIT_KIND_TUN, id, 0);
 }
+
+int tun_take(const char *id)
+{
+	int fd = init_get(INIT_KIND_TUN, id, 0);
+
+	tun_drop(id);
+	return fd;
+}

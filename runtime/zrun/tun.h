@@ -17,7 +17,11 @@ int tun_open(uint32_t address);
 int tun_give(const char *id, int pidfd, uint32_t address,
 	     const struct text_map *annotations);
 
-/* The container has ended: init forgets its TUN, if it had one. */
+/* Init forgets the TUN of a container, if it has one. */
 void tun_drop(const char *id);
+/* The same, but whoever closes the last descriptor of a TUN waits for the
+ * kernel to take it apart, some ten milliseconds: init must not. A descriptor,
+ * or -errno where there is none. */
+int tun_take(const char *id);
 
 #endif

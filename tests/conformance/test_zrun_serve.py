@@ -854,6 +854,26 @@ def tun_packet(tun, deadline_s=DEADLINE):
     return os.read(tun, 65600)[10:]
 
 
+def tuns(pid):
+    names = os.listdir("/proc/%d/fd" % pid)
+    return sum(os.readlink("/proc/%d/fd/%s" % (pid, name)) == "/dev/net/tun"
+               for name in names)
+
+
+def test_init_does_not_close_the_last_of_a_tun(node):
+    """It would wait for the kernel, as would serve: the worker of the delete
+    does."""
+    assert node.start("out", "sleep", "1000",
+                      address="10.64.0.9").error == 0
+    assert tuns(node.init.pid) == 1
+    assert node.ask(KILL, id="out", arg=9).error == 0
+    node.wait_ended("out")
+    node.wait(lambda: tuns(node.init.pid) == 0)
+    assert tuns(node.serve_pid()) == 1
+    assert node.ask(DELETE, id="out").error == 0
+    assert tuns(node.serve_pid()) == 0
+
+
 def test_tun_is_all_that_leads_out(node):
     """Its default routes; init holds it for znet until the container ends."""
     reply = node.start("out", "sh", "-c", "ping -c1 -W1 192.0.2.1;"
