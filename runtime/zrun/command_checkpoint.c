@@ -160,7 +160,10 @@ static int dump_frozen(struct checkpoint *c, struct fault *fault)
 
 	if (r < 0)
 		return fault_set(fault, r, "freeze it");
-	r = dump(c, fault);
+	if (!c->pre_dump)
+		r = criu_image_begin(c->image_dir, fault);
+	if (r == 0)
+		r = dump(c, fault);
 	if (r == 0 && !c->pre_dump)
 		r = criu_image_seal(c->image_dir, fault);
 	if (freeze && (r < 0 || c->leave_running || c->pre_dump))

@@ -1,4 +1,5 @@
-/* The file `sizes` has a line "BYTES NAME" for each image. */
+/* The file `sizes` has a line "BYTES NAME" for each image; it is empty while
+ * they are being made. */
 #define _GNU_SOURCE
 #include "criu_image.h"
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -35,6 +37,13 @@ static void write_sizes(int dir, FILE *list)
 		closedir(images);
 }
 
+int criu_image_begin(int dir, struct fault *fault)
+{
+	int r = file_replace(dir, LIST, 0600, "", 0);
+
+	return r < 0 ? fault_set(fault, r, LIST) : 0;
+}
+
 int criu_image_seal(int dir, struct fault *fault)
 {
 	autofree char *text = NULL;
@@ -45,7 +54,8 @@ int criu_image_seal(int dir, struct fault *fault)
 		write_sizes(dir, list);
 	if (!list || fclose(list) != 0)
 		return fault_set(fault, -ENOMEM, LIST);
-	int r = file_replace(dir, LIST, 0600, text, size);
+	int r = syncfs(dir) < 0 ? -errno
+				: file_replace(dir, LIST, 0600, text, size);
 
 	return r < 0 ? fault_set(fault, r, LIST) : 0;
 }
@@ -83,6 +93,11 @@ int criu_image_check(const char *path, struct fault *fault)
 		return 0;
 	if (r < 0)
 		return fault_set(fault, r, "%.200s", path);
+	if (size == 0)
+		return fault_set(fault, 0,
+				 "%.200s: its dump did not end; who "
+				 "knows better removes its file " LIST,
+				 path);
 	for (struct span rest = { text, size };
 	     r == 0 && span_cut(&rest, '\n', &line);)
 		r = line.size > 0 ? check_line(dir, line, fault) : 0;

@@ -5,8 +5,11 @@
 
 #include "fault.h"
 
-/* After a dump: writes down how long each image is. Nothing is valid before.
- * 0 or -errno with fault set. */
+/* Before a dump: what is in the directory is no image from now on. 0 or -errno
+ * with fault set. */
+int criu_image_begin(int dir, struct fault *fault);
+/* After it: puts all on stable storage, then writes down how long each image
+ * is. 0 or -errno with fault set. */
 int criu_image_seal(int dir, struct fault *fault);
 
 /* Before a restore: 0 when all that was written down is there as it was, and

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -151,13 +150,14 @@ static int dump_line(struct dump *d, const struct line *line)
 		return 0;
 	criu_add(d->command, "--external");
 	criu_add(d->command, "mnt[%s]:%s", point, point);
-	if (*kind)
-		fprintf(d->list, "%s %.*s %.*s %.*s\n", kind,
-			(int)line->point.size, line->point.data,
-			(int)line->source.size, line->source.data,
-			(int)line->data.size, line->data.data);
+	if (strcmp(kind, "null") == 0)
+		fprintf(d->list, "null %.*s\n", (int)line->point.size,
+			line->point.data);
 	if (strcmp(kind, "tree") != 0)
 		return 0;
+	fprintf(d->list, "tree %.*s %.*s %.*s\n", (int)line->point.size,
+		line->point.data, (int)line->source.size, line->source.data,
+		(int)line->data.size, line->data.data);
 	r = keep_tree(d, point);
 	d->n++;
 	return r;
@@ -226,8 +226,8 @@ int criu_mount_dump(struct criu_command *command,
 
 /* A line of the list, its fields cut apart. */
 struct kept {
-	const char *kind, *source;
-	char *point, *data;
+	const char *kind;
+	char *point, *source, *data;
 };
 
 static bool kept_cut(char **rest, struct kept *k)
@@ -243,27 +243,24 @@ static bool kept_cut(char **rest, struct kept *k)
 	return true;
 }
 
-/* What mountinfo shows and mount(2) does not take; whether it was read-only. */
-static bool data_clean(char *data)
+/* Leaves out what mountinfo shows and mount(2) does not take. That it was
+ * read-only is said of the mount too, and criu sees to that. */
+static void data_clean(char *data)
 {
 	char *start = data, *to = data;
-	bool readonly = false;
 
 	for (char *option; (option = strsep(&data, ","));) {
-		if (strcmp(option, "ro") == 0)
-			readonly = true;
+		size_t n = strlen(option);
+
 		if (strcmp(option, "ro") == 0 || strcmp(option, "rw") == 0 ||
 		    strcmp(option, "seclabel") == 0)
 			continue;
-		size_t n = strlen(option);
-
 		if (to != start)
 			*to++ = ',';
 		memmove(to, option, n);
 		to += n;
 	}
 	*to = '\0';
-	return readonly;
 }
 
 struct stage {
@@ -275,12 +272,13 @@ struct stage {
 static int stage_tree(struct stage *s, const struct kept *k)
 {
 	char name[16], path[4096];
-	bool readonly = data_clean(k->data);
 
+	data_clean(k->data);
 	snprintf(name, sizeof(name), "%u", s->n++);
 	snprintf(path, sizeof(path), "%s/%s", s->path, name);
 	if (mkdir(path, 0700) < 0)
 		return -errno;
+	unescape(k->source);
 	int r = kernel_mount(k->source, path, "tmpfs", 0, k->data);
 
 	if (r < 0)
@@ -291,11 +289,7 @@ static int stage_tree(struct stage *s, const struct kept *k)
 
 	if (from < 0 || to < 0)
 		return -errno;
-	r = tree_copy(from, to);
-	return r == 0 && readonly
-		       ? kernel_mount("tmpfs", path, NULL,
-				      MS_REMOUNT | MS_RDONLY, k->data)
-		       : r;
+	return tree_copy(from, to);
 }
 
 static int list_read(const char *image_path, char **text)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from test_zrun import ZRUN, bundle, left_of  # noqa: F401
 
 CRIU = os.path.join(os.path.dirname(ZRUN), "../pkg/criu/bin/criu")
 # Only the process's memory knows how far it has counted.
-COUNT = "n=0; while :; do n=$((n+1)); echo $n >/count; sleep 0.02; done"
+COUNT = "n=0; while :; do n=$((n+1)); echo $n >>/count; sleep 0.02; done"
 
 
 def zrun(bundle, *words):  # noqa: F811
@@ -20,9 +21,11 @@ def zrun(bundle, *words):  # noqa: F811
 
 
 def count(bundle):  # noqa: F811
+    """How far; each number once, which it is not when it begins anew."""
     path = bundle.path / "rootfs/count"
-    text = path.read_text().strip() if path.exists() else ""
-    return int(text or 0)
+    said = path.read_text().split() if path.exists() else []
+    assert said == [str(n + 1) for n in range(len(said))]
+    return len(said)
 
 
 def wait_count(bundle, above):  # noqa: F811
@@ -59,7 +62,6 @@ def test_goes_on_where_it_was(bundle, counting):  # noqa: F811
     zrun(bundle, "restore", "--detach", counting)
     assert bundle.state(counting)["status"] == "running"
     wait_count(bundle, was + 2)
-    assert count(bundle) < was + 500  # it did not begin anew and outrun it
     zrun(bundle, "kill", counting, "KILL")
     bundle.wait_ended(counting)
     zrun(bundle, "delete", counting)
@@ -89,10 +91,14 @@ def test_what_it_sees_is_the_same(bundle):  # noqa: F811
     bundle.config["linux"]["maskedPaths"] = ["/proc/timer_list",
                                              "/sys/firmware"]
     bundle.config["linux"]["readonlyPaths"] = ["/proc/bus", "/proc/sys"]
+    bundle.config["mounts"].append(
+        {"destination": "/tmp", "type": "tmpfs", "options": ["ro", "size=1m"]})
+    for names in bundle.process["capabilities"].values():
+        names.append("CAP_CHOWN")
     name = running(
-        bundle, "echo kept >/dev/shm/file; chmod 640 /dev/shm/file; "
-        "chown 7:8 /dev/shm/file; ln -s file /dev/shm/link; "
-        "mknod /dev/shm/fifo p; exec 7</dev/shm/file; touch /count;" + COUNT)
+        bundle, "set -e; cd /dev/shm; echo kept >file; busybox chmod 646 file;"
+        "busybox chown 7:8 file; busybox ln -s file link; mknod fifo p; cd /;"
+        "exec 7</dev/shm/file; " + COUNT)
     wait_count(bundle, 1)
     look = ("ls -ln /dev /dev/shm | grep -v total; cat /dev/shm/link; "
             "cat /proc/1/status | grep -E 'Cap|Seccomp:|NoNew|Uid|Gid'; "
@@ -100,8 +106,10 @@ def test_what_it_sees_is_the_same(bundle):  # noqa: F811
             "cat /proc/self/cgroup; readlink /proc/1/fd/7; "
             "readlink /proc/1/exe; readlink /proc/1/cwd; hostname; "
             "! touch /proc/sys/vm/x 2>&1; ! touch /sys/firmware/x 2>&1; "
+            "! touch /tmp/x 2>&1; "
             "wc -c </proc/timer_list")
     before = inside(bundle, name, look)
+    assert "-rw-r--rw-    1 7        8" in before
     zrun(bundle, "checkpoint", name)
     zrun(bundle, "restore", "--detach", name)
     assert inside(bundle, name, look).splitlines() == before.splitlines()
@@ -151,6 +159,42 @@ def test_a_damaged_image(bundle, counting, damage):  # noqa: F811
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert left_of(bundle) == ([],)
+
+
+def test_a_dump_that_did_not_end(bundle, counting):  # noqa: F811
+    """Killed in between, over an image that was whole."""
+    zrun(bundle, "checkpoint", "--leave-running", counting)
+    program = bundle.path / "criu-that-kills"
+    program.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    program.chmod(0o755)
+    done = bundle.zrun("--criu", program, "checkpoint", counting)
+    assert done.returncode == -9
+    zrun(bundle, "delete", "--force", counting)
+    done = bundle.zrun("--criu", CRIU, "restore", "--detach", counting)
+    assert done.returncode == 1
+    assert "its dump did not end" in done.stderr, done.stderr
+    assert left_of(bundle) == ([],)
+
+
+def test_a_full_disk(bundle, counting):  # noqa: F811
+    """The container runs on, and what is there is no image."""
+    small = bundle.path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48k", "small", small],
+                   check=True)
+    try:
+        done = bundle.zrun("--criu", CRIU, "checkpoint", "--image-path",
+                           small / "image", counting)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+        assert bundle.state(counting)["status"] == "running"
+        wait_count(bundle, count(bundle) + 1)
+        zrun(bundle, "delete", "--force", counting)
+        done = bundle.zrun("--criu", CRIU, "restore", "--detach",
+                           "--image-path", small / "image", counting)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+        assert left_of(bundle) == ([],)
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_what_cannot_be_saved_is_told_and_runs_on(bundle):  # noqa: F811
