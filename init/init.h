@@ -43,8 +43,9 @@ enum init_verb {
 	 * root; znet: TUN. -EEXIST, -ENOSPC, -EDQUOT (the uid holds too many),
 	 * -ECHILD, -ESRCH (pidfd of a process that has already ended). */
 	INIT_PUT = 1,
-	/* Makes a listening TCP socket from `bind` and keeps it under key
-	 * (kind LISTEN). znode. -EADDRINUSE, -EEXIST ... */
+	/* Makes a listening TCP socket from `bind`, or with INIT_LISTEN_UDP in
+	 * key.n a UDP socket, and keeps it under key (kind LISTEN). znode.
+	 * -EADDRINUSE, -EEXIST ... */
 	INIT_BIND,
 	/* Replaces the note of an entry. owner or znode. -ENOENT */
 	INIT_NOTE,
@@ -85,6 +86,9 @@ enum init_verb {
 };
 
 #define INIT_BUDS "buds"
+
+/* In key.n of a listener, beside its port: UDP. */
+#define INIT_LISTEN_UDP (UINT32_C(1) << 16)
 
 struct init_key {
 	uint32_t kind;			/* enum init_kind */

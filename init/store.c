@@ -5,6 +5,8 @@
  * 3. `changed` numbers are unique, so a watcher that stands at n has been told
  *    of every change up to n that is still worth telling.
  * 4. From entries_end on all are free: searches are short while few are used.
+ * 5. marks say of each entry what searches look for, apart from the rest, so
+ *    that one among thousands walks through some pages, not megabytes.
  */
 #include "store.h"
 
@@ -12,15 +14,35 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 
 static struct store_entry entries[STORE_ENTRIES];
 static struct store_entry *entries_end = entries;
+static struct mark {
+	uint64_t changed; /* 0: free */
+	uint32_t hash;	  /* of the key; 0: not live */
+	uint32_t kind;
+	uid_t owner;
+} marks[STORE_ENTRIES];
 static uint64_t sequence;
 static void (*on_change)(uint32_t kind);
 
 static bool is_live(const struct store_entry *e)
 {
 	return e->state == STORE_HELD || e->state == STORE_EXITED;
+}
+
+static struct mark *mark_of(const struct store_entry *e)
+{
+	return &marks[e - entries];
+}
+
+/* Never 0. */
+static uint32_t key_hash(const struct init_key *key)
+{
+	uint64_t name = hash_of(key->container, strlen(key->container));
+
+	return ((uint32_t)name ^ (key->n << 4) ^ (key->kind << 1)) | 1;
 }
 
 void store_init(void (*changed)(uint32_t kind))
@@ -31,6 +53,7 @@ void store_init(void (*changed)(uint32_t kind))
 		if (e->state == STORE_HELD)
 			fd_close(&e->fd);
 		e->state = STORE_FREE;
+		*mark_of(e) = (struct mark){ 0 };
 	}
 	entries_end = entries;
 }
@@ -38,6 +61,12 @@ void store_init(void (*changed)(uint32_t kind))
 static void touch(struct store_entry *e)
 {
 	e->changed = ++sequence;
+	*mark_of(e) = (struct mark){
+		.changed = e->changed,
+		.hash = is_live(e) ? key_hash(&e->key) : 0,
+		.kind = e->key.kind,
+		.owner = e->owner,
+	};
 	on_change(e->key.kind);
 }
 
@@ -49,8 +78,10 @@ static bool key_is(const struct store_entry *e, const struct init_key *key)
 
 struct store_entry *store_find(const struct init_key *key)
 {
+	uint32_t hash = key_hash(key);
+
 	for (struct store_entry *e = entries; e < entries_end; e++)
-		if (is_live(e) && key_is(e, key))
+		if (mark_of(e)->hash == hash && key_is(e, key))
 			return e;
 	return NULL;
 }
@@ -72,10 +103,11 @@ static int room_find(uid_t owner, struct store_entry **room)
 
 	*room = NULL;
 	for (struct store_entry *e = entries; e < entries_end; e++) {
-		if (e->state == STORE_FREE && !*room)
+		const struct mark *m = mark_of(e);
+
+		if (!m->changed && !*room)
 			*room = e;
-		if (is_live(e) && e->owner == owner)
-			n_owned++;
+		n_owned += m->hash && m->owner == owner;
 	}
 	if (n_owned >= quota)
 		return -EDQUOT;
@@ -152,12 +184,12 @@ const struct store_entry *store_next(uint32_t kind, uint64_t after)
 	const struct store_entry *next = NULL;
 
 	for (struct store_entry *e = entries; e < entries_end; e++) {
-		if (e->state == STORE_FREE || e->key.kind != kind ||
-		    e->changed <= after)
+		const struct mark *m = mark_of(e);
+
+		if (m->kind != kind || m->changed <= after ||
+		    (next && m->changed > next->changed))
 			continue;
-		if (e->state == STORE_GONE && e->born > after)
-			continue;
-		if (!next || e->changed < next->changed)
+		if (m->hash || e->born <= after)
 			next = e;
 	}
 	return next;
@@ -170,10 +202,15 @@ uint64_t store_sequence(void)
 
 void store_trim(uint32_t kind, uint64_t passed)
 {
-	for (struct store_entry *e = entries; e < entries_end; e++)
-		if (e->state == STORE_GONE && e->key.kind == kind &&
-		    e->changed <= passed)
-			e->state = STORE_FREE;
+	for (struct store_entry *e = entries; e < entries_end; e++) {
+		struct mark *m = mark_of(e);
+
+		if (!m->changed || m->hash || m->kind != kind ||
+		    m->changed > passed)
+			continue;
+		e->state = STORE_FREE;
+		*m = (struct mark){ 0 };
+	}
 	while (entries_end > entries && entries_end[-1].state == STORE_FREE)
 		entries_end--;
 }
@@ -181,7 +218,7 @@ void store_trim(uint32_t kind, uint64_t passed)
 void store_buds(const void *from, void (*f)(struct store_entry *))
 {
 	for (struct store_entry *e = entries; e < entries_end; e++)
-		if (is_live(e) && e->key.kind == INIT_KIND_BUD &&
+		if (mark_of(e)->hash && mark_of(e)->kind == INIT_KIND_BUD &&
 		    e->from == from)
 			f(e);
 }

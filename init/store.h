@@ -1,6 +1,7 @@
 /* The descriptor store: what must survive the death of every daemon.
  *
- * Rule of use: a fixed table, no heap. Every change gets a sequence number
+ * Rule of use: a fixed table, no heap, of which only what was once used takes
+ * memory. Every change gets a sequence number
  * that only grows; a watcher remembers the last number it was told and asks
  * for the next one, so that a slow watcher costs nobody anything. A dropped
  * entry stays as a tombstone until store_trim() says that every watcher has
@@ -16,9 +17,11 @@
 #include "init.h"
 
 enum {
-	STORE_ENTRIES = 1280,
-	STORE_QUOTA_ROOT = STORE_ENTRIES - 256,
-	STORE_QUOTA_OTHER = 128,
+	/* Five of each container that runs: its process, two outputs, its TUN
+	 * and policy; and what waits to be one. */
+	STORE_QUOTA_ROOT = 5 * 1024 + 256,
+	STORE_QUOTA_OTHER = 2048, /* znode's listeners, above all */
+	STORE_ENTRIES = STORE_QUOTA_ROOT + STORE_QUOTA_OTHER + 256,
 };
 
 enum store_state {

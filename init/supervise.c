@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,6 +136,8 @@ static int word_apply(struct svc_row *row, char *word)
 		row->socket_mode = (mode_t)strtoul(word + 5, NULL, 8);
 	else if (strncmp(word, "start-ms=", 9) == 0)
 		row->start_ms = (uint32_t)strtoul(word + 9, NULL, 10);
+	else if (strncmp(word, "files=", 6) == 0)
+		row->open_files = (uint32_t)strtoul(word + 6, NULL, 10);
 	else if (strncmp(word, "needs=", 6) == 0)
 		return needs_set(row, word + 6);
 	else
@@ -142,7 +145,8 @@ static int word_apply(struct svc_row *row, char *word)
 	return 0;
 }
 
-/* NAME [once] [silent] [uid=N] [mode=0600] [needs=A,B] ... : PROGRAM [ARG...]
+/* NAME [once] [silent] [uid=N] [mode=0600] [files=N] [needs=A,B] ... :
+ * PROGRAM [ARG...]
  */
 static int row_parse(char *line)
 {
@@ -248,6 +252,18 @@ static int parts_start(void)
 	return err;
 }
 
+/* What is kept for all services is more than a shell gives a program; each of
+ * them gets its own limit. */
+static void files_limit_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: init --supervise [--services FILE] DIR...\n");
@@ -270,6 +286,7 @@ int supervise_main(int argc, char **argv)
 	if (!file && n_dirs == 0)
 		return usage();
 	umask(022);
+	files_limit_raise();
 	err = file ? rows_of_file(file) : 0;
 	if (err < 0)
 		return EXIT_FAILURE;

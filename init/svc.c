@@ -5,10 +5,11 @@
  *	   |                      v
  *	BACKOFF <------------ STOPPING
  *
- * The delay before a new start doubles from 100 ms to 30 s and starts anew
- * after a minute of health. Whatever a service leaves behind when it ends dies
- * with its cgroup. Its socket and its output pipe belong to init and outlive
- * it: who connects or writes meanwhile waits instead of failing.
+ * The first new start is at once; the delay before the next ones doubles from
+ * 100 ms to 30 s and starts anew after a minute of health. Whatever a service
+ * leaves behind when it ends dies with its cgroup. Its socket and its output
+ * pipe belong to init and outlive it: who connects or writes meanwhile waits
+ * instead of failing.
  *
  * Jobs are rows with SVC_ONCE; what the node can live without (a disk, a
  * node.json) has SVC_GIVE_UP, so that it can end badly, or not at all, and
@@ -326,7 +327,10 @@ static void step(struct svc *s, enum svc_event event)
 		bool healthy = s->state == S(READY) &&
 			       now - s->since_ms >= SVC_HEALTHY_MS;
 
+		/* Who dies for once is missed for as short as can be. */
 		if (healthy || !s->backoff_ms)
+			s->backoff_ms = SVC_BACKOFF_FIRST_MS;
+		else if (s->backoff_ms == SVC_BACKOFF_FIRST_MS)
 			s->backoff_ms = SVC_BACKOFF_MIN_MS;
 		else if (s->backoff_ms < SVC_BACKOFF_MAX_MS / 2)
 			s->backoff_ms *= 2;

@@ -16,6 +16,7 @@
 enum {
 	SVC_MAX = 16,
 	SVC_ARGS_MAX = 16,
+	SVC_BACKOFF_FIRST_MS = 1,
 	SVC_BACKOFF_MIN_MS = 100,
 	SVC_BACKOFF_MAX_MS = 30000,
 	SVC_HEALTHY_MS = 60000, /* ready for so long: back-off starts anew */

@@ -6,6 +6,7 @@
 #include "data.h"
 #include "keep.h"
 #include "net.h"
+#include "swap.h"
 
 #define NEEDS(row) (1u << ROW_##row)
 
@@ -61,7 +62,7 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.name = "znet",
 		.argv = { "/bin/znet" },
 		.uid = UID_ZNET,
-		.socket_mode = 0600,
+		.socket_mode = 0666,
 		.oom_score_adj = -800,
 		.open_files = 262144,
 	},
@@ -107,14 +108,20 @@ const struct svc_row table_rows[ROW_COUNT] = {
 			 SVC_UNCOUNTED,
 		.start_ms = 60000,
 	},
-#define CONSOLE(n)                                                \
-	{                                                         \
-		.name = "console-" #n, .argv = { "console", #n }, \
-		.run = console_main, .needs = NEEDS(ZOOID),       \
-		.flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED,   \
-		.oom_score_adj = -500,                            \
-	}
-	[ROW_CONSOLE_0] = CONSOLE(0),
-	[ROW_CONSOLE_1] = CONSOLE(1),
-	[ROW_CONSOLE_2] = CONSOLE(2),
+	[ROW_SWAP] = {
+		.name = "swap",
+		.argv = { "swap" },
+		.run = swap_main,
+		.needs = NEEDS(ZNODE), /* after the rush */
+		.flags = SVC_ONCE | SVC_GIVE_UP | SVC_SILENT | SVC_KMSG |
+			 SVC_UNCOUNTED,
+		.start_ms = 60000,
+	},
+#define CONSOLE(n)                                                             \
+	.name = "console-" #n, .argv = { "console", #n }, .run = console_main, \
+	.needs = NEEDS(ZOOID), .flags = SVC_ONCE | SVC_SILENT | SVC_UNCOUNTED, \
+	.oom_score_adj = -500
+	[ROW_CONSOLE_0] = { CONSOLE(0) },
+	[ROW_CONSOLE_1] = { CONSOLE(1) },
+	[ROW_CONSOLE_2] = { CONSOLE(2) },
 };

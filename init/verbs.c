@@ -190,7 +190,7 @@ static int verb_name(struct verb_call *call)
 	return err;
 }
 
-static int listener_make(const struct init_bind *bind_to)
+static int listener_make(const struct init_bind *bind_to, int type)
 {
 	struct sockaddr_in6 address = {
 		.sin6_family = AF_INET6,
@@ -198,39 +198,44 @@ static int listener_make(const struct init_bind *bind_to)
 	};
 	int backlog = bind_to->backlog ? bind_to->backlog : 4096;
 	int on = 1, off = 0;
-	autoclose int fd =
-		socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	autoclose int fd = socket(AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				  0);
 
 	if (fd < 0)
 		return -errno;
 	memcpy(&address.sin6_addr, bind_to->address, 16);
 	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	/* Of UDP it would let others take the port. */
+	if (type == SOCK_STREAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	/* The address may come later, from DHCP. */
 	setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    listen(fd, backlog) < 0)
+	    (type == SOCK_STREAM && listen(fd, backlog) < 0))
 		return -errno;
 	return fd_take(&fd);
 }
 
 static int verb_bind(struct verb_call *call)
 {
-	struct store_new new = {
+	struct store_new bound = {
 		.key = &call->request->key,
 		.note = call->request->note,
 		.owner = call->uid,
 	};
 	struct store_entry *e;
 
-	if (new.key->kind != INIT_KIND_LISTEN || !call->request->bind.port)
+	if (bound.key->kind != INIT_KIND_LISTEN || !call->request->bind.port)
 		return -EINVAL;
-	if (store_find(new.key))
+	if (store_find(bound.key))
 		return -EEXIST;
-	new.fd = listener_make(&call->request->bind);
-	if (new.fd < 0)
-		return new.fd;
-	return keep(&new, &e);
+	bool udp = bound.key->n & INIT_LISTEN_UDP;
+
+	bound.fd = listener_make(&call->request->bind,
+				 udp ? SOCK_DGRAM : SOCK_STREAM);
+	if (bound.fd < 0)
+		return bound.fd;
+	return keep(&bound, &e);
 }
 
 static int verb_note(struct verb_call *call)

@@ -2,10 +2,11 @@
  * the first foreign byte.
  *
  * Rule of use: beside each loop, a comment lists the system calls that it
- * makes; one that exists on one architecture only is listed for it:
+ * makes; one that exists on one architecture only is listed for it. Without
+ * the space behind #, which keeps these two out of every filter:
  *
- *	#syscalls: splice pipe2
- *	#syscalls[x86_64]: open
+ *	# syscalls: splice pipe2
+ *	# syscalls[x86_64]: open
  *
  * `mkfilter` collects them from this header and the sources of the program
  * into build/<arch>/gen/NAME_filter.h, which has seccomp_filter[]:

@@ -40,12 +40,11 @@ ssize_t fd_read(int fd, void *buf, size_t size)
 	return (ssize_t)done;
 }
 
-int fd_write(int fd, const void *buf, size_t size)
+static int write_all(int fd, const char *p, size_t size, off_t *offset)
 {
-	const char *p = buf;
-
 	while (size) {
-		ssize_t n = write(fd, p, size);
+		ssize_t n = offset ? pwrite(fd, p, size, *offset)
+				   : write(fd, p, size);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -53,8 +52,20 @@ int fd_write(int fd, const void *buf, size_t size)
 			return -errno;
 		p += n;
 		size -= (size_t)n;
+		if (offset)
+			*offset += n;
 	}
 	return 0;
+}
+
+int fd_write(int fd, const void *buf, size_t size)
+{
+	return write_all(fd, buf, size, NULL);
+}
+
+int fd_write_at(int fd, const void *buf, size_t size, off_t offset)
+{
+	return write_all(fd, buf, size, &offset);
 }
 
 /* Files of /proc and /sys state no size, so the buffer grows as they come. */

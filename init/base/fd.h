@@ -48,6 +48,8 @@ ssize_t fd_read(int fd, void *buf, size_t size);
 
 /* Writes all of buf; retries EINTR and short writes. 0 or -errno. */
 int fd_write(int fd, const void *buf, size_t size);
+/* The same from offset on; where the descriptor stands is kept. */
+int fd_write_at(int fd, const void *buf, size_t size, off_t offset);
 
 /* Reads the whole file `name` beneath directory descriptor dir (AT_FDCWD is
  * allowed) into a new buffer with a terminating NUL that *size_bytes does not

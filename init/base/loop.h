@@ -13,8 +13,11 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
+/* The releases of clang-format differ about this minus. */
+/* clang-format off */
 #define container_of(ptr, type, member) \
-	((type *)((char *)(ptr)-offsetof(type, member)))
+	((type *)((char *)(ptr) - offsetof(type, member)))
+/* clang-format on */
 
 #define LOOP_BATCH 64
 

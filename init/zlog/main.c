@@ -66,7 +66,9 @@ static int serve(void)
 	static struct watch stop_watch = { .ready = stop_ready };
 	int listen_fd = service_open("zlog", 0600);
 	int signals = signal_fd(signal_list), error = loop_init(&loop);
-	struct source_setup sources = { .loop = &loop, .grown = tail_grown };
+	struct source_setup sources = { .loop = &loop,
+					.grown = tail_grown,
+					.dropped = tail_dropped };
 	struct disk_setup disk = { .loop = &loop, .loaded = tail_grown };
 
 	if (listen_fd < 0 || signals < 0 || error < 0) {

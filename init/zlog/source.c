@@ -100,7 +100,9 @@ static void dropped_tell(struct source *s)
 		 (struct span){ out, source_note(out, s->dropped,
 						 "lines dropped, too many at "
 						 "once") });
+	s->dropped_told += s->dropped;
 	s->dropped = 0;
+	setup.dropped(s);
 }
 
 static void flush_fire(struct timer *t)

@@ -35,6 +35,8 @@ struct source {
 	uint64_t allowance, allowance_ms;
 	uint64_t calm_ms; /* dropping until then */
 	uint64_t dropped; /* lines, not yet told */
+	/* And told, by all that ever had the slot. */
+	uint64_t dropped_told;
 	bool service;
 	bool known;  /* it wrote, or left a file */
 	bool loaded; /* what its file had is in the ring, as far as it is had */
@@ -44,6 +46,8 @@ struct source_setup {
 	struct loop *loop;
 	/* Called when s has new lines. */
 	void (*grown)(struct source *s);
+	/* Called when s->dropped_told has grown. */
+	void (*dropped)(struct source *s);
 };
 
 void source_init(const struct source_setup *setup);

@@ -18,12 +18,15 @@
 #include "base/log.h"
 #include "base/peer.h"
 #include "base/service.h"
+#include "drops.h"
 
 enum { CLIENT_MAX = 16, CHUNKS = 8 };
 
 struct client {
 	struct peer peer;
 	bool follow, asked, placed, ended;
+	bool watches; /* drops, instead of all this */
+	struct drops drops;
 	uint32_t lines;
 	char name[ZLOG_NAME_SIZE];
 	struct source *source;
@@ -99,6 +102,24 @@ static void client_send(struct client *c)
 		watch_events(loop, &c->peer.watch, EPOLLIN | EPOLLOUT);
 }
 
+static void drops_send(struct client *c)
+{
+	struct zlog_drops message;
+	int error = 0;
+
+	while (error == 0 && drops_make(&c->drops, &message)) {
+		error = ipc_send(c->peer.fd, &message, sizeof(message), NULL,
+				 0);
+		if (error == 0)
+			drops_told(&c->drops);
+	}
+	if (error < 0 && error != -EAGAIN)
+		client_close(c);
+	else
+		watch_events(loop, &c->peer.watch,
+			     error ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
 static void client_refuse(struct client *c)
 {
 	struct zlog_reply r = { .error = -ENOENT };
@@ -169,8 +190,13 @@ static void client_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	if (n == -EAGAIN) {
-		if (c->source && (c->placed || client_place(c)))
+		if (c->watches)
+			drops_send(c);
+		else if (c->source && (c->placed || client_place(c)))
 			client_send(c);
+	} else if (n == 1 && !c->asked && request.head.verb == ZLOG_DROPS) {
+		c->asked = c->watches = true;
+		drops_begin(&c->drops);
 	} else if (n != 1 || c->asked || request.head.verb != ZLOG_TAIL) {
 		client_close(c);
 	} else {
@@ -184,6 +210,16 @@ void tail_grown(struct source *s)
 	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
 		if (c->source == s && !c->ended)
 			watch_events(loop, &c->peer.watch, EPOLLIN | EPOLLOUT);
+	}
+}
+
+void tail_dropped(struct source *s)
+{
+	if (s->service)
+		return;
+	for (struct client *c = clients; c < clients + CLIENT_MAX; c++) {
+		if (c->watches && c->peer.fd >= 0)
+			drops_send(c);
 	}
 }
 

@@ -11,6 +11,9 @@ int tail_init(struct loop *loop, int listen_fd);
 /* s has new lines: who follows it gets them. */
 void tail_grown(struct source *s);
 
+/* Lines of s were dropped: who watches for that is told. */
+void tail_dropped(struct source *s);
+
 /* `zlog tail [-n LINES] [-f] NAME`: asks the running zlog and prints. Returns
  * an exit code. */
 int tail_print(int argc, char **argv);

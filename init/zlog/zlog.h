@@ -16,6 +16,10 @@ enum zlog_verb {
 	 * the oldest and is told so in the text.
 	 * -ENOENT: no such source. root, znode, zagent. */
 	ZLOG_TAIL = 1,
+	/* Which applications have lines dropped from now on: a struct
+	 * zlog_drops each time that their log says how many, for as long as the
+	 * connection is there. root, znode, zagent. */
+	ZLOG_DROPS,
 };
 
 enum { ZLOG_FOLLOW = 1 };
@@ -32,6 +36,14 @@ struct zlog_reply {
 	int32_t error;	      /* 0 or -errno, then nothing follows */
 	uint32_t size;	      /* of text */
 	char text[ZLOG_TEXT_SIZE];
+};
+
+struct zlog_drops {
+	struct ipc_head head; /* verb: ZLOG_DROPS */
+	uint64_t lines;	      /* since the last message about it */
+	/* Of the application; of a container of one that has the name of a
+	 * service. */
+	char name[ZLOG_NAME_SIZE];
 };
 
 #endif
