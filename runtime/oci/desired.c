@@ -194,7 +194,9 @@ static int apps_read(struct json_walk *w, yyjson_val *v, void *into)
 		if (!d->app)
 			return json_fail(w, "out of memory");
 	}
-	return json_array(w, v, DESIRED_APPS_MAX, desired_app_read, into);
+	int err = json_array(w, v, DESIRED_APPS_MAX, desired_app_read, into);
+
+	return err < 0 ? err : desired_pods_check(w, d);
 }
 
 static int node_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -268,7 +270,7 @@ static int parse(struct span text, struct desired *d, bool is_apps,
 	error[0] = '\0';
 	if (text.size > DESIRED_SIZE_MAX) {
 		text_copy(error, DESIRED_ERROR_SIZE,
-			  "desired: longer than 256 KB");
+			  "desired: longer than 512 KB");
 		return -E2BIG;
 	}
 	scratch = malloc(scratch_size);

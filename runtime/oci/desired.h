@@ -21,17 +21,23 @@
 #include "oci/digest/digest.h"
 
 enum {
-	DESIRED_SIZE_MAX = 256 << 10,
-	DESIRED_APPS_MAX = 256,
+	DESIRED_SIZE_MAX = 512 << 10,
+	DESIRED_APPS_MAX = 1024,
 	DESIRED_ARGS_MAX = 256,
 	DESIRED_ENV_MAX = 256,
 	DESIRED_PORTS_MAX = 32,
 	DESIRED_MOUNTS_MAX = 64,
 	DESIRED_LIST_MAX = 64, /* of every other list */
 	DESIRED_GROUPS_MAX = 16,
+	DESIRED_RESOLVER_MAX = 6, /* search domains, and options */
 	DESIRED_IMAGE_SIZE = 256,
 	DESIRED_ERROR_SIZE = 200,
 	DESIRED_TIME_MAX_MS = 24 * 3600 * 1000, /* of every time */
+	DESIRED_FREEZE_MIN_MS = 100,
+	DESIRED_FREEZE_AFTER_MS = 30000, /* where none is said */
+	DESIRED_LIFETIME_MIN_MS = 1000,
+	DESIRED_CONCURRENCY_MAX = 10000,
+	DESIRED_INSTANCES_MAX = 10,
 };
 
 enum desired_restart {
@@ -43,7 +49,24 @@ enum desired_restart {
 
 struct desired_port {
 	uint16_t host, container;
+	/* Where the node listens: IPv6, or v4-mapped; zero: everywhere. */
+	uint8_t address[16];
+	bool udp;		/* else TCP; of one number they are two ports */
+	uint8_t proxy_protocol; /* version of its header that the container is
+				 * sent before all else: 2; 0: none */
 };
+
+/* Whether it can be a word of a line of resolv.conf: at most 63 of letters,
+ * digits and . _ : - */
+bool desired_resolver_word(const char *text);
+
+/* Whether both are one port of a node. */
+bool desired_port_same(const struct desired_port *a,
+		       const struct desired_port *b);
+
+/* The 16 bytes of an address of either family in digits, without brackets or
+ * zone. 0 or -EINVAL. */
+int desired_address(struct span text, uint8_t address[16]);
 
 /* item NULL while n is 0, else with a NULL at its end. */
 struct desired_list {
@@ -55,18 +78,23 @@ enum desired_mount_type {
 	DESIRED_MOUNT_VOLUME, /* a directory that outlives the container */
 	DESIRED_MOUNT_TMPFS,
 	DESIRED_MOUNT_FILE, /* of what the document itself holds */
+	DESIRED_MOUNT_SECRET,
 };
 
 struct desired_mount {
 	enum desired_mount_type type;
-	const char *target;  /* absolute, without "." and ".." */
-	const char *source;  /* VOLUME: an id within its application */
-	const char *content; /* FILE */
+	const char *target; /* absolute, without "." and ".." */
+	const char *source; /* VOLUME: an id within its application */
+	/* FILE: the text. SECRET: the text, sealed to the node (sync/wire/
+	 * seal.h), "" when the hub could not; in what an operator puts it is
+	 * plain. */
+	const char *content;
 	bool read_only;
 	bool nocopy;	     /* VOLUME: stays empty where the image has files */
 	uint64_t size_bytes; /* VOLUME, TMPFS: at most; 0: no limit */
-	uint32_t mode;	     /* FILE, TMPFS: permissions; 0: the default */
-	uint32_t uid, gid;   /* FILE */
+	uint32_t mode;	     /* not VOLUME: permissions; 0: the default */
+	uint32_t uid, gid;   /* FILE, SECRET */
+	bool has_owner;	     /* SECRET: uid or gid is said; else the user's */
 };
 
 struct desired_ulimit {
@@ -85,16 +113,62 @@ struct desired_dependency {
 	enum desired_condition condition;
 };
 
-/* Times in ms. */
+/* Namespaces that an app shares with another one. */
+enum {
+	DESIRED_POD_NETWORK = 1,
+	DESIRED_POD_PID = 2,
+	DESIRED_POD_IPC = 4,
+};
+
+/* The two are of one application; the other one has namespaces of its own. */
+struct desired_pod {
+	struct desired_dependency on; /* app NULL: none */
+	unsigned shares;	      /* DESIRED_POD_* */
+};
+
+/* Times in ms; 0 is what the image says, else Docker's default. */
 struct desired_health {
-	struct desired_list test; /* what is run; none: no check */
+	bool off;
+	struct desired_list test; /* what is run; none: what the image says */
 	uint32_t interval, timeout, start_period, start_interval;
 	uint32_t retries;
+};
+
+/* How it follows access. Of no matter to an instance that runs, so not part of
+ * the content. */
+struct desired_reactive {
+	bool is_on; /* else nothing is ever frozen */
+	bool wakes_at_byte;
+	uint32_t freeze_after_ms;
+	/* Then it is written to disk, and made anew for the next client; not
+	 * before it is frozen; 0: never. Only with ports. */
+	uint32_t sleep_after_ms;
+	/* Then it is stopped, and is not started before a client comes; 0:
+	 * never. Only with ports. */
+	uint32_t image_after_ms;
+	/* Where one has more requests to answer than concurrency, more are
+	 * started, up to max; 0: not. Only with ports. */
+	uint32_t concurrency, max;
+	/* An instance that is older is replaced, as by one of another content;
+	 * 0: never. */
+	uint32_t lifetime_ms;
+};
+
+/* Where it may go, as net_policy.h says; what is 0 has no limit. */
+struct desired_policy {
+	bool is_said;
+	bool denies; /* what no rule matches */
+	struct desired_list rules;
+	uint64_t bytes_up, bytes_down; /* a second */
+	uint64_t connections;	       /* a second */
 };
 
 struct desired_app {
 	char name[64];
 	char image[DESIRED_IMAGE_SIZE];
+	/* By which the others of its application find it; "": its name. Those
+	 * that share one are found in turn. */
+	char service[64];
 	struct digest digest;
 	bool has_digest; /* always, but in what an operator puts */
 	/* The image's where there are none. */
@@ -110,22 +184,28 @@ struct desired_app {
 	uint64_t shm_bytes; /* 0: the default */
 	bool read_only;
 	bool no_network;
+	bool init; /* its first process is the node's, which reaps */
 	const char *user, *working_dir, *stop_signal; /* NULL: the image's */
 	const char *hostname;			      /* NULL: its name */
 	uint32_t stop_grace_ms;			      /* 0: the default */
 	struct desired_list group_add;
-	struct desired_list labels, sysctls; /* "KEY=value" */
-	struct desired_list extra_hosts;     /* "NAME=ADDRESS" */
+	struct desired_list labels, sysctls;	 /* "KEY=value" */
+	struct desired_list extra_hosts;	 /* "NAME=ADDRESS" */
+	struct desired_list dns_search, dns_opt; /* of resolv.conf */
 	/* Of OCI's default ones; bit n is number n. */
 	uint64_t cap_drop;
+	struct desired_list grants; /* each as grant.h says */
 	unsigned n_mounts, n_ulimits, n_depends;
 	struct desired_mount *mount;
 	struct desired_ulimit *ulimit;
 	struct desired_dependency *depends_on;
+	struct desired_pod pod;
 	struct desired_health health;
+	struct desired_reactive reactive;
+	struct desired_policy policy;
 	char application[64], by[64], at[32]; /* its origin; may be "" */
-	/* Over all above but the origin: two apps that differ only in their
-	 * origin are the same, so nothing restarts. Where there are volumes,
+	/* Over all above but origin and reactive: two apps that differ only in
+	 * these are the same, so nothing restarts. Where there are volumes,
 	 * which belong to an application, its name counts. */
 	struct digest content;
 };

@@ -1,7 +1,9 @@
 /* One app of the document: the keys whose values are plain. */
+#include <arpa/inet.h>
 #include <errno.h>
 
 #include "desired_read.h"
+#include "grant.h"
 #include "runtime_config.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -26,6 +28,13 @@ static int app_name_read(struct json_walk *w, yyjson_val *v, void *into)
 		if (!strcmp(a->name, app->name))
 			err = json_fail_value(w, v, "two apps of that name");
 	return err;
+}
+
+static int service_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_id_read(w, v, app->service);
 }
 
 static int app_image_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -99,6 +108,40 @@ static int extra_hosts_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_pairs_read(w, v, &app->extra_hosts, DESIRED_LIST_MAX);
 }
 
+bool desired_resolver_word(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 0 && n <= 63 &&
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "abcdefghijklmnopqrstuvwxyz0123456789._:-") == n;
+}
+
+static int resolver_read(struct json_walk *w, yyjson_val *v,
+			 struct desired_list *list)
+{
+	int err = desired_list_read(w, v, list, DESIRED_RESOLVER_MAX);
+
+	for (unsigned i = 0; err == 0 && i < list->n; i++)
+		if (!desired_resolver_word(list->item[i]))
+			err = json_fail(w, "want words of resolv.conf");
+	return err;
+}
+
+static int dns_search_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return resolver_read(w, v, &app->dns_search);
+}
+
+static int dns_opt_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return resolver_read(w, v, &app->dns_opt);
+}
+
 static int group_add_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
@@ -168,6 +211,18 @@ static int network_read(struct json_walk *w, yyjson_val *v, void *into)
 	return n < 0 ? n : 0;
 }
 
+static int grants_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	struct grant grant;
+	int err = desired_list_read(w, v, &app->grants, DESIRED_LIST_MAX);
+
+	for (unsigned i = 0; err == 0 && i < app->grants.n; i++)
+		if (grant_parse(span_of(app->grants.item[i]), &grant) < 0)
+			err = json_fail(w, GRANT_WANT);
+	return err;
+}
+
 static int cap_drop_one(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const char want[] = "want one of OCI's default capabilities";
@@ -203,11 +258,75 @@ static int container_read(struct json_walk *w, yyjson_val *v, void *into)
 	return port_number(w, v, &port->container);
 }
 
+int desired_address(struct span text, uint8_t address[16])
+{
+	char copy[INET6_ADDRSTRLEN];
+
+	memset(address, 0, 16);
+	if (span_copy(copy, sizeof(copy), text) < 0)
+		return -EINVAL;
+	if (inet_pton(AF_INET6, copy, address) == 1)
+		return 0;
+	memset(address, 0, 16);
+	if (inet_pton(AF_INET, copy, address + 12) != 1)
+		return -EINVAL;
+	/* 0.0.0.0 is every address, of both families. */
+	if (strcmp(copy, "0.0.0.0") != 0)
+		address[10] = address[11] = 0xff;
+	return 0;
+}
+
+static int address_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want an address in digits";
+	struct desired_port *port = into;
+	struct span s;
+	int err = json_string(w, v, want, &s);
+
+	if (err == 0 && desired_address(s, port->address) < 0)
+		err = json_fail_value(w, v, want);
+	return err;
+}
+
+static int protocol_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char want[] = "want tcp or udp";
+	struct desired_port *port = into;
+	struct span s;
+	int err = json_string(w, v, want, &s);
+
+	if (err < 0)
+		return err;
+	port->udp = span_is(s, "udp");
+	return port->udp || span_is(s, "tcp") ? 0 : json_fail_value(w, v, want);
+}
+
+static int proxy_protocol_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_port *port = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, UINT32_MAX, &n);
+
+	if (err == 0 && n != 2)
+		return json_fail_value(w, v, "want 2, or no such key");
+	port->proxy_protocol = 2;
+	return err;
+}
+
+bool desired_port_same(const struct desired_port *a,
+		       const struct desired_port *b)
+{
+	return a->host == b->host && a->udp == b->udp;
+}
+
 static int port_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
 		{ "host", host_read, true },
 		{ "container", container_read, true },
+		{ "address", address_read, false },
+		{ "protocol", protocol_read, false },
+		{ "proxy_protocol", proxy_protocol_read, false },
 	};
 	struct desired_app *app = into;
 	struct desired_port *port = &app->port[app->n_ports];
@@ -215,8 +334,10 @@ static int port_read(struct json_walk *w, yyjson_val *v, void *into)
 
 	if (err < 0)
 		return err;
+	if (port->udp && port->proxy_protocol)
+		return json_fail(w, "want tcp with proxy_protocol");
 	for (unsigned i = 0; i < app->n_ports; i++)
-		if (app->port[i].host == port->host)
+		if (desired_port_same(&app->port[i], port))
 			return json_fail(w, "host port %u given twice",
 					 port->host);
 	app->n_ports++;
@@ -312,6 +433,13 @@ static int read_only_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_bool_read(w, v, &app->read_only);
 }
 
+static int init_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_bool_read(w, v, &app->init);
+}
+
 static int application_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
@@ -348,6 +476,7 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
 		{ "name", app_name_read, true },
+		{ "service", service_read, false },
 		{ "image", app_image_read, true },
 		{ "digest", app_digest_read, false },
 		{ "entrypoint", entrypoint_read, false },
@@ -356,7 +485,9 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "ports", ports_read, false },
 		{ "mounts", desired_mounts_read, false },
 		{ "depends_on", desired_depends_read, false },
+		{ "pod", desired_pod_read, false },
 		{ "health", desired_health_read, false },
+		{ "reactive", desired_reactive_read, false },
 		{ "restart", restart_read, false },
 		{ "restart_max", restart_max_read, false },
 		{ "stop_signal", stop_signal_read, false },
@@ -366,16 +497,21 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "working_dir", working_dir_read, false },
 		{ "hostname", hostname_read, false },
 		{ "extra_hosts", extra_hosts_read, false },
+		{ "dns_search", dns_search_read, false },
+		{ "dns_opt", dns_opt_read, false },
 		{ "network", network_read, false },
+		{ "policy", desired_policy_read, false },
 		{ "labels", labels_read, false },
 		{ "sysctls", sysctls_read, false },
 		{ "ulimits", desired_ulimits_read, false },
 		{ "cap_drop", cap_drop_read, false },
+		{ "grants", grants_read, false },
 		{ "memory", memory_read, false },
 		{ "cpus", cpus_read, false },
 		{ "pids", pids_read, false },
 		{ "shm_size", shm_read, false },
 		{ "read_only", read_only_read, false },
+		{ "init", init_read, false },
 		{ "origin", origin_read, false },
 	};
 	struct desired *d = into;
@@ -386,6 +522,11 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		return err;
 	if (!app->has_digest && !desired_reader(w)->is_apps)
 		return json_fail(w, "want the key \"digest\" too");
+	err = desired_reactive_check(w, app);
+	if (err < 0)
+		return err;
+	if (app->policy.is_said && app->no_network)
+		return json_fail(w, "want a network with a policy");
 	app->content = desired_content(app);
 	d->n_apps++;
 	return 0;

@@ -40,6 +40,7 @@ static void add_mount(struct digest_stream *s, const struct desired_app *app,
 	add_number(s, m->mode);
 	add_number(s, m->uid);
 	add_number(s, m->gid);
+	add_number(s, m->has_owner);
 }
 
 static void add_arrays(struct digest_stream *s, const struct desired_app *app)
@@ -47,7 +48,13 @@ static void add_arrays(struct digest_stream *s, const struct desired_app *app)
 	add_number(s, app->n_ports);
 	for (unsigned i = 0; i < app->n_ports; i++) {
 		add_number(s, app->port[i].host);
-		add_number(s, app->port[i].container);
+		/* As it was before there was more: nothing starts anew. */
+		add_number(s,
+			   app->port[i].container |
+				   (uint64_t)app->port[i].udp << 16 |
+				   (uint64_t)app->port[i].proxy_protocol << 17);
+		digest_update(s, app->port[i].address,
+			      sizeof(app->port[i].address));
 	}
 	add_number(s, app->n_mounts);
 	for (unsigned i = 0; i < app->n_mounts; i++)
@@ -67,6 +74,7 @@ static void add_arrays(struct digest_stream *s, const struct desired_app *app)
 
 static void add_health(struct digest_stream *s, const struct desired_health *h)
 {
+	add_number(s, h->off);
 	add_list(s, &h->test);
 	add_number(s, h->interval);
 	add_number(s, h->timeout);
@@ -75,24 +83,38 @@ static void add_health(struct digest_stream *s, const struct desired_health *h)
 	add_number(s, h->retries);
 }
 
+/* Nothing where there is none: the digests of before stay. */
+static void add_policy(struct digest_stream *s, const struct desired_policy *p)
+{
+	if (!p->is_said)
+		return;
+	add_number(s, p->denies);
+	add_list(s, &p->rules);
+	add_number(s, p->bytes_up);
+	add_number(s, p->bytes_down);
+	add_number(s, p->connections);
+}
+
 struct digest desired_content(const struct desired_app *app)
 {
 	const uint64_t numbers[] = { app->restart,	 app->restart_max,
 				     app->memory_bytes,	 app->cpus_milli,
 				     app->pids,		 app->shm_bytes,
 				     app->read_only,	 app->no_network,
-				     app->stop_grace_ms, app->cap_drop };
+				     app->stop_grace_ms, app->cap_drop,
+				     app->init };
 	const char *const texts[] = { app->user, app->working_dir,
 				      app->stop_signal, app->hostname };
 	const struct desired_list *const lists[] = {
-		&app->entrypoint, &app->command, &app->environment,
-		&app->group_add,  &app->labels,	 &app->sysctls,
-		&app->extra_hosts
+		&app->entrypoint,  &app->command, &app->environment,
+		&app->group_add,   &app->labels,  &app->sysctls,
+		&app->extra_hosts, &app->grants
 	};
 	struct digest_stream s;
 
 	digest_begin(&s);
 	add_text(&s, app->name);
+	add_text(&s, app->service);
 	digest_update(&s, app->digest.bytes, DIGEST_SIZE);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		add_number(&s, numbers[i]);
@@ -101,7 +123,15 @@ struct digest desired_content(const struct desired_app *app)
 	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		add_list(&s, lists[i]);
+	/* Only where there are some: what has none does not start anew. */
+	if (app->dns_search.n || app->dns_opt.n) {
+		add_list(&s, &app->dns_search);
+		add_list(&s, &app->dns_opt);
+	}
+	add_text(&s, app->pod.on.app);
+	add_number(&s, app->pod.shares);
 	add_arrays(&s, app);
 	add_health(&s, &app->health);
+	add_policy(&s, &app->policy);
 	return digest_end(&s);
 }

@@ -46,10 +46,11 @@ static int type_read(struct json_walk *w, yyjson_val *v, void *into)
 		[DESIRED_MOUNT_VOLUME] = "volume",
 		[DESIRED_MOUNT_TMPFS] = "tmpfs",
 		[DESIRED_MOUNT_FILE] = "file",
+		[DESIRED_MOUNT_SECRET] = "secret",
 	};
 	struct desired_mount *m = into;
 	int n = desired_word_read(w, v, words, ARRAY_SIZE(words),
-				  "want volume, tmpfs or file");
+				  "want volume, tmpfs, file or secret");
 
 	if (n >= 0)
 		m->type = (enum desired_mount_type)n;
@@ -145,6 +146,7 @@ static int uid_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_mount *m = into;
 
+	m->has_owner = true;
 	return u32_read(w, v, INT32_MAX, &m->uid);
 }
 
@@ -152,6 +154,7 @@ static int gid_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_mount *m = into;
 
+	m->has_owner = true;
 	return u32_read(w, v, INT32_MAX, &m->gid);
 }
 
@@ -177,9 +180,10 @@ static int mount_read(struct json_walk *w, yyjson_val *v, void *into)
 	if (!m->source != (m->type != DESIRED_MOUNT_VOLUME))
 		return json_fail(w, "want the key \"source\" for a volume, and "
 				    "only there");
-	if (!m->content != (m->type != DESIRED_MOUNT_FILE))
-		return json_fail(w, "want the key \"content\" for a file, and "
-				    "only there");
+	if (!m->content !=
+	    (m->type != DESIRED_MOUNT_FILE && m->type != DESIRED_MOUNT_SECRET))
+		return json_fail(w, "want the key \"content\" for a file or a "
+				    "secret, and only there");
 	return 0;
 }
 
@@ -295,6 +299,102 @@ int desired_depends_read(struct json_walk *w, yyjson_val *v, void *into)
 	return rows_read(w, v, &rows);
 }
 
+/* ---- pod ---- */
+
+static int shares_one(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char *const words[] = { "network", "pid", "ipc" };
+	struct desired_pod *pod = into;
+	int n = desired_word_read(w, v, words, ARRAY_SIZE(words),
+				  "want network, pid or ipc");
+
+	if (n >= 0)
+		pod->shares |= 1u << n;
+	return n < 0 ? n : 0;
+}
+
+_Static_assert(DESIRED_POD_NETWORK == 1 << 0 && DESIRED_POD_PID == 1 << 1 &&
+		       DESIRED_POD_IPC == 1 << 2,
+	       "a bit for each word");
+
+static int shares_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	if (yyjson_is_arr(v) && !yyjson_arr_size(v))
+		return json_fail(w, "want network, pid or ipc");
+	return json_array(w, v, DESIRED_LIST_MAX, shares_one, into);
+}
+
+static int pod_app_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_pod *pod = into;
+
+	return depends_app_read(w, v, &pod->on);
+}
+
+int desired_pod_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "app", pod_app_read, true },
+		{ "shares", shares_read, true },
+	};
+	struct desired_app *app = into;
+
+	return json_object(w, v, keys, ARRAY_SIZE(keys), &app->pod);
+}
+
+static const struct desired_app *app_find(const struct desired *d,
+					  const char *name)
+{
+	for (unsigned i = 0; i < d->n_apps; i++)
+		if (!strcmp(d->app[i].name, name))
+			return &d->app[i];
+	return NULL;
+}
+
+/* What an app of a pod cannot say is said by the one whose namespaces they
+ * are. */
+static int pod_check(struct json_walk *w, const struct desired *d,
+		     const struct desired_app *app)
+{
+	const char *name = app->pod.on.app;
+	const struct desired_app *on = app_find(d, name);
+
+	if (!on || on == app || strcmp(on->application, app->application) != 0)
+		return json_fail(w,
+				 "%s shares namespaces with %s: want another "
+				 "app of its application",
+				 app->name, name);
+	if (on->pod.on.app)
+		return json_fail(w,
+				 "%s shares namespaces with %s, which has them "
+				 "of %s: name that",
+				 app->name, name, on->pod.on.app);
+	if (app->pod.shares & DESIRED_POD_NETWORK &&
+	    (app->n_ports || app->no_network || app->policy.is_said))
+		return json_fail(w,
+				 "%s has the network of %s: its ports and "
+				 "policy, or to have none, are said there",
+				 app->name, name);
+	/* Who is frozen is woken by what comes to a network of its own. */
+	if (app->pod.shares & DESIRED_POD_NETWORK &&
+	    (app->reactive.is_on || on->reactive.is_on))
+		return json_fail(w,
+				 "%s has the network of %s: neither can be "
+				 "reactive yet",
+				 app->name, name);
+	return 0;
+}
+
+int desired_pods_check(struct json_walk *w, const struct desired *d)
+{
+	int err = 0;
+
+	for (unsigned i = 0; err == 0 && i < d->n_apps; i++)
+		if (d->app[i].pod.on.app)
+			err = pod_check(w, d, &d->app[i]);
+	return err;
+}
+
 /* ---- health ---- */
 
 static int test_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -306,18 +406,26 @@ static int test_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_list_read(w, v, &h->test, DESIRED_ARGS_MAX);
 }
 
+static int more_than_0(struct json_walk *w, yyjson_val *v, uint32_t max,
+		       uint32_t *number)
+{
+	int err = u32_read(w, v, max, number);
+
+	return err == 0 && !*number ? json_fail(w, "want more than 0") : err;
+}
+
 static int interval_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_health *h = into;
 
-	return u32_read(w, v, DESIRED_TIME_MAX_MS, &h->interval);
+	return more_than_0(w, v, DESIRED_TIME_MAX_MS, &h->interval);
 }
 
 static int timeout_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_health *h = into;
 
-	return u32_read(w, v, DESIRED_TIME_MAX_MS, &h->timeout);
+	return more_than_0(w, v, DESIRED_TIME_MAX_MS, &h->timeout);
 }
 
 static int start_period_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -331,38 +439,38 @@ static int start_interval_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_health *h = into;
 
-	return u32_read(w, v, DESIRED_TIME_MAX_MS, &h->start_interval);
+	return more_than_0(w, v, DESIRED_TIME_MAX_MS, &h->start_interval);
 }
 
 static int retries_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_health *h = into;
 
-	return u32_read(w, v, 1000, &h->retries);
+	return more_than_0(w, v, 1000, &h->retries);
 }
 
-/* Those that are not there are as in Docker. */
+static int off_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_health *h = into;
+
+	return desired_bool_read(w, v, &h->off);
+}
+
 int desired_health_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
-		{ "test", test_read, true },
+		{ "test", test_read, false },
 		{ "interval_ms", interval_read, false },
 		{ "timeout_ms", timeout_read, false },
 		{ "start_period_ms", start_period_read, false },
 		{ "start_interval_ms", start_interval_read, false },
 		{ "retries", retries_read, false },
+		{ "off", off_read, false },
 	};
 	struct desired_app *app = into;
-	struct desired_health *h = &app->health;
-	int err;
+	int err = json_object(w, v, keys, ARRAY_SIZE(keys), &app->health);
 
-	*h = (struct desired_health){ .interval = 30000,
-				      .timeout = 30000,
-				      .start_interval = 5000,
-				      .retries = 3 };
-	err = json_object(w, v, keys, ARRAY_SIZE(keys), h);
-	if (err == 0 &&
-	    (!h->interval || !h->timeout || !h->start_interval || !h->retries))
-		err = json_fail(w, "want no 0 but for start_period_ms");
+	if (err == 0 && app->health.off && app->health.test.n)
+		err = json_fail(w, "want the key \"test\" or \"off\"");
 	return err;
 }

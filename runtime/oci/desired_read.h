@@ -47,6 +47,17 @@ int desired_mounts_read(struct json_walk *w, yyjson_val *v, void *into);
 int desired_ulimits_read(struct json_walk *w, yyjson_val *v, void *into);
 int desired_depends_read(struct json_walk *w, yyjson_val *v, void *into);
 int desired_health_read(struct json_walk *w, yyjson_val *v, void *into);
+int desired_pod_read(struct json_walk *w, yyjson_val *v, void *into);
+/* Of all apps: whether each finds whom it shares namespaces with. */
+int desired_pods_check(struct json_walk *w, const struct desired *d);
+
+/* desired_reactive.c */
+int desired_reactive_read(struct json_walk *w, yyjson_val *v, void *into);
+/* Whether it fits the rest of the app. */
+int desired_reactive_check(struct json_walk *w, const struct desired_app *app);
+
+/* desired_policy.c */
+int desired_policy_read(struct json_walk *w, yyjson_val *v, void *into);
 
 /* desired_app.c: one app, into the next of the document's. */
 int desired_app_read(struct json_walk *w, yyjson_val *v, void *into);

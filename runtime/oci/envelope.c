@@ -3,6 +3,7 @@
  * signature is checked over those, and the caller gets them. Fields that are
  * not known are ignored, as the specification asks; keyid is a hint and is not
  * looked at, since every signature brings its certificate. */
+#define _GNU_SOURCE
 #include "envelope.h"
 
 #include <errno.h>
@@ -173,4 +174,18 @@ int envelope_open(struct span bytes, const char *type,
 	if (signer)
 		*signer = facts;
 	return err;
+}
+
+int envelope_split(struct span text, struct span *pem, struct span *envelope)
+{
+	static const char end[] = "-----END CERTIFICATE-----\n";
+	const char *p = memmem(text.data, text.size, end, sizeof(end) - 1);
+
+	if (!p)
+		return -EBADMSG;
+	size_t n = (size_t)(p - text.data) + sizeof(end) - 1;
+
+	*pem = (struct span){ text.data, n };
+	*envelope = (struct span){ text.data + n, text.size - n };
+	return 0;
 }

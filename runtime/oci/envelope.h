@@ -45,4 +45,9 @@ int envelope_open(struct span bytes, const char *type,
 		  const struct envelope_trust *trust, struct span *payload,
 		  struct chain_facts *signer, char error[ENVELOPE_ERROR_SIZE]);
 
+/* A file that holds certificates' PEM text first and an envelope behind it (as
+ * znode keeps a document): where the one ends and the other begins. 0 or
+ * -EBADMSG. */
+int envelope_split(struct span text, struct span *pem, struct span *envelope);
+
 #endif

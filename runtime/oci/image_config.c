@@ -137,6 +137,76 @@ static int parse_labels(const struct image_json *j, yyjson_val *object,
 	return 0;
 }
 
+/* [], [NONE], [CMD, PROGRAM, ...] or [CMD-SHELL, TEXT]. */
+static int check_test(const struct image_json *j, struct image_health *health)
+{
+	struct image_strings *test = &health->test;
+	const char *kind = test->n ? test->item[0] : "";
+
+	if (!test->n)
+		return 0;
+	if (!strcmp(kind, "NONE")) {
+		health->off = true;
+		test->n = 0;
+	} else if (!strcmp(kind, "CMD") && test->n > 1) {
+		memmove(test->item, test->item + 1,
+			test->n * sizeof(*test->item));
+		test->n--;
+	} else if (!strcmp(kind, "CMD-SHELL") && test->n == 2) {
+		test->item[2] = test->item[1];
+		test->item[0] = "/bin/sh";
+		test->item[1] = "-c";
+		test->item[++test->n] = NULL;
+	} else {
+		return image_json_fail(j, -EINVAL, "config.Healthcheck.Test",
+				       "want CMD, CMD-SHELL or NONE first");
+	}
+	return 0;
+}
+
+/* A time in ns, or a number of times; what has no room is as good as never. */
+static int parse_number(const struct image_json *j, yyjson_val *object,
+			const char *key, uint64_t unit, uint32_t *number)
+{
+	yyjson_val *v = yyjson_obj_get(object, key);
+	uint64_t n = yyjson_get_uint(v) / unit;
+
+	if (v && !yyjson_is_null(v) && !yyjson_is_uint(v))
+		return image_json_fail(j, -EINVAL, key,
+				       "want a whole number, not below 0");
+	*number = n > INT32_MAX ? INT32_MAX : (uint32_t)n;
+	/* Less than a unit is not nothing. */
+	if (!*number && yyjson_get_uint(v))
+		*number = 1;
+	return 0;
+}
+
+static int parse_health(const struct image_json *j, yyjson_val *object,
+			struct image_health *health)
+{
+	enum { NS_PER_MS = 1000000 };
+	yyjson_val *o;
+	int r = image_json_object(j, object, "Healthcheck", &o);
+
+	if (r || !o)
+		return r;
+	r = parse_strings(j, o, "Test", &health->test);
+	if (!r)
+		r = check_test(j, health);
+	if (!r)
+		r = parse_number(j, o, "Interval", NS_PER_MS,
+				 &health->interval);
+	if (!r)
+		r = parse_number(j, o, "Timeout", NS_PER_MS, &health->timeout);
+	if (!r)
+		r = parse_number(j, o, "StartPeriod", NS_PER_MS,
+				 &health->start_period);
+	if (!r)
+		r = parse_number(j, o, "StartInterval", NS_PER_MS,
+				 &health->start_interval);
+	return r ? r : parse_number(j, o, "Retries", 1, &health->retries);
+}
+
 static int parse_process(const struct image_json *j, yyjson_val *object,
 			 struct image_config *config)
 {
@@ -208,6 +278,8 @@ static int parse_root(const struct image_json *j, yyjson_val *root,
 		r = image_json_object(j, root, "config", &object);
 	if (!r)
 		r = parse_process(j, object, config);
+	if (!r)
+		r = parse_health(j, object, &config->health);
 	if (!r)
 		r = parse_volumes(j, object, &config->volumes);
 	if (!r)

@@ -21,6 +21,15 @@ struct image_label {
 	const char *key, *value;
 };
 
+/* Docker's HEALTHCHECK, which the OCI specification does not have. Times in
+ * ms; 0: not said. */
+struct image_health {
+	bool off;		   /* of an image that this one is made from */
+	struct image_strings test; /* what is run; none: not said */
+	uint32_t interval, timeout, start_period, start_interval;
+	uint32_t retries;
+};
+
 enum image_protocol { IMAGE_TCP, IMAGE_UDP, IMAGE_SCTP };
 
 struct image_port {
@@ -37,6 +46,7 @@ struct image_config {
 	const char *user;		  /* "" when not stated, as all three */
 	const char *working_dir;	  /* absolute or "" */
 	const char *stop_signal;	  /* "SIGQUIT", "3" or "" */
+	struct image_health health;
 	unsigned n_ports, n_labels, n_diff_ids;
 	struct image_port port[IMAGE_PORTS_MAX];
 	struct image_label label[IMAGE_LABELS_MAX];

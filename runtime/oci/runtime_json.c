@@ -393,6 +393,15 @@ int at_u32_list(struct json_read *in, const struct at *at, void *out)
 			&list->n);
 }
 
+const char *text_map_find(const struct text_map *map, const char *key)
+{
+	for (size_t i = 0; i < map->n; i++) {
+		if (strcmp(map->item[i].key, key) == 0)
+			return map->item[i].value;
+	}
+	return NULL;
+}
+
 int at_text_map(struct json_read *in, const struct at *at, void *out)
 {
 	struct text_map *map = out;

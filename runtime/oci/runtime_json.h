@@ -32,6 +32,9 @@ struct text_map {
 	size_t n;
 };
 
+/* The value of the first pair with that key; NULL when there is none. */
+const char *text_map_find(const struct text_map *map, const char *key);
+
 struct u32_list {
 	uint32_t *item;
 	size_t n;

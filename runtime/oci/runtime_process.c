@@ -294,7 +294,6 @@ int at_process(struct json_read *in, const struct at *at, void *out)
 		{ "rlimits", at_rlimits, 0 },
 		{ "noNewPrivileges", at_bool, AT(no_new_privileges) },
 		{ "oomScoreAdj", at_oom_score, AT(oom_score_adj) },
-		{ "commandLine", at_refuse, 0 },
 		{ "apparmorProfile", at_label, AT(apparmor_profile) },
 		{ "selinuxLabel", at_label, AT(selinux_label) },
 		{ "scheduler", at_scheduler, AT(scheduler) },
