@@ -24,10 +24,6 @@
 #include "sweep.h"
 #include "unpack.h"
 
-/* Space that images never take: the node itself must be able to write. */
-#define RESERVE_MAX_BYTES (256ULL << 20)
-enum { RESERVE_PART = 16 };
-
 struct import {
 	const struct store *store;
 	struct store_source *source;
@@ -52,9 +48,7 @@ static int space_left(const struct store *store, uint64_t *bytes)
 
 	if (fstatvfs(store->images, &s) < 0)
 		return -errno;
-	reserve = (uint64_t)s.f_blocks * s.f_frsize / RESERVE_PART;
-	if (reserve > RESERVE_MAX_BYTES)
-		reserve = RESERVE_MAX_BYTES;
+	reserve = store_reserve(&s);
 	*bytes = (uint64_t)s.f_bavail * s.f_frsize;
 	*bytes = *bytes > reserve ? *bytes - reserve : 0;
 	return 0;

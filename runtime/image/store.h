@@ -23,6 +23,7 @@
 #define IMAGE_STORE_H
 
 #include <stdint.h>
+#include <sys/statvfs.h>
 
 #include "oci/digest/digest.h"
 
@@ -44,6 +45,15 @@ struct store {
  * 0 or -errno, logged. */
 int store_open(struct store *store);
 void store_close(struct store *store);
+
+/* Bytes of a file system that images and containers never take: the node itself
+ * must be able to write. A sixteenth of it, at most 256 MB. */
+static inline uint64_t store_reserve(const struct statvfs *fs)
+{
+	uint64_t part = (uint64_t)fs->f_blocks * fs->f_frsize / 16;
+
+	return part < 256ULL << 20 ? part : 256ULL << 20;
+}
 
 /* Removes what earlier processes left half made. Only before any worker of
  * this store runs. 0 or -errno, logged. */

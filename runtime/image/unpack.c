@@ -201,22 +201,6 @@ static int fail_entry(struct run *run, int code)
 	return fail(run, code, "%.80s: %s", run->tree.path, strerror(-code));
 }
 
-static int write_block(int fd, const char *data, size_t size, off_t offset)
-{
-	while (size) {
-		ssize_t n = pwrite(fd, data, size, offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-		offset += n;
-	}
-	return 0;
-}
-
 /* The blocks of a sparse file leave holes; its size is set at the end. */
 static int write_data(struct run *run, int fd, struct archive_entry *entry)
 {
@@ -236,7 +220,7 @@ static int write_data(struct run *run, int fd, struct archive_entry *entry)
 		r = charge(run, size);
 		if (r)
 			return r;
-		r = write_block(fd, block, size, offset);
+		r = fd_write_at(fd, block, size, offset);
 		if (r)
 			return fail_entry(run, r);
 	}

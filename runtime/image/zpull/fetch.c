@@ -55,28 +55,11 @@ int retry_pause_ms(struct retry *retry, uint64_t bytes, unsigned after_s)
 	return (int)(after_s * 1000 > pause_ms ? after_s * 1000 : pause_ms);
 }
 
-static int part_write(struct fetch *f, const char *data, size_t size,
-		      uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pwrite(f->part, data, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		data += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 /* What could not be written stays, and the next call tells it again. */
 static int fresh_write(struct fetch *f)
 {
-	int r = part_write(f, f->fresh, f->fresh_bytes,
-			   f->part_bytes - f->fresh_bytes);
+	int r = fd_write_at(f->part, f->fresh, f->fresh_bytes,
+			    (off_t)(f->part_bytes - f->fresh_bytes));
 
 	if (!r)
 		f->fresh_bytes = 0;
