@@ -287,11 +287,30 @@ static void segment_in(struct packet *p, struct buffer *b)
 	ip_data.current_netif = ip_data.current_input_netif = NULL;
 }
 
-void conn_input(struct packet *p, struct buffer *b)
+/* What waits for a window that is open, but smaller than its first segment, is
+ * cut to it at once: lwIP would do that after its persist timer has run, for
+ * every such window. */
+static void window_fill(struct conn *c)
+{
+	struct tcp_pcb *pcb = c->pcb;
+	tcpwnd_size_t window;
+
+	if (!pcb || !pcb->persist_backoff || !pcb->snd_wnd || !pcb->unsent)
+		return;
+	window = pcb->snd_wnd < pcb->mss ? pcb->snd_wnd : pcb->mss;
+	if (window > c->mss)
+		window -= window % c->mss;
+	if (tcp_split_unsent_seg(pcb, (u16_t)window) == ERR_OK)
+		tcp_output(pcb);
+}
+
+void conn_input(struct conn *c, struct packet *p, struct buffer *b)
 {
 	unsigned int before = lists_enter(key_bucket(&p->key));
 
 	segment_in(p, b);
+	if (c)
+		window_fill(c);
 	lists_leave(before);
 	wake();
 }
@@ -473,8 +492,10 @@ void conn_flush(struct conn *c)
 {
 	unsigned int before = lists_enter(c->bucket);
 
-	if (c->pcb)
+	if (c->pcb) {
 		tcp_output(c->pcb);
+		window_fill(c);
+	}
 	lists_leave(before);
 	wake();
 }

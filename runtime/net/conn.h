@@ -64,8 +64,9 @@ void conn_init(void (*send)(const struct conn_packet *), void (*timer)(void));
  */
 int conn_open(struct conn *c, struct packet *p, struct buffer *b);
 
-/* A packet of any connection, also one that was left; b becomes lwIP's. */
-void conn_input(struct packet *p, struct buffer *b);
+/* A packet of any connection; b becomes lwIP's. c is NULL for one that was
+ * left. */
+void conn_input(struct conn *c, struct packet *p, struct buffer *b);
 
 /* Whether p is not ahead of what was received: it would wait in lwIP, out of
  * our sight, for what is missing. */

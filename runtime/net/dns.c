@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "octets.h"
+
 enum {
 	TYPE_A = 1,
 	TYPE_SOA = 6,
 	TYPE_AAAA = 28,
 	CLASS_IN = 1,
-	SERVICE_TTL = 5, /* the next container has another address */
+	POINTER_MASK = 0x3fff,
 	POINTER_TO_QUESTION = 0xc000 | DNS_HEADER_SIZE,
 	TYPE_OPT = 41,
 	NAME_MAX_BYTES = 255,
@@ -16,6 +18,7 @@ enum {
 	RECORD_FIXED = 10, /* type, class, TTL, length */
 	FLAG_QR = 0x8000,
 	FLAG_OPCODE = 0x7800,
+	FLAG_AA = 0x0400,
 	FLAG_TC = 0x0200,
 	FLAG_RD = 0x0100,
 	FLAG_RA = 0x0080,
@@ -27,28 +30,6 @@ struct message {
 	const uint8_t *data;
 	size_t size, at;
 };
-
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static void put16(uint8_t *p, unsigned int value)
-{
-	p[0] = (uint8_t)(value >> 8);
-	p[1] = (uint8_t)value;
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-	put16(p, value >> 16);
-	put16(p + 2, value & 0xffff);
-}
 
 static uint8_t lower(uint8_t c)
 {
@@ -81,9 +62,12 @@ static int question_read(struct message *m, uint8_t out[DNS_QUESTION_MAX])
 	return (int)n + 4;
 }
 
-/* Past a name, which may end in a pointer. */
+/* Past a name, which may end in a pointer: to what was before it (RFC 1035,
+ * 4.1.4), so whoever follows it comes to an end. */
 static int name_skip(struct message *m)
 {
+	const size_t start = m->at;
+
 	while (m->at < m->size) {
 		size_t label = m->data[m->at];
 		size_t step = label > LABEL_MAX ? 2 : label + 1;
@@ -91,6 +75,9 @@ static int name_skip(struct message *m)
 		if (label > LABEL_MAX && label < 0xc0)
 			return -EBADMSG;
 		if (m->size - m->at < step)
+			return -EBADMSG;
+		if (label > LABEL_MAX &&
+		    (get16(m->data + m->at) & POINTER_MASK) >= start)
 			return -EBADMSG;
 		m->at += step;
 		if (label == 0 || label > LABEL_MAX)
@@ -155,6 +142,7 @@ int dns_query_read(struct dns_query *q, const uint8_t *data, size_t size)
 		/* The class is the size, the TTL has flags. */
 		if (get16(data + r.ttl_at - 2) > DNS_PLAIN_MAX)
 			q->answer_max = get16(data + r.ttl_at - 2);
+		q->flags |= FLAG_AA;
 		q->flags |= get16(data + r.ttl_at + 2) & EDNS_DO;
 	}
 	return 0;
@@ -176,6 +164,76 @@ bool dns_answers(const struct dns_query *q, uint16_t id, const uint8_t *data,
 enum dns_code dns_code(const uint8_t *data)
 {
 	return (enum dns_code)(data[3] & 15);
+}
+
+bool dns_is_cut(const uint8_t *data)
+{
+	return get16(data + 2) & FLAG_TC;
+}
+
+void dns_cut_set(uint8_t *data)
+{
+	put16(data + 2, get16(data + 2) | FLAG_TC);
+}
+
+static bool is_host_byte(uint8_t c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+	       c == '_';
+}
+
+/* A label with a dot in it would look like two. */
+bool dns_name(const struct dns_query *q, char out[DNS_NAME_SIZE])
+{
+	const uint8_t *p = q->question;
+	size_t n = 0;
+
+	while (*p) {
+		if (n)
+			out[n++] = '.';
+		for (uint8_t label = *p++; label; label--, p++) {
+			if (!is_host_byte(*p))
+				return false;
+			out[n++] = (char)*p;
+		}
+	}
+	out[n] = '\0';
+	return n > 0;
+}
+
+static bool address_of(const uint8_t *data, const struct record *r,
+		       uint8_t address[16])
+{
+	bool v4 = r->type == TYPE_A && r->data_size == 4;
+
+	if (get16(data + r->ttl_at - 2) != CLASS_IN ||
+	    !(v4 || (r->type == TYPE_AAAA && r->data_size == 16)))
+		return false;
+	memset(address, 0, 16);
+	address[10] = address[11] = v4 ? 0xff : 0;
+	memcpy(address + (v4 ? 12 : 0), data + r->data_at, r->data_size);
+	return true;
+}
+
+int dns_addresses(const uint8_t *data, size_t size, struct dns_found *found,
+		  int max)
+{
+	struct message m = { data, size, DNS_HEADER_SIZE };
+	uint8_t question[DNS_QUESTION_MAX];
+	struct record r;
+	int n = 0;
+
+	if (size < DNS_HEADER_SIZE || question_read(&m, question) < 0)
+		return 0;
+	for (unsigned int i = get16(data + 6); i && n < max; i--) {
+		if (record_read(&m, &r) < 0)
+			return 0;
+		found[n].ttl = get32(data + r.ttl_at);
+		if (found[n].ttl > DNS_TTL_MAX)
+			found[n].ttl = DNS_TTL_MAX;
+		n += address_of(data, &r, found[n].address);
+	}
+	return n;
 }
 
 /* The last field of an SOA record, for how long its zone lacks a name. */
@@ -289,7 +347,7 @@ size_t dns_address(uint8_t *out, const struct dns_query *q,
 	put16(record, POINTER_TO_QUESTION);
 	put16(record + 2, size == 4 ? TYPE_A : TYPE_AAAA);
 	put16(record + 4, CLASS_IN);
-	put32(record + 6, SERVICE_TTL);
+	put32(record + 6, DNS_SERVICE_TTL_S);
 	put16(record + 10, (unsigned int)size);
 	memcpy(record + 12, address, size);
 	return at + 12 + size;

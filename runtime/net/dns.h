@@ -14,8 +14,12 @@
 enum {
 	DNS_HEADER_SIZE = 12,
 	DNS_QUESTION_MAX = 255 + 4,
+	DNS_MESSAGE_MAX = 65535,
+	DNS_NAME_SIZE = 254, /* as text, with NUL */
 	DNS_PLAIN_MAX = 512, /* of an answer to who did not say (EDNS) */
 	DNS_TTL_MAX = 86400,
+	/* Of a service: the next container has another address. */
+	DNS_SERVICE_TTL_S = 5,
 };
 
 enum dns_code {
@@ -30,8 +34,9 @@ enum dns_code {
 struct dns_query {
 	uint16_t id;
 	uint16_t answer_max; /* what the asker takes in a datagram */
-	uint16_t flags;	     /* RD, CD, and EDNS' DO in the place of QR: what
-			      * makes answers to one question differ */
+	uint16_t flags;	     /* RD, CD, EDNS at all in the place of AA, its DO
+			      * in that of QR: what makes answers to one
+			      * question differ */
 	uint16_t question_size;
 	uint8_t question[DNS_QUESTION_MAX];
 };
@@ -44,6 +49,23 @@ bool dns_answers(const struct dns_query *q, uint16_t id, const uint8_t *message,
 		 size_t size);
 
 enum dns_code dns_code(const uint8_t *message);
+
+/* Whether it was cut to fit a datagram. */
+bool dns_is_cut(const uint8_t *message);
+void dns_cut_set(uint8_t *message);
+
+/* The name as text; false for one that is no host's: its labels have other
+ * bytes than a-z, 0-9, - and _. */
+bool dns_name(const struct dns_query *q, char out[DNS_NAME_SIZE]);
+
+/* The addresses in an answer, at most max; v4 mapped. Their number, 0 also when
+ * the message is none. */
+struct dns_found {
+	uint8_t address[16];
+	uint32_t ttl; /* s */
+};
+int dns_addresses(const uint8_t *message, size_t size, struct dns_found *found,
+		  int max);
 
 /* For how many seconds an answer may be kept: the least TTL of its records,
  * for "there is none" as its SOA record says (RFC 2308); 0: not at all. At most

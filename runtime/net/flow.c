@@ -28,17 +28,21 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "fds.h"
 #include "half.h"
 #include "key.h"
 #include "pipe.h"
+#include "proxy.h"
+#include "traffic.h"
 
-/* #syscalls: bind connect setsockopt getsockopt close */
+/* #syscalls: bind connect setsockopt getsockopt getsockname sendto close */
 
-enum { FLOW_MAX = 8192 };
+enum { FLOW_MAX = 16384 };
 
 enum {
-	RETRY_FIRST_MS = 25, /* doubled up to << RETRY_STEPS */
-	RETRY_STEPS = 3,
+	/* Soon at first: who was started for this client is about to listen. */
+	RETRY_FIRST_MS = 1, /* doubled up to << RETRY_STEPS */
+	RETRY_STEPS = 7,
 	OPEN_GRACE_MS = 10000,	 /* from the opening of the route */
 	REFUSED_GRACE_MS = 1000, /* from the first refusal */
 };
@@ -50,18 +54,19 @@ enum flow_state {
 	FLOW_OPEN,
 };
 
-enum { CLIENT, INSIDE, SIDES };
+enum { CLIENT, INSIDE, SIDES }; /* a descriptor each */
 
 struct flow {
 	enum flow_state state;
 	uint8_t tries;
-	bool any_port; /* the client's port is taken inside */
-	in_port_t client_port;
-	struct in6_addr client; /* v4 is mapped */
+	bool any_port;	 /* the client's port is taken inside */
+	uint32_t target; /* that it is led to, by its id; 0: none yet */
+	struct proxy_end client;
 	int fd[SIDES];
 	struct watch watch[SIDES];
 	struct half half[SIDES]; /* half[s] is from s to the other */
 	struct listener *listener;
+	struct traffic_flow traffic;
 	uint64_t refused_ms, due_ms; /* while waiting */
 	struct flow *next, **prevp;  /* in waiting; next when free */
 };
@@ -69,7 +74,7 @@ struct flow {
 static struct loop *loop;
 static struct flow flows[FLOW_MAX];
 static struct flow *free_flows, *waiting;
-static unsigned int n_fresh, n_open, n_max;
+static unsigned int n_fresh, n_open;
 static struct znet_counts counts;
 static struct timer retry;
 
@@ -94,9 +99,17 @@ static void list_del(struct flow *f)
 	f->prevp = NULL;
 }
 
+/* How many more there may be. */
+static unsigned int room(void)
+{
+	unsigned int n = fds_free(FDS_FLOWS) / SIDES;
+
+	return n < FLOW_MAX - n_open ? n : FLOW_MAX - n_open;
+}
+
 bool flow_room(void)
 {
-	return n_open < n_max;
+	return room() > 0;
 }
 
 static struct flow *flow_take(void)
@@ -108,6 +121,7 @@ static struct flow *flow_take(void)
 	else
 		f = &flows[n_fresh++];
 	n_open++;
+	fds_take(FDS_FLOWS, SIDES);
 	return f;
 }
 
@@ -137,13 +151,15 @@ static void flow_free(struct flow *f)
 	struct listener *l = f->listener;
 
 	list_del(f);
+	traffic_end(&f->traffic);
 	f->state = FLOW_FREE;
 	for (int s = 0; s < SIDES; s++)
 		half_drop(&f->half[s]);
 	f->next = free_flows;
 	free_flows = f;
 	n_open--;
-	listener_flow_ended(l);
+	l->open--;
+	fds_give(FDS_FLOWS, SIDES);
 }
 
 static void flow_reset(struct flow *f)
@@ -154,7 +170,7 @@ static void flow_reset(struct flow *f)
 	side_reset(f, CLIENT);
 	side_reset(f, INSIDE);
 	if (untaken)
-		listener_tried(f->listener, false);
+		listener_tried(f->listener, f->target, false);
 	flow_free(f);
 }
 
@@ -163,8 +179,19 @@ static void flow_reset(struct flow *f)
 /* Carries what side s has sent to the other side. */
 static int carry(struct flow *f, int s)
 {
-	return half_run(&f->half[s], f->fd[s], f->fd[!s],
-			s == CLIENT ? &counts.bytes_in : &counts.bytes_out);
+	uint64_t *bytes = s == CLIENT ? &counts.bytes_in : &counts.bytes_out;
+	uint64_t before = *bytes;
+	int error = half_run(&f->half[s], f->fd[s], f->fd[!s], bytes);
+
+	if (*bytes != before && s == CLIENT) {
+		traffic_in(&f->traffic);
+		listener_asked(f->listener);
+	} else if (*bytes != before) {
+		traffic_out(&f->traffic);
+	}
+	if (f->half[CLIENT].shut)
+		traffic_part(&f->traffic);
+	return error;
 }
 
 static uint32_t side_interest(const struct flow *f, int s)
@@ -240,16 +267,15 @@ static void open_ready(struct flow *f, int s, uint32_t events)
 /* Takes the client's address and port; another port where that one is taken
  * inside. A client of the other family, whose address cannot exist there,
  * comes from the container's own. */
-static void socket_bind(const struct flow *f, int fd)
+static void socket_bind(const struct flow *f, int fd, const uint8_t to[16])
 {
-	const uint8_t *client = f->client.s6_addr;
+	const uint8_t *client = f->client.address;
 	union node_address a;
 	socklen_t size;
 
-	if (address_is_mapped(f->listener->route.address) !=
-	    address_is_mapped(client))
+	if (address_is_mapped(to) != address_is_mapped(client))
 		return;
-	size = node_address(&a, client, ntohs(f->client_port));
+	size = node_address(&a, client, f->client.port);
 	if (!f->any_port && bind(fd, &a.any, size) == 0)
 		return;
 	size = node_address(&a, client, 0);
@@ -257,22 +283,34 @@ static void socket_bind(const struct flow *f, int fd)
 	(void)bind(fd, &a.any, size);
 }
 
+/* That of the last try, if it was the trial of it, else another one. */
+static struct target *target_of(struct flow *f)
+{
+	struct targets *all = &f->listener->targets;
+	struct target *t = f->target ? target_by_id(all, f->target) : NULL;
+
+	if (!t || t->proof != TARGET_TRYING)
+		t = target_pick(all);
+	f->target = t ? t->id : 0;
+	return t;
+}
+
 /* 0 with the inside socket on its way, or -errno. */
 static int flow_dial(struct flow *f)
 {
-	const struct net_route *route = &f->listener->route;
-	struct stock *stock = f->listener->stock;
-	autoclose int fd = stock ? stock_take(stock) : -1;
+	struct target *t = target_of(f);
+	autoclose int fd = t && t->stock ? stock_take(t->stock) : -1;
 	union node_address a;
 	socklen_t size;
 
 	if (fd < 0)
 		return -EAGAIN;
-	socket_bind(f, fd);
-	size = node_address(&a, route->address, route->port);
+	socket_bind(f, fd, t->address);
+	size = node_address(&a, t->address, f->listener->route.port);
 	if (connect(fd, &a.any, size) < 0 && errno != EINPROGRESS)
 		return -errno;
 	f->fd[INSIDE] = fd_take(&fd);
+	traffic_move(&f->traffic, t->traffic);
 	f->state = FLOW_CONNECTING;
 	return side_watch(f, INSIDE);
 }
@@ -283,7 +321,7 @@ static bool may_wait(const struct flow *f, uint64_t now)
 
 	if (!l->used)
 		return false;
-	return l->route.state == NET_ROUTE_HOLD ||
+	return l->route.state != NET_ROUTE_OPEN ||
 	       now - l->opened_ms < OPEN_GRACE_MS ||
 	       now - f->refused_ms < REFUSED_GRACE_MS;
 }
@@ -295,12 +333,11 @@ static void flow_wait(struct flow *f, int error)
 	uint64_t now = clock_ms();
 	unsigned int delay_ms = RETRY_FIRST_MS << f->tries;
 
-	side_reset(f, INSIDE);
 	if (!f->refused_ms && error != -EAGAIN)
 		f->refused_ms = now;
 	if (error != -EAGAIN && !may_wait(f, now)) {
 		counts.refused++;
-		listener_tried(f->listener, true);
+		listener_tried(f->listener, f->target, true);
 		flow_reset(f);
 		return;
 	}
@@ -318,7 +355,7 @@ static bool port_is_taken(int error)
 	return error == -EADDRNOTAVAIL || error == -EADDRINUSE;
 }
 
-static void flow_try(struct flow *f)
+static int dial_any_port(struct flow *f)
 {
 	int error = flow_dial(f);
 
@@ -326,8 +363,48 @@ static void flow_try(struct flow *f)
 		f->any_port = true;
 		error = flow_dial(f);
 	}
+	return error;
+}
+
+/* Who refuses is not picked again at once, so this ends. */
+static void flow_try_others(struct flow *f, int error)
+{
+	side_reset(f, INSIDE);
+	while (error < 0 && error != -EAGAIN &&
+	       target_refused(&f->listener->targets, f->target))
+		error = dial_any_port(f);
 	if (error < 0)
 		flow_wait(f, error);
+}
+
+static void flow_try(struct flow *f)
+{
+	int error = dial_any_port(f);
+
+	if (error < 0)
+		flow_try_others(f, error);
+}
+
+/* Tells the container who its client is, before all that he says; where the
+ * route asks for that. It is no payload: who sleeps until a byte sleeps on. The
+ * socket is new, so there is room for all of it. 0 or -errno. */
+static int introduce(const struct flow *f)
+{
+	uint8_t header[PROXY_HEADER_MAX];
+	union node_address at;
+	socklen_t at_size = sizeof(at);
+	struct proxy_end node;
+	size_t size;
+
+	if (!f->listener->route.proxy_protocol)
+		return 0;
+	if (getsockname(f->fd[CLIENT], &at.any, &at_size) < 0)
+		return -errno;
+	node_address_read(&at, node.address, &node.port);
+	size = proxy_header(header, &f->client, &node);
+	if (send(f->fd[INSIDE], header, size, MSG_NOSIGNAL) != (ssize_t)size)
+		return -EPIPE;
+	return 0;
 }
 
 static void connected(struct flow *f, uint32_t events)
@@ -340,13 +417,17 @@ static void connected(struct flow *f, uint32_t events)
 	if (getsockopt(f->fd[INSIDE], SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		error = errno;
 	if (error) {
-		flow_wait(f, -error);
+		flow_try_others(f, -error);
 		return;
 	}
 	f->state = FLOW_OPEN;
-	listener_tried(f->listener, true);
+	listener_tried(f->listener, f->target, true);
 	/* Mostly the request is there already. */
-	if (carry(f, CLIENT) < 0)
+	traffic_came(&f->traffic);
+	error = introduce(f);
+	if (error == 0)
+		error = carry(f, CLIENT);
+	if (error < 0)
 		flow_reset(f);
 	else
 		flow_settle(f);
@@ -381,7 +462,7 @@ static void waiting_try(const struct listener *l, uint64_t now)
 
 	waiting = NULL;
 	for (; f; f = next) {
-		bool held = f->listener->route.state == NET_ROUTE_HOLD;
+		bool held = f->listener->route.state != NET_ROUTE_OPEN;
 
 		next = f->next;
 		f->prevp = NULL;
@@ -421,22 +502,13 @@ void flow_forget(struct listener *l)
 	}
 }
 
-static void client_address_set(struct flow *f, const union node_address *from)
+bool flow_waits(const struct listener *l)
 {
-	struct sockaddr_in6 in6;
-	struct sockaddr_in in;
+	const struct flow *f = waiting;
 
-	f->client = (struct in6_addr){ 0 };
-	if (from->any.sa_family == AF_INET) {
-		memcpy(&in, &from->room, sizeof(in));
-		f->client.s6_addr[10] = f->client.s6_addr[11] = 0xff;
-		memcpy(f->client.s6_addr + 12, &in.sin_addr, 4);
-		f->client_port = in.sin_port;
-	} else {
-		memcpy(&in6, &from->room, sizeof(in6));
-		f->client = in6.sin6_addr;
-		f->client_port = in6.sin6_port;
-	}
+	while (f && f->listener != l)
+		f = f->next;
+	return f;
 }
 
 void flow_begin(struct listener *l, int client, const union node_address *from)
@@ -453,7 +525,7 @@ void flow_begin(struct listener *l, int client, const union node_address *from)
 		.listener = l,
 	};
 	counts.accepted++;
-	client_address_set(f, from);
+	node_address_read(from, f->client.address, &f->client.port);
 	/* Registered for nothing, that is for resets. */
 	if (watch_add(loop, &f->watch[CLIENT], client, 0) < 0)
 		flow_reset(f);
@@ -461,18 +533,17 @@ void flow_begin(struct listener *l, int client, const union node_address *from)
 		flow_try(f);
 }
 
-void flow_init(struct loop *on, unsigned int fds)
+void flow_init(struct loop *on)
 {
 	loop = on;
 	retry.fire = retry_fire;
-	n_max = fds / 2 < FLOW_MAX ? fds / 2 : FLOW_MAX;
 }
 
 void flow_counts(struct znet_counts *out)
 {
 	*out = counts;
 	out->open = n_open;
-	out->open_max = n_max;
+	out->open_max = n_open + room();
 	out->pipes = pipe_used();
 	out->pipes_max = pipe_max();
 }

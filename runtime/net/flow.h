@@ -8,8 +8,7 @@
 #include "listener.h"
 #include "node_address.h"
 
-/* fds: descriptors that flows may use. */
-void flow_init(struct loop *loop, unsigned int fds);
+void flow_init(struct loop *loop);
 
 /* Whether there is room for one more. */
 bool flow_room(void);
@@ -19,6 +18,9 @@ void flow_begin(struct listener *l, int client, const union node_address *from);
 
 /* l's route or stock changed: connections that wait for it try again. */
 void flow_retry(struct listener *l);
+
+/* Whether a connection waits for a container of l. */
+bool flow_waits(const struct listener *l);
 
 /* l is gone: connections that wait for it end; open ones stay. */
 void flow_forget(struct listener *l);

@@ -10,9 +10,12 @@
 #include "base/fd.h"
 #include "base/init_watch.h"
 #include "base/log.h"
+#include "fds.h"
 #include "flow.h"
+#include "in_datagram.h"
 #include "key.h"
 #include "out_tcp.h"
+#include "traffic.h"
 
 /* #syscalls: socket connect setsockopt accept4 */
 
@@ -27,6 +30,7 @@ enum { KEEPALIVE_IDLE_S = 600, KEEPALIVE_STEP_S = 60, KEEPALIVE_COUNT = 5 };
 
 static struct loop *loop;
 static struct listener listeners[LISTENER_MAX];
+static struct listener *listeners_end = listeners; /* never used from here on */
 static bool was_full; /* some listener waits for a free flow */
 static struct timer pause_timer;
 
@@ -34,20 +38,32 @@ static struct timer pause_timer;
  * end. */
 static struct listener *listener_next(struct listener *l)
 {
-	for (l = l ? l + 1 : listeners; l < listeners + LISTENER_MAX; l++) {
+	for (l = l ? l + 1 : listeners; l < listeners_end; l++) {
 		if (l->used)
 			return l;
 	}
 	return NULL;
 }
 
+static bool is_udp(const struct listener *l)
+{
+	return l->key.n & INIT_LISTEN_UDP;
+}
+
+/* For messages. */
+static unsigned int port_of(const struct listener *l)
+{
+	return l->key.n & 0xffff;
+}
+
 /* Accepts from l exactly while all it takes is there. */
 static void listener_update(struct listener *l)
 {
-	bool want = l->route.state == NET_ROUTE_OPEN && l->stock &&
-		    l->stock->n && l->proof != LISTENER_TRYING;
+	bool knocks = l->route.state == NET_ROUTE_KNOCK && !l->knocked;
+	bool want = is_udp(l) ? in_datagram_open(l)
+			      : targets_ready(&l->targets);
 
-	if (want && !flow_room()) {
+	if (want && !is_udp(l) && !flow_room()) {
 		was_full = true;
 		want = false;
 	}
@@ -55,16 +71,36 @@ static void listener_update(struct listener *l)
 		want = false;
 	if (l->fd < 0)
 		return;
-	if (watch_events(loop, &l->watch, want ? EPOLLIN : 0) < 0)
+	if (watch_events(loop, &l->watch, want || knocks ? EPOLLIN : 0) < 0)
 		log_error(l->key.container, "cannot watch port %u: %m",
-			  l->key.n);
+			  port_of(l));
 }
 
-static void listeners_update(void)
+void listeners_update(void)
 {
 	was_full = false;
 	for (struct listener *l = NULL; (l = listener_next(l));)
 		listener_update(l);
+}
+
+/* Once: the client waits for its container in the kernel's queue, or, where it
+ * was accepted for one that has gone, here. */
+static void knock(struct listener *l)
+{
+	l->knocked = true;
+	listener_update(l);
+	traffic_knock(l->key.container);
+}
+
+void listeners_knock_again(void)
+{
+	for (struct listener *l = NULL; (l = listener_next(l));) {
+		l->knocked = l->crowded = false;
+		listener_update(l);
+		listener_asked(l);
+		if (l->route.state == NET_ROUTE_KNOCK && flow_waits(l))
+			knock(l);
+	}
 }
 
 static void pause_over(struct timer *t)
@@ -104,6 +140,16 @@ static void accept_ready(struct watch *w, uint32_t events)
 	struct listener *l = container_of(w, struct listener, watch);
 
 	(void)events;
+	if (l->route.state == NET_ROUTE_KNOCK) {
+		knock(l);
+		return;
+	}
+	if (is_udp(l)) {
+		in_datagram_ready(l);
+		return;
+	}
+	/* Others may have taken the last room meanwhile. */
+	listener_update(l);
 	for (int i = 0; i < ACCEPT_BATCH && w->events; i++) {
 		union node_address from;
 		socklen_t size = sizeof(from);
@@ -113,8 +159,6 @@ static void accept_ready(struct watch *w, uint32_t events)
 		if (fd >= 0) {
 			if (!l->inherits)
 				options_set(fd);
-			if (l->proof == LISTENER_UNTRIED)
-				l->proof = LISTENER_TRYING;
 			l->open++;
 			flow_begin(l, fd, &from);
 			listener_update(l);
@@ -123,7 +167,7 @@ static void accept_ready(struct watch *w, uint32_t events)
 			return;
 		} else if (!accept_again(errno)) {
 			log_warning(l->key.container, "accept on port %u: %m",
-				    l->key.n);
+				    port_of(l));
 			timer_set(loop, &pause_timer, PAUSE_MS);
 			listeners_update();
 			return;
@@ -131,18 +175,26 @@ static void accept_ready(struct watch *w, uint32_t events)
 	}
 }
 
-void listener_tried(struct listener *l, bool known)
+void listener_tried(struct listener *l, uint32_t target, bool known)
 {
-	if (known)
-		l->proof = LISTENER_KNOWN;
-	else if (l->proof == LISTENER_TRYING)
-		l->proof = LISTENER_UNTRIED;
+	target_tried(&l->targets, target, known);
 	listener_update(l);
 }
 
-void listener_flow_ended(struct listener *l)
+void listener_asked(struct listener *l)
 {
-	l->open--;
+	int excess = l->route.grows ? targets_excess(&l->targets) : 0;
+
+	if (excess > 0 && !l->crowded) {
+		l->crowded = true;
+		traffic_crowd(l->key.container);
+	} else if (excess < 0) {
+		l->crowded = false;
+	}
+}
+
+void listeners_room(void)
+{
 	if (was_full)
 		listeners_update();
 }
@@ -150,7 +202,11 @@ void listener_flow_ended(struct listener *l)
 static void stock_filled(struct stock *s)
 {
 	for (struct listener *l = NULL; (l = listener_next(l));) {
-		if (l->stock == s) {
+		struct target *t = NULL;
+
+		while ((t = target_next(&l->targets, t)) && t->stock != s)
+			;
+		if (t) {
 			flow_retry(l);
 			listener_update(l);
 		}
@@ -172,19 +228,21 @@ static struct listener *listener_find(const struct init_key *key)
  * their listener. */
 static struct listener *listener_new(const struct init_key *key)
 {
-	for (struct listener *l = listeners; l < listeners + LISTENER_MAX;
-	     l++) {
-		if (l->used || l->open)
-			continue;
-		*l = (struct listener){
-			.used = true,
-			.fd = -1,
-			.watch = { .fd = -1, .ready = accept_ready },
-			.key = *key,
-		};
-		return l;
-	}
-	return NULL;
+	struct listener *l = listeners;
+
+	while (l < listeners_end && (l->used || l->open))
+		l++;
+	if (l == listeners + LISTENER_MAX)
+		return NULL;
+	if (l == listeners_end)
+		listeners_end++;
+	*l = (struct listener){
+		.used = true,
+		.fd = -1,
+		.watch = { .fd = -1, .ready = accept_ready },
+		.key = *key,
+	};
+	return l;
 }
 
 static void listener_fd_set(struct listener *l, int fd)
@@ -192,49 +250,38 @@ static void listener_fd_set(struct listener *l, int fd)
 	int error;
 
 	watch_del(loop, &l->watch);
+	if (l->fd >= 0)
+		fds_give(FDS_HELD, 1);
 	fd_close(&l->fd);
 	l->fd = fd;
 	if (fd < 0)
 		return;
+	fds_take(FDS_HELD, 1);
 	/* Connections inherit them, but for those that were there before. */
-	options_set(fd);
+	if (is_udp(l))
+		in_datagram_options(fd);
+	else
+		options_set(fd);
 	l->inherits = false;
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	error = watch_add(loop, &l->watch, fd, 0);
 	if (error < 0) {
 		log_error(l->key.container, "cannot watch port %u: %s",
-			  l->key.n, strerror(-error));
-		fd_close(&l->fd);
+			  port_of(l), strerror(-error));
+		listener_fd_set(l, -1);
 	}
 }
 
 /* Who chose the note: znode. A broken one closes the route, no more. */
 static void route_check(struct net_route *r, const char *app)
 {
-	if (r->magic == NET_ROUTE_MAGIC && r->state <= NET_ROUTE_OPEN &&
+	if (r->magic == NET_ROUTE_MAGIC && r->state <= NET_ROUTE_KNOCK &&
+	    (!r->proxy_protocol || r->proxy_protocol == 2) &&
 	    memchr(r->container, '\0', sizeof(r->container)) &&
-	    (r->state == NET_ROUTE_HOLD || (r->container[0] && r->port)))
+	    (r->state != NET_ROUTE_OPEN || (r->container[0] && r->port)))
 		return;
 	log_error(app, "bad route in the note of its listener: kept closed");
 	*r = (struct net_route){ .state = NET_ROUTE_HOLD };
-}
-
-static void stock_change(struct listener *l, const struct net_route *route)
-{
-	struct stock *old = l->stock;
-
-	l->stock = NULL;
-	if (route->state == NET_ROUTE_OPEN) {
-		l->stock = stock_get(route->container,
-				     !address_is_mapped(route->address));
-		if (!l->stock)
-			log_error(l->key.container,
-				  "more than %d containers "
-				  "with ports: not served",
-				  STOCK_COUNT_MAX);
-	}
-	if (old)
-		stock_put(old);
 }
 
 static void route_set(struct listener *l, const uint8_t *note)
@@ -245,25 +292,26 @@ static void route_set(struct listener *l, const uint8_t *note)
 	route_check(&route, l->key.container);
 	if (!memcmp(&route, &l->route, sizeof(route)))
 		return;
-	stock_change(l, &route);
+	targets_set(&l->targets, &route, l->key.container);
+	in_datagram_forget(l);
 	l->route = route;
 	l->opened_ms = clock_ms();
-	/* A trial under way goes on with the new route. */
-	if (l->proof == LISTENER_KNOWN)
-		l->proof = LISTENER_UNTRIED;
+	l->knocked = l->crowded = false;
+	listener_asked(l);
 	if (route.state == NET_ROUTE_OPEN)
 		flow_retry(l);
+	else if (route.state == NET_ROUTE_KNOCK && flow_waits(l))
+		knock(l);
 }
 
 static void listener_gone(struct listener *l)
 {
 	listener_fd_set(l, -1);
-	if (l->stock)
-		stock_put(l->stock);
-	l->stock = NULL;
 	l->route.state = NET_ROUTE_HOLD;
+	targets_set(&l->targets, &l->route, l->key.container);
 	l->used = false;
 	flow_forget(l);
+	in_datagram_forget(l);
 }
 
 static void event_added(const struct init_event *e, struct ipc_fds *fds)
@@ -336,6 +384,7 @@ int listener_init(struct loop *on)
 	loop = on;
 	pause_timer.fire = pause_over;
 	stock_init(on, stock_filled);
+	in_datagram_init(on);
 	error = init_watch_open(&published, on);
 	if (error < 0)
 		log_error("init.sock",
@@ -354,9 +403,13 @@ void listener_describe(uint32_t row, struct znet_listener *out)
 			continue;
 		out->error = 0;
 		out->state = l->route.state;
-		out->port = l->key.n;
+		out->port = port_of(l);
+		out->protocol = is_udp(l) ? IPPROTO_UDP : IPPROTO_TCP;
+		out->datagrams = l->datagrams;
 		out->open = l->open;
-		out->stock = l->stock ? l->stock->n : 0;
+		for (struct target *t = NULL;
+		     (t = target_next(&l->targets, t));)
+			out->stock += t->stock ? t->stock->n : 0;
 		out->target_port = l->route.port;
 		memcpy(out->target, l->route.address, sizeof(out->target));
 		memcpy(out->app, l->key.container, sizeof(out->app));

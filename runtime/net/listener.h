@@ -13,29 +13,30 @@
 #include "base/loop.h"
 #include "init/init.h"
 #include "route.h"
-#include "stock.h"
+#include "target.h"
 #include "znet.h"
 
-enum { LISTENER_MAX = 256 };
+/* As init keeps for znode (init/store.h). */
+enum { LISTENER_MAX = 2048 };
 
-/* Whether the container behind a newly opened route takes connections yet.
- * Until that is known, one connection at a time is let in to find out: it
- * waits, and the others behind it in the listen queue. */
-enum listener_proof {
-	LISTENER_UNTRIED,
-	LISTENER_TRYING,
-	LISTENER_KNOWN,
-};
+struct in_datagram;
 
+/* Until it is known whether the container behind a newly opened route takes
+ * connections yet, one at a time is let in to find out: it waits, and the
+ * others behind it in the listen queue. */
 struct listener {
 	bool used;
 	bool stale;    /* not seen since the connection to init was made anew */
 	bool inherits; /* accepted sockets have our options already */
-	enum listener_proof proof;
-	int fd;		    /* -1: none, when only the note came */
-	unsigned int open;  /* flows */
+	int fd;	       /* -1: none, when only the note came */
+	bool knocked;  /* znode was told that a client waits, */
+	bool crowded;  /* that its containers have too much to do */
+	unsigned int open; /* flows */
+	/* Of a UDP port; in_datagram.c's. */
+	unsigned int datagrams;
+	struct in_datagram *oldest, **newest;
 	uint64_t opened_ms; /* when the route was last opened */
-	struct stock *stock;
+	struct targets targets;
 	struct watch watch;
 	struct init_key key;
 	struct net_route route;
@@ -45,11 +46,17 @@ struct listener {
  * breaks. 0 or -errno. */
 int listener_init(struct loop *loop);
 
-/* A connection found out whether the container takes any (known), or ended
+/* A connection found out whether a container takes any (known), or ended
  * before it did. */
-void listener_tried(struct listener *l, bool known);
-/* A flow of l ended. */
-void listener_flow_ended(struct listener *l);
+void listener_tried(struct listener *l, uint32_t target, bool known);
+/* One more request is to be answered: znode is told when it is too many. */
+void listener_asked(struct listener *l);
+/* What their containers take has changed; znode is to be told anew of clients
+ * that wait. */
+void listeners_update(void);
+void listeners_knock_again(void);
+/* There is room for a connection, where maybe there was none. */
+void listeners_room(void);
 
 /* Row `row` for the status; error is -ENOENT past the end. */
 void listener_describe(uint32_t row, struct znet_listener *out);

@@ -23,3 +23,22 @@ socklen_t node_address(union node_address *to, const uint8_t address[16],
 	memcpy(&to->room, &in6, sizeof(in6));
 	return sizeof(in6);
 }
+
+void node_address_read(const union node_address *from, uint8_t address[16],
+		       uint16_t *port)
+{
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+
+	if (from->any.sa_family == AF_INET) {
+		memcpy(&in, &from->room, sizeof(in));
+		memset(address, 0, 10);
+		memset(address + 10, 0xff, 2);
+		memcpy(address + 12, &in.sin_addr, 4);
+		*port = ntohs(in.sin_port);
+	} else {
+		memcpy(&in6, &from->room, sizeof(in6));
+		memcpy(address, &in6.sin6_addr, 16);
+		*port = ntohs(in6.sin6_port);
+	}
+}

@@ -14,4 +14,8 @@ union node_address {
 socklen_t node_address(union node_address *to, const uint8_t address[16],
 		       uint16_t port);
 
+/* The other way round: of what a socket call has told. */
+void node_address_read(const union node_address *from, uint8_t address[16],
+		       uint16_t *port);
+
 #endif

@@ -2,6 +2,9 @@
  * through only what comes from where the container sent to, and tells what it
  * learns by ICMP, which is passed on.
  *
+ * Its address is the node's at that moment. When the node has got another one
+ * meanwhile, the flow begins anew from there.
+ *
  * A flow ends when nothing was sent or received for a while. A container that
  * wants more of them than it may have loses its own oldest, never another's.
  *
@@ -17,10 +20,12 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "fds.h"
+#include "in_datagram.h"
 #include "node_address.h"
 #include "outlet.h"
-#include "policy.h"
 #include "resolver.h"
+#include "traffic.h"
 
 /* #syscalls: socket connect setsockopt sendto recvfrom close */
 
@@ -47,7 +52,7 @@ static struct loop *loop;
 static struct out_datagram flows[OUT_DATAGRAM_MAX];
 static struct key_table table;
 static struct out_datagram *free_flows;
-static unsigned int n_fresh, n_used, n_max;
+static unsigned int n_fresh, n_used;
 static struct timer sweep;
 static uint8_t data[65536];
 
@@ -82,22 +87,32 @@ static void flow_end(struct out_datagram *f)
 	f->next = free_flows;
 	free_flows = f;
 	n_used--;
+	fds_give(FDS_DATAGRAMS, 1);
 }
 
 static void flow_used(struct out_datagram *f)
 {
 	bool is_dns = f->entry.key.outside_port == PORT_DNS;
 
+	traffic_use(f->tun->traffic);
 	f->ends_ms = clock_ms() + (is_dns ? IDLE_DNS_MS : IDLE_MS);
 	flow_unlink(f);
 	flow_append(f);
+}
+
+/* How many more there may be. */
+static unsigned int room(void)
+{
+	unsigned int n = fds_free(FDS_DATAGRAMS);
+
+	return n < OUT_DATAGRAM_MAX - n_used ? n : OUT_DATAGRAM_MAX - n_used;
 }
 
 static struct out_datagram *flow_new(struct tun *t, const struct key *key)
 {
 	struct out_datagram *f;
 
-	if (t->counts.datagrams >= (n_max - n_used) * SHARE) {
+	if (t->counts.datagrams >= room() * SHARE) {
 		if (!t->oldest)
 			return NULL;
 		flow_end(t->oldest);
@@ -117,6 +132,7 @@ static struct out_datagram *flow_new(struct tun *t, const struct key *key)
 	flow_append(f);
 	t->counts.datagrams++;
 	n_used++;
+	fds_take(FDS_DATAGRAMS, 1);
 	return f;
 }
 
@@ -148,6 +164,7 @@ void out_datagram_reply(struct tun *t, const struct key *key,
 		.sum_offset = 6,
 	};
 
+	traffic_use(t->traffic);
 	tun_send(t, iov, 2, &offload);
 }
 
@@ -189,6 +206,12 @@ static void world_ready(struct watch *w, uint32_t events)
 			error_send(f->tun, &f->entry.key, -errno);
 		if (n < 0)
 			return;
+		/* A link of that rate would lose it, too. */
+		if (!tun_down_open(f->tun)) {
+			f->tun->counts.limited++;
+			continue;
+		}
+		tun_down_take(f->tun, (size_t)n);
 		flow_used(f);
 		if (f->entry.key.protocol == IPPROTO_UDP)
 			out_datagram_reply(f->tun, &f->entry.key, data,
@@ -238,10 +261,11 @@ static int flow_open(struct out_datagram *f)
 static struct out_datagram *flow_begin(struct tun *t, const struct key *key)
 {
 	struct out_datagram *f;
-	int error = policy_check(key);
+	int error = tun_judge(t, key);
 
+	if (error == -EAGAIN)
+		return NULL;
 	if (error < 0) {
-		t->counts.denied++;
 		error_send(t, key, error);
 		return NULL;
 	}
@@ -259,13 +283,24 @@ static struct out_datagram *flow_begin(struct tun *t, const struct key *key)
 	return f;
 }
 
+/* The kernel does not send from an address that is not the node's any more: to
+ * some it is invalid, to others there is no way from it. Of a way that is not
+ * there from any address the next socket learns. */
+static bool has_moved(int error)
+{
+	return error == EINVAL || error == ENETUNREACH;
+}
+
 void out_datagram_input(struct tun *t, const struct packet *p)
 {
 	struct key_entry *e = key_find(&table, &p->key);
 	const uint8_t *bytes = p->transport;
 	size_t size = p->size;
 	struct out_datagram *f;
+	ssize_t sent;
 
+	if (p->key.protocol == IPPROTO_UDP && in_datagram_answer(t, p))
+		return;
 	if (p->key.protocol == IPPROTO_UDP && resolver_is(&p->key)) {
 		resolver_input(t, p);
 		return;
@@ -279,7 +314,15 @@ void out_datagram_input(struct tun *t, const struct packet *p)
 		size -= PACKET_UDP_HEADER;
 	}
 	flow_used(f);
-	if (send(f->fd, bytes, size, MSG_NOSIGNAL) >= 0)
+	sent = send(f->fd, bytes, size, MSG_NOSIGNAL);
+	if (sent < 0 && has_moved(errno)) {
+		flow_end(f);
+		f = flow_begin(t, &p->key);
+		if (!f)
+			return;
+		sent = send(f->fd, bytes, size, MSG_NOSIGNAL);
+	}
+	if (sent >= 0)
 		return;
 	if (is_answer(errno))
 		error_send(t, &p->key, -errno);
@@ -293,9 +336,8 @@ void out_datagram_end(struct tun *t)
 		flow_end(t->oldest);
 }
 
-void out_datagram_init(struct loop *on, unsigned int n)
+void out_datagram_init(struct loop *on)
 {
 	loop = on;
-	n_max = n < OUT_DATAGRAM_MAX ? n : OUT_DATAGRAM_MAX;
 	sweep.fire = sweep_fire;
 }

@@ -9,8 +9,7 @@
 
 enum { OUT_DATAGRAM_MAX = 2048 };
 
-/* n: how many flows at most, each with one descriptor. */
-void out_datagram_init(struct loop *loop, unsigned int n);
+void out_datagram_init(struct loop *loop);
 
 /* A UDP datagram or an echo request from container t. */
 void out_datagram_input(struct tun *t, const struct packet *p);

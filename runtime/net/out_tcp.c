@@ -36,10 +36,12 @@
 
 #include "base/fd.h"
 #include "conn.h"
+#include "fds.h"
+#include "name_stream.h"
 #include "node_address.h"
-#include "policy.h"
 #include "resolver.h"
 #include "stock.h"
+#include "traffic.h"
 
 /* #syscalls: socket bind connect setsockopt getsockopt readv writev shutdown
  * close
@@ -77,6 +79,7 @@ struct out_tcp {
 	unsigned int sent_large; /* large buffers among them, */
 	unsigned int large;	 /* and with those of conn, as tun counts */
 	struct tun *tun;
+	struct traffic_flow traffic;   /* of the neighbour that it leads to */
 	struct out_tcp *next, **prevp; /* of the same TUN; next when free */
 };
 
@@ -84,17 +87,25 @@ static struct loop *loop;
 static struct out_tcp flows[OUT_TCP_MAX];
 static struct key_table table;
 static struct out_tcp *free_flows;
-static unsigned int n_fresh, n_used, n_max;
+static unsigned int n_fresh, n_used;
 static struct timer tick;
 
 /* The table */
+
+/* How many more there may be. */
+static unsigned int room(void)
+{
+	unsigned int n = fds_free(FDS_OUT);
+
+	return n < OUT_TCP_MAX - n_used ? n : OUT_TCP_MAX - n_used;
+}
 
 static struct out_tcp *flow_new(struct tun *t, const struct key *key)
 {
 	struct out_tcp *f = free_flows;
 
 	/* One that opens ever more finds less and less room. */
-	if (t->counts.connections >= (n_max - n_used) * SHARE)
+	if (t->counts.connections >= room() * SHARE)
 		return NULL;
 	if (f)
 		free_flows = f->next;
@@ -114,6 +125,7 @@ static struct out_tcp *flow_new(struct tun *t, const struct key *key)
 	t->connections = f;
 	t->counts.connections++;
 	n_used++;
+	fds_take(FDS_OUT, 1);
 	key_add(&table, &f->entry);
 	return f;
 }
@@ -127,6 +139,7 @@ static void flow_free(struct out_tcp *f)
 		f->sent = b->next;
 		buffer_free(b);
 	}
+	traffic_end(&f->traffic);
 	watch_del(loop, &f->watch);
 	fd_close(&f->fd);
 	key_del(&table, &f->entry);
@@ -139,6 +152,7 @@ static void flow_free(struct out_tcp *f)
 	f->next = free_flows;
 	free_flows = f;
 	n_used--;
+	fds_give(FDS_OUT, 1);
 }
 
 static void flow_reset(struct out_tcp *f)
@@ -213,8 +227,11 @@ static int world_write(struct out_tcp *f)
 			return -errno;
 		for (int i = 0; i < n; i++)
 			size += iov[i].iov_len;
-		if (sent > 0)
+		if (sent > 0) {
 			conn_take(c, (size_t)sent);
+			traffic_use(f->tun->traffic);
+			traffic_in(&f->traffic);
+		}
 		f->full = sent < 0 || (size_t)sent < size;
 	}
 	if (f->full && c->in_large)
@@ -268,7 +285,7 @@ static bool small_fair(const struct out_tcp *f)
 
 static bool world_wanted(const struct out_tcp *f)
 {
-	return f->state == OUT_OPEN && !f->ended &&
+	return f->state == OUT_OPEN && !f->ended && tun_down_open(f->tun) &&
 	       conn_room(&f->conn) >= conn_piece(&f->conn) &&
 	       (large_fair(f, 0) || small_fair(f));
 }
@@ -330,6 +347,11 @@ static int world_read(struct out_tcp *f)
 
 	if (n && got < 0 && errno != EAGAIN && errno != EINTR)
 		error = -errno;
+	if (got > 0) {
+		tun_down_take(f->tun, (size_t)got);
+		traffic_use(f->tun->traffic);
+		traffic_out(&f->traffic);
+	}
 	for (int i = 0; i < n; i++) {
 		b[i]->size = (uint32_t)(left < iov[i].iov_len ? left
 							      : iov[i].iov_len);
@@ -509,7 +531,7 @@ static void options_set(int fd)
 /* A socket in the namespace of another container of the application, bound to
  * our container's address, whom the other one shall see; -EAGAIN when none is
  * at hand. */
-static int neighbour_socket(const struct out_tcp *f)
+static int neighbour_socket(struct out_tcp *f)
 {
 	const struct key *key = &f->entry.key;
 	struct tun *to = tun_find(key->outside);
@@ -526,6 +548,7 @@ static int neighbour_socket(const struct out_tcp *f)
 	fd = stock ? stock_take(stock) : -1;
 	if (fd < 0)
 		return -EAGAIN;
+	traffic_begin(&f->traffic, to->traffic);
 	size = node_address(&from, key->inside, key->inside_port);
 	if (bind(fd, &from.any, size) == 0)
 		return fd;
@@ -547,22 +570,23 @@ static int node_socket(const union node_address *to)
 static int world_connect(struct out_tcp *f)
 {
 	const struct key *key = &f->entry.key;
-	uint8_t server[16];
-	bool is_resolver = resolver_is(key);
-	int error = is_resolver ? resolver_server(server) : 0;
 	union node_address to;
-	socklen_t size = node_address(&to, is_resolver ? server : key->outside,
-				      key->outside_port);
+	socklen_t size = node_address(&to, key->outside, key->outside_port);
+	bool is_resolver = resolver_is(key);
 
-	if (error < 0)
-		return error;
-	f->fd = !is_resolver && tun_in_range(key->outside) ? neighbour_socket(f)
-							   : node_socket(&to);
+	if (is_resolver)
+		f->fd = name_stream_open(f->tun);
+	else if (tun_in_range(key->outside))
+		f->fd = neighbour_socket(f);
+	else
+		f->fd = node_socket(&to);
 	if (f->fd < 0)
 		return f->fd;
-	options_set(f->fd);
-	if (connect(f->fd, &to.any, size) < 0 && errno != EINPROGRESS)
-		return -errno;
+	if (!is_resolver) {
+		options_set(f->fd);
+		if (connect(f->fd, &to.any, size) < 0 && errno != EINPROGRESS)
+			return -errno;
+	}
 	f->state = OUT_CONNECTING;
 	f->watch.ready = world_ready;
 	return watch_add(loop, &f->watch, f->fd, EPOLLOUT);
@@ -593,22 +617,15 @@ void out_tcp_retry(void)
 	}
 }
 
-/* Neighbours are judged when they are dialled. */
-static int destination_check(const struct key *key)
-{
-	if (resolver_is(key) || tun_in_range(key->outside))
-		return 0;
-	return policy_check(key);
-}
-
 static void flow_begin(struct tun *t, struct packet *p)
 {
 	struct out_tcp *f;
-	int error = destination_check(&p->key);
+	int error = resolver_is(&p->key) ? 0 : tun_judge(t, &p->key);
 
 	if (error < 0) {
-		t->counts.denied++;
-		refuse(t, p, error);
+		/* What is dropped comes again in a second. */
+		if (error != -EAGAIN)
+			refuse(t, p, error);
 		return;
 	}
 	/* A SYN that carries data is sent again without. */
@@ -680,9 +697,20 @@ struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 		t->counts.dropped++;
 		return b;
 	}
-	conn_input(p, b);
+	conn_input(f ? &f->conn : NULL, p, b);
 	changed_run();
 	return NULL;
+}
+
+void out_tcp_resume(struct tun *t)
+{
+	struct out_tcp *f, *next;
+
+	for (f = t->connections; f; f = next) {
+		next = f->next;
+		if (f->state == OUT_OPEN)
+			flow_settle(f, 0);
+	}
 }
 
 void out_tcp_end(struct tun *t)
@@ -695,10 +723,9 @@ void out_tcp_end(struct tun *t)
 	}
 }
 
-void out_tcp_init(struct loop *on, unsigned int n)
+void out_tcp_init(struct loop *on)
 {
 	loop = on;
-	n_max = n < OUT_TCP_MAX ? n : OUT_TCP_MAX;
 	tick.fire = tick_fire;
 	conn_init(packet_send, tick_need);
 }

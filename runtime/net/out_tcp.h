@@ -9,8 +9,7 @@
 
 enum { OUT_TCP_MAX = 4096 };
 
-/* n: how many connections at most, each with one descriptor. */
-void out_tcp_init(struct loop *loop, unsigned int n);
+void out_tcp_init(struct loop *loop);
 
 /* A segment from container t, in buffer b. Returns b when it is not needed any
  * longer, else NULL. */
@@ -18,6 +17,9 @@ struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b);
 
 /* There are sockets inside a container again: who waits for one tries. */
 void out_tcp_retry(void);
+
+/* t may be sent data again. */
+void out_tcp_resume(struct tun *t);
 
 /* t is gone: its connections end. */
 void out_tcp_end(struct tun *t);

@@ -20,10 +20,7 @@
 #define NET_RESOLVER	  (NET_RANGE | 1)
 #define NET_RESOLVER_TEXT "10.64.0.1"
 /* fd7a:6f6f:6964::/96, a unique local prefix (RFC 4193). */
-#define NET_PREFIX6                                \
-	{                                          \
-		0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64 \
-	}
+#define NET_PREFIX6	  0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64
 #define NET_PREFIX6_BYTES 12
 
 struct net_outlet {
@@ -32,12 +29,17 @@ struct net_outlet {
 	/* Containers of one application reach each other, by the names of
 	 * their services; "" is an application like any other. */
 	char application[64], service[64];
+	/* Not 0: it goes nowhere before its policy (oci/net_policy.h) is at
+	 * hand, which is kept beside the TUN, n NET_OUTLET_POLICY. */
+	uint32_t has_policy;
 };
+
+enum { NET_OUTLET_POLICY = 1 };
 
 /* The IPv6 address of who has `address` (host byte order). */
 static inline void net_address6(uint32_t address, uint8_t out[16])
 {
-	static const uint8_t prefix[NET_PREFIX6_BYTES] = NET_PREFIX6;
+	static const uint8_t prefix[NET_PREFIX6_BYTES] = { NET_PREFIX6 };
 
 	memcpy(out, prefix, sizeof(prefix));
 	for (int i = 0; i < 4; i++)

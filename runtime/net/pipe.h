@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 enum {
-	PIPE_MAX = 512,
+	PIPE_MAX = 256,
 	PIPE_KEEP = 64,		   /* empty ones kept open */
 	PIPE_SIZE_MIN = 16 * 1024, /* what every pipe takes at once */
 	/* Large ones halve the time that a byte costs, but the kernel counts

@@ -7,9 +7,10 @@
  * A name of one label that is a service of the asker's application leads to
  * that service's container.
  *
- * Queries by TCP are not looked into: such a connection is led to the first
- * name server as it is (out_tcp.c). That is how an asker gets what is too large
- * for his datagrams. */
+ * Who asks by TCP (name_stream.c) gets the same answers, whole: where a name
+ * server has cut one to fit a datagram it is asked once more, by TCP. So all
+ * that a container is told by this resolver is seen here, and rules by name
+ * know it (policy.h). */
 #define _GNU_SOURCE
 #include "resolver.h"
 
@@ -22,17 +23,18 @@
 
 #include "base/fd.h"
 #include "dns.h"
+#include "name_stream.h"
 #include "node_address.h"
 #include "out_datagram.h"
 #include "outlet.h"
+#include "policy.h"
 #include "upstream.h"
 
-/* #syscalls: socket connect sendto recvfrom close getrandom */
+/* #syscalls: socket connect getsockopt sendto recvfrom close getrandom */
 
 enum {
 	PORT = 53,
 	PENDING_MAX = 256,
-	QUERY_MAX = 1024,
 	ANSWER_MAX = 4096,
 	TRY_MS = 1500,
 	TRIES = 4, /* over all name servers */
@@ -40,17 +42,27 @@ enum {
 	CACHE_WAYS = 4,
 	CACHE_BYTES = 1232, /* larger ones are not kept */
 	SHARE = 2,	    /* a container may have this part of what is free */
+	WHOLE_PENDING = 16, /* answers of a name server by TCP */
+	SIZE_BYTES = 2,	    /* before a message by TCP */
+	FOUND_MAX = 64,	    /* addresses of an answer that rules know */
+};
+
+/* An answer by TCP while it comes. */
+struct whole {
+	bool used;
+	size_t got;
+	uint8_t data[SIZE_BYTES + DNS_MESSAGE_MAX];
 };
 
 struct pending {
 	bool used;
-	struct tun *tun;
-	struct key key;
+	struct asker asker;
 	struct dns_query query;
 	uint16_t id; /* towards the name server */
 	uint16_t size;
-	uint8_t message[QUERY_MAX];
+	uint8_t message[RESOLVER_QUERY_MAX];
 	unsigned int tries;
+	struct whole *whole; /* NULL while it is asked by datagram */
 	int fd;
 	struct watch watch;
 	struct timer timer;
@@ -67,6 +79,7 @@ struct cached {
 static struct loop *loop;
 static struct pending pending[PENDING_MAX];
 static unsigned int n_pending;
+static struct whole wholes[WHOLE_PENDING];
 static struct cached cache[CACHE_SETS][CACHE_WAYS];
 
 bool resolver_is(const struct key *key)
@@ -77,16 +90,6 @@ bool resolver_is(const struct key *key)
 	net_address6(NET_RESOLVER, v6);
 	return key->outside_port == PORT &&
 	       (!memcmp(key->outside, v4, 16) || !memcmp(key->outside, v6, 16));
-}
-
-int resolver_server(uint8_t address[16])
-{
-	const struct upstream *u = upstream_get();
-
-	if (!u->n)
-		return -EHOSTUNREACH;
-	memcpy(address, u->address[0], 16);
-	return 0;
 }
 
 /* The cache */
@@ -142,30 +145,53 @@ static void cache_keep(const struct dns_query *q, const uint8_t *answer,
 
 /* Answers */
 
-static void answer_send(struct tun *t, const struct key *key,
-			const struct dns_query *q, const uint8_t *answer,
-			size_t size)
+static void reply(const struct asker *a, const uint8_t *answer, size_t size)
+{
+	if (a->stream)
+		name_stream_reply(a->stream, answer, size);
+	else
+		out_datagram_reply(a->tun, &a->key, answer, size);
+}
+
+/* Before the asker can use them. */
+static void names_tell(struct tun *t, const struct dns_query *q,
+		       const uint8_t *answer, size_t size)
+{
+	struct dns_found found[FOUND_MAX];
+	struct policy *policy = tun_policy(t);
+	char name[DNS_NAME_SIZE];
+	int n;
+
+	if (!policy || !dns_name(q, name))
+		return;
+	n = dns_addresses(answer, size, found, FOUND_MAX);
+	for (int i = 0; i < n; i++)
+		policy_give(policy, name, found[i].address, found[i].ttl);
+}
+
+static void answer_send(const struct asker *a, const struct dns_query *q,
+			const uint8_t *answer, size_t size)
 {
 	uint8_t empty[DNS_HEADER_SIZE + DNS_QUESTION_MAX];
 
-	if (size > q->answer_max) {
+	if (size > (a->stream ? DNS_MESSAGE_MAX : q->answer_max)) {
 		size = dns_empty(empty, q, DNS_OK, DNS_TRUNCATED);
 		answer = empty;
 	}
-	out_datagram_reply(t, key, answer, size);
+	names_tell(a->tun, q, answer, size);
+	reply(a, answer, size);
 }
 
-static void error_answer(struct tun *t, const struct key *key,
-			 const struct dns_query *q, enum dns_code code)
+static void error_answer(const struct asker *a, const struct dns_query *q,
+			 enum dns_code code)
 {
 	uint8_t empty[DNS_HEADER_SIZE + DNS_QUESTION_MAX];
 	size_t size = dns_empty(empty, q, code, DNS_WHOLE);
 
-	out_datagram_reply(t, key, empty, size);
+	reply(a, empty, size);
 }
 
-static bool cache_answer(struct tun *t, const struct key *key,
-			 const struct dns_query *q)
+static bool cache_answer(const struct asker *a, const struct dns_query *q)
 {
 	const struct cached *c = cache_find(q);
 	uint8_t answer[CACHE_BYTES];
@@ -175,20 +201,23 @@ static bool cache_answer(struct tun *t, const struct key *key,
 	memcpy(answer, c->answer, c->size);
 	dns_id_set(answer, q->id);
 	dns_age(answer, c->size, (uint32_t)((clock_ms() - c->kept_ms) / 1000));
-	answer_send(t, key, q, answer, c->size);
+	answer_send(a, q, answer, c->size);
 	return true;
 }
 
 /* A service of the asker's own application. */
-static bool service_answer(struct tun *t, const struct key *key,
-			   const struct dns_query *q)
+static bool service_answer(const struct asker *a, const struct dns_query *q)
 {
+	static unsigned int turn[DNS_OTHER + 1];
 	uint8_t answer[DNS_ADDRESS_MAX];
 	const struct tun *to;
 	char name[64];
 	size_t size = 0;
 
-	to = dns_label(q, name) ? tun_service(t, name) : NULL;
+	/* Both kinds are asked for together: what each is told takes turns of
+	 * its own. */
+	to = dns_label(q, name) ? tun_service(a->tun, name, &turn[dns_kind(q)])
+				: NULL;
 	if (!to)
 		return false;
 	switch (dns_kind(q)) {
@@ -202,7 +231,7 @@ static bool service_answer(struct tun *t, const struct key *key,
 		size = dns_empty(answer, q, DNS_OK, DNS_WHOLE);
 		break;
 	}
-	out_datagram_reply(t, key, answer, size);
+	reply(a, answer, size);
 	return true;
 }
 
@@ -218,25 +247,48 @@ static void pending_close(struct pending *p)
 static void pending_end(struct pending *p)
 {
 	pending_close(p);
+	if (p->whole)
+		p->whole->used = false;
 	p->used = false;
-	p->tun->queries--;
+	p->asker.tun->queries--;
 	n_pending--;
+}
+
+/* The last word: after this, p is free. The asker may ask on meanwhile. */
+static void pending_answer(struct pending *p, uint8_t *answer, size_t size)
+{
+	const struct dns_query query = p->query;
+	const struct asker asker = p->asker;
+
+	/* Where the answer lies stays as it is until the next is read. */
+	pending_end(p);
+	if (!size) {
+		error_answer(&asker, &query, DNS_SERVER_FAILURE);
+		return;
+	}
+	dns_id_set(answer, query.id);
+	cache_keep(&query, answer, size);
+	answer_send(&asker, &query, answer, size);
 }
 
 static int server_ask(struct pending *p, const uint8_t server[16])
 {
 	union node_address to;
 	socklen_t size = node_address(&to, server, PORT);
+	int kind = p->whole ? SOCK_STREAM : SOCK_DGRAM;
 
-	p->fd = socket(to.any.sa_family,
-		       SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (p->fd < 0 || connect(p->fd, &to.any, size) < 0 ||
-	    getrandom(&p->id, sizeof(p->id), 0) != sizeof(p->id))
+	p->fd = socket(to.any.sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		       0);
+	if (p->fd < 0 || getrandom(&p->id, sizeof(p->id), 0) != sizeof(p->id))
 		return -errno;
 	dns_id_set(p->message, p->id);
-	if (send(p->fd, p->message, p->size, MSG_NOSIGNAL) < 0)
+	if (connect(p->fd, &to.any, size) < 0 &&
+	    !(p->whole && errno == EINPROGRESS))
 		return -errno;
-	return watch_add(loop, &p->watch, p->fd, EPOLLIN);
+	/* By TCP it is sent once it is connected. */
+	if (!p->whole && send(p->fd, p->message, p->size, MSG_NOSIGNAL) < 0)
+		return -errno;
+	return watch_add(loop, &p->watch, p->fd, p->whole ? EPOLLOUT : EPOLLIN);
 }
 
 /* Asks the next name server, or gives up. */
@@ -246,16 +298,32 @@ static void pending_try(struct pending *p)
 	int error = -EHOSTUNREACH;
 
 	pending_close(p);
+	if (p->whole)
+		p->whole->got = 0;
 	while (error < 0 && u->n && p->tries < TRIES) {
 		fd_close(&p->fd);
 		error = server_ask(p, u->address[p->tries++ % u->n]);
 	}
-	if (error == 0) {
+	if (error == 0)
 		timer_set(loop, &p->timer, TRY_MS);
-		return;
-	}
-	error_answer(p->tun, &p->key, &p->query, DNS_SERVER_FAILURE);
-	pending_end(p);
+	else
+		pending_answer(p, NULL, 0);
+}
+
+/* The same name server once more, by TCP; false when there is no room. */
+static bool pending_whole(struct pending *p)
+{
+	struct whole *w = wholes;
+
+	while (w < wholes + WHOLE_PENDING && w->used)
+		w++;
+	if (w == wholes + WHOLE_PENDING)
+		return false;
+	w->used = true;
+	p->whole = w;
+	p->tries--;
+	pending_try(p);
+	return true;
 }
 
 static void try_late(struct timer *t)
@@ -271,89 +339,172 @@ static bool is_last_word(const struct pending *p, const uint8_t *answer)
 	return code == DNS_OK || code == DNS_NO_NAME || p->tries >= TRIES;
 }
 
-static void server_ready(struct watch *w, uint32_t events)
+/* Who chose the answer: the name server, or who sits between. What is in bad
+ * shape is not handed on to resolvers that may be less careful. */
+static bool is_good(const uint8_t *answer, size_t size)
+{
+	return dns_is_cut(answer) || dns_ttl(answer, size) >= 0;
+}
+
+static void datagram_ready(struct pending *p)
 {
 	static uint8_t answer[ANSWER_MAX];
-	struct pending *p = container_of(w, struct pending, watch);
-	ssize_t n = recv(p->fd, answer, sizeof(answer), 0);
+	ssize_t n = recv(p->fd, answer, sizeof(answer), MSG_TRUNC);
+	bool is_cut = n > ANSWER_MAX;
 
-	(void)events;
+	if (is_cut)
+		n = ANSWER_MAX;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n >= 0 && !dns_answers(&p->query, p->id, answer, (size_t)n))
 		return; /* forged, or late: the true one may come */
-	if (n < 0 || !is_last_word(p, answer)) {
+	if (is_cut)
+		dns_cut_set(answer);
+	if (n < 0 || !is_good(answer, (size_t)n) || !is_last_word(p, answer))
 		pending_try(p);
+	else if (!p->asker.stream || !dns_is_cut(answer) || !pending_whole(p))
+		pending_answer(p, answer, (size_t)n);
+}
+
+/* 0, or -errno when this server does not answer. */
+static int whole_send(struct pending *p)
+{
+	uint8_t data[SIZE_BYTES + RESOLVER_QUERY_MAX] = {
+		(uint8_t)(p->size >> 8), (uint8_t)p->size
+	};
+	size_t size = SIZE_BYTES + (size_t)p->size;
+
+	memcpy(data + SIZE_BYTES, p->message, p->size);
+	/* A new connection takes that much. */
+	if (send(p->fd, data, size, MSG_NOSIGNAL) != (ssize_t)size)
+		return -ECONNREFUSED;
+	return watch_events(loop, &p->watch, EPOLLIN);
+}
+
+/* 1 when the answer is there, 0 when more of it is to come, or -errno. */
+static int whole_read(struct pending *p)
+{
+	struct whole *w = p->whole;
+	ssize_t n = recv(p->fd, w->data + w->got, sizeof(w->data) - w->got, 0);
+	size_t size;
+
+	if (n <= 0)
+		return n < 0 && (errno == EAGAIN || errno == EINTR)
+			       ? 0
+			       : -ECONNRESET;
+	w->got += (size_t)n;
+	if (w->got < SIZE_BYTES)
+		return 0;
+	size = (size_t)w->data[0] << 8 | w->data[1];
+	if (w->got < SIZE_BYTES + size)
+		return 0;
+	return dns_answers(&p->query, p->id, w->data + SIZE_BYTES, size) &&
+			       is_good(w->data + SIZE_BYTES, size) &&
+			       is_last_word(p, w->data + SIZE_BYTES)
+		       ? 1
+		       : -EBADMSG;
+}
+
+static void server_ready(struct watch *w, uint32_t events)
+{
+	struct pending *p = container_of(w, struct pending, watch);
+	struct whole *whole = p->whole;
+	int r = 0;
+
+	if (!whole) {
+		datagram_ready(p);
 		return;
 	}
-	dns_id_set(answer, p->query.id);
-	cache_keep(&p->query, answer, (size_t)n);
-	answer_send(p->tun, &p->key, &p->query, answer, (size_t)n);
-	pending_end(p);
+	if (p->watch.events & EPOLLOUT)
+		r = events & EPOLLOUT ? whole_send(p) : -ECONNREFUSED;
+	else
+		r = whole_read(p);
+	if (r < 0)
+		pending_try(p);
+	else if (r > 0)
+		pending_answer(p, whole->data + SIZE_BYTES,
+			       (size_t)whole->data[0] << 8 | whole->data[1]);
 }
 
 /* Whether the same asker waits for the same answer: he asked again. */
-static bool is_asked(const struct key *key, const struct dns_query *q)
+static bool is_asked(const struct asker *a, const struct dns_query *q)
 {
 	for (struct pending *p = pending; p < pending + PENDING_MAX; p++) {
 		if (p->used && p->query.id == q->id &&
-		    !memcmp(&p->key, key, sizeof(*key)))
+		    p->asker.stream == a->stream && p->asker.tun == a->tun &&
+		    !memcmp(&p->asker.key, &a->key, sizeof(a->key)))
 			return true;
 	}
 	return false;
 }
 
-static struct pending *pending_new(struct tun *t)
+static struct pending *pending_new(const struct asker *a)
 {
 	struct pending *p = pending;
 
-	if (t->queries >= (PENDING_MAX - n_pending) * SHARE)
+	if (a->tun->queries >= (PENDING_MAX - n_pending) * SHARE)
 		return NULL;
 	while (p < pending + PENDING_MAX && p->used)
 		p++;
 	if (p == pending + PENDING_MAX)
 		return NULL;
 	p->used = true;
-	p->tun = t;
+	p->asker = *a;
 	p->tries = 0;
+	p->whole = NULL;
 	p->fd = -1;
 	p->watch = (struct watch){ .fd = -1, .ready = server_ready };
 	p->timer.fire = try_late;
-	t->queries++;
+	a->tun->queries++;
 	n_pending++;
 	return p;
 }
 
-void resolver_input(struct tun *t, const struct packet *packet)
+int resolver_ask(const struct asker *a, const uint8_t *message, size_t size)
 {
-	const uint8_t *message = packet->transport + PACKET_UDP_HEADER;
-	size_t size = packet->size - PACKET_UDP_HEADER;
 	struct dns_query q;
 	struct pending *p;
 
-	if (size > QUERY_MAX || dns_query_read(&q, message, size) < 0) {
-		t->counts.malformed++;
-		return;
+	if (size > RESOLVER_QUERY_MAX ||
+	    dns_query_read(&q, message, size) < 0) {
+		a->tun->counts.malformed++;
+		return -EBADMSG;
 	}
-	if (service_answer(t, &packet->key, &q) ||
-	    cache_answer(t, &packet->key, &q) || is_asked(&packet->key, &q))
-		return;
-	p = pending_new(t);
+	if (service_answer(a, &q) || cache_answer(a, &q) || is_asked(a, &q))
+		return 0;
+	p = pending_new(a);
 	if (!p) {
-		t->counts.dropped++;
-		return;
+		a->tun->counts.dropped++;
+		return -ENOBUFS;
 	}
-	p->key = packet->key;
 	p->query = q;
 	p->size = (uint16_t)size;
 	memcpy(p->message, message, size);
 	pending_try(p);
+	return 0;
+}
+
+void resolver_input(struct tun *t, const struct packet *packet)
+{
+	const struct asker asker = { .tun = t, .key = packet->key };
+
+	(void)resolver_ask(&asker, packet->transport + PACKET_UDP_HEADER,
+			   packet->size - PACKET_UDP_HEADER);
+}
+
+void resolver_forget(const struct name_stream *s)
+{
+	for (struct pending *p = pending; p < pending + PENDING_MAX; p++) {
+		if (p->used && p->asker.stream == s)
+			pending_end(p);
+	}
 }
 
 void resolver_end(struct tun *t)
 {
+	name_stream_end(t);
 	for (struct pending *p = pending; p < pending + PENDING_MAX; p++) {
-		if (p->used && p->tun == t)
+		if (p->used && p->asker.tun == t)
 			pending_end(p);
 	}
 }
@@ -361,4 +512,5 @@ void resolver_end(struct tun *t)
 void resolver_init(struct loop *on)
 {
 	loop = on;
+	name_stream_init(on);
 }

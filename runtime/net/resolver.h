@@ -11,9 +11,24 @@ void resolver_init(struct loop *loop);
 /* Whether key leads to the resolver. */
 bool resolver_is(const struct key *key);
 
-/* Where a TCP connection to it leads instead: a name server of the node. 0 or
- * -EHOSTUNREACH when it has none. */
-int resolver_server(uint8_t address[16]);
+enum { RESOLVER_QUERY_MAX = 1024 };
+
+struct name_stream;
+
+/* Who asks: by datagram under key, or by a stream. */
+struct asker {
+	struct tun *tun;
+	struct key key;
+	struct name_stream *stream; /* or NULL */
+};
+
+/* Answers message, now or later, for all of a stream in turn. 0; -EBADMSG,
+ * -ENOBUFS: there will be no answer. */
+int resolver_ask(const struct asker *asker, const uint8_t *message,
+		 size_t size);
+
+/* s is gone: it needs no answer. */
+void resolver_forget(const struct name_stream *s);
 
 /* A datagram to the resolver. */
 void resolver_input(struct tun *t, const struct packet *p);

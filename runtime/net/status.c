@@ -12,18 +12,32 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/peer.h"
+#include "base/service.h"
 #include "flow.h"
 #include "listener.h"
+#include "traffic.h"
 #include "tun.h"
 #include "znet.h"
 
 /* One of anybody more than these is closed at once: to ask is cheap, and to
- * ask again too. */
-enum { CLIENT_MAX = 8, ANSWER_MS = 5000 };
+ * ask again too. The last row is left for znode, whom a crowd must not keep
+ * out. */
+enum { CLIENT_MAX = 9, ANSWER_MS = 5000 };
 
 static struct loop *loop;
 static struct watch listen_watch;
 static struct peer clients[CLIENT_MAX];
+
+static void client_close(struct peer *c)
+{
+	traffic_peer_gone(c);
+	peer_close(c, loop);
+}
+
+static bool is_znode(const struct peer *c)
+{
+	return c->uid == UID_ZNODE || c->uid == 0;
+}
 
 static bool answer_make(const struct znet_request *q, struct znet_reply *reply)
 {
@@ -36,6 +50,17 @@ static bool answer_make(const struct znet_request *q, struct znet_reply *reply)
 	case ZNET_OUTLET:
 		tun_describe(q->row, &reply->outlet);
 		return true;
+	case ZNET_RULE:
+		tun_rule_describe(q->container, q->row, &reply->rule);
+		return true;
+	case ZNET_WATCH:
+	case ZNET_FREEZE:
+	case ZNET_THAW:
+	case ZNET_FORGET:
+	case ZNET_CLOSE:
+	case ZNET_KNOCKS:
+	case ZNET_DRAIN:
+		break;
 	}
 	return false;
 }
@@ -45,17 +70,21 @@ static void client_ready(struct watch *w, uint32_t events)
 	struct peer *c = container_of(w, struct peer, watch);
 	struct znet_reply reply = { .head = { .size = sizeof(reply) } };
 	struct znet_request request;
-	int n = ipc_recv(c->fd, &request, sizeof(request), NULL);
+	struct ipc_fds fds = { 0 };
+	int n = ipc_recv(c->fd, &request, sizeof(request), &fds);
+	bool taken = n == 1 && is_znode(c) &&
+		     traffic_request(c, &request, &fds);
 
 	(void)events;
-	if (n == -EAGAIN)
+	ipc_fds_close(&fds);
+	if (n == -EAGAIN || taken)
 		return;
 	if (n != 1 || !answer_make(&request, &reply)) {
-		peer_close(c, loop);
+		client_close(c);
 		return;
 	}
 	if (ipc_send(c->fd, &reply, sizeof(reply), NULL, 0) < 0)
-		peer_close(c, loop);
+		client_close(c);
 }
 
 static void listen_ready(struct watch *w, uint32_t events)
@@ -65,13 +94,16 @@ static void listen_ready(struct watch *w, uint32_t events)
 	(void)events;
 	while (c < clients + CLIENT_MAX && c->fd >= 0)
 		c++;
-	peer_accept(c < clients + CLIENT_MAX ? c : NULL, loop, w->fd,
-		    client_ready);
+	if (peer_accept(c < clients + CLIENT_MAX ? c : NULL, loop, w->fd,
+			client_ready) == 0 &&
+	    c == clients + CLIENT_MAX - 1 && !is_znode(c))
+		client_close(c);
 }
 
 int status_init(struct loop *on, int listen_fd)
 {
 	loop = on;
+	traffic_init(on, client_close);
 	for (int i = 0; i < CLIENT_MAX; i++)
 		peer_init(&clients[i]);
 	listen_watch.ready = listen_ready;
@@ -103,21 +135,22 @@ static void counts_print(const struct znet_counts *c)
 static void listener_print(const struct znet_listener *l)
 {
 	char text[INET6_ADDRSTRLEN] = "-";
+	const char *udp = l->protocol == IPPROTO_UDP ? "/udp" : "";
 	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
 
-	if (l->state == NET_ROUTE_HOLD) {
-		printf("%5" PRIu32 "  %-20s held, %" PRIu32 " open\n", l->port,
-		       l->app, l->open);
+	if (l->state != NET_ROUTE_OPEN) {
+		printf("%5" PRIu32 "%s  %-20s held, %" PRIu32 " open\n",
+		       l->port, udp, l->app, l->open);
 		return;
 	}
 	if (!memcmp(l->target, mapped, sizeof(mapped)))
 		inet_ntop(AF_INET, l->target + 12, text, sizeof(text));
 	else
 		inet_ntop(AF_INET6, l->target, text, sizeof(text));
-	printf("%5" PRIu32 "  %-20s to %s port %" PRIu32 " of %s, %" PRIu32
+	printf("%5" PRIu32 "%s  %-20s to %s port %" PRIu32 " of %s, %" PRIu32
 	       " open, %" PRIu32 " in stock\n",
-	       l->port, l->app, text, l->target_port, l->container, l->open,
-	       l->stock);
+	       l->port, udp, l->app, text, l->target_port, l->container,
+	       udp[0] ? l->datagrams : l->open, udp[0] ? 0 : l->stock);
 }
 
 static void outlet_print(const struct znet_outlet *o)
@@ -129,10 +162,11 @@ static void outlet_print(const struct znet_outlet *o)
 	       ", out %" PRIu64 " packets %" PRIu64 " bytes, in %" PRIu64
 	       " packets %" PRIu64 " bytes, denied %" PRIu64
 	       ", spoofed %" PRIu64 ", malformed %" PRIu64
-	       ", unsupported %" PRIu64 ", dropped %" PRIu64 "\n",
+	       ", unsupported %" PRIu64 ", dropped %" PRIu64
+	       ", limited %" PRIu64 "\n",
 	       text, o->container, o->connections, o->datagrams, o->packets_out,
 	       o->bytes_out, o->packets_in, o->bytes_in, o->denied, o->spoofed,
-	       o->malformed, o->unsupported, o->dropped);
+	       o->malformed, o->unsupported, o->dropped, o->limited);
 }
 
 int status_print(void)

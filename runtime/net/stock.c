@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/span.h"
+#include "fds.h"
 #include "zrun/serve.h"
 
 /* #syscalls: socket connect setsockopt */
@@ -24,7 +25,10 @@ enum { RETRY_MS = 200, FAILURE_PAUSE_MS = 500 };
 static struct loop *loop;
 static void (*on_filled)(struct stock *);
 static struct stock stocks[STOCK_COUNT_MAX];
-static struct stock *asking; /* whose answer is awaited */
+/* Never used from here on. */
+static struct stock *stocks_end = stocks;
+/* Whose answer is awaited. */
+static struct stock *asking;
 static int zrun = -1;
 static struct watch zrun_watch = { .fd = -1 };
 static struct timer retry;
@@ -116,7 +120,7 @@ static struct stock *lowest(uint64_t *soonest_ms)
 	struct stock *found = NULL;
 
 	*soonest_ms = 0;
-	for (struct stock *s = stocks; s < stocks + STOCK_COUNT_MAX; s++) {
+	for (struct stock *s = stocks; s < stocks_end; s++) {
 		if (!is_low(s))
 			continue;
 		if (s->after_ms > now) {
@@ -168,6 +172,7 @@ static void socket_add(struct stock *s, int fd)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	s->fd[s->n++] = fd;
 	n_total++;
+	fds_take(FDS_HELD, 1);
 }
 
 static void answer_take(struct stock *s, const struct zrun_reply *reply,
@@ -230,7 +235,7 @@ struct stock *stock_get(const char *container, bool v6)
 {
 	struct stock *s, *free_slot = NULL;
 
-	for (s = stocks; s < stocks + STOCK_COUNT_MAX; s++) {
+	for (s = stocks; s < stocks_end; s++) {
 		if (s->users && s->v6 == v6 &&
 		    !strcmp(s->container, container)) {
 			s->users++;
@@ -241,8 +246,10 @@ struct stock *stock_get(const char *container, bool v6)
 			free_slot = s;
 	}
 	s = free_slot;
-	if (!s)
+	if (!s && stocks_end == stocks + STOCK_COUNT_MAX)
 		return NULL;
+	if (!s)
+		s = stocks_end++;
 	*s = (struct stock){
 		.v6 = v6,
 		.users = 1,
@@ -260,6 +267,7 @@ void stock_put(struct stock *s)
 	while (s->n) {
 		fd_close(&s->fd[--s->n]);
 		n_total--;
+		fds_give(FDS_HELD, 1);
 	}
 }
 
@@ -270,6 +278,7 @@ int stock_take(struct stock *s)
 	if (s->n) {
 		fd = s->fd[--s->n];
 		n_total--;
+		fds_give(FDS_HELD, 1);
 	}
 	if (s->n == 0)
 		target_raise(s);

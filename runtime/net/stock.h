@@ -17,7 +17,7 @@
 #include "base/loop.h"
 
 enum {
-	STOCK_COUNT_MAX = 128,	/* containers */
+	STOCK_COUNT_MAX = 1024, /* containers */
 	STOCK_TARGET_FIRST = 4, /* sockets aimed at */
 	STOCK_TARGET_MAX = 32,
 	STOCK_BUSY_MS = 100,

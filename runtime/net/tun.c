@@ -18,12 +18,17 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "buffer.h"
+#include "fds.h"
+#include "in_datagram.h"
+#include "listener.h"
 #include "out_datagram.h"
 #include "out_tcp.h"
 #include "outlet.h"
 #include "packet.h"
+#include "policy.h"
 #include "resolver.h"
 #include "stock.h"
+#include "traffic.h"
 
 /* #syscalls: readv writev close fcntl */
 
@@ -34,6 +39,7 @@ enum {
 
 static struct loop *loop;
 static struct tun tuns[TUN_MAX];
+static struct tun *tuns_end = tuns;	/* never used from here on */
 static uint16_t by_address[RANGE_SIZE]; /* 1 + index, by the low 16 bits */
 
 static unsigned int low_bits(const uint8_t address[16])
@@ -58,13 +64,50 @@ bool tun_meets(const struct tun *t, const struct tun *other)
 	return other->used && !strcmp(t->application, other->application);
 }
 
-struct tun *tun_service(const struct tun *t, const char *service)
+/* Whether their ids, NAME-NUMBER, are of one app, and b's number is the lower
+ * one: while the next instance takes the place of the one before it only one of
+ * the two is led to. */
+static bool is_after(const struct tun *a, const struct tun *b)
 {
-	for (struct tun *other = tuns; other < tuns + TUN_MAX; other++) {
-		if (tun_meets(t, other) && !strcmp(other->service, service))
-			return other;
+	const char *end = strrchr(a->container, '-');
+	size_t n = end ? (size_t)(end - a->container) + 1 : 0;
+	uint64_t x, y;
+
+	return n && !strncmp(a->container, b->container, n) &&
+	       span_u64(span_of(a->container + n), UINT32_MAX, &x) == 0 &&
+	       span_u64(span_of(b->container + n), UINT32_MAX, &y) == 0 &&
+	       y < x;
+}
+
+static bool is_service(const struct tun *t, const struct tun *other,
+		       const char *service)
+{
+	if (!tun_meets(t, other) || strcmp(other->service, service) != 0 ||
+	    traffic_is_closed(other->traffic))
+		return false;
+	for (const struct tun *one = tuns; one < tuns_end; one++)
+		if (one->used && is_after(other, one) &&
+		    !traffic_is_closed(one->traffic))
+			return false;
+	return true;
+}
+
+struct tun *tun_service(const struct tun *t, const char *service,
+			unsigned int *turn)
+{
+	unsigned int n = 0, nth;
+
+	for (struct tun *other = tuns; other < tuns_end; other++)
+		n += is_service(t, other, service);
+	if (!n)
+		return NULL;
+	nth = n > 1 ? (*turn)++ % n : 0;
+	for (struct tun *other = tuns;; other++) {
+		if (!is_service(t, other, service) || nth-- > 0)
+			continue;
+		traffic_named(other->traffic);
+		return other;
 	}
-	return NULL;
 }
 
 bool tun_in_range(const uint8_t address[16])
@@ -76,6 +119,91 @@ bool tun_in_range(const uint8_t address[16])
 		       address[13] == (NET_RANGE >> 16 & 0xff);
 	net_address6(NET_RANGE, first);
 	return memcmp(address, first, 14) == 0;
+}
+
+/* The policy */
+
+/* Told before or after the TUN: init's store has no order. */
+struct policy *tun_policy(struct tun *t)
+{
+	if (t->has_policy && !t->policy)
+		t->policy = policy_of(t->container);
+	return t->policy;
+}
+
+static int rules_judge(struct tun *t, const struct key *key)
+{
+	const struct tun *to = tun_find(key->outside);
+	bool meets = to && tun_meets(t, to);
+
+	/* Who has rules goes nowhere without them. */
+	if (t->has_policy && !tun_policy(t))
+		return -EAGAIN;
+	if (!t->policy)
+		return 0;
+	return policy_judge(t->policy, key, meets ? to->service : NULL);
+}
+
+int tun_judge(struct tun *t, const struct key *key)
+{
+	bool is_neighbour = key->protocol == IPPROTO_TCP &&
+			    tun_in_range(key->outside);
+	/* Neighbours are judged once more when they are dialled. */
+	int error = is_neighbour ? 0 : policy_check(key);
+
+	if (error == 0)
+		error = rules_judge(t, key);
+	if (error == -EAGAIN)
+		t->counts.limited++;
+	else if (error < 0)
+		t->counts.denied++;
+	return error;
+}
+
+static void resume_in(struct tun *t, unsigned int wait_ms)
+{
+	if (wait_ms && (!t->resume.deadline_ms ||
+			t->resume.deadline_ms > clock_ms() + wait_ms))
+		timer_set(loop, &t->resume, wait_ms);
+}
+
+bool tun_down_open(struct tun *t)
+{
+	unsigned int wait_ms = t->policy
+				       ? rate_wait(&t->policy->down, clock_ms())
+				       : 0;
+
+	resume_in(t, wait_ms);
+	return !wait_ms;
+}
+
+void tun_down_take(struct tun *t, size_t n)
+{
+	if (t->policy)
+		rate_take(&t->policy->down, n);
+}
+
+/* While there is nothing left the TUN is not read: what the container sends
+ * waits in its own kernel. */
+static bool up_open(struct tun *t)
+{
+	unsigned int wait_ms;
+
+	if (!t->policy || t->watch.fd < 0)
+		return true;
+	wait_ms = rate_wait(&t->policy->up, clock_ms());
+	watch_events(loop, &t->watch, wait_ms ? 0 : EPOLLIN);
+	resume_in(t, wait_ms);
+	return !wait_ms;
+}
+
+static void resume_fire(struct timer *timer)
+{
+	struct tun *t = container_of(timer, struct tun, resume);
+
+	up_open(t);
+	if (tun_down_open(t))
+		out_tcp_resume(t);
 }
 
 struct stock *tun_stock(struct tun *t, const uint8_t address[16])
@@ -131,6 +259,8 @@ static int packet_read(struct tun *t)
 
 	if (n > (ssize_t)sizeof(header) && b) {
 		b->size = (uint32_t)((size_t)n - sizeof(header));
+		if (t->policy)
+			rate_take(&t->policy->up, b->size);
 		packet_in(t, b);
 		return 1;
 	}
@@ -149,7 +279,7 @@ static void tun_ready(struct watch *w, uint32_t events)
 	int more = 1;
 
 	(void)events;
-	for (int i = 0; i < ROUNDS && more == 1; i++)
+	for (int i = 0; i < ROUNDS && more == 1 && up_open(t); i++)
 		more = packet_read(t);
 	if (more < 0) {
 		log_error(t->container, "its TUN: %s; it has no network",
@@ -205,15 +335,20 @@ static void tun_gone(struct tun *t)
 	}
 	out_tcp_end(t);
 	out_datagram_end(t);
+	in_datagram_end(t);
 	resolver_end(t);
+	traffic_put(t->traffic);
+	timer_cancel(&t->resume);
 	watch_del(loop, &t->watch);
 	fd_close(&t->fd);
+	fds_give(FDS_HELD, 1);
 	t->used = false;
+	listeners_update();
 }
 
 static struct tun *tun_named(const char *container)
 {
-	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+	for (struct tun *t = tuns; t < tuns_end; t++) {
 		if (t->used && !strcmp(t->container, container))
 			return t;
 	}
@@ -235,13 +370,17 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 {
 	struct tun *t = tuns;
 
-	while (t < tuns + TUN_MAX && t->used)
+	while (t < tuns_end && t->used)
 		t++;
 	if (t == tuns + TUN_MAX)
 		return -ENOSPC;
+	if (t == tuns_end)
+		tuns_end++;
 	*t = (struct tun){
 		.fd = -1,
 		.watch = { .fd = -1, .ready = tun_ready },
+		.resume.fire = resume_fire,
+		.has_policy = o->has_policy,
 	};
 	t->newest = &t->oldest;
 	text_copy(t->container, sizeof(t->container), e->key.container);
@@ -258,9 +397,42 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 	if (error < 0)
 		return error;
 	t->fd = fd;
+	fds_take(FDS_HELD, 1);
+	t->traffic = traffic_get(t->container);
 	t->used = true;
 	by_address[low_bits(t->address)] = (uint16_t)(t - tuns + 1);
+	listeners_update();
 	return 0;
+}
+
+static void policy_left(struct policy *p)
+{
+	for (struct tun *t = tuns; t < tuns_end; t++) {
+		if (t->policy == p)
+			t->policy = NULL;
+	}
+}
+
+static void policy_dropped(const struct init_event *e)
+{
+	struct policy *p = policy_of(e->key.container);
+
+	if (!p)
+		return;
+	policy_left(p);
+	policy_gone(p);
+}
+
+static void policy_added(const struct init_event *e, struct ipc_fds *fds)
+{
+	int error = fds->n == 1 ? policy_add(e->key.container, fds->fd[0])
+				: -EBADMSG;
+
+	if (error == 0)
+		return;
+	log_error(e->key.container, "its network policy: %s; it goes nowhere",
+		  strerror(-error));
+	policy_dropped(e);
 }
 
 static void event_added(const struct init_event *e, struct ipc_fds *fds)
@@ -285,23 +457,32 @@ static void event_added(const struct init_event *e, struct ipc_fds *fds)
 
 static void event_synced(void)
 {
-	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+	for (struct tun *t = tuns; t < tuns_end; t++) {
 		if (t->used && t->stale)
 			tun_gone(t);
 	}
+	policy_synced(policy_left);
 }
 
 static void event_take(struct init_watch *w, struct init_event *e,
 		       struct ipc_fds *fds)
 {
 	struct tun *t;
+	bool is_policy = e->key.n == NET_OUTLET_POLICY;
 
 	(void)w;
 	switch (e->head.verb) {
 	case INIT_EVENT_ADDED:
-		event_added(e, fds);
+		if (is_policy)
+			policy_added(e, fds);
+		else
+			event_added(e, fds);
 		break;
 	case INIT_EVENT_GONE:
+		if (is_policy) {
+			policy_dropped(e);
+			break;
+		}
 		t = tun_named(e->key.container);
 		if (t)
 			tun_gone(t);
@@ -314,8 +495,9 @@ static void event_take(struct init_watch *w, struct init_event *e,
 
 static void init_lost(struct init_watch *w)
 {
-	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++)
+	for (struct tun *t = tuns; t < tuns_end; t++)
 		t->stale = true;
+	policy_all_stale();
 	init_watch_again(w);
 }
 
@@ -334,7 +516,7 @@ int tun_init(struct loop *on)
 void tun_describe(uint32_t row, struct znet_outlet *out)
 {
 	*out = (struct znet_outlet){ .error = -ENOENT };
-	for (struct tun *t = tuns; t < tuns + TUN_MAX; t++) {
+	for (struct tun *t = tuns; t < tuns_end; t++) {
 		if (!t->used || row-- > 0)
 			continue;
 		*out = t->counts;
@@ -342,4 +524,24 @@ void tun_describe(uint32_t row, struct znet_outlet *out)
 		text_copy(out->container, sizeof(out->container), t->container);
 		return;
 	}
+}
+
+void tun_rule_describe(const char container[64], uint32_t row,
+		       struct znet_rule *out)
+{
+	struct tun *t = memchr(container, '\0', 64) ? tun_named(container)
+						    : NULL;
+	const struct policy *p = t ? tun_policy(t) : NULL;
+
+	_Static_assert(sizeof(out->text) >= NET_RULE_TEXT_SIZE, "a rule fits");
+	*out = (struct znet_rule){ .error = -ENOENT };
+	if (!p || row > p->rules.n_rules)
+		return;
+	out->error = 0;
+	out->flows = p->hits[row];
+	if (row < p->rules.n_rules)
+		net_rule_text(&p->rules.rule[row], out->text);
+	else
+		text_copy(out->text, sizeof(out->text),
+			  p->rules.denies ? "default deny" : "default allow");
 }

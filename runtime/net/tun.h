@@ -11,7 +11,11 @@
 #include "init/init.h"
 #include "znet.h"
 
-enum { TUN_MAX = 256, TUN_IOV_MAX = 1088 };
+enum { TUN_MAX = 1024, TUN_IOV_MAX = 1088 };
+
+struct traffic;
+struct policy;
+struct key;
 
 struct tun {
 	bool used;
@@ -21,10 +25,15 @@ struct tun {
 	char container[INIT_NAME_SIZE];
 	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
 	char application[64], service[64];
-	struct stock *stock[2];	     /* sockets inside for the others of its
-				      * application: IPv4, IPv6; NULL until used */
+	struct stock *stock[2]; /* sockets inside for the others of its
+				 * application: IPv4, IPv6; NULL until used */
+	bool has_policy; /* and if policy is NULL, it is not at hand yet */
+	struct policy *policy;
+	struct timer resume; /* while what it sends is over its rate */
+	struct traffic *traffic;
 	struct znet_outlet counts;   /* but for error and names */
 	unsigned int queries;	     /* not answered by name servers yet */
+	unsigned int name_streams;   /* to the resolver by TCP */
 	unsigned int large;	     /* buffers that its connections hold */
 	struct out_tcp *connections; /* its flows */
 	struct out_datagram *oldest, **newest;
@@ -45,12 +54,22 @@ int tun_init(struct loop *loop);
 /* Who has the address (16 bytes), or NULL. */
 struct tun *tun_find(const uint8_t address[16]);
 
-/* Who is `service` to t, in t's application; NULL. */
-struct tun *tun_service(const struct tun *t, const char *service);
+/* Who is `service` to t, in t's application: of several each in its turn, which
+ * then is the next one's. NULL. */
+struct tun *tun_service(const struct tun *t, const char *service,
+			unsigned int *turn);
 /* Whether an address is of the range of containers, and whether t may reach
  * the one that has it. */
 bool tun_in_range(const uint8_t address[16]);
 bool tun_meets(const struct tun *t, const struct tun *other);
+/* Its rules; NULL when there are none, or not yet. */
+struct policy *tun_policy(struct tun *t);
+/* Whether t may begin the flow of key, counted: 0; -EACCES or -ECONNREFUSED,
+ * which it is told; -EAGAIN: not now, it may try again. */
+int tun_judge(struct tun *t, const struct key *key);
+/* Whether t may be sent more, and that it was sent n bytes. */
+bool tun_down_open(struct tun *t);
+void tun_down_take(struct tun *t, size_t n);
 /* Sockets inside t; NULL when there are too many such. */
 struct stock *tun_stock(struct tun *t, const uint8_t address[16]);
 
@@ -59,6 +78,10 @@ struct stock *tun_stock(struct tun *t, const uint8_t address[16]);
 void tun_send(struct tun *t, const struct iovec *iov, int n,
 	      const struct tun_offload *offload);
 
+/* Rule number `row` of a container (a name as somebody has sent it); error is
+ * -ENOENT behind the last one. */
+void tun_rule_describe(const char container[64], uint32_t row,
+		       struct znet_rule *out);
 /* Row `row` for the status; error is -ENOENT past the end. */
 void tun_describe(uint32_t row, struct znet_outlet *out);
 

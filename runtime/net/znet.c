@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/service.h"
+#include "fds.h"
 #include "flow.h"
 #include "key.h"
 #include "listener.h"
@@ -27,14 +28,14 @@
 #include "pipe.h"
 #include "resolver.h"
 #include "status.h"
+#include "traffic.h"
 #include "tun.h"
 #include "znet.h"
 #include "znet_filter.h"
 
-/* Descriptors that are neither of flows, pipes nor stock: listeners, status
- * clients, questions to name servers, the loop. Above FDS_MAX the tables are
- * full first. */
-enum { FDS_OTHER = 128, FDS_MAX = 65536 };
+/* Descriptors that nobody counts (fds.h): status clients, questions to name
+ * servers, the loop. Above FDS_MAX the tables are full first. */
+enum { FDS_OTHER = 256, FDS_MAX = 65536, FDS_PIPES = 16, FDS_STOCK = 40 };
 
 static int usage(FILE *out)
 {
@@ -50,30 +51,22 @@ static unsigned int least(unsigned int a, unsigned int b)
 	return a < b ? a : b;
 }
 
-/* The soft limit becomes the hard one; of that, each kind of descriptor gets a
- * part, and connections of clients what is left. */
-static void fds_share(struct loop *loop)
+/* The soft limit becomes the hard one; of that, pipes get a part, and all else
+ * that is counted what is left. */
+static void fds_share(void)
 {
 	struct rlimit limit = { 1024, 1024 };
-	unsigned int fds, pipes, stock, connections, datagrams, others;
+	unsigned int fds, pipes;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	fds = limit.rlim_cur < FDS_MAX ? (unsigned int)limit.rlim_cur : FDS_MAX;
-	pipes = least(fds / 16, PIPE_MAX);
-	stock = fds / 16;
-	connections = least(fds / 20, OUT_TCP_MAX);
-	datagrams = least(fds / 80, OUT_DATAGRAM_MAX);
-	others = FDS_OTHER + least(fds / 8, TUN_MAX);
+	pipes = least(fds / FDS_PIPES, PIPE_MAX);
 	pipe_limit(pipes);
-	stock_limit(stock);
-	out_tcp_init(loop, connections);
-	out_datagram_init(loop, datagrams);
-	resolver_init(loop);
-	flow_init(loop,
-		  fds - 2 * pipes - stock - connections - datagrams - others);
+	stock_limit(fds / FDS_STOCK);
+	fds_init(fds - 2 * pipes - FDS_OTHER, listeners_room);
 }
 
 static void seed_set(void)
@@ -97,7 +90,11 @@ static int serve(void)
 	}
 	error = loop_init(&loop);
 	seed_set();
-	fds_share(&loop);
+	fds_share();
+	out_tcp_init(&loop);
+	out_datagram_init(&loop);
+	resolver_init(&loop);
+	flow_init(&loop);
 	if (error == 0)
 		error = confine_files(NULL, 0);
 	if (error == 0)
