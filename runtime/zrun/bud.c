@@ -85,6 +85,7 @@ static int mount_ahead(struct child *c)
 	if (r < 0)
 		child_fail(c, (int)n, r);
 	free(plan.op);
+	c->plan = NULL;
 	fd_close(&c->mask);
 	return kernel_mount_setattr(c->stage, 0, &readonly);
 }

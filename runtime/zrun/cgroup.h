@@ -17,10 +17,7 @@ struct cgroup {
 	bool skip_absent; /* a limit without its controller is only logged */
 };
 
-#define CGROUP_NONE                   \
-	{                             \
-		.root = -1, .dir = -1 \
-	}
+#define CGROUP_NONE ((struct cgroup){ .root = -1, .dir = -1 })
 
 /* Whether the tree has controllers at all: a hybrid host keeps them in v1. */
 bool cgroup_has_controllers(const struct cgroup *cg);

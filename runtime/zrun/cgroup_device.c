@@ -20,6 +20,7 @@
 
 #define RULE_INSNS_MAX 8
 #define HEAD_INSNS     6
+#define FEW_INSNS      128
 
 enum { MKNOD = RUNTIME_DEVICE_MKNOD, RWM = 7 };
 
@@ -153,13 +154,14 @@ static void emit_rules(struct program *p,
 
 static int load(const struct program *p)
 {
+	static const char license[] = "GPL";
 	union bpf_attr attr;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
 	attr.insns = (uint64_t)(uintptr_t)p->insn;
 	attr.insn_cnt = (uint32_t)p->n;
-	attr.license = (uint64_t)(uintptr_t) "GPL";
+	attr.license = (uint64_t)(uintptr_t)license;
 	return kernel_result(
 		syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)));
 }
@@ -179,14 +181,18 @@ static int attach(int dir, int program)
 
 static int compile(const struct runtime_resources *resources)
 {
-	struct program p = { 0 };
+	struct bpf_insn few[FEW_INSNS] = { 0 };
+	struct program p = { .insn = few };
 	size_t room = resources->n_device * RULE_INSNS_MAX + HEAD_INSNS +
 		      DEFAULT_INSNS + 2;
-	autofree struct bpf_insn *insn = calloc(room, sizeof(*insn));
+	autofree struct bpf_insn *many = room > FEW_INSNS
+						 ? calloc(room, sizeof(*many))
+						 : NULL;
 
-	if (!insn)
+	if (room > FEW_INSNS && !many)
 		return -ENOMEM;
-	p.insn = insn;
+	if (many)
+		p.insn = many;
 	emit_head(&p);
 	emit_rules(&p, resources);
 	return load(&p);

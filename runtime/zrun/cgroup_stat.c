@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/span.h"
 
 #define STAT_SIZE_MAX (64 << 10)
 
@@ -42,6 +43,39 @@ int64_t cgroup_key(const struct cgroup *cg, const char *file, const char *key)
 			return number(line + n + 1);
 	}
 	return -ENOENT;
+}
+
+/* The text after `key`, to the next blank. sscanf(3) would bring all of the C
+ * library's number reading into the program. */
+static int field(const char *line, const char *key, char *out, size_t size)
+{
+	const char *at = strstr(line, key);
+	size_t n = at ? strcspn(at + strlen(key), " \n") : 0;
+
+	if (n == 0 || n >= size)
+		return -ENOENT;
+	return span_copy(out, size, (struct span){ at + strlen(key), n });
+}
+
+int cgroup_pressure(const struct cgroup *cg, const char *file, const char *line,
+		    struct cgroup_pressure *out)
+{
+	autofree char *text = NULL;
+	char total[24];
+	size_t size;
+	int r = file_read(cg->dir, file, STAT_SIZE_MAX, &text, &size);
+
+	if (r < 0)
+		return r;
+	const char *at = strstr(text, line);
+
+	if (!at || field(at, " avg10=", out->avg10, sizeof(out->avg10)) < 0 ||
+	    field(at, " avg60=", out->avg60, sizeof(out->avg60)) < 0 ||
+	    field(at, " avg300=", out->avg300, sizeof(out->avg300)) < 0 ||
+	    field(at, " total=", total, sizeof(total)) < 0)
+		return -ENOENT;
+	out->total_us = strtoull(total, NULL, 10);
+	return 0;
 }
 
 static void visit_procs(int dir, void (*visit)(pid_t pid, void *arg), void *arg)

@@ -18,7 +18,10 @@
 
 #include "base/fd.h"
 #include "kernel.h"
+#include "state.h"
 #include "zrun/netlink.h"
+
+bool child_leaves;
 
 int child_detail(struct child *c, int error, const char *fmt, ...)
 {
@@ -44,19 +47,31 @@ static void send_message(int sock, uint32_t what, const struct child *c, int op,
 		(void)send(sock, &message, sizeof(message), MSG_NOSIGNAL);
 }
 
-/* Tells the parent and waits for its one-byte answer; a parent that went away
- * ends the child. */
-static void ask_parent(const struct child *c, uint32_t what)
+/* For the parent's one-byte answer; a parent that went away ends the child. */
+static void await_parent(const struct child *c)
 {
 	char answer;
 	ssize_t n;
 
-	send_message(c->channel, what, c, 0, 0);
 	do
 		n = recv(c->channel, &answer, 1, 0);
 	while (n < 0 && errno == EINTR);
 	if (n != 1)
 		_exit(1);
+}
+
+static void ask_parent(const struct child *c, uint32_t what)
+{
+	send_message(c->channel, what, c, 0, 0);
+	await_parent(c);
+}
+
+/* The parent has staged the state before its go: from here on somebody who
+ * looks finds the container running, as it soon does. */
+static int commit(const struct child *c, int state_dir)
+{
+	await_parent(c);
+	return state_dir < 0 ? 0 : state_commit(state_dir);
 }
 
 /* Serves the socket that `zrun start` connects to. Whoever connects and goes
@@ -269,6 +284,8 @@ static int run_op(struct child *c, const struct op *op)
 	case OP_READY:
 		ask_parent(c, CHILD_READY);
 		return 0;
+	case OP_COMMIT:
+		return commit(c, op->fd);
 	case OP_WAIT_START:
 		wait_start(c);
 		return 0;
@@ -359,7 +376,7 @@ int child_run_some(struct child *c, size_t *n)
 
 void child_reset(struct child *c)
 {
-	c->root = c->mask = c->files = -1;
+	c->root = c->mask = c->null = c->fresh = c->files = -1;
 	c->proc = c->sys = c->parent = -1;
 	c->umask = umask(0);
 	c->start_peer = c->terminal = -1;

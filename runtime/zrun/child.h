@@ -7,11 +7,13 @@
  *    closes and the child exits: nothing runs without somebody who knows.
  * 3. Whatever a path in the config or a link in the image says, it is resolved
  *    with the root file system as "/" (openat2, RESOLVE_IN_ROOT) to a
- *    descriptor, and mounts are attached to descriptors.
+ *    descriptor, and mounts are attached to descriptors; or to a name in a
+ *    file system that was made just now and that nobody else can change.
  * 4. No procfs or device of the container is used to do the host's work. */
 #ifndef ZRUN_CHILD_H
 #define ZRUN_CHILD_H
 
+#include "base/fd.h"
 #include "hook.h"
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -26,6 +28,7 @@ enum child_what {
 	CHILD_HOOKS,	      /* parent: run its hooks, answer 'g' */
 	CHILD_READY,	      /* all is prepared; parent answers 'g' */
 	CHILD_FAILED,
+	CHILD_AGAIN, /* never sent: see launch_receive() */
 };
 
 struct child_message {
@@ -58,15 +61,27 @@ struct child {
 	int listener; /* to the agent of seccomp_listener.h; -1: none */
 	struct seccomp_message *message;
 	uint64_t grantable; /* capabilities that can be given */
+	int reaper; /* program that runs ours, with its words; -1: none */
+	const char **reaper_args;
+
+	/* what the parent sees where memory is shared */
+	bool began;    /* it runs */
+	bool executes; /* all is done but execve */
 
 	/* private to the executor */
 	int stage; /* a bud's empty root, with what was made ahead; -1 */
 	int root;  /* the root file system once it is mounted */
 	int mask;  /* an empty read-only tmpfs, attached once */
-	int files; /* a tmpfs for files, once there is one */
+	int null;  /* the host's null device, attached once */
+	int fresh; /* a tmpfs that was just mounted: all in it is ours; -1 */
+	const char *fresh_path;
+	bool fresh_has_group; /* for what is made in it */
+	bool in_fresh;	      /* it is the working directory */
+	int files;	      /* a tmpfs for files, once there is one */
 	unsigned n_files;
-	int proc, sys; /* what is mounted there; -1 */
-	int parent;    /* of the last device or link; -1 */
+	int proc, sys;		      /* what is mounted there; -1 */
+	bool proc_is_new, sys_is_new; /* by us: all names in it the kernel's */
+	int parent;		      /* of the last device or link; -1 */
 	const char *parent_path;
 	size_t parent_size;
 	bool parent_has_group; /* for what is made in it */
@@ -78,6 +93,18 @@ struct child {
 	char program[4096];
 	char detail[108];
 };
+
+/* Set where the child executes its program at once, not after a wait: then it
+ * leaves few descriptors to execve, which closes them anyway. */
+extern bool child_leaves;
+enum { CHILD_FDS_FEW = 128 };
+
+static inline void child_leave(int *fd)
+{
+	if (!child_leaves || *fd >= CHILD_FDS_FEW)
+		fd_close(fd);
+}
+#define autoleave __attribute__((cleanup(child_leave)))
 
 /* Runs the plan; never returns. */
 _Noreturn void child_run(struct child *c);
@@ -94,33 +121,53 @@ __attribute__((format(printf, 3, 4))) int child_detail(struct child *c,
 						       int error,
 						       const char *fmt, ...);
 
-/* child_mount.c */
-int child_open(struct child *c, const char *path, int flags);
-int child_make(struct child *c, const char *path, bool directory);
+/* child_root.c */
 int child_root_bind(struct child *c, const struct op *op);
 int child_root_overlay(struct child *c, const struct overlay *overlay);
 int child_root_take(struct child *c, int mount);
 int child_root_open(struct child *c, const char *path);
 int child_root_enter(struct child *c, int root);
-int child_move(struct child *c, const struct runtime_mount *m);
-/* A detached mount of it, or -errno. */
-int overlay_mount(const struct overlay *overlay);
-int child_mount(struct child *c, const struct runtime_mount *m, int source);
-int child_mask(struct child *c, const char *path);
-int child_readonly(struct child *c, const char *path);
 int child_pivot(struct child *c);
 int child_move_root(struct child *c);
 int child_root_here(struct child *c);
+/* A detached mount of it, or -errno. */
+int overlay_mount(const struct overlay *overlay);
+
+/* child_mount.c */
+int child_open(struct child *c, const char *path, int flags);
+int child_make(struct child *c, const char *path, bool directory);
+int child_attach(struct child *c, int mount, int onto);
+int child_move(struct child *c, const struct runtime_mount *m);
+int child_mount(struct child *c, const struct runtime_mount *m, int source);
+int child_mask(struct child *c, const char *path);
+int child_readonly(struct child *c, const char *path);
 int child_unmount(struct child *c, const char *path);
 /* A new file system, not attached yet. */
 int child_mount_new(struct child *c, const struct runtime_mount *m);
 int child_propagation(uint64_t flags);
 
+/* Whether the first n bytes of path name the tmpfs that c->fresh is. */
+bool child_is_fresh(const struct child *c, const char *path, size_t n);
+
+/* child_plain.c: mounts a new file system of the kernel's own, which needs
+ * nothing done to it before it is attached, by one call where that says all.
+ * False: nothing has changed that the longer way would mind. */
+bool child_plain(struct child *c, const struct runtime_mount *m);
+
 /* child_copy.c: what is at path in the root into the mount, not attached. */
 int child_copy_up(struct child *c, const char *path, int mount);
 
+/* Whose a file of option owner=user is: the user's, by the files of root. */
+struct file_owner {
+	int root;
+	const struct runtime_user *user;
+};
+
 /* child_file.c: the file of a mount of type "file", as a tree to attach. */
 int child_file(struct child *c, const struct runtime_mount *m);
+/* The file that m means, as `name` in dir. 0 or -errno. */
+int child_file_write(int dir, const char *name, const struct runtime_mount *m,
+		     const struct file_owner *owner);
 
 /* child_volume.c: an empty volume gets what is at path in the root. */
 int child_volume_fill(struct child *c, const char *path, int volume);

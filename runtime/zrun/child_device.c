@@ -41,6 +41,10 @@ static int open_parent(struct child *c, const char *path, const char **name)
 	if (!**name || n >= sizeof(parent) || strcmp(*name, ".") == 0 ||
 	    strcmp(*name, "..") == 0)
 		return -EINVAL;
+	if (child_is_fresh(c, path, n)) {
+		c->parent_has_group = c->fresh_has_group;
+		return c->fresh;
+	}
 	if (c->parent >= 0 && c->parent_size == n &&
 	    memcmp(c->parent_path, path, n) == 0)
 		return c->parent;
@@ -286,6 +290,21 @@ int child_terminal(struct child *c)
 	return r < 0 ? child_detail(c, r, "console socket") : 0;
 }
 
+static int open_null(struct child *c)
+{
+	struct stat st;
+	autoclose int own = openat(AT_FDCWD, "/dev/null",
+				   O_RDWR | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK |
+					   O_CLOEXEC);
+
+	if (own < 0)
+		return child_detail(c, -errno, "/dev/null");
+	if (fstat(own, &st) < 0 || !is_null(&st))
+		return child_detail(c, -ENODEV, "/dev/null is no null device");
+	fcntl(own, F_SETFL, 0);
+	return fd_take(&own);
+}
+
 /* The null device that we were given is a file of the host, whose mode root of
  * a container could change: it gets that of its own /dev instead. In a
  * container that runs anything may lie there. */
@@ -298,14 +317,9 @@ static int own_null(struct child *c)
 		if (fstat(i, &st) < 0 || !is_null(&st))
 			continue;
 		if (own < 0)
-			own = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY |
-							O_NONBLOCK | O_CLOEXEC);
+			own = open_null(c);
 		if (own < 0)
-			return child_detail(c, -errno, "/dev/null");
-		if (fstat(own, &st) < 0 || !is_null(&st))
-			return child_detail(c, -ENODEV,
-					    "/dev/null is no null device");
-		fcntl(own, F_SETFL, 0);
+			return own;
 		if (dup2(own, i) < 0)
 			return -errno;
 	}

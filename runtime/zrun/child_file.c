@@ -61,34 +61,84 @@ static uint32_t option_of(const struct runtime_mount *m, const char *key,
 	return otherwise;
 }
 
-static int file_write(int fd, const struct runtime_mount *m)
+static bool is_users(const struct runtime_mount *m)
 {
-	const char *text = m->source ? m->source : "";
-	int r = fd_write(fd, text, strlen(text));
+	for (size_t i = 0; i < m->data.n; i++)
+		if (strcmp(m->data.item[i], "owner=user") == 0)
+			return true;
+	return false;
+}
 
+static struct span file_text(int root, const char *path, char *room)
+{
+	autoclose int fd = path_open_in_root(root, path, O_RDONLY | O_NONBLOCK,
+					     0);
+	ssize_t n = fd < 0 ? -1 : fd_read(fd, room, IDENTITY_FILE_MAX);
+
+	return (struct span){ room, n < 0 ? 0 : (size_t)n };
+}
+
+/* Who the process will be, by the files of the root, which is not ours yet. */
+static int owner_find(const struct file_owner *owner, uint32_t *uid,
+		      uint32_t *gid)
+{
+	static char passwd[IDENTITY_FILE_MAX], group[IDENTITY_FILE_MAX];
+	const struct runtime_user *user = owner->user;
+	const char *what;
+	struct identity id;
+	int r;
+
+	*uid = user->uid;
+	*gid = user->gid;
+	if (!user->name)
+		return 0;
+	r = identity_find(
+		user->name, file_text(owner->root, "etc/passwd", passwd),
+		file_text(owner->root, "etc/group", group), &id, &what);
 	if (r < 0)
 		return r;
-	if (fchown(fd, option_of(m, "uid=", 10, 0),
-		   option_of(m, "gid=", 10, 0)) < 0 ||
+	*uid = id.uid;
+	*gid = id.gid;
+	return 0;
+}
+
+static int file_write(int fd, const struct runtime_mount *m,
+		      const struct file_owner *owner)
+{
+	const char *text = m->source ? m->source : "";
+	uint32_t uid = option_of(m, "uid=", 10, 0);
+	uint32_t gid = option_of(m, "gid=", 10, 0);
+	int r = fd_write(fd, text, strlen(text));
+
+	if (r == 0 && is_users(m))
+		r = owner_find(owner, &uid, &gid);
+	if (r < 0)
+		return r;
+	if (fchown(fd, uid, gid) < 0 ||
 	    fchmod(fd, option_of(m, "mode=", 8, 0444) & 01777) < 0)
 		return -errno;
 	return 0;
 }
 
+int child_file_write(int dir, const char *name, const struct runtime_mount *m,
+		     const struct file_owner *owner)
+{
+	autoclose int fd = openat(
+		dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : file_write(fd, m, owner);
+}
+
 int child_file(struct child *c, const struct runtime_mount *m)
 {
+	const struct file_owner owner = { c->root, &c->process->user };
 	char name[16];
 	int r = files_open(c);
 
 	if (r < 0)
 		return r;
 	snprintf(name, sizeof(name), "%u", c->n_files++);
-	autoclose int fd = openat(
-		c->files, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return child_detail(c, -errno, "make the file");
-	r = file_write(fd, m);
+	r = child_file_write(c->files, name, m, &owner);
 	if (r < 0)
 		return child_detail(c, r, "write the file");
 	return kernel_open_tree(c->files, name, OPEN_TREE_CLONE);

@@ -21,6 +21,8 @@
 #include "kernel.h"
 #include "mount_source.h"
 
+enum { MAKE_SIZE = 4096, LINKS_MAX = 40 /* as the kernel */ };
+
 int child_open(struct child *c, const char *path, int flags)
 {
 	while (*path == '/')
@@ -49,8 +51,7 @@ static int make_one(struct child *c, char *path, char *name, bool directory)
 	if (dir < 0)
 		return dir;
 	if (directory)
-		return mkdirat(dir, name, 0755) < 0 && errno != EEXIST ? -errno
-								       : 0;
+		return mkdirat(dir, name, 0755) < 0 ? -errno : 0;
 	autoclose int fd = openat(
 		dir, name,
 		O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
@@ -58,10 +59,77 @@ static int make_one(struct child *c, char *path, char *name, bool directory)
 	return fd < 0 ? -errno : 0;
 }
 
+/* Puts in place of the name that ends at `end` what the link of that name says,
+ * before what comes behind; it is all taken from the root again. */
+static int make_follow(char path[static MAKE_SIZE], const char *name,
+		       const char *end, int link)
+{
+	char target[MAKE_SIZE], whole[MAKE_SIZE];
+	ssize_t size = readlinkat(link, "", target, sizeof(target) - 1);
+
+	if (size <= 0)
+		return size < 0 ? -errno : -ENOENT;
+	target[size] = '\0';
+	int before = target[0] == '/' ? 0 : (int)(name - path);
+	int n = snprintf(whole, sizeof(whole), "%.*s%s%s", before, path, target,
+			 end);
+
+	if ((size_t)n >= sizeof(whole))
+		return -ENAMETOOLONG;
+	memcpy(path, whole, (size_t)n + 1);
+	return 0;
+}
+
+/* One component that is not there: made, or a link that leads to nothing yet,
+ * which is followed. Returns 1 when the path is another one now. */
+static int make_step(struct child *c, char path[static MAKE_SIZE], char *name,
+		     char *end, bool directory)
+{
+	char rest = *end;
+
+	*end = '\0';
+	autoclose int there = child_open(c, path, O_PATH);
+	autoclose int link = there == -ENOENT
+				     ? child_open(c, path, O_PATH | O_NOFOLLOW)
+				     : -1;
+	int r = there == -ENOENT && link < 0
+			? make_one(c, path, name, directory || rest)
+			: there;
+
+	*end = rest;
+	if (link >= 0)
+		r = make_follow(path, name, end, link);
+	if (r < 0)
+		return r == -EEXIST ? 0 : r;
+	return link >= 0;
+}
+
+/* Component by component, links followed as the kernel does, within the root:
+ * images have links to what is made only when they run. */
+static int make_all(struct child *c, char path[static MAKE_SIZE],
+		    bool directory)
+{
+	for (int links = 0; links < LINKS_MAX; links++) {
+		char *name = path;
+		int r = 0;
+
+		for (; r == 0 && *name; name += strcspn(name, "/")) {
+			name += strspn(name, "/");
+			if (*name)
+				r = make_step(c, path, name,
+					      name + strcspn(name, "/"),
+					      directory);
+		}
+		if (r <= 0)
+			return r;
+	}
+	return -ELOOP;
+}
+
 /* Makes path, which is missing: mostly in a directory that is there. */
 static int make_missing(struct child *c, const char *path, bool directory)
 {
-	char copy[4096];
+	char copy[MAKE_SIZE];
 
 	while (*path == '/')
 		path++;
@@ -74,27 +142,10 @@ static int make_missing(struct child *c, const char *path, bool directory)
 	char *last = strrchr(copy, '/');
 	int made = make_one(c, copy, last ? last + 1 : copy, directory);
 
-	if (made != -ENOENT)
-		return made;
-	for (char *name = copy;;) {
-		char *slash = strchr(name, '/');
-
-		if (slash)
-			*slash = '\0';
-		autoclose int fd = child_open(c, copy, O_PATH);
-		int r = fd == -ENOENT
-				? make_one(c, copy, name, directory || slash)
-				: fd;
-
-		if (r < 0)
-			return r;
-		if (!slash)
-			return 0;
-		*slash = '/';
-		name = slash + 1;
-		while (*name == '/')
-			name++;
-	}
+	/* There, or a link: what it leads to is missing. */
+	return made == -ENOENT || made == -EEXIST || made == -ELOOP
+		       ? make_all(c, copy, directory)
+		       : made;
 }
 
 int child_make(struct child *c, const char *path, bool directory)
@@ -119,11 +170,16 @@ static int open_target(struct child *c, const struct runtime_mount *m,
 {
 	const char *path = m->destination;
 	bool nofollow = m->destination_nofollow || wants_directory(m);
-	int flags = O_PATH | (nofollow ? O_NOFOLLOW : 0);
+	int flags = O_PATH | (nofollow ? O_NOFOLLOW : 0) |
+		    (wants_directory(m) ? O_DIRECTORY : 0);
 	int fd = child_open(c, path, flags);
 
 	if (fd >= 0)
 		return fd; /* also a link that leads nowhere */
+	if (wants_directory(m) && (fd == -ENOTDIR || fd == -ELOOP))
+		return child_detail(c, -ENOTDIR,
+				    "%s must be mounted on a directory",
+				    m->type);
 	int r = fd == -ENOENT ? make_missing(c, path, directory) : fd;
 
 	if (r < 0)
@@ -135,141 +191,19 @@ static int open_target(struct child *c, const struct runtime_mount *m,
 	return fd;
 }
 
-static int attach(struct child *c, int mount, int onto)
+int child_attach(struct child *c, int mount, int onto)
 {
 	int r = kernel_attach(mount, onto);
+	struct stat from, to;
 
+	/* Which the kernel calls an invalid argument. */
+	if (r == -EINVAL && fstat(mount, &from) == 0 && fstat(onto, &to) == 0 &&
+	    S_ISDIR(from.st_mode) != S_ISDIR(to.st_mode))
+		return child_detail(c, -ENOTDIR, "attach %s",
+				    S_ISDIR(to.st_mode)
+					    ? "a file to a directory"
+					    : "a directory to a file");
 	return r < 0 ? child_detail(c, r, "attach the mount") : r;
-}
-
-/* The tree becomes a mount of its own where it already lies: pivot_root wants
- * a mount point. One that the parent opened may lie where our user namespace
- * cannot go; it is laid over the old root, which goes away with it. */
-int child_root_bind(struct child *c, const struct op *op)
-{
-	struct mount_attr attr = { .propagation = op->number };
-	bool given = op->fd >= 0;
-	autoclose int tree = given ? fcntl(op->fd, F_DUPFD_CLOEXEC, 3)
-				   : kernel_open_tree(AT_FDCWD, op->path,
-						      OPEN_TREE_CLONE |
-							      AT_RECURSIVE);
-
-	if (tree < 0)
-		return given ? -errno : tree;
-	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
-
-	if (r < 0)
-		return r;
-	autoclose int onto = openat(AT_FDCWD, given ? "/" : op->path,
-				    O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (onto < 0)
-		return -errno;
-	r = attach(c, tree, onto);
-	if (r < 0)
-		return r;
-	c->root = fd_take(&tree);
-	return 0;
-}
-
-static int overlay_layers(int fs, const struct overlay *overlay)
-{
-	char list[4096];
-	size_t n = 0;
-
-	/* Top to bottom. A kernel with lowerdir+ takes them one by one, without
-	 * the limit of one page; ours has it, older hosts get the list. */
-	for (size_t i = overlay->n_layer; i-- > 0;) {
-		int r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+",
-					overlay->layer[i]);
-
-		if (r < 0 && i + 1 < overlay->n_layer)
-			return r;
-		if (r < 0)
-			goto one_list;
-	}
-	return 0;
-one_list:
-	for (size_t i = overlay->n_layer; i-- > 0;) {
-		n += (size_t)snprintf(list + n, sizeof(list) - n, "%s%s",
-				      n ? ":" : "", overlay->layer[i]);
-		if (n >= sizeof(list))
-			return -E2BIG;
-	}
-	return kernel_fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", list);
-}
-
-static int overlay_configure(int fs, const struct overlay *overlay)
-{
-	int r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "source", "overlay");
-
-	if (r == 0)
-		r = overlay_layers(fs, overlay);
-	if (r == 0 && overlay->upper)
-		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "upperdir",
-				    overlay->upper);
-	if (r == 0 && overlay->upper)
-		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "workdir",
-				    overlay->work);
-	if (r == 0 && overlay->is_volatile)
-		r = kernel_fsconfig(fs, FSCONFIG_SET_FLAG, "volatile", NULL);
-	if (r == 0)
-		r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
-	return r;
-}
-
-int overlay_mount(const struct overlay *overlay)
-{
-	autoclose int fs = kernel_fsopen("overlay");
-
-	if (fs < 0)
-		return fs;
-	int r = overlay_configure(fs, overlay);
-
-	return r < 0 ? r
-		     : kernel_fsmount(fs,
-				      overlay->upper ? 0 : MOUNT_ATTR_RDONLY);
-}
-
-int child_root_overlay(struct child *c, const struct overlay *overlay)
-{
-	autoclose int mount = overlay_mount(overlay);
-
-	if (mount < 0)
-		return mount;
-	autoclose int onto = open(overlay->mount_point,
-				  O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (onto < 0)
-		return child_detail(c, -errno, "%.90s", overlay->mount_point);
-	int r = attach(c, mount, onto);
-
-	if (r < 0)
-		return r;
-	c->root = fd_take(&mount);
-	return 0;
-}
-
-/* Over the root of this mount namespace, which holds nothing but what was made
- * ahead: so there is no old root to be unmounted, for which the kernel would
- * wait, and ".." of the new one leads to itself. */
-int child_root_take(struct child *c, int mount)
-{
-	c->root = mount;
-	return attach(c, mount, c->stage);
-}
-
-int child_root_open(struct child *c, const char *path)
-{
-	c->root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return c->root < 0 ? -errno : 0;
-}
-
-int child_root_enter(struct child *c, int root)
-{
-	if (fchdir(root >= 0 ? root : c->root) < 0 || chroot(".") < 0)
-		return -errno;
-	return 0;
 }
 
 /* Makes the file system describe its refusal in the kernel's own words. */
@@ -365,7 +299,7 @@ static int mount_idmap(struct child *c, int mount, int userns)
 
 int child_mount_new(struct child *c, const struct runtime_mount *m)
 {
-	autoclose int fs = kernel_fsopen(m->type);
+	autoleave int fs = kernel_fsopen(m->type);
 
 	if (fs < 0)
 		return child_detail(c, fs, "file system type %.40s", m->type);
@@ -510,26 +444,76 @@ static int open_hidden(struct child *c, const char *path)
 	return path_open_in_root(*tree, rest, O_PATH, 0);
 }
 
-static void keep_kernel_tree(struct child *c, const char *path, int *mount)
+/* The tree of ours that holds path by one name; -1: it takes a search. */
+static int kernel_directory(struct child *c, const char *path,
+			    const char **name)
 {
+	const int *tree = kernel_tree(c, &path);
+	bool is_new = tree == &c->proc ? c->proc_is_new : c->sys_is_new;
+
+	*name = path;
+	return tree && *tree >= 0 && is_new && *path && !strchr(path, '/') &&
+			       path[0] != '.'
+		       ? *tree
+		       : -1;
+}
+
+static void keep_kernel_tree(struct child *c, const struct runtime_mount *m,
+			     int *mount)
+{
+	const char *path = m->destination;
 	int *tree = kernel_tree(c, &path);
 
 	if (!tree || *path)
 		return;
 	fd_close(tree);
 	*tree = fd_take(mount);
+	*(tree == &c->proc ? &c->proc_is_new
+			   : &c->sys_is_new) = !m->bind && wants_directory(m);
 }
 
-static int check_target(struct child *c, const struct runtime_mount *m,
-			int onto)
+bool child_is_fresh(const struct child *c, const char *path, size_t n)
+{
+	return c->fresh >= 0 && strlen(c->fresh_path) == n &&
+	       memcmp(c->fresh_path, path, n) == 0;
+}
+
+/* Nobody else reaches it, unless mounts made here appear elsewhere. */
+static void keep_fresh(struct child *c, const struct runtime_mount *m,
+		       int *mount)
 {
 	struct stat st;
 
-	if (!wants_directory(m) ||
-	    (fstat(onto, &st) == 0 && S_ISDIR(st.st_mode)))
-		return 0;
-	return child_detail(c, -ENOTDIR, "%s must be mounted on a directory",
-			    m->type);
+	if (m->bind || strcmp(m->type, "tmpfs") != 0 || m->copy_up ||
+	    *mount < 0 || (c->config->rootfs_propagation & MS_SHARED) ||
+	    fstat(*mount, &st) < 0)
+		return;
+	fd_close(&c->fresh);
+	c->in_fresh = false;
+	c->fresh = fd_take(mount);
+	c->fresh_path = m->destination;
+	c->fresh_has_group = st.st_mode & S_ISGID;
+}
+
+/* A mount may hide it, by whatever link its place is named: but one that lies
+ * in it, or among the kernel's own names. */
+static void forget_fresh(struct child *c, const struct runtime_mount *m)
+{
+	const char *at = m->destination, *rest = at;
+	const int *tree = kernel_tree(c, &rest);
+	size_t n = c->fresh < 0 ? 0 : strlen(c->fresh_path);
+	bool kernels = tree && (*rest ? *tree >= 0 : wants_directory(m));
+	bool inside = n && strncmp(c->fresh_path, at, n) == 0 && at[n] == '/' &&
+		      at[n + 1] && at[n + 1] != '/';
+
+	if (c->fresh >= 0 && ((!kernels && !inside) || strstr(at, "..")))
+		fd_close(&c->fresh);
+}
+
+/* What masked paths are looked up in is kept by its descriptor. */
+static bool is_kernel_tree(struct child *c, const char *path)
+{
+	return kernel_tree(c, &path) && !*path;
 }
 
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
@@ -538,22 +522,24 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (m->remount)
 		return remount(c, m);
+	forget_fresh(c, m);
+	if (is_dressed(m, true) && source < 0 && is_pseudo(m->type) &&
+	    !wants_directory(m) && !is_kernel_tree(c, m->destination) &&
+	    child_plain(c, m))
+		return 0;
 	int r = m->copy_symlink && m->bind && source < 0 ? copy_symlink(c, m)
 							 : 0;
 
 	if (r != 0)
 		return r < 0 ? r : 0;
-	autoclose int mount = mount_make(c, m, source, &directory);
+	autoleave int mount = mount_make(c, m, source, &directory);
 
 	if (mount < 0)
 		return mount;
-	autoclose int onto = open_target(c, m, directory);
+	autoleave int onto = open_target(c, m, directory);
 
 	if (onto < 0)
 		return onto;
-	r = check_target(c, m, onto);
-	if (r < 0)
-		return r;
 	if (m->bind)
 		r = m->fill && directory
 			    ? child_volume_fill(c, m->destination, mount)
@@ -565,10 +551,12 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 	r = is_dressed(m, directory) ? 0 : mount_dress(mount, m);
 	if (r < 0)
 		return child_detail(c, r, "options");
-	r = attach(c, mount, onto);
-	if (r == 0)
-		keep_kernel_tree(c, m->destination, &mount);
-	return r;
+	r = child_attach(c, mount, onto);
+	if (r < 0)
+		return r;
+	keep_kernel_tree(c, m, &mount);
+	keep_fresh(c, m, &mount);
+	return 0;
 }
 
 int child_move(struct child *c, const struct runtime_mount *m)
@@ -579,11 +567,7 @@ int child_move(struct child *c, const struct runtime_mount *m)
 
 	if (onto < 0)
 		return onto;
-	int r = check_target(c, m, onto);
-
-	if (r < 0)
-		return r;
-	return attach(c, from, onto);
+	return child_attach(c, from, onto);
 }
 
 /* The host's /dev/null, and truly that: a container's own could be anything. */
@@ -591,6 +575,10 @@ static int null_tree(struct child *c)
 {
 	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
 	struct stat st;
+
+	if (c->null >= 0)
+		return kernel_open_tree(c->null, "",
+					OPEN_TREE_CLONE | AT_EMPTY_PATH);
 	int tree = kernel_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
 
 	if (tree < 0)
@@ -627,83 +615,62 @@ static int empty_tree(struct child *c)
 	return child_mount_new(c, &empty);
 }
 
+/* What is to be hidden: a descriptor of it and "", or of the kernel's directory
+ * that has it and its name. *opened: to be closed. */
+static int find_hidden(struct child *c, const char *path, const char **name,
+		       int *opened)
+{
+	int dir = kernel_directory(c, path, name);
+
+	if (dir >= 0)
+		return dir;
+	*name = "";
+	*opened = open_hidden(c, path);
+	return *opened == -ENOTDIR ? -ENOENT : *opened;
+}
+
+/* What was attached first is what the others are cloned from. */
 int child_mask(struct child *c, const char *path)
 {
+	const char *name;
 	struct stat st;
+	autoclose int opened = -1;
+	int dir = find_hidden(c, path, &name, &opened);
 
-	autoclose int onto = open_hidden(c, path);
-
-	if (onto == -ENOENT || onto == -ENOTDIR)
-		return 0;
-	if (onto < 0 || fstat(onto, &st) < 0)
-		return onto < 0 ? onto : -errno;
-	autoclose int mount = S_ISDIR(st.st_mode) ? empty_tree(c)
-						  : null_tree(c);
+	if (dir >= 0 && fstatat(dir, name, &st, AT_EMPTY_PATH) < 0)
+		dir = -errno;
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	bool directory = S_ISDIR(st.st_mode);
+	int *first = directory ? &c->mask : &c->null;
+	autoleave int mount = directory ? empty_tree(c) : null_tree(c);
 
 	if (mount < 0)
 		return mount;
-	int r = attach(c, mount, onto);
+	int r = kernel_attach_at(mount, dir, name);
 
-	if (r == 0 && S_ISDIR(st.st_mode) && c->mask < 0)
-		c->mask = fd_take(&mount);
+	if (r == 0 && *first < 0)
+		*first = fd_take(&mount);
 	return r;
 }
 
 int child_readonly(struct child *c, const char *path)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
-
-	autoclose int onto = open_hidden(c, path);
-
-	if (onto == -ENOENT || onto == -ENOTDIR)
-		return 0;
-	if (onto < 0)
-		return onto;
-	autoclose int tree = kernel_open_tree(
-		onto, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
+	const char *name;
+	autoclose int opened = -1;
+	int dir = find_hidden(c, path, &name, &opened);
+	autoleave int tree = dir < 0 ? dir
+				     : kernel_open_tree(dir, name,
+							OPEN_TREE_CLONE |
+								AT_RECURSIVE |
+								AT_EMPTY_PATH);
 
 	if (tree < 0)
-		return tree;
+		return tree == -ENOENT ? 0 : tree;
 	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
 
-	return r < 0 ? r : attach(c, tree, onto);
-}
-
-/* With both arguments "." the old root is stacked over the new one and can be
- * let go without a directory to put it in (pivot_root(2), NOTES). */
-int child_pivot(struct child *c)
-{
-	if (fchdir(c->root) < 0)
-		return -errno;
-	int r = kernel_pivot_root(".", ".");
-
-	if (r < 0)
-		return r;
-	/* It does not reach the host: OP_PROPAGATION made the old tree a slave
-	 * at most. */
-	r = kernel_umount(".", KERNEL_MNT_DETACH);
-	if (r == 0 && chdir("/") < 0)
-		r = -errno;
-	return r;
-}
-
-/* pivot_root(2) refuses to leave the initial ramfs, and its mount stays below;
- * without CAP_SYS_CHROOT nobody reaches it. */
-int child_move_root(struct child *c)
-{
-	if (fchdir(c->root) < 0)
-		return -errno;
-	int r = kernel_mount(".", "/", NULL, MS_MOVE, NULL);
-
-	if (r == 0 && (chroot(".") < 0 || chdir("/") < 0))
-		r = -errno;
-	return r;
-}
-
-int child_root_here(struct child *c)
-{
-	c->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return c->root < 0 ? -errno : 0;
+	return r < 0 ? r : kernel_attach_at(tree, dir, name);
 }
 
 /* What is open is named by the host's /proc: a path could change meanwhile. */

@@ -221,6 +221,11 @@ int child_exec(struct child *c)
 	char **env = (char **)c->process->env.item;
 	static char *const none[] = { NULL };
 
-	execve(c->program, args, env ? env : (char **)none);
+	c->executes = true;
+	if (c->reaper >= 0)
+		syscall(SYS_execveat, c->reaper, "", c->reaper_args,
+			env ? env : (char **)none, AT_EMPTY_PATH);
+	else
+		execve(c->program, args, env ? env : (char **)none);
 	return child_detail(c, -errno, "exec %.90s", c->program);
 }

@@ -3,7 +3,9 @@
  * image let it. The volume's quota ends what is too large.
  *
  * A copy that was cut short is known by a file that is there while it goes on;
- * then what came of it is removed, and it is done again. */
+ * then what came of it is removed, and it is done again. That the file is gone
+ * must be on the disk before the program writes: else, after a power cut, what
+ * the program had synced would be taken for half a copy. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -51,6 +53,15 @@ static int entries_remove(int volume)
 	return r;
 }
 
+/* The descriptor of a mount may be O_PATH. */
+static int directory_sync(int volume)
+{
+	autoclose int dir = openat(volume, ".",
+				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return dir < 0 || fsync(dir) < 0 ? -errno : 0;
+}
+
 static int copy(struct child *c, const char *path, int volume)
 {
 	autoclose int mark = openat(volume, UNFINISHED,
@@ -68,7 +79,7 @@ static int copy(struct child *c, const char *path, int volume)
 		r = -errno;
 	if (r == 0 && unlinkat(volume, UNFINISHED, 0) < 0)
 		r = -errno;
-	return r;
+	return r < 0 ? r : directory_sync(volume);
 }
 
 int child_volume_fill(struct child *c, const char *path, int volume)

@@ -17,6 +17,7 @@ struct cli {
 	const char *log;  /* --log: file that gets the messages too */
 	bool log_json;
 	bool no_cgroup;			 /* --cgroup-manager disabled */
+	bool systemd_cgroup;		 /* --systemd-cgroup */
 	const char *criu;		 /* --criu: NULL: from $PATH */
 	const char *command, *container; /* for messages */
 };
@@ -32,6 +33,9 @@ struct command {
 
 extern const struct command commands[];
 extern const size_t n_commands;
+
+/* The path of a program that lies beside this one. */
+void cli_beside(const char *program, char path[static 4096]);
 
 /* Writes "zrun: container ID: text" to standard error and the log. */
 void cli_error(const char *text);

@@ -2,13 +2,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <yyjson.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -16,6 +13,8 @@
 #include "criu.h"
 #include "criu_image.h"
 #include "criu_mount.h"
+#include "criu_stdio.h"
+#include "option.h"
 
 struct checkpoint {
 	struct criu_options criu;
@@ -49,7 +48,7 @@ static int read_options(int argc, char **argv, struct checkpoint *c,
 {
 	int option, r = 0;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "", options, NULL)) >= 0) {
 		if (option == '?')
 			return -EINVAL;
 		if (option < CRIU_OWN)
@@ -68,32 +67,6 @@ static int read_options(int argc, char **argv, struct checkpoint *c,
 			return r;
 	}
 	return 0;
-}
-
-/* Which pipes and files 0 to 2 are, so that restore can put others in their
- * place: the file that runc writes. */
-static int write_descriptors(const struct checkpoint *c)
-{
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *array = yyjson_mut_arr(doc);
-	char path[48], target[512];
-	size_t size = 0;
-
-	for (int i = 0; i < 3; i++) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d",
-			 (int)c->container.state.pid, i);
-		ssize_t n = readlink(path, target, sizeof(target) - 1);
-
-		target[n < 0 ? 0 : n] = '\0';
-		yyjson_mut_arr_add_strcpy(doc, array, target);
-	}
-	yyjson_mut_doc_set_root(doc, array);
-	autofree char *text = yyjson_mut_write(doc, 0, &size);
-
-	yyjson_mut_doc_free(doc);
-	return text ? file_replace(c->image_dir, "descriptors.json", 0600, text,
-				   size)
-		    : -ENOMEM;
 }
 
 static int add_page_server(struct criu_command *command, const char *where,
@@ -188,7 +161,9 @@ static int make_images(struct checkpoint *c, struct fault *fault)
 				 c->criu.work_path);
 	c->image_dir = open(c->criu.image_path,
 			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = c->image_dir < 0 ? -errno : write_descriptors(c);
+	r = c->image_dir < 0
+		    ? -errno
+		    : criu_stdio_keep(c->image_dir, c->container.state.pid);
 	return r < 0 ? fault_set(fault, r, "descriptors.json") : 0;
 }
 

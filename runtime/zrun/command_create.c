@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +51,7 @@ static int read_options(int argc, char **argv, struct create *c,
 	struct fault fault = { "" };
 	int option, r;
 
-	while ((option = getopt_long(argc, argv, "b:f:d", options, NULL)) >=
+	while ((option = option_next(argc, argv, "b:f:d", options, NULL)) >=
 	       0) {
 		switch (option) {
 		case 'b':
@@ -159,12 +158,13 @@ int command_create(int argc, char **argv)
 static int start(struct container *c, struct fault *fault)
 {
 	struct child_message message;
+	enum status status = state_status(-1, &c->state);
 
-	autoclose int sock = start_connect(c->dir);
+	/* One that is paused would not answer. */
+	autoclose int sock = status == STATUS_PAUSED ? -EBUSY
+						     : start_connect(c->dir);
 
 	if (sock < 0) {
-		enum status status = state_status(-1, &c->state);
-
 		return fault_set(fault, 0,
 				 "cannot start a container that is "
 				 "%s",
@@ -230,9 +230,7 @@ static int run(struct create *c, const struct flags *flags)
 	if (c->terminal >= 0)
 		r = master = terminal_receive(c->terminal, &fault);
 	if (r >= 0)
-		r = launch_go(&c->launch);
-	if (r == 0)
-		r = launch_receive(&c->launch, &fault);
+		r = create_execute(c, &fault);
 	if (r == 0)
 		r = state_hooks(&c->config, RUNTIME_HOOK_POSTSTART,
 				&c->container.state, STATUS_RUNNING, &fault);

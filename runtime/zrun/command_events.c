@@ -1,9 +1,9 @@
 /* zrun events: what a container uses, and when memory ran out, one JSON object
  * a line in the form that runc gave it. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,12 @@
 #include <yyjson.h>
 
 #include "base/fd.h"
+#include "base/path.h"
+#include "base/span.h"
 #include "cgroup_stat.h"
 #include "cli.h"
+#include "json_put.h"
+#include "option.h"
 
 #define MICROSECOND_NS 1000
 #define INTERVAL_MS    5000
@@ -30,18 +34,15 @@ static void put(const struct report *r, yyjson_mut_val *to, const char *name,
 		int64_t value)
 {
 	if (value == CGROUP_NUMBER_MAX)
-		yyjson_mut_obj_add_uint(r->doc, to, name, UINT64_MAX);
+		json_put_number(r->doc, to, name, UINT64_MAX);
 	else if (value >= 0)
-		yyjson_mut_obj_add_uint(r->doc, to, name, (uint64_t)value);
+		json_put_number(r->doc, to, name, (uint64_t)value);
 }
 
 static yyjson_mut_val *add(const struct report *r, yyjson_mut_val *to,
 			   const char *name)
 {
-	yyjson_mut_val *object = yyjson_mut_obj(r->doc);
-
-	yyjson_mut_obj_add_val(r->doc, to, name, object);
-	return object;
+	return json_put_object(r->doc, to, name);
 }
 
 static int64_t cpu_ns(const struct report *r, const char *key)
@@ -49,6 +50,29 @@ static int64_t cpu_ns(const struct report *r, const char *key)
 	int64_t usec = cgroup_key(r->cg, "cpu.stat", key);
 
 	return usec < 0 ? usec : usec * MICROSECOND_NS;
+}
+
+/* How long processes stalled for want of it, where the kernel tells. */
+static void put_pressure(const struct report *r, yyjson_mut_val *to,
+			 const char *file)
+{
+	static const char *const lines[] = { "some", "full" };
+	struct cgroup_pressure p[2];
+	yyjson_mut_val *psi = NULL;
+
+	for (size_t i = 0; i < 2; i++) {
+		if (cgroup_pressure(r->cg, file, lines[i], &p[i]) < 0)
+			continue;
+		if (!psi)
+			psi = add(r, to, "psi");
+		yyjson_mut_val *one = add(r, psi, lines[i]);
+
+		/* The kernel's decimals are JSON's. */
+		json_put_decimal(r->doc, one, "avg10", p[i].avg10);
+		json_put_decimal(r->doc, one, "avg60", p[i].avg60);
+		json_put_decimal(r->doc, one, "avg300", p[i].avg300);
+		json_put_number(r->doc, one, "total", p[i].total_us);
+	}
 }
 
 static void put_cpu(const struct report *r, yyjson_mut_val *data)
@@ -65,6 +89,7 @@ static void put_cpu(const struct report *r, yyjson_mut_val *data)
 	put(r, throttling, "throttledPeriods",
 	    cgroup_key(r->cg, "cpu.stat", "nr_throttled"));
 	put(r, throttling, "throttledTime", cpu_ns(r, "throttled_usec"));
+	put_pressure(r, cpu, "cpu.pressure");
 }
 
 static void put_memory_raw(const struct report *r, yyjson_mut_val *memory)
@@ -102,6 +127,7 @@ static void put_memory(const struct report *r, yyjson_mut_val *data)
 	put(r, swap, "usage", cgroup_number(r->cg, "memory.swap.current"));
 	put(r, swap, "limit", cgroup_number(r->cg, "memory.swap.max"));
 	put_memory_raw(r, memory);
+	put_pressure(r, memory, "memory.pressure");
 }
 
 /* A line is "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0". */
@@ -115,19 +141,23 @@ static void put_io_line(const struct report *r, char *line,
 		       { "wbytes=", "Write", true },
 		       { "rios=", "Read", false },
 		       { "wios=", "Write", false } };
-	unsigned long long major, minor;
+	struct span rest = span_of(line), token;
+	uint64_t major, minor;
 
-	if (sscanf(line, "%llu:%llu", &major, &minor) != 2)
+	if (!span_cut(&rest, ':', &token) ||
+	    span_u64(token, UINT32_MAX, &major) < 0 ||
+	    !span_cut(&rest, ' ', &token) ||
+	    span_u64(token, UINT32_MAX, &minor) < 0)
 		return;
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		char *at = strstr(line, fields[i].key);
 		yyjson_mut_val *entry = yyjson_mut_arr_add_obj(
 			r->doc, fields[i].counts_bytes ? bytes : requests);
 
-		yyjson_mut_obj_add_uint(r->doc, entry, "major", major);
-		yyjson_mut_obj_add_uint(r->doc, entry, "minor", minor);
-		yyjson_mut_obj_add_str(r->doc, entry, "op", fields[i].op);
-		yyjson_mut_obj_add_uint(
+		json_put_number(r->doc, entry, "major", major);
+		json_put_number(r->doc, entry, "minor", minor);
+		json_put_text(r->doc, entry, "op", fields[i].op);
+		json_put_number(
 			r->doc, entry, "value",
 			at ? strtoull(at + strlen(fields[i].key), NULL, 10)
 			   : 0);
@@ -140,16 +170,45 @@ static void put_io(const struct report *r, yyjson_mut_val *data)
 	autofree char *text = NULL;
 	size_t size;
 
+	put_pressure(r, io, "io.pressure");
 	if (file_read(r->cg->dir, "io.stat", 64 << 10, &text, &size) < 0)
 		return;
-	yyjson_mut_val *bytes = yyjson_mut_arr(r->doc);
-	yyjson_mut_val *requests = yyjson_mut_arr(r->doc);
+	yyjson_mut_val *bytes = json_put_array(r->doc, io,
+					       "ioServiceBytesRecursive");
+	yyjson_mut_val *requests = json_put_array(r->doc, io,
+						  "ioServicedRecursive");
 
 	for (char *save, *line = strtok_r(text, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save))
 		put_io_line(r, line, bytes, requests);
-	yyjson_mut_obj_add_val(r->doc, io, "ioServiceBytesRecursive", bytes);
-	yyjson_mut_obj_add_val(r->doc, io, "ioServicedRecursive", requests);
+}
+
+/* Of each size of page: the files are hugetlb.2MB.current and so on. */
+static void put_hugetlb(const struct report *r, yyjson_mut_val *data)
+{
+	yyjson_mut_val *sizes = add(r, data, "hugetlb");
+	DIR *list = path_list(r->cg->dir, ".");
+
+	for (struct dirent *e; list && (e = readdir(list));) {
+		struct span rest = span_of(e->d_name), controller, size;
+		char file[64];
+
+		if (!span_cut(&rest, '.', &controller) ||
+		    !span_is(controller, "hugetlb") ||
+		    !span_cut(&rest, '.', &size) || !span_is(rest, "current"))
+			continue;
+		yyjson_mut_val *one = yyjson_mut_obj(r->doc);
+
+		put(r, one, "usage", cgroup_number(r->cg, e->d_name));
+		snprintf(file, sizeof(file), "hugetlb.%.*s.events",
+			 (int)size.size, size.data);
+		put(r, one, "failcnt", cgroup_key(r->cg, file, "max"));
+		yyjson_mut_obj_add(
+			sizes, yyjson_mut_strncpy(r->doc, size.data, size.size),
+			one);
+	}
+	if (list)
+		closedir(list);
 }
 
 static void print_event(const struct container *c, const char *type)
@@ -158,8 +217,8 @@ static void print_event(const struct container *c, const char *type)
 	yyjson_mut_val *top = yyjson_mut_obj(r.doc);
 
 	yyjson_mut_doc_set_root(r.doc, top);
-	yyjson_mut_obj_add_str(r.doc, top, "type", type);
-	yyjson_mut_obj_add_str(r.doc, top, "id", c->state.id);
+	json_put_text(r.doc, top, "type", type);
+	json_put_text(r.doc, top, "id", c->state.id);
 	if (strcmp(type, "stats") == 0) {
 		yyjson_mut_val *data = add(&r, top, "data");
 
@@ -170,6 +229,7 @@ static void print_event(const struct container *c, const char *type)
 		put(&r, pids, "current", cgroup_number(r.cg, "pids.current"));
 		put(&r, pids, "limit", cgroup_number(r.cg, "pids.max"));
 		put_io(&r, data);
+		put_hugetlb(&r, data);
 	}
 	autofree char *text =
 		yyjson_mut_write(r.doc, YYJSON_WRITE_NEWLINE_AT_END, NULL);
@@ -294,7 +354,7 @@ int command_events(int argc, char **argv)
 	bool once = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "", options, NULL)) >= 0) {
 		if (option == '?')
 			return 1;
 		if (option == 's')

@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +158,7 @@ static int read_options(int argc, char **argv, struct exec *e)
 	e->gids = calloc((size_t)argc + 1, sizeof(*e->gids));
 	if (!e->env || !e->caps || !e->gids)
 		return -ENOMEM;
-	while ((option = getopt_long(argc, argv, "+p:dte:u:g:c:", options,
+	while ((option = option_next(argc, argv, "+p:dte:u:g:c:", options,
 				     NULL)) >= 0) {
 		if (read_option(e, option, &fault) == 0)
 			continue;
@@ -287,7 +286,7 @@ static int read_process(struct exec *e, struct fault *fault)
 		return r;
 	if (!e->process_file)
 		return change_process(e, fault);
-	r = parse_file(AT_FDCWD, e->process_file, &e->process,
+	r = parse_file(AT_FDCWD, option_file(e->process_file), &e->process,
 		       runtime_process_parse, fault);
 	if (r < 0)
 		return r;
@@ -372,6 +371,49 @@ static int open_root(struct exec *e, struct plan_setting *setting,
 	return setting->root_fd < 0 ? fault_set(fault, -errno, "%s", path) : 0;
 }
 
+static int compile(struct exec *e, struct fault *fault)
+{
+	const struct runtime_seccomp *seccomp = &e->config.seccomp;
+
+	return seccomp->set ? seccomp_compile(seccomp, &e->launch.child.filter,
+					      fault)
+			    : 0;
+}
+
+/* Whether nobody is told about the process before it executes its program. */
+static bool may_go_early(const struct exec *e)
+{
+	return !e->pid_file && !e->pidfd_socket && e->terminal < 0 &&
+	       e->launch.child.console_socket < 0 &&
+	       e->launch.child.listener < 0;
+}
+
+/* Until it is ready; where it goes early, until it executes. */
+static int make_child(struct exec *e, struct fault *fault)
+{
+	struct launch *l = &e->launch;
+	bool early = may_go_early(e) && launch_early(l, -1);
+	int r = early ? 0 : compile(e, fault);
+
+	if (r == 0)
+		r = launch_clone(l, fault);
+	/* The child is at work on what comes before its filter. */
+	if (r == 0 && early)
+		r = compile(e, fault);
+	while (r == 0) {
+		if (early)
+			launch_go(l);
+		r = launch_receive(l, fault);
+		if (early && r == 0)
+			return 0;
+		if (r == 0)
+			r = fault_set(fault, -ECHILD, "the process was killed");
+		if (r == CHILD_AGAIN)
+			r = 0;
+	}
+	return r;
+}
+
 static int launch(struct exec *e, struct fault *fault)
 {
 	struct plan_setting setting = { .new_keyring = true };
@@ -395,11 +437,7 @@ static int launch(struct exec *e, struct fault *fault)
 		launch_grantable(setting.join_fd[RUNTIME_NS_USER] >= 0);
 	create_warnings(e->process_file ? &e->process : &e->config,
 			l->child.grantable);
-	if (setting.seccomp)
-		r = seccomp_compile(&e->config.seccomp, &l->child.filter,
-				    fault);
-	if (r == 0)
-		r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
+	r = seccomp_listener_open(&l->child, &e->config.seccomp, fault);
 	if (r == 0)
 		r = open_console(e, &setting, fault);
 	if (r == 0 && environment_home(&e->config, &setting.home) < 0)
@@ -408,13 +446,7 @@ static int launch(struct exec *e, struct fault *fault)
 		r = open_root(e, &setting, fault);
 	if (r == 0)
 		r = plan_exec(&l->plan, &e->config, &setting, fault);
-	if (r == 0)
-		r = launch_clone(l, fault);
-	if (r == 0)
-		r = launch_receive(l, fault);
-	if (r == 0)
-		r = fault_set(fault, -ECHILD, "the process was killed");
-	return r;
+	return r == 0 ? make_child(e, fault) : r;
 }
 
 static int exec(struct exec *e, struct fault *fault)
@@ -432,7 +464,7 @@ static int exec(struct exec *e, struct fault *fault)
 		r = seccomp_listener_tell(&e->launch.child, e->launch.pid,
 					  &e->container.state, STATUS_RUNNING,
 					  fault);
-	if (r >= 0) {
+	if (r >= 0 && !e->launch.early) {
 		launch_go(&e->launch);
 		r = launch_receive(&e->launch, fault);
 	}

@@ -4,28 +4,25 @@
 #define _GNU_SOURCE
 #include <stdio.h>
 
-#include <yyjson.h>
-
 #include "cli.h"
+#include "json_put.h"
 
-static yyjson_mut_val *texts(yyjson_mut_doc *doc, const char *const *names)
+static void put_texts(yyjson_mut_doc *doc, yyjson_mut_val *object,
+		      const char *name, const char *const *texts)
 {
-	yyjson_mut_val *array = yyjson_mut_arr(doc);
+	yyjson_mut_val *array = json_put_array(doc, object, name);
 
-	for (; *names; names++)
-		yyjson_mut_arr_add_str(doc, array, *names);
-	return array;
+	for (; *texts; texts++)
+		json_append_text(doc, array, *texts);
 }
 
-static yyjson_mut_val *enabled(yyjson_mut_doc *doc, bool on)
+static void put_enabled(yyjson_mut_doc *doc, yyjson_mut_val *object,
+			const char *name, bool on)
 {
-	yyjson_mut_val *object = yyjson_mut_obj(doc);
-
-	yyjson_mut_obj_add_bool(doc, object, "enabled", on);
-	return object;
+	json_put_bool(doc, json_put_object(doc, object, name), "enabled", on);
 }
 
-static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
+static void put_seccomp(yyjson_mut_doc *doc, yyjson_mut_val *to)
 {
 	static const char *const actions[] = {
 		"SCMP_ACT_ALLOW",	"SCMP_ACT_ERRNO",
@@ -57,91 +54,86 @@ static yyjson_mut_val *seccomp_features(yyjson_mut_doc *doc)
 		"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 		NULL,
 	};
-	yyjson_mut_val *object = enabled(doc, true);
+	yyjson_mut_val *object = json_put_object(doc, to, "seccomp");
 
-	yyjson_mut_obj_add_val(doc, object, "actions", texts(doc, actions));
-	yyjson_mut_obj_add_val(doc, object, "operators", texts(doc, operators));
-	yyjson_mut_obj_add_val(doc, object, "archs", texts(doc, arches));
-	yyjson_mut_obj_add_val(doc, object, "knownFlags", texts(doc, flags));
-	yyjson_mut_obj_add_val(doc, object, "supportedFlags",
-			       texts(doc, flags));
-	return object;
+	json_put_bool(doc, object, "enabled", true);
+	put_texts(doc, object, "actions", actions);
+	put_texts(doc, object, "operators", operators);
+	put_texts(doc, object, "archs", arches);
+	put_texts(doc, object, "knownFlags", flags);
+	put_texts(doc, object, "supportedFlags", flags);
 }
 
-static yyjson_mut_val *memory_features(yyjson_mut_doc *doc)
+static void put_memory(yyjson_mut_doc *doc, yyjson_mut_val *to)
 {
-	yyjson_mut_val *object = yyjson_mut_obj(doc);
-	yyjson_mut_val *modes = yyjson_mut_arr(doc);
-	yyjson_mut_val *flags = yyjson_mut_arr(doc);
+	yyjson_mut_val *object = json_put_object(doc, to, "memoryPolicy");
+	yyjson_mut_val *modes = json_put_array(doc, object, "modes");
+	yyjson_mut_val *flags = json_put_array(doc, object, "flags");
 
 	for (size_t i = 0; runtime_memory_mode(i); i++)
-		yyjson_mut_arr_add_str(doc, modes, runtime_memory_mode(i));
+		json_append_text(doc, modes, runtime_memory_mode(i));
 	for (size_t i = 0; runtime_memory_flag(i); i++)
-		yyjson_mut_arr_add_str(doc, flags, runtime_memory_flag(i));
-	yyjson_mut_obj_add_val(doc, object, "modes", modes);
-	yyjson_mut_obj_add_val(doc, object, "flags", flags);
-	return object;
+		json_append_text(doc, flags, runtime_memory_flag(i));
 }
 
-static yyjson_mut_val *linux_features(yyjson_mut_doc *doc)
+static void put_cgroup(yyjson_mut_doc *doc, yyjson_mut_val *to)
 {
-	yyjson_mut_val *object = yyjson_mut_obj(doc);
-	yyjson_mut_val *spaces = yyjson_mut_arr(doc);
-	yyjson_mut_val *caps = yyjson_mut_arr(doc);
-	yyjson_mut_val *cgroup = yyjson_mut_obj(doc);
-	yyjson_mut_val *mounts = yyjson_mut_obj(doc);
+	yyjson_mut_val *cgroup = json_put_object(doc, to, "cgroup");
+
+	json_put_bool(doc, cgroup, "v1", false);
+	json_put_bool(doc, cgroup, "v2", true);
+	json_put_bool(doc, cgroup, "systemd", true);
+	json_put_bool(doc, cgroup, "systemdUser", true);
+	json_put_bool(doc, cgroup, "rdma", true);
+}
+
+static void put_linux(yyjson_mut_doc *doc, yyjson_mut_val *to)
+{
+	yyjson_mut_val *object = json_put_object(doc, to, "linux");
+	yyjson_mut_val *spaces = json_put_array(doc, object, "namespaces");
+	yyjson_mut_val *caps = json_put_array(doc, object, "capabilities");
 
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
-		yyjson_mut_arr_add_str(
+		json_append_text(
 			doc, spaces,
 			runtime_namespace_name((enum runtime_namespace)i));
 	for (unsigned i = 0; capability_name(i); i++) {
 		char name[40];
 
 		snprintf(name, sizeof(name), "CAP_%s", capability_name(i));
-		yyjson_mut_arr_add_strcpy(doc, caps, name);
+		json_append_text(doc, caps, name);
 	}
-	yyjson_mut_obj_add_bool(doc, cgroup, "v1", false);
-	yyjson_mut_obj_add_bool(doc, cgroup, "v2", true);
-	yyjson_mut_obj_add_bool(doc, cgroup, "systemd", false);
-	yyjson_mut_obj_add_bool(doc, cgroup, "systemdUser", false);
-	yyjson_mut_obj_add_bool(doc, cgroup, "rdma", true);
-	yyjson_mut_obj_add_val(doc, mounts, "idmap", enabled(doc, true));
-	yyjson_mut_obj_add_val(doc, object, "namespaces", spaces);
-	yyjson_mut_obj_add_val(doc, object, "capabilities", caps);
-	yyjson_mut_obj_add_val(doc, object, "cgroup", cgroup);
-	yyjson_mut_obj_add_val(doc, object, "seccomp", seccomp_features(doc));
-	yyjson_mut_obj_add_val(doc, object, "apparmor", enabled(doc, true));
-	yyjson_mut_obj_add_val(doc, object, "selinux", enabled(doc, true));
-	yyjson_mut_obj_add_val(doc, object, "netDevices", enabled(doc, true));
-	yyjson_mut_obj_add_val(doc, object, "memoryPolicy",
-			       memory_features(doc));
-	yyjson_mut_obj_add_val(doc, object, "intelRdt", enabled(doc, false));
-	yyjson_mut_obj_add_val(doc, object, "mountExtensions", mounts);
-	return object;
+	put_cgroup(doc, object);
+	put_seccomp(doc, object);
+	put_enabled(doc, object, "apparmor", true);
+	put_enabled(doc, object, "selinux", true);
+	put_enabled(doc, object, "netDevices", true);
+	put_memory(doc, object);
+	put_enabled(doc, object, "intelRdt", false);
+	put_enabled(doc, json_put_object(doc, object, "mountExtensions"),
+		    "idmap", true);
 }
 
 int command_features(int argc, char **argv)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *top = yyjson_mut_obj(doc);
-	yyjson_mut_val *words = yyjson_mut_arr(doc);
-	yyjson_mut_val *hooks = yyjson_mut_arr(doc);
 
 	(void)argc;
 	(void)argv;
-	for (size_t i = 0; runtime_mount_word(i); i++)
-		yyjson_mut_arr_add_str(doc, words, runtime_mount_word(i));
-	yyjson_mut_obj_add_str(doc, top, "ociVersionMin", "1.0.0");
-	yyjson_mut_obj_add_str(doc, top, "ociVersionMax", OCI_VERSION);
-	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++)
-		yyjson_mut_arr_add_str(
-			doc, hooks,
-			runtime_hook_name((enum runtime_hook_kind)i));
-	yyjson_mut_obj_add_val(doc, top, "hooks", hooks);
-	yyjson_mut_obj_add_val(doc, top, "mountOptions", words);
-	yyjson_mut_obj_add_val(doc, top, "linux", linux_features(doc));
 	yyjson_mut_doc_set_root(doc, top);
+	json_put_text(doc, top, "ociVersionMin", "1.0.0");
+	json_put_text(doc, top, "ociVersionMax", OCI_VERSION);
+	yyjson_mut_val *hooks = json_put_array(doc, top, "hooks");
+
+	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++)
+		json_append_text(doc, hooks,
+				 runtime_hook_name((enum runtime_hook_kind)i));
+	yyjson_mut_val *words = json_put_array(doc, top, "mountOptions");
+
+	for (size_t i = 0; runtime_mount_word(i); i++)
+		json_append_text(doc, words, runtime_mount_word(i));
+	put_linux(doc, top);
 	cli_print_json(doc);
 	return 0;
 }

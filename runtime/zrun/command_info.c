@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,13 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/stamp.h"
 #include "cli.h"
+#include "json_put.h"
+#include "option.h"
 #include "state_json.h"
+
+enum { OWNER_SIZE = 32 };
 
 void cli_print_json(yyjson_mut_doc *doc)
 {
@@ -30,6 +34,18 @@ void cli_print_json(yyjson_mut_doc *doc)
 	yyjson_mut_doc_free(doc);
 }
 
+/* No look-up of names: it would drag in all of the C library's. */
+static void owner_name(int dir, char out[static OWNER_SIZE])
+{
+	struct stat st = { 0 };
+
+	fstat(dir, &st);
+	if (st.st_uid == 0)
+		snprintf(out, OWNER_SIZE, "root");
+	else
+		snprintf(out, OWNER_SIZE, "#%u", st.st_uid);
+}
+
 /* Annotations are not kept twice: they come from the copy of the config. */
 static yyjson_mut_val *container_json(yyjson_mut_doc *doc, int dir,
 				      const struct state *state)
@@ -37,13 +53,15 @@ static yyjson_mut_val *container_json(yyjson_mut_doc *doc, int dir,
 	enum status status = state_status(dir, state);
 	struct fault ignored = { "" };
 	struct runtime_config config;
-
-	if (container_config(dir, &config, &ignored) < 0)
-		return state_json(doc, state, status, NULL);
+	char owner[OWNER_SIZE];
+	bool read = container_config(dir, &config, &ignored) == 0;
 	yyjson_mut_val *top = state_json(doc, state, status,
-					 &config.annotations);
+					 read ? &config.annotations : NULL);
 
-	runtime_config_free(&config);
+	owner_name(dir, owner);
+	json_put_text(doc, top, "owner", owner);
+	if (read)
+		runtime_config_free(&config);
 	return top;
 }
 
@@ -66,17 +84,11 @@ enum list_form { LIST_TABLE, LIST_JSON, LIST_QUIET };
 static void list_row(int dir, const struct state *state)
 {
 	enum status status = state_status(dir, state);
-	char created[CREATED_SIZE];
-	struct stat st = { 0 };
-	char owner[32];
+	char created[STAMP_SIZE];
+	char owner[OWNER_SIZE];
 
-	state_created(state, created);
-	fstat(dir, &st);
-	/* No look-up of names: it would drag in all of the C library's. */
-	if (st.st_uid == 0)
-		snprintf(owner, sizeof(owner), "root");
-	else
-		snprintf(owner, sizeof(owner), "#%u", st.st_uid);
+	stamp_make((time_t)state->created, created);
+	owner_name(dir, owner);
 	printf("%-15s %-11d %-11s %-20s %-20s %s\n", state->id,
 	       status == STATUS_STOPPED ? 0 : state->pid, status_name(status),
 	       state->bundle, created, owner);
@@ -132,11 +144,12 @@ int command_list(int argc, char **argv)
 	};
 	enum list_form form = LIST_TABLE;
 	struct fault fault = { "" };
+	bool quiet = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "f:q", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "f:q", options, NULL)) >= 0) {
 		if (option == 'q')
-			form = LIST_QUIET;
+			quiet = true; /* whatever the format, as by runc */
 		else if (option == 'f' && strcmp(optarg, "json") == 0)
 			form = LIST_JSON;
 		else if (option == '?')
@@ -152,5 +165,5 @@ int command_list(int argc, char **argv)
 		cli_error(fault.text);
 		return 1;
 	}
-	return list_all(root, form);
+	return list_all(root, quiet ? LIST_QUIET : form);
 }

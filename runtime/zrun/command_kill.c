@@ -1,7 +1,6 @@
 /* zrun kill, delete, pause, resume */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/fd.h"
 #include "cli.h"
 #include "kernel.h"
+#include "option.h"
 
 static int not_possible(const char *verb, enum status status)
 {
@@ -59,7 +59,7 @@ int command_kill(int argc, char **argv)
 	bool all = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "a", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "a", options, NULL)) >= 0) {
 		if (option != 'a')
 			return 1;
 		all = true;
@@ -122,13 +122,18 @@ int command_delete(int argc, char **argv)
 	bool force = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "f", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "f", options, NULL)) >= 0) {
 		if (option != 'f')
 			return 1;
 		force = true;
 	}
 	if (argc - optind != 1) {
 		cli_error("want one container id; see --help");
+		return 1;
+	}
+	if (!state_id_valid(argv[optind])) {
+		cli.container = argv[optind];
+		cli_error("invalid id: no container has it");
 		return 1;
 	}
 	/* Forcing away what is not there succeeds, as with rm -f. */
@@ -152,22 +157,20 @@ int command_delete(int argc, char **argv)
 	return r < 0;
 }
 
-static int cgroup_resume(const struct cgroup *cg)
-{
-	return cgroup_freeze(cg, false);
-}
-
-static int change(int argc, char **argv, enum status want,
-		  int (*act)(const struct cgroup *))
+static int change(int argc, char **argv, bool pause)
 {
 	struct container c;
 
 	if (container_only(&c, argc, argv) < 0)
 		return 1;
 	enum status status = state_status(c.dir, &c.state);
-	int r = status == want ? act(&c.cgroup) : not_possible(argv[0], status);
+	bool may = pause ? status == STATUS_RUNNING || status == STATUS_CREATED
+			 : status == STATUS_PAUSED;
+	int r = !may	? not_possible(argv[0], status)
+		: pause ? cgroup_pause(&c.cgroup)
+			: cgroup_freeze(&c.cgroup, false);
 
-	if (status == want && r < 0)
+	if (may && r < 0)
 		report(argv[0], r);
 	container_close(&c);
 	return r < 0;
@@ -175,10 +178,10 @@ static int change(int argc, char **argv, enum status want,
 
 int command_pause(int argc, char **argv)
 {
-	return change(argc, argv, STATUS_RUNNING, cgroup_pause);
+	return change(argc, argv, true);
 }
 
 int command_resume(int argc, char **argv)
 {
-	return change(argc, argv, STATUS_PAUSED, cgroup_resume);
+	return change(argc, argv, false);
 }

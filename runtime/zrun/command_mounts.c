@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "cli.h"
 #include "join.h"
 #include "mount_source.h"
+#include "option.h"
 
 struct mounts {
 	struct container container;
@@ -115,7 +115,7 @@ int command_mounts(int argc, char **argv)
 	struct mounts m = { 0 };
 	struct fault fault = { "" };
 
-	if (getopt_long(argc, argv, "", none, NULL) != -1)
+	if (option_next(argc, argv, "", none, NULL) != -1)
 		return 1;
 	if (argc - optind != 3 || (strcmp(argv[optind], "add") != 0 &&
 				   strcmp(argv[optind], "remove") != 0)) {

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/fd.h"
 #include "cli.h"
+#include "option.h"
 
 struct pids {
 	pid_t *item;
@@ -160,7 +160,7 @@ int command_ps(int argc, char **argv)
 	struct container c;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+f:", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "+f:", options, NULL)) >= 0) {
 		if (option != 'f')
 			return 1;
 		format = optarg;

@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +13,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <yyjson.h>
-
 #include "base/fd.h"
 #include "create.h"
 #include "criu.h"
 #include "criu_image.h"
 #include "criu_mount.h"
+#include "criu_stdio.h"
 #include "kernel.h"
 #include "option.h"
 #include "terminal.h"
@@ -60,7 +58,7 @@ static int read_options(int argc, char **argv, struct restore *r,
 {
 	int option, error = 0;
 
-	while ((option = getopt_long(argc, argv, "b:d", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "b:d", options, NULL)) >= 0) {
 		if (option == '?')
 			return -EINVAL;
 		if (option == 'b')
@@ -107,31 +105,6 @@ static int find_paths(struct restore *r, struct fault *fault)
 	return error < 0 ? fault_set(fault, error, "working directory") : 0;
 }
 
-/* Pipes that 0 to 2 were: ours take their place. */
-static void add_pipes(struct criu_command *command, const char *image_path)
-{
-	autoclose int dir = open(image_path,
-				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	autofree char *text = NULL;
-	size_t size;
-
-	if (dir < 0 ||
-	    file_read(dir, "descriptors.json", 4096, &text, &size) < 0)
-		return;
-	yyjson_doc *doc = yyjson_read(text, size, 0);
-	yyjson_val *array = yyjson_doc_get_root(doc);
-
-	for (size_t i = 0; i < 3 && i < yyjson_arr_size(array); i++) {
-		const char *name = yyjson_get_str(yyjson_arr_get(array, i));
-
-		if (!name || strncmp(name, "pipe:", 5) != 0)
-			continue;
-		criu_add(command, "--inherit-fd");
-		criu_add(command, "fd[%zu]:%s", i, name);
-	}
-	yyjson_doc_free(doc);
-}
-
 /* In criu: what it makes is born in the container's cgroup, and the root must
  * be a mount, which nobody else needs to see. */
 static int enter(void *arg)
@@ -173,7 +146,7 @@ static int call_criu(struct restore *r, struct fault *fault)
 		criu_add(&command, "--lsm-mount-context");
 		criu_add(&command, "%s", r->lsm_mount_context);
 	}
-	add_pipes(&command, r->criu.image_path);
+	criu_stdio_inherit(&command, r->criu.image_path);
 	int error = criu_mount_restore(&command, &r->create.config,
 				       r->criu.image_path, fault);
 
@@ -219,12 +192,14 @@ static int restore(struct restore *r, struct fault *fault)
 		error = create_begin(c, fault);
 	if (error < 0)
 		return error;
-	c->poststop_due = true;
+	error = create_devices(c, fault);
+	c->poststop_due = error == 0;
 	if (!r->detach) {
 		foreground_block();
 		prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 	}
-	error = call_criu(r, fault);
+	if (error == 0)
+		error = call_criu(r, fault);
 	if (error == 0)
 		error = take_process(r, fault);
 	if (error < 0)

@@ -16,6 +16,7 @@
 #include "cli.h"
 #include "image_root.h"
 #include "pool.h"
+#include "quota.h"
 #include "resident.h"
 
 #define BTRFS_MAGIC 0x9123683e
@@ -39,6 +40,12 @@ static const struct verb {
 	[ZRUN_VOLUMES] = { "volumes", UID_ZNODE },
 	[ZRUN_SNAPSHOT] = { "snapshot", UID_ZNODE },
 	[ZRUN_VOLUME_REMOVE] = { "volume remove", UID_ZNODE },
+	[ZRUN_SLEEP] = { "sleep", UID_ZNODE },
+	[ZRUN_WAKE] = { "wake", UID_ZNODE },
+	[ZRUN_FREEZER] = { "freezer", UID_ZNODE },
+	[ZRUN_GRANTS] = { "grants", UID_ZNODE },
+	[ZRUN_RECLAIM] = { "reclaim", UID_ZNODE },
+	[ZRUN_FULL] = { "full", UID_ZNODE },
 };
 
 static void client_close(struct client *client)
@@ -107,8 +114,20 @@ static int dispatch(const struct asked *asked, struct zrun_reply *reply,
 		return serve_volumes(asked, reply);
 	case ZRUN_SNAPSHOT:
 		return serve_snapshot(asked, reply);
+	case ZRUN_FREEZER:
+		return serve_freezer(asked, reply, out);
 	case ZRUN_VOLUME_REMOVE:
 		return serve_volume_remove(asked, reply);
+	case ZRUN_SLEEP:
+		return serve_sleep(asked, reply);
+	case ZRUN_WAKE:
+		return serve_wake(asked, reply);
+	case ZRUN_GRANTS:
+		return serve_grants(asked, reply);
+	case ZRUN_RECLAIM:
+		return serve_reclaim(asked, reply);
+	case ZRUN_FULL:
+		return serve_full(asked, reply);
 	}
 	return -ENOSYS;
 }
@@ -224,7 +243,10 @@ static int open_all(void)
 	resident.containers = open_directory(path_data(), "containers", 0700);
 	resident.volumes = open_directory(path_data(), "volumes", 0711);
 	resident.own_netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	resident.checkpoints = open_directory(path_data(), "checkpoints", 0700);
+	resident.grants = open_directory(path_data(), "grants", 0700);
 	if (resident.state < 0 || resident.containers < 0 ||
+	    resident.grants < 0 || resident.checkpoints < 0 ||
 	    resident.volumes < 0 || resident.own_netns < 0)
 		return -EIO;
 	resident.links = open_directory(path_run(), ZRUN_CGROUP_LINKS, 0755);
@@ -232,6 +254,7 @@ static int open_all(void)
 		return -EIO;
 	resident.is_btrfs = fstatfs(resident.containers, &fs) == 0 &&
 			    (unsigned long)fs.f_type == BTRFS_MAGIC;
+	quota_begin();
 	r = cgroup_find(&resident.cgroups, &fault);
 	if (r < 0) {
 		log_error(NULL, "%s", fault.text);
@@ -276,7 +299,7 @@ int command_serve(int argc, char **argv)
 		peer_init(&resident.client[i].peer);
 		resident.job[i].fd = resident.job[i].report.fd = -1;
 	}
-	resident.cgroups = (struct cgroup)CGROUP_NONE;
+	resident.cgroups = CGROUP_NONE;
 	pool_init();
 	if (loop_init(&resident.loop) < 0 || open_all() < 0)
 		return 1;

@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +9,8 @@
 
 #include "base/fd.h"
 #include "cli.h"
+#include "json_put.h"
+#include "option.h"
 
 static const char spec_text[] =
 #include "spec_json.inc"
@@ -55,10 +56,10 @@ static void add_map(yyjson_mut_doc *doc, const char *name, uint32_t id)
 	yyjson_mut_val *maps = yyjson_mut_arr(doc);
 	yyjson_mut_val *one = yyjson_mut_arr_add_obj(doc, maps);
 
-	yyjson_mut_obj_add_uint(doc, one, "containerID", 0);
-	yyjson_mut_obj_add_uint(doc, one, "hostID", id);
-	yyjson_mut_obj_add_uint(doc, one, "size", 1);
-	yyjson_mut_obj_add_val(doc, linux_part, name, maps);
+	json_put_number(doc, one, "containerID", 0);
+	json_put_number(doc, one, "hostID", id);
+	json_put_number(doc, one, "size", 1);
+	json_put(doc, linux_part, name, maps);
 }
 
 /* A user namespace in which one is root oneself, without a network or a cgroup
@@ -73,8 +74,7 @@ static char *rootless_text(size_t *size)
 	yyjson_mut_val *mounts = yyjson_mut_obj_get(top, "mounts");
 
 	drop_type(spaces, "network");
-	yyjson_mut_obj_add_str(doc, yyjson_mut_arr_add_obj(doc, spaces), "type",
-			       "user");
+	json_put_text(doc, yyjson_mut_arr_add_obj(doc, spaces), "type", "user");
 	yyjson_mut_obj_remove_key(linux_part, "resources");
 	drop_type(mounts, "cgroup");
 	drop_group_options(mounts);
@@ -82,15 +82,15 @@ static char *rootless_text(size_t *size)
 	yyjson_mut_val *sys = yyjson_mut_arr_add_obj(doc, mounts);
 	yyjson_mut_val *options = yyjson_mut_arr(doc);
 
-	yyjson_mut_obj_add_str(doc, sys, "destination", "/sys");
-	yyjson_mut_obj_add_str(doc, sys, "type", "none");
-	yyjson_mut_obj_add_str(doc, sys, "source", "/sys");
-	yyjson_mut_arr_add_str(doc, options, "rbind");
-	yyjson_mut_arr_add_str(doc, options, "nosuid");
-	yyjson_mut_arr_add_str(doc, options, "noexec");
-	yyjson_mut_arr_add_str(doc, options, "nodev");
-	yyjson_mut_arr_add_str(doc, options, "ro");
-	yyjson_mut_obj_add_val(doc, sys, "options", options);
+	json_put_text(doc, sys, "destination", "/sys");
+	json_put_text(doc, sys, "type", "none");
+	json_put_text(doc, sys, "source", "/sys");
+	json_append_text(doc, options, "rbind");
+	json_append_text(doc, options, "nosuid");
+	json_append_text(doc, options, "noexec");
+	json_append_text(doc, options, "nodev");
+	json_append_text(doc, options, "ro");
+	json_put(doc, sys, "options", options);
 	add_map(doc, "uidMappings", geteuid());
 	add_map(doc, "gidMappings", getegid());
 	char *text = yyjson_mut_write(doc,
@@ -131,7 +131,7 @@ int command_spec(int argc, char **argv)
 	bool rootless = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "b:", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "b:", options, NULL)) >= 0) {
 		if (option == '?')
 			return 1;
 		if (option == 'b')

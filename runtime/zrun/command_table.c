@@ -31,7 +31,9 @@ const struct command commands[] = {
 	  "end\n" CREATE_OPTIONS,
 	  command_run, true },
 	{ "exec", "ID COMMAND [ARGS]", "run a further process in a container",
-	  "  -p, --process FILE         OCI process object to run\n"
+	  "  -p, --process FILE         OCI process object to run; \"-\": "
+	  "from\n"
+	  "                             standard input\n"
 	  "  -d, --detach               do not wait\n"
 	  "  -t, --tty                  with a terminal\n"
 	  "  -e, --env NAME=VALUE       add to the environment\n"

@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/fd.h"
 #include "cgroup_stat.h"
 #include "cli.h"
+#include "option.h"
 
 enum form {
 	FORM_I64,
@@ -145,9 +145,8 @@ static int read_file(const char *path, struct runtime_config *config,
 	autofree char *text = NULL;
 	char error[RUNTIME_ERROR_SIZE];
 	size_t size;
-	int r = file_read(AT_FDCWD,
-			  strcmp(path, "-") == 0 ? "/dev/stdin" : path,
-			  RUNTIME_CONFIG_SIZE_MAX, &text, &size);
+	int r = file_read(AT_FDCWD, option_file(path), RUNTIME_CONFIG_SIZE_MAX,
+			  &text, &size);
 
 	if (r < 0)
 		return fault_set(fault, r, "--resources %.200s", path);
@@ -197,7 +196,7 @@ static int read_options(int argc, char **argv, struct runtime_config *config,
 					      required_argument, NULL, 0 };
 	options[N_SETTINGS] = (struct option){ "resources", required_argument,
 					       NULL, 'r' };
-	while ((option = getopt_long(argc, argv, "r:", options, &index)) >= 0) {
+	while ((option = option_next(argc, argv, "r:", options, &index)) >= 0) {
 		if (option == '?')
 			return -EINVAL;
 		if (option == 'r')

@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "kernel.h"
 #include "option.h"
+#include "root_mount.h"
 #include "seccomp_filter.h"
 #include "seccomp_listener.h"
 #include "state_json.h"
@@ -66,10 +67,9 @@ static int read_config(struct create *c, struct fault *fault)
 static int find_root(struct create *c, struct fault *fault)
 {
 	struct state *state = &c->container.state;
+	static char root[PATH_MAX];
 
-	autofree char *root = realpath(c->config.root_path, NULL);
-
-	if (!root)
+	if (!realpath(c->config.root_path, root))
 		return fault_set(fault, -errno, "root.path (%.200s)",
 				 c->config.root_path);
 	if (strcmp(root, "/") == 0)
@@ -90,8 +90,11 @@ static int make_state(struct create *c, struct fault *fault)
 	container->dir = state_make(container->root, c->id, fault);
 	if (container->dir < 0)
 		return container->dir;
-	int r = file_swap(container->dir, "config.json", config_text,
-			  config_size);
+	/* Whoever finds half of it finds no state and no cgroup either. */
+	autoclose int file = openat(
+		container->dir, "config.json",
+		O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int r = file < 0 ? -errno : fd_write(file, config_text, config_size);
 
 	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
 }
@@ -110,6 +113,31 @@ static bool wants_limits(const struct runtime_resources *resources)
 	return memcmp(&r, &none, sizeof(r)) != 0;
 }
 
+/* Which cgroup, below the tree's root, into the state. */
+static int name_cgroup(struct create *c, struct fault *fault)
+{
+	struct state *state = &c->container.state;
+	const char *path = c->config.cgroups_path;
+	char standard[STATE_ID_SIZE + 8];
+
+	if (cli.systemd_cgroup)
+		return scope_make(&c->scope, path, c->id,
+				  c->container.cgroup.root, state->cgroup,
+				  sizeof(state->cgroup), fault);
+	snprintf(standard, sizeof(standard), "zrun/%s", c->id);
+	if (!path || !path[0])
+		path = standard;
+	if (strchr(path, ':') && !strchr(path, '/'))
+		return fault_set(fault, 0,
+				 "linux.cgroupsPath (%.80s): the form "
+				 "slice:prefix:name needs --systemd-cgroup",
+				 path);
+	while (*path == '/')
+		path++;
+	text_copy(state->cgroup, sizeof(state->cgroup), path);
+	return 0;
+}
+
 /* Somebody without privilege may have no cgroup to make one in: that is only
  * an error when limits were asked for. */
 static int make_cgroup(struct create *c, struct fault *fault)
@@ -117,8 +145,6 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	struct container *container = &c->container;
 	const struct runtime_config *config = &c->config;
 	struct cgroup *cg = &container->cgroup;
-	char standard[STATE_ID_SIZE + 8];
-	const char *path = config->cgroups_path;
 
 	if (cli.no_cgroup && wants_limits(&config->resources))
 		return fault_set(fault, 0,
@@ -126,26 +152,21 @@ static int make_cgroup(struct create *c, struct fault *fault)
 				 "--cgroup-manager is disabled");
 	if (cli.no_cgroup)
 		return 0;
-	snprintf(standard, sizeof(standard), "zrun/%s", c->id);
-	if (!path || !path[0])
-		path = standard;
-	if (strchr(path, ':') && !strchr(path, '/'))
-		return fault_set(fault, 0,
-				 "linux.cgroupsPath (%.80s): the "
-				 "form slice:prefix:name needs systemd",
-				 path);
-	/* Noted first, so that it is found after a cut. */
-	while (*path == '/')
-		path++;
-	text_copy(container->state.cgroup, sizeof(container->state.cgroup),
-		  path);
-	int r = state_write(container->dir, &container->state);
+	int found = cgroup_find(cg, fault);
+	int r = found == 0 || !cli.systemd_cgroup ? name_cgroup(c, fault)
+						  : found;
 
 	if (r < 0)
+		return r;
+	/* Noted first, so that it is found after a cut. */
+	autoclose int file = state_create(container->dir);
+
+	r = file < 0 ? file : state_put(file, &container->state);
+	if (r < 0)
 		return fault_set(fault, r, "keep its state");
-	r = cgroup_find(cg, fault);
+	r = found;
 	if (r == 0)
-		r = cgroup_make(cg, path, fault);
+		r = cgroup_make(cg, container->state.cgroup, fault);
 	if (r < 0 && r != -EBUSY && geteuid() != 0 &&
 	    !wants_limits(&config->resources)) {
 		fd_close(&cg->dir);
@@ -154,12 +175,17 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	}
 	if (r < 0)
 		return r;
-	r = cgroup_limit(cg, &config->resources, fault);
-	if (r == 0)
-		r = cgroup_devices(cg, &config->resources, fault);
-	if (r == -EPERM && geteuid() != 0)
-		r = 0; /* no right to load BPF: no device to open either */
-	return r;
+	return cgroup_limit(cg, &config->resources, fault);
+}
+
+int create_devices(const struct create *c, struct fault *fault)
+{
+	const struct cgroup *cg = &c->container.cgroup;
+	int r = cg->dir < 0 ? 0
+			    : cgroup_devices(cg, &c->config.resources, fault);
+
+	/* No right to load BPF: no device to open either. */
+	return r == -EPERM && geteuid() != 0 ? 0 : r;
 }
 
 /* "/proc/self/fd/7" means the descriptor itself: what a pidfd leads to cannot
@@ -270,6 +296,72 @@ static int open_hook_states(struct create *c, struct plan_setting *setting,
 	return r < 0 ? fault_set(fault, r, "hooks") : 0;
 }
 
+/* What the child needs by the end of its plan. */
+static int prepare_late(struct create *c, struct fault *fault)
+{
+	struct launch *l = &c->launch;
+	int r = create_devices(c, fault);
+
+	if (r == 0 && c->config.seccomp.set)
+		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
+				    fault);
+	return r;
+}
+
+/* Whether nobody is told about the process before it executes its program. */
+static bool may_go_early(const struct create *c)
+{
+	const struct child *child = &c->launch.child;
+
+	return !c->wait_start && !c->pid_file && !c->pidfd_socket &&
+	       c->terminal < 0 && child->console_socket < 0 &&
+	       child->listener < 0;
+}
+
+static int stage(struct create *c, struct fault *fault)
+{
+	struct state *state = &c->container.state;
+
+	state->pid = c->launch.pid;
+	state->start_time = process_start_time(state->pid);
+	c->poststop_due = true;
+	int r = state_stage(c->container.dir, state);
+
+	if (r < 0)
+		return fault_set(fault, r, "keep its state");
+	/* One that has failed meanwhile tells so by itself. */
+	(void)launch_go(&c->launch);
+	return 0;
+}
+
+/* The child and we are at work at the same time from here on. */
+static int make_child(struct create *c, struct fault *fault)
+{
+	struct launch *l = &c->launch;
+	bool early = may_go_early(c) && launch_early(l, c->container.dir);
+	int r = early ? 0 : prepare_late(c, fault);
+
+	if (r == 0)
+		r = launch_clone(l, fault);
+	if (r == 0 && early)
+		r = prepare_late(c, fault);
+	return r == 0 && early ? stage(c, fault) : r;
+}
+
+int create_execute(struct create *c, struct fault *fault)
+{
+	int r = c->launch.early ? 0 : launch_go(&c->launch);
+
+	while (r == 0) {
+		r = launch_receive(&c->launch, fault);
+		if (r != CHILD_AGAIN)
+			break;
+		r = stage(c, fault);
+	}
+	scope_end(&c->scope, c->container.cgroup.root);
+	return r;
+}
+
 static int prepare(struct create *c, struct fault *fault)
 {
 	struct plan_setting setting = {
@@ -305,9 +397,6 @@ static int prepare(struct create *c, struct fault *fault)
 		mount_sources_root(&c->sources, &c->config, setting.root_path);
 	setting.mount_fd = c->sources.fd;
 	setting.root_fd = c->sources.root;
-	if (r == 0 && setting.seccomp)
-		r = seccomp_compile(&c->config.seccomp, &l->child.filter,
-				    fault);
 	l->child.filter_flags = c->config.seccomp.flags;
 	if (r == 0)
 		r = seccomp_listener_open(&l->child, &c->config.seccomp, fault);
@@ -325,10 +414,10 @@ static int prepare(struct create *c, struct fault *fault)
 		r = open_hook_states(c, &setting, fault);
 	if (r >= 0)
 		r = plan_container(&l->plan, &c->config, &setting, fault);
+	if (r >= 0 && root_mount_wanted(&c->config))
+		r = root_mount_make(c->container.dir, setting.root_path, fault);
 	/* The list points at cgroup_path, so the child is made here. */
-	if (r == 0)
-		r = launch_clone(l, fault);
-	return r;
+	return r == 0 ? make_child(c, fault) : r;
 }
 
 /* The child stands before its pivot. */
@@ -395,7 +484,7 @@ int create_begin(struct create *c, struct fault *fault)
 	struct container *container = &c->container;
 
 	container->root = container->dir = -1;
-	container->cgroup = (struct cgroup)CGROUP_NONE;
+	container->cgroup = CGROUP_NONE;
 	c->terminal = -1;
 	c->sources = (struct mount_sources)MOUNT_SOURCES_NONE;
 	join_init(&c->join);
@@ -426,8 +515,10 @@ int create_container(struct create *c, struct fault *fault)
 	if (r < 0)
 		return r;
 	r = prepare(c, fault);
-	if (r == 0)
+	if (r == 0 && !c->launch.early) {
 		r = wait_ready(c, fault);
+		scope_end(&c->scope, c->container.cgroup.root);
+	}
 	if (r < 0) {
 		create_undo(c);
 		create_close(c);
@@ -440,14 +531,17 @@ void create_undo(struct create *c)
 	launch_kill(&c->launch);
 	if (c->container.cgroup.dir >= 0)
 		cgroup_remove(&c->container.cgroup);
-	if (c->container.dir >= 0)
+	if (c->container.dir >= 0) {
+		root_mount_remove(c->container.dir);
 		state_remove(c->container.root, c->id);
+	}
 	if (c->poststop_due)
 		container_poststop(&c->container.state, &c->config);
 }
 
 void create_close(struct create *c)
 {
+	scope_end(&c->scope, c->container.cgroup.root);
 	launch_close(&c->launch);
 	mount_sources_close(&c->sources);
 	join_close(&c->join);

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "join.h"
 #include "mount_source.h"
+#include "scope.h"
 
 struct create {
 	/* from the command line */
@@ -18,6 +19,7 @@ struct create {
 
 	/* results, for as long as the command lives */
 	struct container container;
+	struct scope scope;
 	struct runtime_config config;
 	struct launch launch;
 	struct mount_sources sources;
@@ -27,10 +29,15 @@ struct create {
 };
 
 /* 0 or -errno with fault set; nothing is left then. After 0 the child waits
- * for launch_go(). */
+ * for launch_go(), or has got it (launch.early). */
 int create_container(struct create *c, struct fault *fault);
 /* Its first part: the state directory and the cgroup are made. */
 int create_begin(struct create *c, struct fault *fault);
+/* The cgroup's rules for devices. 0 or -errno with fault set. */
+int create_devices(const struct create *c, struct fault *fault);
+/* Lets the child go and waits until it executes its program. As
+ * launch_receive(). */
+int create_execute(struct create *c, struct fault *fault);
 /* Releases what the struct holds; the container stays. */
 void create_close(struct create *c);
 /* Kills the child and removes all that was made. */

@@ -84,10 +84,15 @@ void criu_begin(struct criu_command *command, const char *verb,
 	criu_add(command, "%s", options->work_path);
 	criu_add(command, "--log-file");
 	criu_add(command, "%s.log", verb);
-	criu_add(command, "-v4");
+	criu_add(command, "-v%s",
+		 options->log_level ? options->log_level : "4");
 	criu_add(command, "--manage-cgroups=%s",
 		 options->manage_cgroups_mode ? options->manage_cgroups_mode
 					      : "soft");
+	if (options->network_lock) {
+		criu_add(command, "--network-lock");
+		criu_add(command, "%s", options->network_lock);
+	}
 	if (options->empty_ns)
 		criu_add(command, "--empty-ns=net");
 	for (size_t i = 0; i < N_FLAGS; i++) {
@@ -129,11 +134,13 @@ int criu_run(struct criu_command *command, const struct criu_options *options,
 
 	if (command->failed)
 		return fault_set(fault, command->failed, "%s %s", criu, verb);
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid == 0) {
 		/* Who waits for it sees to it that it ends. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		if (getppid() != parent)
+			_exit(126);
 		if (enter && enter(arg) < 0)
 			_exit(126);
 		execvp(criu, command->word);
@@ -150,7 +157,10 @@ int criu_run(struct criu_command *command, const struct criu_options *options,
 				 "%s: there is no such program; install criu "
 				 "or name it with --criu",
 				 criu);
+	if (WIFSIGNALED(status))
+		return fault_set(fault, -ECANCELED, "%s %s was killed", criu,
+				 verb);
 	log_error_line(options, verb, line, sizeof(line));
-	return fault_set(fault, 0, "%s %s failed, see %.100s/%s.log%s", criu,
-			 verb, options->work_path, verb, line);
+	return fault_set(fault, 0, "criu %s failed%s; see %.100s/%s.log", verb,
+			 line, options->work_path, verb);
 }

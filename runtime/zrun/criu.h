@@ -15,7 +15,9 @@
 struct criu_options {
 	const char *image_path, *work_path;
 	const char *manage_cgroups_mode, *empty_ns;
-	bool given[8]; /* flags of criu_flags, by index */
+	const char *log_level;	  /* NULL: 4, all */
+	const char *network_lock; /* NULL: criu's own */
+	bool given[8];		  /* flags of criu_flags, by index */
 };
 
 /* Long options for getopt_long(3): criu_flags come as their index, the others
@@ -60,7 +62,8 @@ void criu_begin(struct criu_command *command, const char *verb,
 		const struct criu_options *options);
 
 /* Runs it; `enter` is called in the child before. 0 or -errno with fault set,
- * in which stands criu's own last error out of its log. */
+ * in which stands criu's own last error out of its log. -ECANCELED: it was
+ * killed, and what it was about is neither as before nor done. */
 int criu_run(struct criu_command *command, const struct criu_options *options,
 	     int (*enter)(void *arg), void *arg, struct fault *fault);
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,18 +45,36 @@ int criu_image_begin(int dir, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, LIST) : 0;
 }
 
-int criu_image_seal(int dir, struct fault *fault)
+/* The text of the list, to be freed; NULL without memory. */
+static char *list_sizes(int dir, size_t *size)
 {
-	autofree char *text = NULL;
-	size_t size = 0;
-	FILE *list = open_memstream(&text, &size);
+	char *text = NULL;
+	FILE *list = open_memstream(&text, size);
 
 	if (list)
 		write_sizes(dir, list);
-	if (!list || fclose(list) != 0)
-		return fault_set(fault, -ENOMEM, LIST);
-	int r = syncfs(dir) < 0 ? -errno
-				: file_replace(dir, LIST, 0600, text, size);
+	if (list && fclose(list) == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+int criu_image_seal(int dir, struct fault *fault)
+{
+	size_t size = 0;
+	autofree char *text = list_sizes(dir, &size);
+	int r = !text ? -ENOMEM : syncfs(dir) < 0 ? -errno : 0;
+
+	if (r == 0)
+		r = file_replace(dir, LIST, 0600, text, size);
+	return r < 0 ? fault_set(fault, r, LIST) : 0;
+}
+
+int criu_image_close(int dir, struct fault *fault)
+{
+	size_t size = 0;
+	autofree char *text = list_sizes(dir, &size);
+	int r = text ? file_swap(dir, LIST, text, size) : -ENOMEM;
 
 	return r < 0 ? fault_set(fault, r, LIST) : 0;
 }

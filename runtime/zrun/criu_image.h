@@ -11,6 +11,8 @@ int criu_image_begin(int dir, struct fault *fault);
 /* After it: puts all on stable storage, then writes down how long each image
  * is. 0 or -errno with fault set. */
 int criu_image_seal(int dir, struct fault *fault);
+/* The same for what lives no longer than the machine runs. */
+int criu_image_close(int dir, struct fault *fault);
 
 /* Before a restore: 0 when all that was written down is there as it was, and
  * for the images of other runtimes, who write nothing down; else -errno with

@@ -3,8 +3,10 @@
  * The image directory's file `mounts` has a line for each, as mountinfo spells
  * paths, without white space:
  *	null /proc/kcore                  a masked file
- *	tree /dev tmpfs mode=755,size=9k  a tmpfs, its source and options; what
- *	                                  it held is in mounts.d/0, and so on
+ *	tree /dev tmpfs rw,nosuid mode=755,size=9k
+ *	                                  a tmpfs, its source, the options of
+ *	                                  the mount and its own; what it held
+ *	                                  is in mounts.d/0, and so on
  * Whoever can write it chooses what a restored container sees, as with every
  * other file of an image; it leads to nothing on the host. */
 #define _GNU_SOURCE
@@ -12,6 +14,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -23,14 +26,14 @@
 #include "kernel.h"
 #include "tree_copy.h"
 
-#define LIST  "mounts"
-#define TREES "mounts.d"
+#define LIST	  "mounts"
+#define NULL_FILE "null" /* on the stage */
 
 enum { MOUNTINFO_SIZE_MAX = 4 << 20 };
 
 /* Fields of proc_pid_mountinfo(5). */
 struct line {
-	struct span root, point, type, source, data;
+	struct span root, point, options, type, source, data;
 };
 
 static bool line_cut(struct span *text, struct line *line)
@@ -40,10 +43,12 @@ static bool line_cut(struct span *text, struct line *line)
 	if (!span_cut(text, '\n', &row))
 		return false;
 	memset(line, 0, sizeof(*line));
-	for (int i = 0; i < 5 && span_cut(&row, ' ', &token); i++) {
+	for (int i = 0; i < 6 && span_cut(&row, ' ', &token); i++) {
 		if (i == 3)
 			line->root = token;
-		line->point = token;
+		if (i == 4)
+			line->point = token;
+		line->options = token;
 	}
 	/* Optional fields end at a hyphen. */
 	while (span_cut(&row, ' ', &token) && !span_is(token, "-"))
@@ -60,10 +65,9 @@ static void unescape(char *path)
 	char *to = path;
 
 	for (const char *p = path; *p; p++) {
-		unsigned byte;
-
-		if (*p == '\\' && sscanf(p, "\\%3o", &byte) == 1) {
-			*to++ = (char)byte;
+		if (*p == '\\' && strspn(p + 1, "01234567") >= 3) {
+			*to++ = (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 +
+				       p[3] - '0');
 			p += 3;
 		} else {
 			*to++ = *p;
@@ -72,12 +76,18 @@ static void unescape(char *path)
 	*to = '\0';
 }
 
-static bool is_bind(const struct runtime_config *config, const char *point)
+/* It comes from the config again: a bind mount, or a file (child_file.c). */
+static bool is_given(const struct runtime_mount *m)
+{
+	return m->bind || (m->type && strcmp(m->type, "file") == 0);
+}
+
+static bool is_given_at(const struct runtime_config *config, const char *point)
 {
 	for (size_t i = 0; i < config->n_mount; i++) {
 		const struct runtime_mount *m = &config->mount[i];
 
-		if (m->bind && strcmp(m->destination, point) == 0)
+		if (is_given(m) && strcmp(m->destination, point) == 0)
 			return true;
 	}
 	return false;
@@ -140,7 +150,7 @@ static int dump_line(struct dump *d, const struct line *line)
 	unescape(point);
 	if (strcmp(point, "/") == 0)
 		return 0;
-	if (is_bind(d->config, point))
+	if (is_given_at(d->config, point))
 		kind = "";
 	else if (span_is(line->type, "tmpfs") && span_is(line->root, "/"))
 		kind = "tree";
@@ -155,8 +165,9 @@ static int dump_line(struct dump *d, const struct line *line)
 			line->point.data);
 	if (strcmp(kind, "tree") != 0)
 		return 0;
-	fprintf(d->list, "tree %.*s %.*s %.*s\n", (int)line->point.size,
+	fprintf(d->list, "tree %.*s %.*s %.*s %.*s\n", (int)line->point.size,
 		line->point.data, (int)line->source.size, line->source.data,
+		(int)line->options.size, line->options.data,
 		(int)line->data.size, line->data.data);
 	r = keep_tree(d, point);
 	d->n++;
@@ -186,13 +197,13 @@ static int dump_lines(struct dump *d, struct fault *fault)
 
 static int open_trees(struct dump *d)
 {
-	int r = path_remove_tree(d->image_dir, TREES);
+	int r = path_remove_tree(d->image_dir, CRIU_MOUNT_TREES);
 
-	if (r == 0 && mkdirat(d->image_dir, TREES, 0700) < 0)
+	if (r == 0 && mkdirat(d->image_dir, CRIU_MOUNT_TREES, 0700) < 0)
 		r = -errno;
 	if (r < 0)
 		return r;
-	d->trees = openat(d->image_dir, TREES,
+	d->trees = openat(d->image_dir, CRIU_MOUNT_TREES,
 			  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return d->trees < 0 ? -errno : 0;
 }
@@ -212,7 +223,7 @@ int criu_mount_dump(struct criu_command *command,
 		r = -ENOMEM;
 	if (r < 0) {
 		fd_close(&d.trees);
-		return fault_set(fault, r, TREES);
+		return fault_set(fault, r, CRIU_MOUNT_TREES);
 	}
 	r = dump_lines(&d, fault);
 	fd_close(&d.trees);
@@ -227,7 +238,7 @@ int criu_mount_dump(struct criu_command *command,
 /* A line of the list, its fields cut apart. */
 struct kept {
 	const char *kind;
-	char *point, *source, *data;
+	char *point, *source, *options, *data;
 };
 
 static bool kept_cut(char **rest, struct kept *k)
@@ -239,12 +250,13 @@ static bool kept_cut(char **rest, struct kept *k)
 	k->kind = strsep(&row, " ");
 	k->point = row ? strsep(&row, " ") : NULL;
 	k->source = row ? strsep(&row, " ") : NULL;
+	k->options = row ? strsep(&row, " ") : NULL;
 	k->data = row;
 	return true;
 }
 
-/* Leaves out what mountinfo shows and mount(2) does not take. That it was
- * read-only is said of the mount too, and criu sees to that. */
+/* Leaves out what mountinfo shows and mount(2) does not take, and that it was
+ * read-only, for it is filled first. */
 static void data_clean(char *data)
 {
 	char *start = data, *to = data;
@@ -261,6 +273,28 @@ static void data_clean(char *data)
 		to += n;
 	}
 	*to = '\0';
+}
+
+/* What the options of a mount, as mountinfo shows them, say beside "rw". */
+static uint64_t attributes(char *options)
+{
+	static const struct {
+		const char *name;
+		uint64_t attr;
+	} names[] = {
+		{ "ro", MOUNT_ATTR_RDONLY },
+		{ "nosuid", MOUNT_ATTR_NOSUID },
+		{ "nodev", MOUNT_ATTR_NODEV },
+		{ "noexec", MOUNT_ATTR_NOEXEC },
+		{ "nosymfollow", MOUNT_ATTR_NOSYMFOLLOW },
+	};
+	uint64_t attr = 0;
+
+	for (char *option; (option = strsep(&options, ","));)
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (strcmp(option, names[i].name) == 0)
+				attr |= names[i].attr;
+	return attr;
 }
 
 struct stage {
@@ -289,7 +323,29 @@ static int stage_tree(struct stage *s, const struct kept *k)
 
 	if (from < 0 || to < 0)
 		return -errno;
-	return tree_copy(from, to);
+	struct mount_attr attr = { .attr_set = attributes(k->options) };
+
+	r = tree_copy(from, to);
+	return r < 0 ? r : kernel_mount_setattr(to, 0, &attr);
+}
+
+/* What lies over masked files. Read-only, for root of a container may change
+ * the mode of what it can write to, and this is the host's. */
+static int stage_null(const struct stage *s)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/" NULL_FILE, s->path);
+	autoclose int onto = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600);
+	autoclose int tree = kernel_open_tree(AT_FDCWD, "/dev/null",
+					      OPEN_TREE_CLONE);
+
+	if (onto < 0 || tree < 0)
+		return onto < 0 ? -errno : tree;
+	int r = kernel_mount_setattr(tree, 0, &attr);
+
+	return r < 0 ? r : kernel_attach(tree, onto);
 }
 
 static int list_read(const char *image_path, char **text)
@@ -311,11 +367,15 @@ int criu_mount_stage(const char *image_path)
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r; /* another runtime's image */
-	snprintf(path, sizeof(path), "%s/" TREES, image_path);
+	snprintf(path, sizeof(path), "%s/" CRIU_MOUNT_TREES, image_path);
 	autoclose int trees = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stage s = { trees, path, 0 };
 
-	r = trees < 0 ? -errno : kernel_mount("tmpfs", path, "tmpfs", 0, NULL);
+	r = trees < 0 ? -errno
+		      : kernel_mount("tmpfs", path, "tmpfs",
+				     MS_NOSUID | MS_NODEV, NULL);
+	if (r == 0)
+		r = stage_null(&s);
 	for (char *rest = text; r == 0 && kept_cut(&rest, &k);) {
 		if (strcmp(k.kind, "tree") == 0)
 			r = k.data ? stage_tree(&s, &k) : -EBADMSG;
@@ -337,7 +397,7 @@ int criu_mount_restore(struct criu_command *command,
 	for (size_t i = 0; i < config->n_mount; i++) {
 		const struct runtime_mount *m = &config->mount[i];
 
-		if (!m->bind)
+		if (!is_given(m))
 			continue;
 		criu_add(command, "--external");
 		criu_add(command, "mnt[%s]:%s", m->destination, m->source);
@@ -349,10 +409,12 @@ int criu_mount_restore(struct criu_command *command,
 		unescape(k.point);
 		criu_add(command, "--external");
 		if (strcmp(k.kind, "tree") == 0)
-			criu_add(command, "mnt[%s]:%s/" TREES "/%u", k.point,
-				 image_path, n++);
+			criu_add(command, "mnt[%s]:%s/" CRIU_MOUNT_TREES "/%u",
+				 k.point, image_path, n++);
 		else
-			criu_add(command, "mnt[%s]:/dev/null", k.point);
+			criu_add(command,
+				 "mnt[%s]:%s/" CRIU_MOUNT_TREES "/" NULL_FILE,
+				 k.point, image_path);
 	}
 	return 0;
 }

@@ -16,6 +16,9 @@ int criu_mount_dump(struct criu_command *command,
 		    const struct runtime_config *config, pid_t pid,
 		    int image_dir, struct fault *fault);
 
+/* Directory of the image in which the stage is. */
+#define CRIU_MOUNT_TREES "mounts.d"
+
 /* Called in a mount namespace of one's own, before `criu restore` is: makes
  * each tmpfs again, below image_path. 0 or -errno. */
 int criu_mount_stage(const char *image_path);

@@ -55,13 +55,20 @@ static inline int kernel_open_tree(int dir, const char *path, unsigned flags)
 		syscall(SYS_open_tree, dir, path, flags | OPEN_TREE_CLOEXEC));
 }
 
-/* Attaches the mount `mount` onto the place that `onto` refers to; neither is
- * named by a path that somebody could change meanwhile. */
+/* Attaches the mount `mount` onto a name in a directory that nobody else can
+ * change; "": onto what `onto` itself refers to. */
+static inline int kernel_attach_at(int mount, int onto, const char *name)
+{
+	return kernel_result(syscall(SYS_move_mount, mount, "", onto, name,
+				     MOVE_MOUNT_F_EMPTY_PATH |
+					     MOVE_MOUNT_T_EMPTY_PATH |
+					     MOVE_MOUNT_T_SYMLINKS));
+}
+
+/* Neither is named by a path that somebody could change meanwhile. */
 static inline int kernel_attach(int mount, int onto)
 {
-	return kernel_result(
-		syscall(SYS_move_mount, mount, "", onto, "",
-			MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+	return kernel_attach_at(mount, onto, "");
 }
 
 static inline int kernel_mount_setattr(int mount, unsigned flags,

@@ -25,6 +25,7 @@ void launch_init(struct launch *l, const char *id,
 	memset(l, 0, sizeof(*l));
 	l->id = id;
 	l->config = config;
+	l->privileged = geteuid() == 0;
 	l->join_pid = l->cgroup_dir = l->pidfd = l->channel = -1;
 	l->child.config = config;
 	l->child.process = &config->process;
@@ -33,7 +34,7 @@ void launch_init(struct launch *l, const char *id,
 	l->child.console_socket = l->child.host_proc = -1;
 	l->child.creating_state = l->child.created_state = -1;
 	l->child.stage = -1;
-	l->child.listener = -1;
+	l->child.listener = l->child.reaper = -1;
 	for (int i = 0; i < 3; i++)
 		l->child.stdio[i] = -1;
 }
@@ -137,9 +138,16 @@ int launch_receive(struct launch *l, struct fault *fault)
 		do
 			n = recv(l->channel, &message, sizeof(message), 0);
 		while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+		if (n == 0 && l->early && l->child.began)
+			return l->child.executes
+				       ? 0
+				       : fault_set(fault, -ECHILD,
+						   "the process was killed");
 		if (n == 0) {
 			int r = launch_clone_again(l, fault);
 
+			if (r == 0 && l->early)
+				return CHILD_AGAIN;
 			if (r == 0)
 				continue;
 			/* The agent waits for the end of what it reads. */
@@ -186,6 +194,7 @@ void launch_close(struct launch *l)
 	fd_close(&l->channel);
 	fd_close(&l->pidfd);
 	fd_close(&l->child.host_proc);
+	fd_close(&l->child.reaper);
 	fd_close(&l->child.start_listener);
 	seccomp_listener_close(&l->child);
 	fd_close(&l->child.creating_state);

@@ -3,7 +3,11 @@
  * launch_clone() makes the child, which runs its plan; messages from it are
  * read with launch_receive(), blocking or when the channel is readable. After
  * CHILD_READY the caller notes whatever must survive it and says
- * launch_go(); the channel's end then means that execve was reached. */
+ * launch_go(); the channel's end then means that execve was reached.
+ *
+ * launch_early() saves both the wait for each other where there is nothing that
+ * the parent must know first: the caller notes what it has to, and says
+ * launch_go(), while the child is still at its plan. */
 #ifndef ZRUN_LAUNCH_H
 #define ZRUN_LAUNCH_H
 
@@ -21,6 +25,7 @@ struct launch {
 	int cgroup_dir;	     /* the child enters it first; -1 */
 	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */
 	bool exec;	     /* no new namespaces */
+	bool privileged;     /* launch_init() was called by uid 0 */
 	/* This process does nothing but wait for its child until that executes
 	 * its program: the child may share its memory (launch_clone.c). */
 	bool alone;
@@ -30,6 +35,7 @@ struct launch {
 	int channel;
 
 	/* private */
+	bool early;	  /* launch_early() */
 	bool born_inside; /* CLONE_INTO_CGROUP */
 	bool heard;	  /* a message has come */
 };
@@ -39,13 +45,19 @@ void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config);
 /* launch_clone.c. 0 or -errno with fault set. */
 int launch_clone(struct launch *l, struct fault *fault);
+/* Makes a plan that has been made do without CHILD_READY, and put what is
+ * staged in state_dir (-1: nothing) in place by itself. False, and nothing has
+ * changed, where the child has a memory of its own or the parent a part to do
+ * (launch_ready()). */
+bool launch_early(struct launch *l, int state_dir);
 /* The same once more, if the child was born dead for no fault of its own.
  * -ESRCH without a fault if it was not. */
 int launch_clone_again(struct launch *l, struct fault *fault);
 /* Reads one message. Returns CHILD_READY; CHILD_HOOKS, which only a config with
- * hooks brings (launch_go() answers both); 0 when the channel ended (after
- * launch_go: execve was reached); -errno with fault set when the child failed.
- * Answers CHILD_NEEDS_MAPS by itself. */
+ * hooks brings (launch_go() answers both); CHILD_AGAIN, after launch_early()
+ * only, when it was born dead and another one waits for launch_go(); 0 when the
+ * channel ended (after launch_go: execve was reached); -errno with fault set
+ * when the child failed. Answers CHILD_NEEDS_MAPS by itself. */
 int launch_receive(struct launch *l, struct fault *fault);
 /* launch_ready.c: gives the waiting child what only the parent may; called by
  * launch_receive(). 0 or -errno with fault set. */

@@ -9,7 +9,11 @@
  * turns: the parent waits in recv() from the clone until the child waits in
  * recv() for its word, and again until the channel closes. What one of them
  * writes, even errno, so never meets the other. Between clone3 and recv() the
- * parent makes no call that could fail. It may not free what the child uses
+ * parent makes no call that could fail. After launch_early() both work at the
+ * same time, until the parent's word: it then makes no call that is expected to
+ * fail, as a failure ends the container anyway, whatever errno says by then;
+ * nothing that it writes but the filter is the child's to read, and that after
+ * the word only. It may not free what the child uses
  * before execve, which for `zrun create` is never. Not shared when that would
  * show: what the child does to its own time, user namespace or OOM score would
  * be done to its parent, and hooks take time. */
@@ -51,6 +55,7 @@ static int next_kept(const struct launch *l, unsigned least)
 	take_lower(l->child.console_socket, least, &lowest);
 	take_lower(l->child.host_proc, least, &lowest);
 	take_lower(l->child.listener, least, &lowest);
+	take_lower(l->child.reaper, least, &lowest);
 	take_lower(l->child.creating_state, least, &lowest);
 	take_lower(l->child.created_state, least, &lowest);
 	for (size_t i = 0; i < l->plan.n; i++)
@@ -95,7 +100,7 @@ static uint64_t clone_flags(const struct launch *l)
 
 static bool may_share(const struct launch *l, uint64_t flags)
 {
-	if (!l->alone || geteuid() != 0 ||
+	if (!l->alone || !l->privileged ||
 	    (flags & (CLONE_NEWUSER | CLONE_NEWTIME)))
 		return false;
 	for (size_t i = 0; i < l->plan.n; i++) {
@@ -116,6 +121,35 @@ static bool may_share(const struct launch *l, uint64_t flags)
 			break;
 		}
 	}
+	return true;
+}
+
+static bool parent_has_part(const struct launch *l)
+{
+	const struct runtime_process *process = l->child.process;
+
+	return plan_parent_raises(l->config) || process->scheduler.policy.set ||
+	       process->io_priority.class ||
+	       (l->exec && process->cpu_affinity.final.set) ||
+	       (!l->exec && l->config->n_net_device);
+}
+
+bool launch_early(struct launch *l, int state_dir)
+{
+	if (parent_has_part(l) || !may_share(l, clone_flags(l)))
+		return false;
+	struct op *op = l->plan.op;
+	size_t user = 0, ready = 0;
+
+	while (op[user].code != OP_USER_NAME && op[user].code != OP_USER)
+		user++;
+	while (op[ready].code != OP_READY)
+		ready++;
+	/* As another user it could not. */
+	memmove(op + user + 1, op + user, (ready - user) * sizeof(*op));
+	op[user] =
+		(struct op){ .code = OP_COMMIT, .index = -1, .fd = state_dir };
+	l->early = true;
 	return true;
 }
 
@@ -148,6 +182,8 @@ static void child_main(void *data)
 {
 	struct launch *l = data;
 
+	l->child.began = true;
+	child_leaves = l->early;
 	enter_cgroup(l);
 	close_others(l);
 	child_run(&l->child);
@@ -304,7 +340,7 @@ static int launch_make(struct launch *l)
 	}
 	if (l->join_pid < 0)
 		return clone_child(l);
-	return user >= 0 && geteuid() != 0 ? clone_between(l, user)
+	return user >= 0 && !l->privileged ? clone_between(l, user)
 					   : clone_joined(l);
 }
 
@@ -314,7 +350,7 @@ static int launch_make(struct launch *l)
  * it, must reach it himself. */
 static int clone_hidden(struct launch *l)
 {
-	bool hides = !l->child.new_user_namespace && geteuid() == 0;
+	bool hides = !l->child.new_user_namespace && l->privileged;
 
 	if (hides)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -334,6 +370,7 @@ static int launch_try(struct launch *l, struct fault *fault)
 		return fault_set(fault, -errno, "socketpair");
 	l->channel = pair[0];
 	l->child.channel = pair[1];
+	l->child.began = l->child.executes = false;
 	int pid = clone_hidden(l);
 
 	close(pair[1]); /* its number stays: the child may share this memory */

@@ -2,18 +2,20 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <yyjson.h>
-
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "cli.h"
+#include "json_put.h"
+#include "option.h"
+#include "scope.h"
 #include "version.h"
 
 #ifndef ZRUN_VERSION
@@ -22,42 +24,81 @@
 
 struct cli cli;
 
-static void log_json_line(int fd, const char *level, const char *text)
+void cli_beside(const char *program, char path[static 4096])
+{
+	const char *slash = strrchr(cli.self, '/');
+
+	snprintf(path, 4096, "%.*s%s", slash ? (int)(slash - cli.self) + 1 : 0,
+		 cli.self, program);
+}
+
+static char *json_line(const char *level, const char *text)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *top = yyjson_mut_obj(doc);
-	time_t now = time(NULL);
-	char stamp[40];
-	struct tm tm;
+	char stamp[STAMP_SIZE];
 
-	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ",
-		 gmtime_r(&now, &tm));
+	stamp_make(time(NULL), stamp);
 	yyjson_mut_doc_set_root(doc, top);
-	yyjson_mut_obj_add_str(doc, top, "level", level);
-	yyjson_mut_obj_add_str(doc, top, "msg", text);
-	yyjson_mut_obj_add_str(doc, top, "time", stamp);
-	autofree char *line = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END,
-					       NULL);
+	json_put_text(doc, top, "level", level);
+	json_put_text(doc, top, "msg", text);
+	json_put_text(doc, top, "time", stamp);
+	char *line = yyjson_mut_write(doc, YYJSON_WRITE_NEWLINE_AT_END, NULL);
 
-	if (line)
-		fd_write(fd, line, strlen(line));
 	yyjson_mut_doc_free(doc);
+	return line;
+}
+
+/* As logrus has it: time="..." level=error msg="...", with \" and \\. */
+static char *text_line(const char *level, const char *text)
+{
+	char *line = malloc(2 * strlen(text) + 100);
+	char stamp[STAMP_SIZE];
+
+	if (!line)
+		return NULL;
+	stamp_make(time(NULL), stamp);
+	int n = sprintf(line, "time=\"%s\" level=%s msg=\"", stamp, level);
+
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			line[n++] = '\\';
+		line[n++] = *text == '\n' ? ' ' : *text;
+	}
+	memcpy(line + n, "\"\n", 3);
+	return line;
+}
+
+static int log_open_file(void)
+{
+	int fd = open(cli.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+
+	return fd < 0 ? -errno : fd;
 }
 
 /* Engines read the last line of the file that --log names. */
 static void log_to_file(const char *level, const char *text)
 {
-	if (!cli.log)
-		return;
-	autoclose int fd =
-		open(cli.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	autoclose int fd = log_open_file();
+	autofree char *line = cli.log_json ? json_line(level, text)
+					   : text_line(level, text);
 
-	if (fd < 0)
-		return;
-	if (cli.log_json)
-		log_json_line(fd, level, text);
+	if (fd >= 0 && line)
+		fd_write(fd, line, strlen(line));
+}
+
+/* Without a file JSON goes there, as by runc and crun. */
+static void log_to_stderr(const char *level, const char *text)
+{
+	autofree char *line = !cli.log && cli.log_json ? json_line(level, text)
+						       : NULL;
+
+	if (line)
+		fd_write(2, line, strlen(line));
+	else if (strcmp(level, "error") == 0)
+		log_error(NULL, "%s", text);
 	else
-		dprintf(fd, "level=%s msg=\"%s\"\n", level, text);
+		log_warning(NULL, "%s", text);
 }
 
 static void message(const char *level, const char *text)
@@ -69,11 +110,9 @@ static void message(const char *level, const char *text)
 			 text);
 	else
 		snprintf(line, sizeof(line), "%s", text);
-	log_to_file(level, line);
-	if (strcmp(level, "error") == 0)
-		log_error(NULL, "%s", line);
-	else
-		log_warning(NULL, "%s", line);
+	if (cli.log)
+		log_to_file(level, line);
+	log_to_stderr(level, line);
 }
 
 void cli_error(const char *text)
@@ -102,7 +141,7 @@ static int usage(void)
 	       "COMMAND ...\n\nOCI runtime for Linux containers. "
 	       "Commands:\n\n");
 	for (size_t i = 0; i < n_commands; i++)
-		printf("  %-9s %-18s %s\n", commands[i].name,
+		printf("  %-10s %-18s %s\n", commands[i].name,
 		       commands[i].arguments, commands[i].summary);
 	printf("\n`zrun COMMAND --help` tells the options; see zrun(8).\n");
 	return 0;
@@ -133,25 +172,22 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-static int refuse_systemd(const char *option)
+static int use_systemd(const char *option)
 {
-	char text[200];
+	struct fault fault = { "" };
+	int r = scope_usable(option, &fault);
 
-	/* sd_booted(3) */
-	snprintf(text, sizeof(text),
-		 access("/run/systemd/system", F_OK) == 0
-			 ? "%s: not supported; use --cgroup-manager cgroupfs"
-			 : "%s: no systemd runs here; use --cgroup-manager "
-			   "cgroupfs",
-		 option);
-	cli_error(text);
+	cli.systemd_cgroup = r == 0;
+	if (r == 0)
+		return 0;
+	cli_error(fault.text);
 	return -2;
 }
 
 static int read_manager(const char *name)
 {
 	if (strcmp(name, "systemd") == 0)
-		return refuse_systemd("--cgroup-manager systemd");
+		return use_systemd("--cgroup-manager systemd");
 	cli.no_cgroup = strcmp(name, "disabled") == 0;
 	if (cli.no_cgroup || strcmp(name, "cgroupfs") == 0)
 		return 0;
@@ -165,12 +201,33 @@ static bool is_rootless_word(const char *word)
 	       strcmp(word, "auto") == 0;
 }
 
+/* A file that cannot be written is told before anything is done. It is not kept
+ * open: its number may be one that --preserve-fds means. Who reads a pipe would
+ * take the closing for its end. */
+static int check_log(void)
+{
+	struct fault fault = { "" };
+	const char *path = cli.log;
+	struct stat st;
+
+	if (!path || (stat(path, &st) == 0 && S_ISFIFO(st.st_mode)))
+		return 0;
+	autoclose int fd = log_open_file();
+
+	if (fd >= 0)
+		return 0;
+	cli.log = NULL;
+	fault_set(&fault, fd, "--log %.200s", path);
+	cli_error(fault.text);
+	return fd;
+}
+
 /* Returns the index of the command in argv, or -1 - exit code. */
 static int read_options(int argc, char **argv)
 {
 	int option, r;
 
-	while ((option = getopt_long(argc, argv, "+hvV", options, NULL)) >= 0) {
+	while ((option = option_next(argc, argv, "+hvV", options, NULL)) >= 0) {
 		switch (option) {
 		case OPTION_ROOT:
 			cli.root = optarg;
@@ -187,7 +244,10 @@ static int read_options(int argc, char **argv)
 			cli_error("--log-format: want text or json");
 			return -2;
 		case OPTION_SYSTEMD:
-			return refuse_systemd("--systemd-cgroup");
+			r = use_systemd("--systemd-cgroup");
+			if (r < 0)
+				return r;
+			break;
 		case OPTION_MANAGER:
 			r = read_manager(optarg);
 			if (r < 0)
@@ -276,7 +336,6 @@ int main(int argc, char **argv)
 {
 	log_open("zrun");
 	cli.self = argv[0];
-	cli.root = standard_root();
 	int at = read_options(argc, argv);
 
 	if (at < 0)
@@ -285,6 +344,10 @@ int main(int argc, char **argv)
 		usage();
 		return 1;
 	}
+	if (check_log() < 0)
+		return 1;
+	if (!cli.root)
+		cli.root = standard_root();
 	bool help = strcmp(argv[at], "help") == 0;
 
 	if (help && ++at == argc)

@@ -36,6 +36,38 @@ int option_preserve_fds(const char *text, unsigned *n, struct fault *fault)
 	return check_open("--preserve-fds", *n, fault);
 }
 
+static bool is_flag(const struct option *options, const char *name, size_t n)
+{
+	for (; options->name; options++) {
+		if (!options->has_arg && strlen(options->name) == n &&
+		    memcmp(options->name, name, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+int option_next(int argc, char **argv, const char *letters,
+		const struct option *options, int *index)
+{
+	for (int at = optind ? optind : 1; at < argc; optind = ++at) {
+		char *word = argv[at], *equals = strchr(word, '=');
+
+		if (!equals || strncmp(word, "--", 2) != 0 ||
+		    !is_flag(options, word + 2, (size_t)(equals - word - 2)))
+			break;
+		if (strcmp(equals, "=true") == 0)
+			*equals = '\0';
+		if (strcmp(equals, "=false") != 0)
+			break;
+	}
+	return getopt_long(argc, argv, letters, options, index);
+}
+
+const char *option_file(const char *path)
+{
+	return strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
 int path_absolute(const char **path, char *out, size_t size)
 {
 	char here[2048];

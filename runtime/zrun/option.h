@@ -2,6 +2,7 @@
 #ifndef ZRUN_OPTION_H
 #define ZRUN_OPTION_H
 
+#include <getopt.h>
 #include <sys/types.h>
 
 #include "fault.h"
@@ -10,6 +11,14 @@
 /* "--preserve-fds N": descriptors 3 to 2+N must be open. 0 or -errno with
  * fault set. */
 int option_preserve_fds(const char *text, unsigned *n, struct fault *fault);
+
+/* getopt_long(3), but a flag may also be given as --flag=true or --flag=false,
+ * as scripts for runc have it; the latter is as if it were not there. */
+int option_next(int argc, char **argv, const char *letters,
+		const struct option *options, int *index);
+
+/* What to open of a file that the command line names: "-" is standard input. */
+const char *option_file(const char *path);
 
 /* Makes a path of the command line, which starts from where we are now,
  * absolute in out: reading the bundle goes elsewhere. NULL stays. 0 or

@@ -101,6 +101,7 @@ static const char *const op_names[] = {
 	[OP_HOME] = "process.env",
 	[OP_LOOKUP] = "process.args",
 	[OP_READY] = "ready",
+	[OP_COMMIT] = "keep its state",
 	[OP_WAIT_START] = "start",
 	[OP_HOOKS_START] = "hooks.startContainer",
 	[OP_DESCRIPTORS] = "close_range",
@@ -392,7 +393,7 @@ static int plan_root(struct plan *plan, struct runtime_config *config,
 		add_path(plan, OP_MASK, (int)i, config->masked_paths.item[i]);
 	if (setting->has_console)
 		add_code(plan, OP_TERMINAL);
-	if (config->has_process)
+	if (config->has_process && strcmp(config->process.cwd, "/") != 0)
 		add_path(plan, OP_CWD_MAKE, -1, config->process.cwd);
 	plan_hooks(plan, config->hooks);
 	if (config->root_readonly)

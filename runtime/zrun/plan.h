@@ -61,6 +61,8 @@ enum op_code {
 	OP_HOME,       /* text: variable of the environment to fill in */
 	OP_LOOKUP,     /* find the program */
 	OP_READY,      /* tell the parent, wait for its go */
+	OP_COMMIT,     /* in its place: the go comes early (launch_early()); fd:
+			* where the state is staged, -1: none */
 	OP_WAIT_START, /* wait for `zrun start` */
 	OP_HOOKS_START,
 	OP_DESCRIPTORS, /* to be closed by execve */

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/path.h"
+#include "base/span.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 /* So that a fork bomb ends at it, not at the memory of a small node. */
@@ -77,7 +78,7 @@ static bool is_among(const char *text, const char *const *list, size_t n)
 }
 
 static int check_capabilities(const struct runtime_process *process,
-			      char *refusal)
+			      uint64_t granted, char *refusal)
 {
 	static const char *const sets[] = {
 		[RUNTIME_CAP_BOUNDING] = "bounding",
@@ -88,12 +89,14 @@ static int check_capabilities(const struct runtime_process *process,
 	};
 
 	for (size_t i = 0; i < RUNTIME_CAP_SET_COUNT; i++) {
-		uint64_t wider = process->capability[i] & ~RUNTIME_CAP_DEFAULT;
+		uint64_t wider = process->capability[i] &
+				 ~(RUNTIME_CAP_DEFAULT | granted);
 
 		if (wider)
 			return refuse(refusal,
 				      "process.capabilities.%s: "
-				      "CAP_%s is not among the default ones",
+				      "CAP_%s is not among the default ones, "
+				      "nor granted",
 				      sets[i],
 				      capability_name((unsigned)__builtin_ctzll(
 					      wider)));
@@ -124,10 +127,10 @@ static int check_schedule(const struct runtime_process *process, char *refusal)
 	return 0;
 }
 
-int policy_process(const struct runtime_process *process,
+int policy_process(const struct runtime_process *process, uint64_t granted,
 		   char refusal[POLICY_TEXT_SIZE])
 {
-	int r = check_capabilities(process, refusal);
+	int r = check_capabilities(process, granted, refusal);
 
 	if (r < 0)
 		return r;
@@ -157,18 +160,63 @@ int policy_process(const struct runtime_process *process,
 	return 0;
 }
 
-static int check_namespaces(const struct runtime_config *config, char *refusal)
+pid_t policy_joined(const struct runtime_config *config,
+		    enum runtime_namespace ns)
+{
+	static const char *const files[RUNTIME_NS_COUNT] = {
+		[RUNTIME_NS_PID] = "ns/pid",
+		[RUNTIME_NS_NETWORK] = "ns/net",
+		[RUNTIME_NS_IPC] = "ns/ipc",
+	};
+	const char *path = config->namespace[ns].path;
+	struct span rest, number;
+	uint64_t pid;
+
+	if (!path || !files[ns] || strncmp(path, "/proc/", 6) != 0)
+		return 0;
+	rest = span_of(path + 6);
+	if (!span_cut(&rest, '/', &number) || !rest.data ||
+	    span_u64(number, INT32_MAX, &pid) < 0 || !span_is(rest, files[ns]))
+		return 0;
+	return (pid_t)pid;
+}
+
+/* Those of a pod are of one container; whose, is for may_join to say. */
+static int check_joined(const struct runtime_config *config,
+			enum runtime_namespace ns, policy_join *may_join,
+			char *refusal)
+{
+	const char *name = runtime_namespace_name(ns);
+	pid_t pid = policy_joined(config, ns);
+	int r = pid > 0 ? may_join(config, pid) : -EPERM;
+
+	if (r == -ESRCH)
+		refuse(refusal,
+		       "linux.namespaces: %s: process %d is none of a "
+		       "container that runs",
+		       name, (int)pid);
+	else if (r < 0)
+		refuse(refusal,
+		       "linux.namespaces: %s must be new, or that of a "
+		       "container of the same application",
+		       name);
+	return r;
+}
+
+static int check_namespaces(const struct runtime_config *config,
+			    policy_join *may_join, char *refusal)
 {
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
 		const struct runtime_namespace_use *ns = &config->namespace[i];
 		const char *name =
 			runtime_namespace_name((enum runtime_namespace)i);
+		int r = ns->path ? check_joined(config,
+						(enum runtime_namespace)i,
+						may_join, refusal)
+				 : 0;
 
-		if (ns->path)
-			return refuse(refusal,
-				      "linux.namespaces: %s must be "
-				      "new, not joined",
-				      name);
+		if (r < 0)
+			return r;
 		if (i == RUNTIME_NS_USER && ns->set)
 			return refuse(refusal,
 				      "linux.namespaces: user is not "
@@ -221,6 +269,44 @@ static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
 	return 0;
 }
 
+uint8_t policy_device_access(const struct runtime_mount *m)
+{
+	static const struct {
+		const char *option;
+		uint8_t bit;
+	} options[] = { { "read", RUNTIME_DEVICE_READ },
+			{ "write", RUNTIME_DEVICE_WRITE },
+			{ "mknod", RUNTIME_DEVICE_MKNOD } };
+	uint8_t access = 0;
+
+	for (size_t i = 0; i < m->data.n; i++)
+		for (size_t k = 0; k < N_OF(options); k++)
+			if (strcmp(m->data.item[i], options[k].option) == 0)
+				access |= options[k].bit;
+	return access;
+}
+
+static bool is_beneath_dev(const char *path)
+{
+	return strncmp(path, "/dev/", 5) == 0 && !strstr(path, "/.");
+}
+
+static int check_device(const struct runtime_mount *m, size_t i,
+			const struct policy_grants *grants, char *refusal)
+{
+	uint8_t access = policy_device_access(m);
+
+	for (size_t k = 0; k < grants->n_device; k++) {
+		const struct grant *g = &grants->device[k];
+
+		if (access && m->source && is_beneath_dev(m->destination) &&
+		    span_is(g->path, m->source) && !(access & ~g->access))
+			return 0;
+	}
+	return refuse(refusal, "mounts[%zu]: device %.60s is not granted", i,
+		      m->source ? m->source : "");
+}
+
 static int check_file_system(const struct runtime_mount *m, size_t i,
 			     char *refusal)
 {
@@ -246,7 +332,8 @@ static int check_file_system(const struct runtime_mount *m, size_t i,
 	return 0;
 }
 
-static int check_mounts(const struct runtime_config *config, char *refusal)
+static int check_mounts(const struct runtime_config *config,
+			const struct policy_grants *grants, char *refusal)
 {
 	for (size_t i = 0; i < config->n_mount; i++) {
 		const struct runtime_mount *m = &config->mount[i];
@@ -261,8 +348,9 @@ static int check_mounts(const struct runtime_config *config, char *refusal)
 				      "mounts[%zu].options: idmap is not for "
 				      "containers of a node",
 				      i);
-		int r = m->bind || m->remount
-				? check_bind(m, i, refusal)
+		int r = m->bind || m->remount ? check_bind(m, i, refusal)
+			: strcmp(m->type, "device") == 0
+				? check_device(m, i, grants, refusal)
 				: check_file_system(m, i, refusal);
 
 		if (r < 0)
@@ -336,18 +424,19 @@ static int check_hooks(const struct runtime_config *config, char *refusal)
 }
 
 int policy_container(const struct runtime_config *config, const char *id,
+		     const struct policy_grants *grants, policy_join *may_join,
 		     char refusal[POLICY_TEXT_SIZE])
 {
 	if (!config->has_process)
 		return refuse(refusal, "process: missing");
 	if (config->process.terminal)
 		return refuse(refusal, "process.terminal: is for exec only");
-	int r = policy_process(&config->process, refusal);
+	int r = policy_process(&config->process, grants->capabilities, refusal);
 
 	if (r == 0)
-		r = check_namespaces(config, refusal);
+		r = check_namespaces(config, may_join, refusal);
 	if (r == 0)
-		r = check_mounts(config, refusal);
+		r = check_mounts(config, grants, refusal);
 	if (r == 0)
 		r = check_hooks(config, refusal);
 	if (r == 0)

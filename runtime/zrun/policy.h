@@ -5,16 +5,34 @@
 #ifndef ZRUN_POLICY_H
 #define ZRUN_POLICY_H
 
+#include "oci/grant.h"
 #include "oci/runtime_config.h"
 
 #define POLICY_TEXT_SIZE 200
 
+/* Whether a container of that config may enter namespaces of process pid: 0;
+ * -EPERM when never, -ESRCH when pid is none of a container that runs. */
+typedef int policy_join(const struct runtime_config *config, pid_t pid);
+
+/* What goes beyond the default and was granted; zeroed: nothing. */
+struct policy_grants {
+	uint64_t capabilities; /* bit n is number n */
+	const struct grant *device;
+	size_t n_device;
+};
+
 /* Refuses what is wider than the default, naming its JSON path:
- * "linux.namespaces: network must be new". 0 or -EPERM. */
+ * "linux.namespaces: network must be new". 0, -EPERM or what may_join says. */
 int policy_container(const struct runtime_config *config, const char *id,
+		     const struct policy_grants *grants, policy_join *may_join,
 		     char refusal[POLICY_TEXT_SIZE]);
-/* The same for a process of exec. */
-int policy_process(const struct runtime_process *process,
+/* The process whose namespace of that kind the config names by its path
+ * ("/proc/42/ns/net"), of those that containers may share; 0: none. */
+pid_t policy_joined(const struct runtime_config *config,
+		    enum runtime_namespace ns);
+/* The same for a process of exec, in a container with these capabilities
+ * beyond the default. */
+int policy_process(const struct runtime_process *process, uint64_t granted,
 		   char refusal[POLICY_TEXT_SIZE]);
 
 /* A descriptor that is to be 0, 1 or 2 of a process: a pipe or the null device.
@@ -27,6 +45,10 @@ int policy_stdio(int fd);
  * and read-only paths, a limit on processes, no device nor set-user-id program
  * on a bind mount. 0 or -ENOMEM. */
 int policy_complete(struct runtime_config *config);
+
+/* The mount of a device of the node (type "device", its options the access):
+ * what of the access the config asks for. 0 when that is nothing. */
+uint8_t policy_device_access(const struct runtime_mount *m);
 
 /* The part of a bind's source below the volumes: "data/db" of
  * "/data/volumes/data/db". NULL when it lies elsewhere. */

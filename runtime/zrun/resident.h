@@ -14,6 +14,7 @@
 #define ZRUN_RESIDENT_H
 
 #include "image/store.h"
+#include "init/init.h"
 #include "launch.h"
 #include "serve.h"
 #include "state.h"
@@ -23,7 +24,8 @@
 #include "base/peer.h"
 
 enum {
-	RESIDENT_CONTAINERS_MAX = 256,
+	/* Of a node's applications, each while it is replaced. */
+	RESIDENT_CONTAINERS_MAX = 2048,
 	RESIDENT_CLIENTS_MAX = 64,
 };
 
@@ -47,7 +49,9 @@ enum phase {
 	PHASE_STARTING,
 	PHASE_RUNNING,
 	PHASE_ENDED,
-	PHASE_DELETING
+	PHASE_DELETING,
+	PHASE_DOZING, /* on its way to sleep */
+	PHASE_ASLEEP,
 };
 
 struct resident_container {
@@ -63,7 +67,22 @@ struct resident_container {
 	char cgroup[ZRUN_ID_SIZE]; /* name of the directory */
 	uint32_t address;
 	char digest[ZRUN_DIGEST_SIZE];
-	struct watch exit; /* pidfd */
+	char application[64];
+	uint64_t capabilities; /* granted beyond the default */
+	struct watch exit;     /* pidfd */
+	/* While it sleeps: ZRUN_SLEEP's. */
+	uint8_t note[INIT_NOTE_SIZE];
+};
+
+/* Slow work that a container waits for. */
+struct container_work {
+	struct resident_container *container;
+	/* In the child: 0 or -errno, and the text of the reply. */
+	int (*run)(struct container_work *work, char text[STORE_ERROR_SIZE]);
+	/* In serve, with the reply that is about to be sent. */
+	void (*finish)(struct container_work *work, struct zrun_reply *reply);
+	struct timer timer; /* at its end the child is killed */
+	pid_t pid;
 };
 
 /* A child that does slow work and reports once. */
@@ -71,16 +90,18 @@ struct job {
 	struct watch report;
 	int fd; /* -1: the row is free */
 	struct asker asker;
-	struct resident_container *container; /* of a DELETE */
+	struct container_work *work; /* NULL: nobody else waits */
 };
 
 struct resident {
 	struct loop loop;
 	struct watch accept;
 	int listener;
-	int state;	/* directory of the states */
-	int containers; /* of the writable layers, /data/containers */
-	int volumes;	/* /data/volumes; -1 when there are none */
+	int state;	 /* directory of the states */
+	int containers;	 /* of the writable layers, /data/containers */
+	int checkpoints; /* of those that sleep, /data/checkpoints */
+	int grants;	 /* /data/grants, see serve_grants.c */
+	int volumes;	 /* /data/volumes; -1 when there are none */
 	int own_netns;
 	bool is_btrfs;
 	struct store store;
@@ -113,12 +134,19 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply);
 int serve_forget(const struct asked *asked, struct zrun_reply *reply);
 int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 		  struct ipc_fds *fds);
+int serve_freezer(const struct asked *asked, struct zrun_reply *reply,
+		  struct ipc_fds *fds);
 int serve_list(const struct asked *asked, struct zrun_reply *reply);
 int serve_images(const struct asked *asked, struct zrun_reply *reply);
+int serve_full(const struct asked *asked, struct zrun_reply *reply);
 int serve_volume(const struct asked *asked, struct zrun_reply *reply);
 int serve_volumes(const struct asked *asked, struct zrun_reply *reply);
 int serve_snapshot(const struct asked *asked, struct zrun_reply *reply);
 int serve_volume_remove(const struct asked *asked, struct zrun_reply *reply);
+int serve_sleep(const struct asked *asked, struct zrun_reply *reply);
+int serve_wake(const struct asked *asked, struct zrun_reply *reply);
+int serve_grants(const struct asked *asked, struct zrun_reply *reply);
+int serve_reclaim(const struct asked *asked, struct zrun_reply *reply);
 
 /* serve_job.c: does the work in a child and answers with what it returns; text
  * is the reply's. */
@@ -126,8 +154,16 @@ int serve_work(const struct asked *asked, struct zrun_reply *reply,
 	       int (*work)(const struct zrun_request *request,
 			   char text[STORE_ERROR_SIZE]));
 
+/* The same for a container. The child holds what it has inherited until
+ * finish() has returned, so that whoever closes the last descriptor of
+ * something the kernel takes apart slowly is the child. */
+int serve_container_work(const struct asked *asked, struct zrun_reply *reply,
+			 struct container_work *work);
+
 /* Removes a writable layer that no container has, in a child if it can. */
 void serve_remove_layer(const char *id);
+/* The same for a checkpoint. */
+void serve_remove_checkpoint(const char *id);
 
 /* Sends the late answer, with fds unless they are NULL, and lets the client's
  * next request be read. */
@@ -143,11 +179,21 @@ struct resident_container *container_running(const struct asked *asked,
 /* Opens the cgroup of the container. 0 or -errno; close it either way. */
 int container_cgroup(const struct resident_container *c, struct cgroup *cg);
 
+/* serve_reclaim.c: takes back the swap that the worker of a serve that died
+ * let it have. */
+void container_swap_recover(const struct resident_container *c);
+
 /* resident_container.c */
 struct resident_container *container_find(const char *id);
+/* The one after c that exists, the first one after NULL; NULL at the end. */
+struct resident_container *container_next(struct resident_container *c);
 struct resident_container *container_new(const char *id);
 /* Watches the pidfd, which becomes the container's. */
 int container_watch(struct resident_container *c, int pidfd);
+/* Its first process has ended. */
+void container_ended(struct resident_container *c);
+/* Init forgets what it holds of it. */
+void container_drop(const char *id);
 void container_free(struct resident_container *c);
 /* The container is in cgroup `name`: others find it by the id. 0 or -errno. */
 int container_cgroup_set(struct resident_container *c, const char *name);
@@ -161,5 +207,6 @@ void container_recover_all(void);
 int container_layer_make(const char *id);
 int container_layer_rename(const char *from, const char *to);
 int container_layer_remove(const char *id);
+int container_checkpoint_remove(const char *id);
 
 #endif

@@ -14,20 +14,44 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "bud.h"
 #include "kernel.h"
+#include "quota.h"
 #include "resident.h"
 #include "store_link.h"
 #include "tun.h"
 
+/* How many rows were ever used, and the hashes of their ids, apart so that a
+ * search does not walk through all rows. */
+static int n_rows;
+static uint32_t id_hash[RESIDENT_CONTAINERS_MAX];
+
+static uint32_t hash_id(const char *id)
+{
+	return (uint32_t)hash_of(id, strlen(id));
+}
+
+struct resident_container *container_next(struct resident_container *c)
+{
+	for (c = c ? c + 1 : resident.container;
+	     c < resident.container + n_rows; c++)
+		if (c->phase != PHASE_FREE)
+			return c;
+	return NULL;
+}
+
 struct resident_container *container_find(const char *id)
 {
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
+	uint32_t hash = hash_id(id);
+
+	for (int i = 0; i < n_rows; i++) {
 		struct resident_container *c = &resident.container[i];
 
-		if (c->phase != PHASE_FREE && strcmp(c->id, id) == 0)
+		if (id_hash[i] == hash && c->phase != PHASE_FREE &&
+		    strcmp(c->id, id) == 0)
 			return c;
 	}
 	return NULL;
@@ -35,19 +59,23 @@ struct resident_container *container_find(const char *id)
 
 struct resident_container *container_new(const char *id)
 {
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		struct resident_container *c = &resident.container[i];
+	int i = 0;
 
-		if (c->phase != PHASE_FREE)
-			continue;
-		memset(c, 0, sizeof(*c));
-		c->phase = PHASE_STARTING;
-		c->pidfd = c->exit.fd = c->mounts = c->tun = -1;
-		text_copy(c->id, sizeof(c->id), id);
-		text_copy(c->cgroup, sizeof(c->cgroup), id);
-		return c;
-	}
-	return NULL;
+	while (i < n_rows && resident.container[i].phase != PHASE_FREE)
+		i++;
+	if (i == RESIDENT_CONTAINERS_MAX)
+		return NULL;
+	if (i == n_rows)
+		n_rows++;
+	struct resident_container *c = &resident.container[i];
+
+	memset(c, 0, sizeof(*c));
+	c->phase = PHASE_STARTING;
+	c->pidfd = c->exit.fd = c->mounts = c->tun = -1;
+	text_copy(c->id, sizeof(c->id), id);
+	text_copy(c->cgroup, sizeof(c->cgroup), id);
+	id_hash[i] = hash_id(id);
+	return c;
 }
 
 void container_free(struct resident_container *c)
@@ -66,12 +94,26 @@ static void exit_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	watch_del(&resident.loop, w);
-	/* While it starts, its channel tells more. */
-	if (c->phase == PHASE_RUNNING) {
-		c->phase = PHASE_ENDED;
-		if (c->address)
-			c->tun = tun_take(c->id);
-	}
+	/* While it starts, its channel tells more; and whoever puts it to sleep
+	 * ends it. */
+	if (c->phase == PHASE_RUNNING)
+		container_ended(c);
+}
+
+void container_ended(struct resident_container *c)
+{
+	c->phase = PHASE_ENDED;
+	if (c->address)
+		c->tun = tun_take(c->id);
+}
+
+void container_drop(const char *id)
+{
+	init_drop(INIT_KIND_OUTPUT, id, 1);
+	init_drop(INIT_KIND_OUTPUT, id, 2);
+	/* Also the records of execs that nobody took. */
+	for (uint32_t n = 0; n <= ZRUN_EXECS_MAX; n++)
+		init_drop(INIT_KIND_PIDFD, id, n);
 }
 
 int container_watch(struct resident_container *c, int pidfd)
@@ -108,6 +150,7 @@ int container_layer_make(const char *id)
 		if (mkdirat(dir, parts[i], 0755) < 0)
 			return -errno;
 	}
+	quota_join(dir, QUOTA_LAYERS);
 	return 0;
 }
 
@@ -159,6 +202,10 @@ int container_sweep(const struct resident_container *c,
 	unlinkat(resident.links, id, 0);
 
 	if (r == 0) {
+		what = "its checkpoint";
+		r = container_checkpoint_remove(id);
+	}
+	if (r == 0) {
 		what = "its writable layer";
 		r = container_layer_remove(id);
 	}
@@ -208,7 +255,8 @@ static void recover(const char *id)
 
 	autoclose int dir = state_open(resident.state, id, &fault);
 
-	if (dir < 0 || state_read(dir, &state, &fault) < 0 || state.pid == 0) {
+	if (dir < 0 || state_read(dir, &state, &fault) < 0 ||
+	    (state.pid == 0 && !state.sleep)) {
 		recover_half(id);
 		return;
 	}
@@ -221,10 +269,25 @@ static void recover(const char *id)
 	c->pid = state.pid;
 	c->address = state.address;
 	text_copy(c->digest, sizeof(c->digest), state.digest);
+	text_copy(c->application, sizeof(c->application), state.application);
+	c->capabilities = state.capabilities;
 	const char *cgroup = strrchr(state.cgroup, '/');
 
-	if (container_cgroup_set(c, cgroup ? cgroup + 1 : id) < 0)
+	cgroup = cgroup ? cgroup + 1 : id;
+	if (state.sleep == SLEEP_ASLEEP) {
+		c->phase = PHASE_ASLEEP;
+		memcpy(c->note, state.note, sizeof(c->note));
+		/* Left when serve ended right after the dump. */
+		text_copy(c->cgroup, sizeof(c->cgroup), cgroup);
+		return;
+	}
+	if (container_cgroup_set(c, cgroup) < 0)
 		log_error(id, "cannot link its cgroup");
+	/* Neither is whole: only a start from the image is left. */
+	if (state.sleep == SLEEP_BETWEEN)
+		cgroup_sweep(c);
+	else
+		container_swap_recover(c);
 	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
 
 	if (pidfd < 0)
@@ -238,34 +301,37 @@ static void recover(const char *id)
 	}
 }
 
-/* Writable layers whose state did not survive a reboot: their containers are
- * gone, and so is what they wrote. */
-static void remove_strays(void)
+/* Writable layers and checkpoints whose state did not survive a reboot: their
+ * containers are gone, and so is what they wrote. */
+static void remove_strays(int dir, int (*remove)(const char *id))
 {
-	DIR *list = path_list(resident.containers, ".");
+	DIR *list = path_list(dir, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
 		if (e->d_name[0] == '.' || container_find(e->d_name))
 			continue;
-		int r = container_layer_remove(e->d_name);
+		int r = remove(e->d_name);
 
 		if (r < 0)
-			log_error(e->d_name, "remove its writable layer: %s",
+			log_error(e->d_name, "remove what it left: %s",
 				  strerror(-r));
 	}
 	if (list)
 		closedir(list);
 }
 
+int container_checkpoint_remove(const char *id)
+{
+	return path_remove_tree(resident.checkpoints, id);
+}
+
 static bool has_container(const char *cgroup)
 {
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		const struct resident_container *c = &resident.container[i];
+	struct resident_container *c = NULL;
 
-		if (c->phase != PHASE_FREE && strcmp(c->cgroup, cgroup) == 0)
-			return true;
-	}
-	return false;
+	while ((c = container_next(c)) && strcmp(c->cgroup, cgroup) != 0)
+		;
+	return c;
 }
 
 void container_recover_all(void)
@@ -278,6 +344,7 @@ void container_recover_all(void)
 	}
 	if (list)
 		closedir(list);
-	remove_strays();
+	remove_strays(resident.containers, container_layer_remove);
+	remove_strays(resident.checkpoints, container_checkpoint_remove);
 	nursery_sweep(resident.cgroup_dir, "@", has_container);
 }

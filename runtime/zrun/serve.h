@@ -2,9 +2,14 @@
  * the one privileged hand of a node, and its policy point (DESIGN §4).
  *
  * Whoever asks, these hold: a root file system is named by image digest, never
- * by path; bind sources lie beneath /data/volumes; namespaces are private;
- * capabilities are at most OCI's default. A config that asks for more is
- * refused with -EPERM and a message that names the JSON path.
+ * by path; bind sources lie beneath /data/volumes; namespaces are private, or
+ * those of a container of the same application (network, pid, ipc by the path
+ * /proc/PID/ns/KIND, PID being its first process); capabilities are at most
+ * OCI's default; devices are none of the node's. What the signed document
+ * grants beyond that is had by a container whose annotation
+ * ZRUN_ANNOTATION_APP, or without it ZRUN_ANNOTATION_SERVICE, names the app and
+ * that is of its image. A config that asks for more is refused with -EPERM and
+ * a message that names the JSON path.
  *
  * A connection has one request in hand at a time; the next is read after the
  * reply. Who wants two things at once connects twice. */
@@ -25,6 +30,9 @@
 #define ZRUN_ANNOTATION_ADDRESS	    "org.zooid.address" /* "10.64.0.2" */
 #define ZRUN_ANNOTATION_APPLICATION "org.zooid.application"
 #define ZRUN_ANNOTATION_SERVICE	    "org.zooid.service"
+#define ZRUN_ANNOTATION_POLICY	    "org.zooid.policy" /* oci/net_policy.h */
+#define ZRUN_ANNOTATION_APP	    "org.zooid.app"    /* unless its service */
+#define ZRUN_ANNOTATION_INIT	    "org.zooid.init"   /* "true" */
 
 enum zrun_verb {
 	/* Creates and starts container `id` from the OCI config in the sealed
@@ -39,14 +47,18 @@ enum zrun_verb {
 	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`,
 	 * and gives it a TUN, which init holds for znet (net/outlet.h);
 	 * ZRUN_ANNOTATION_APPLICATION and _SERVICE say whom it may meet
-	 * there, and under which name;
+	 * there, and under which name; ZRUN_ANNOTATION_POLICY where it may go
+	 * beyond; ZRUN_ANNOTATION_INIT puts the node's
+	 * zreap before the program, as the process that reaps;
 	 * root.path is ignored; process.user.username, when there, is the
 	 * image's User ("name", "name:group", "1000", "1000:100") that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of
 	 * uid and gid; additionalGids come on top. A mount of type "file" is
 	 * a file whose text is its source, with options mode=OCTAL, uid=N,
-	 * gid=N; option "volume-copy" of a bind mount fills a volume that is
-	 * empty with what the image has in that place. */
+	 * gid=N, or owner=user for the process's own; one of type "device" is
+	 * the node's device at its source, with options read, write, mknod;
+	 * option "volume-copy" of a bind mount fills a volume that is empty
+	 * with what the image has in that place. */
 	ZRUN_START = 1,
 	/* Sends signal `arg` to the first process of `id`, or with
 	 * ZRUN_KILL_ALL to every process; flags from ZRUN_KILL_EXEC on are
@@ -57,13 +69,13 @@ enum zrun_verb {
 	ZRUN_DELETE,
 	/* Starts the process described by the OCI process object in the memfd
 	 * inside `id`; fds 1.. of the message, pipes or the null device,
-	 * become its 0, 1, 2. Its parent
-	 * is init, which keeps its pidfd and `note` under pidfd/id/`arg`: the
-	 * asker chooses arg, 1 to ZRUN_EXECS_MAX, learns from init how the
-	 * process ended, and then drops the record; what it leaves goes with
-	 * ZRUN_DELETE. Replies, with its pid and a pidfd, once the process has
-	 * called execve; after an error there is no record. -EEXIST: arg is in
-	 * use. znode. */
+	 * become its 0, 1, 2. Its parent is init, which keeps its pidfd and
+	 * `note` under pidfd/id/`arg`: the asker chooses arg, 1 to
+	 * ZRUN_EXECS_MAX, learns from init how the process ended, and then
+	 * drops the record; what it leaves goes with ZRUN_DELETE. Replies, with
+	 * its pid and a pidfd, once the process has called execve; after an
+	 * error there is no record. -EEXIST: arg is in use. A frozen container
+	 * is thawed. znode. */
 	ZRUN_EXEC,
 	/* Takes image `digest` out of the OCI layout in directory `path`,
 	 * beneath the ZOOID partition, into the image store: the manifest,
@@ -84,7 +96,8 @@ enum zrun_verb {
 	 * flags: ZRUN_SOCKETS_V6 for AF_INET6. znet. */
 	ZRUN_SOCKETS,
 	/* Container number `arg` of those that exist, in any order:
-	 * reply.id, pid, text = state as in the OCI specification.
+	 * reply.id, pid, text = state as in the OCI specification, or
+	 * "asleep", and then the note of ZRUN_SLEEP.
 	 * -ENOENT past the end. znode, console. */
 	ZRUN_LIST,
 	/* Image number `arg` of those that are whole, in any order: reply.text
@@ -95,7 +108,9 @@ enum zrun_verb {
 	 * kept where /data is not btrfs). What it holds is never touched.
 	 * znode. */
 	ZRUN_VOLUME,
-	/* Volume number `arg` of those that exist, in any order: reply.text.
+	/* Volume number `arg` of those that exist, in any order: reply.text =
+	 * name and, where /data has quotas, the bytes that it uses and may use
+	 * (2^64 - 1: no limit of its own), with spaces between.
 	 * -ENOENT past the end. znode. */
 	ZRUN_VOLUMES,
 	/* A read-only snapshot of volume `path` as it is now, on stable storage
@@ -106,6 +121,43 @@ enum zrun_verb {
 	/* Removes volume `path` and its snapshots for ever. -EBUSY while a
 	 * container has it, -ENOENT. znode. */
 	ZRUN_VOLUME_REMOVE,
+	/* Puts running container `id` to sleep: its processes are written to
+	 * /data/checkpoints and end; memory, cgroup and network namespace are
+	 * given back, the writable layer stays. The memfd holds the config it
+	 * was started from; `note` is what ZRUN_LIST tells of it from then on.
+	 * Its exit is told by init before the reply comes; then init's records
+	 * of it are gone. -EBUSY: a process of ZRUN_EXEC
+	 * runs in it, or it shares a namespace with another container. After an
+	 * error it runs as before, or frozen if it was, or has ended where criu
+	 * was killed meanwhile (LIST tells); the text is criu's own where it
+	 * cannot save it, as with a TCP connection that is open. A checkpoint
+	 * does not outlive the machine's run. znode. */
+	ZRUN_SLEEP,
+	/* Makes sleeping container `id` run again where it was, from the same
+	 * config and digest as ZRUN_START; `note` and reply as there. After an
+	 * error of the config it sleeps on; after any other it is gone, as
+	 * after ZRUN_DELETE, for there is only a colder start then. znode. */
+	ZRUN_WAKE,
+	/* Replies with a descriptor to write to the freezer (cgroup.freeze) of
+	 * `id` with. znode. */
+	ZRUN_FREEZER,
+	/* Reads /data/desired/document again, checks who signed it and that it
+	 * is this node's and none older than was seen, and takes what it grants
+	 * for the starts to come (grants.h). -ESTALE, -EKEYREJECTED ... znode.
+	 */
+	ZRUN_GRANTS,
+	/* Pushes the memory of frozen container `id` out to swap, and stops
+	 * when it is thawed. Replies when that is done, after some 20 s at
+	 * most. -EBUSY: it is not frozen; -EOPNOTSUPP: its cgroup has no
+	 * memory controller; -ENOSPC: there is no swap, or no more. znode. */
+	ZRUN_RECLAIM,
+	/* Number `arg` of what has used up what it may write, all but a
+	 * sixteenth, in any order: reply.text = what, name, used and limit in
+	 * MiB, with spaces between. What is "volume" or "container" (its
+	 * writable layer) for one that has reached its own limit, or with
+	 * "all-" before it for the one that holds most when all of that kind
+	 * together have. -ENOENT past the end. znode. */
+	ZRUN_FULL,
 };
 
 enum {
@@ -135,6 +187,7 @@ struct zrun_reply {
 	char id[ZRUN_ID_SIZE];
 	char text[ZRUN_TEXT_SIZE]; /* one line that names the object and the
 				    * reason when error is set */
+	uint8_t note[192];	   /* ZRUN_LIST: of one that sleeps */
 };
 
 #endif

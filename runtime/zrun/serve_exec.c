@@ -28,7 +28,8 @@ struct exec {
 	struct timer timer;
 	struct asker asker;
 	char id[ZRUN_ID_SIZE];
-	uint32_t n; /* of init's key */
+	uint32_t n;	  /* of init's key */
+	uint64_t granted; /* capabilities of its container */
 	uint8_t note[INIT_NOTE_SIZE];
 	struct runtime_config config;
 	struct launch launch;
@@ -166,7 +167,7 @@ static int read_process(struct exec *e, const struct asked *asked)
 		return fault_set(&e->fault, 0,
 				 "process.terminal: not "
 				 "supported by this version of zrun serve");
-	r = policy_process(&e->config.process, refusal);
+	r = policy_process(&e->config.process, e->granted, refusal);
 	if (r < 0)
 		fault_set(&e->fault, 0, "refused: %s", refusal);
 	return r;
@@ -182,6 +183,8 @@ static int clone_into(struct exec *e, const struct resident_container *c,
 
 	if (r < 0)
 		return fault_set(&e->fault, r, "cgroup");
+	/* What is born in a frozen one would never say that it is there. */
+	cgroup_freeze(cgroup, false);
 	r = join_open(join, c->pid, &e->fault);
 	if (r < 0)
 		return r;
@@ -236,6 +239,7 @@ int serve_exec(const struct asked *asked, struct zrun_reply *reply)
 		return c ? -ENOMEM : r;
 	e->asker = asked->asker;
 	e->n = asked->request->arg;
+	e->granted = c->capabilities;
 	e->channel.fd = -1;
 	e->timer.fire = exec_late;
 	memcpy(e->id, c->id, sizeof(e->id));

@@ -4,8 +4,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -18,27 +20,24 @@
 #include "store_execute.h"
 #include "store_link.h"
 
+enum {
+	LINGER_MS = 1000,
+	WORK_MS = 30000,
+};
+
 static void job_finish(struct job *job, struct zrun_reply *reply)
 {
-	struct resident_container *c = job->container;
+	struct container_work *work = job->work;
 	struct asker asker = job->asker;
 
 	watch_del(&resident.loop, &job->report);
-	fd_close(&job->fd);
-	job->container = NULL;
-	if (c) {
-		memcpy(reply->id, c->id, sizeof(reply->id));
-		if (reply->error == 0) {
-			init_drop(INIT_KIND_OUTPUT, c->id, 1);
-			init_drop(INIT_KIND_OUTPUT, c->id, 2);
-			/* Also the records of execs that nobody took. */
-			for (uint32_t n = 0; n <= ZRUN_EXECS_MAX; n++)
-				init_drop(INIT_KIND_PIDFD, c->id, n);
-			container_free(c);
-		} else {
-			c->phase = PHASE_ENDED; /* may be tried again */
-		}
+	job->work = NULL;
+	if (work) {
+		timer_cancel(&work->timer);
+		memcpy(reply->id, work->container->id, sizeof(reply->id));
+		work->finish(work, reply);
 	}
+	fd_close(&job->fd);
 	serve_answer(&asker, reply, NULL);
 }
 
@@ -71,7 +70,7 @@ static struct job *job_new(const struct asked *asked)
 		if (job->fd >= 0)
 			continue;
 		job->asker = asked->asker;
-		job->container = NULL;
+		job->work = NULL;
 		return job;
 	}
 	return NULL;
@@ -86,8 +85,10 @@ static void child_begin(pid_t parent)
 	signal(SIGCHLD, SIG_DFL);
 }
 
-/* Forks: 0 in the child with *report to write to, 1 in the parent. */
-static int job_fork(struct job *job, int *report, struct zrun_reply *reply)
+/* Forks: 0 in the child with *report to write to, SERVE_LATER in the parent
+ * with *child. */
+static int job_fork(struct job *job, int *report, pid_t *child,
+		    struct zrun_reply *reply)
 {
 	pid_t parent = getpid();
 	int pair[2];
@@ -115,16 +116,8 @@ static int job_fork(struct job *job, int *report, struct zrun_reply *reply)
 		return r;
 	}
 	job->fd = pair[0];
+	*child = pid;
 	return SERVE_LATER;
-}
-
-_Noreturn static void delete_child(struct resident_container *c, int report)
-{
-	struct store_report done = { 0 };
-
-	fd_close(&c->mounts);
-	done.error = container_sweep(c, done.text);
-	_exit(fd_write(report, &done, sizeof(done)) < 0);
 }
 
 int serve_work(const struct asked *asked, struct zrun_reply *reply,
@@ -134,10 +127,11 @@ int serve_work(const struct asked *asked, struct zrun_reply *reply,
 	struct store_report done = { 0 };
 	struct job *job = job_new(asked);
 	int report = -1;
+	pid_t pid;
 
 	if (!job)
 		return -EAGAIN;
-	int r = job_fork(job, &report, reply);
+	int r = job_fork(job, &report, &pid, reply);
 
 	if (r != 0)
 		return r;
@@ -145,7 +139,46 @@ int serve_work(const struct asked *asked, struct zrun_reply *reply,
 	_exit(fd_write(report, &done, sizeof(done)) < 0);
 }
 
-void serve_remove_layer(const char *id)
+static void work_late(struct timer *timer)
+{
+	struct container_work *work = container_of(timer, struct container_work,
+						   timer);
+
+	/* Its report has not ended, so the number is still its own. */
+	kill(work->pid, SIGKILL);
+}
+
+int serve_container_work(const struct asked *asked, struct zrun_reply *reply,
+			 struct container_work *work)
+{
+	struct store_report done = { 0 };
+	struct job *job = job_new(asked);
+	int report = -1;
+
+	if (!job)
+		return -EAGAIN;
+	int r = job_fork(job, &report, &work->pid, reply);
+
+	if (r == SERVE_LATER) {
+		job->work = work;
+		work->timer.fire = work_late;
+		timer_set(&resident.loop, &work->timer, WORK_MS);
+	}
+	if (r != 0)
+		return r;
+	done.error = work->run(work, done.text);
+	if (fd_write(report, &done, sizeof(done)) == 0) {
+		/* Until serve has closed its end, and its own of all others. */
+		struct pollfd p = { .fd = report };
+
+		fd_close(&job->fd);
+		poll(&p, 1, LINGER_MS);
+	}
+	_exit(0);
+}
+
+/* Nobody waits for the end of it. */
+static void remove_later(const char *id, int (*remove)(const char *id))
 {
 	/* Serial numbers begin with 1: nobody gets the answer. */
 	struct asked asked = { .asker = { .client = resident.client } };
@@ -153,13 +186,30 @@ void serve_remove_layer(const char *id)
 	struct zrun_reply reply;
 	struct job *job = job_new(&asked);
 	int report = -1;
-	int r = job ? job_fork(job, &report, &reply) : -EAGAIN;
+	pid_t pid;
+	int r = job ? job_fork(job, &report, &pid, &reply) : -EAGAIN;
 
 	if (r == SERVE_LATER)
 		return;
-	container_layer_remove(id);
+	remove(id);
 	if (r == 0)
 		_exit(fd_write(report, &done, sizeof(done)) < 0);
+}
+
+void serve_remove_layer(const char *id)
+{
+	remove_later(id, container_layer_remove);
+}
+
+void serve_remove_checkpoint(const char *id)
+{
+	char name[ZRUN_ID_SIZE + 24];
+
+	/* It may be wanted again before it is gone; no id has a dot. */
+	snprintf(name, sizeof(name), "%.63s.%llu", id,
+		 (unsigned long long)++resident.serial);
+	if (renameat(resident.checkpoints, id, resident.checkpoints, name) == 0)
+		remove_later(name, container_checkpoint_remove);
 }
 
 static int no_container(const char *id, struct zrun_reply *reply)
@@ -171,35 +221,56 @@ static int no_container(const char *id, struct zrun_reply *reply)
 	return -ENOENT;
 }
 
+static int delete_run(struct container_work *work, char text[STORE_ERROR_SIZE])
+{
+	fd_close(&work->container->mounts);
+	return container_sweep(work->container, text);
+}
+
+static void delete_finish(struct container_work *work, struct zrun_reply *reply)
+{
+	struct resident_container *c = work->container;
+
+	free(work);
+	if (reply->error < 0) {
+		c->phase = PHASE_ENDED; /* may be tried again */
+		return;
+	}
+	container_drop(c->id);
+	container_free(c);
+}
+
 int serve_delete(const struct asked *asked, struct zrun_reply *reply)
 {
 	const char *id = asked->request->id;
 	struct resident_container *c = container_find(id);
-	struct job *job = job_new(asked);
-	int report = -1;
 
 	if (!c)
 		return no_container(id, reply);
-	if (c->phase != PHASE_ENDED) {
+	if (c->phase != PHASE_ENDED && c->phase != PHASE_ASLEEP) {
 		snprintf(reply->text, sizeof(reply->text),
 			 "container %s has "
 			 "not ended",
 			 id);
 		return -EBUSY;
 	}
-	if (!job)
-		return -EAGAIN;
-	int r = job_fork(job, &report, reply);
+	struct container_work *work = calloc(1, sizeof(*work));
 
-	if (r == 0)
-		delete_child(c, report);
-	if (r == SERVE_LATER) {
-		c->phase = PHASE_DELETING;
-		job->container = c;
-		/* The child closes the last ones. */
-		fd_close(&c->mounts);
-		fd_close(&c->tun);
+	if (!work)
+		return -ENOMEM;
+	*work = (struct container_work){ .container = c,
+					 .run = delete_run,
+					 .finish = delete_finish };
+	int r = serve_container_work(asked, reply, work);
+
+	if (r != SERVE_LATER) {
+		free(work);
+		return r;
 	}
+	c->phase = PHASE_DELETING;
+	/* The child closes the last ones. */
+	fd_close(&c->mounts);
+	fd_close(&c->tun);
 	return r;
 }
 
@@ -209,6 +280,7 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	struct job *job = job_new(asked);
 	struct digest digest;
 	int report = -1;
+	pid_t pid;
 	int r = digest_parse(span_of(asked->request->digest), &digest);
 
 	if (r < 0) {
@@ -221,9 +293,10 @@ static int store_job(const struct asked *asked, struct zrun_reply *reply,
 	if (!job)
 		return -EAGAIN;
 	task->image = &digest;
-	r = job_fork(job, &report, reply);
+	r = job_fork(job, &report, &pid, reply);
 	if (r == 0)
 		store_execute(&resident.store, task, report);
+	task->image = NULL;
 	return r;
 }
 
@@ -264,11 +337,8 @@ int serve_unpack(const struct asked *asked, struct zrun_reply *reply)
 
 int serve_forget(const struct asked *asked, struct zrun_reply *reply)
 {
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		const struct resident_container *c = &resident.container[i];
-
-		if (c->phase == PHASE_FREE ||
-		    strcmp(c->digest, asked->request->digest) != 0)
+	for (struct resident_container *c = NULL; (c = container_next(c));) {
+		if (strcmp(c->digest, asked->request->digest) != 0)
 			continue;
 		snprintf(reply->text, sizeof(reply->text),
 			 "container %s uses "

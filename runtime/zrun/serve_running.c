@@ -1,5 +1,5 @@
-/* ZRUN_KILL, ZRUN_SOCKETS, ZRUN_LIST: what concerns containers that
- * are there. */
+/* ZRUN_KILL, ZRUN_SOCKETS, ZRUN_FREEZER, ZRUN_LIST: what concerns containers
+ * that are there. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +46,7 @@ int container_cgroup(const struct resident_container *c, struct cgroup *cg)
 {
 	char path[100];
 
-	*cg = (struct cgroup)CGROUP_NONE;
+	*cg = CGROUP_NONE;
 	snprintf(path, sizeof(path), "zooid/%s", c->cgroup);
 	cg->root = fcntl(resident.cgroups.root, F_DUPFD_CLOEXEC, 3);
 	return cg->root < 0 ? -errno : cgroup_open(cg, path);
@@ -82,24 +82,45 @@ int serve_kill(const struct asked *asked, struct zrun_reply *reply)
 	return r;
 }
 
+int serve_freezer(const struct asked *asked, struct zrun_reply *reply,
+		  struct ipc_fds *fds)
+{
+	struct cgroup cg;
+	int r;
+	struct resident_container *c = container_running(asked, reply, &r);
+
+	if (!c)
+		return r;
+	r = container_cgroup(c, &cg);
+	if (r == 0)
+		r = kernel_result(
+			openat(cg.dir, "cgroup.freeze", O_WRONLY | O_CLOEXEC));
+	cgroup_close(&cg);
+	if (r >= 0)
+		fds->fd[fds->n++] = r;
+	else
+		snprintf(reply->text, sizeof(reply->text),
+			 "container %s: its freezer: %s", c->id, strerror(-r));
+	return r < 0 ? r : 0;
+}
+
 int serve_list(const struct asked *asked, struct zrun_reply *reply)
 {
 	static const char *const names[] = {
-		[PHASE_STARTING] = "creating",
-		[PHASE_RUNNING] = "running",
-		[PHASE_ENDED] = "stopped",
-		[PHASE_DELETING] = "stopped",
+		[PHASE_STARTING] = "creating", [PHASE_RUNNING] = "running",
+		[PHASE_ENDED] = "stopped",     [PHASE_DELETING] = "stopped",
+		[PHASE_DOZING] = "running",    [PHASE_ASLEEP] = "asleep",
 	};
 	uint32_t n = asked->request->arg;
 
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		const struct resident_container *c = &resident.container[i];
-
-		if (c->phase == PHASE_FREE || n-- > 0)
+	for (struct resident_container *c = NULL; (c = container_next(c));) {
+		if (n-- > 0)
 			continue;
 		text_copy(reply->id, sizeof(reply->id), c->id);
 		text_copy(reply->text, sizeof(reply->text), names[c->phase]);
 		reply->pid = c->phase == PHASE_RUNNING ? (uint32_t)c->pid : 0;
+		if (c->phase == PHASE_ASLEEP)
+			memcpy(reply->note, c->note, sizeof(reply->note));
 		return 0;
 	}
 	return -ENOENT;

@@ -22,13 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "ahead.h"
 #include "base/path.h"
 #include "bud.h"
 #include "image_root.h"
 #include "kernel.h"
+#include "reaper.h"
 #include "seccomp_filter.h"
 #include "start.h"
 #include "store_link.h"
@@ -49,8 +50,7 @@ static int clone_child(struct start *s)
 		.mount_fd = s->mount_fd,
 	};
 
-	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
-		setting.join_fd[i] = -1;
+	join_setting(&s->join, &setting, l);
 	if (!setting.overlay)
 		return -errno;
 	int r = start_state(s);
@@ -63,8 +63,13 @@ static int clone_child(struct start *s)
 	l->child.filter = seccomp_default();
 	l->child.grantable = launch_grantable(false);
 	r = plan_container(&l->plan, &s->config, &setting, &s->fault);
-
-	return r < 0 ? r : launch_clone(l, &s->fault);
+	if (r == 0 && reaper_wanted(&s->config))
+		r = reaper_give(l, &s->fault);
+	if (r == 0)
+		r = launch_clone(l, &s->fault);
+	l->join_pid = -1;
+	join_close(&s->join);
+	return r;
 }
 
 static int tell_config(int channel, int config_fd)
@@ -135,7 +140,7 @@ static int name_bud(struct start *s)
 }
 
 /* From here on init is the one that holds them. */
-static int hand_to_init(struct start *s)
+int start_keep(struct start *s)
 {
 	const struct init_item items[] = {
 		{ INIT_KIND_PIDFD, 0, s->launch.pidfd },
@@ -176,6 +181,7 @@ void start_free(struct start *s)
 	fd_close(&s->config_fd);
 	fd_close(&s->root);
 	cgroup_close(&s->cgroup);
+	join_close(&s->join);
 	runtime_config_free(&s->config);
 	free(s);
 	pool_refill();
@@ -183,7 +189,7 @@ void start_free(struct start *s)
 
 /* Kills what there is and removes it. The cgroup is new and small, so this is
  * quick enough for the loop. */
-static void start_undo(struct start *s)
+void start_undo(struct start *s)
 {
 	struct resident_container *c = s->container;
 	char id[ZRUN_ID_SIZE], text[ZRUN_TEXT_SIZE];
@@ -228,8 +234,9 @@ static void tidy(struct timer *t)
 {
 	struct start *s = container_of(t, struct start, timer);
 
-	/* Of a bud, and not made ahead already. */
-	if (s->bud.cgroup[0] && !s->before.id[0])
+	/* Of a bud, not made ahead already, and without a grant, which may be
+	 * gone by then. */
+	if (s->bud.cgroup[0] && !s->before.id[0] && !s->container->capabilities)
 		ahead_note(s);
 	start_free(s);
 }
@@ -316,7 +323,7 @@ static bool may_go_early(const struct start *s)
 /* There is a process. */
 static int start_follow(struct start *s)
 {
-	int r = hand_to_init(s);
+	int r = start_keep(s);
 
 	s->kept = r == 0;
 	for (int i = 0; i < 3; i++)
@@ -440,7 +447,8 @@ struct start *start_new(struct resident_container *c)
 	s->before.tun = -1;
 	s->bud.pidfd = s->bud.channel = s->bud.mounts = s->bud.cgroup_dir = -1;
 	s->wait.ready = bud_came;
-	s->cgroup = (struct cgroup)CGROUP_NONE;
+	s->cgroup = CGROUP_NONE;
+	join_init(&s->join);
 	s->timer.fire = start_late;
 	launch_init(&s->launch, s->container->id, &s->config);
 	s->launch.parent_is_init = true;
@@ -523,6 +531,8 @@ static int adopt(struct start *s)
 	s->launch.id = c->id;
 	c->mounts = fd_take(&s->before.mounts);
 	text_copy(c->digest, sizeof(c->digest), s->before.digest);
+	text_copy(c->application, sizeof(c->application),
+		  s->before.application);
 	s->made = true;
 	if (s->has_layer)
 		r = container_layer_rename(s->before.id, c->id);

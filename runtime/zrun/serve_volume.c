@@ -16,6 +16,8 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "base/stamp.h"
+#include "quota.h"
 #include "resident.h"
 
 #define SNAPSHOTS ".snapshots"
@@ -45,17 +47,6 @@ static int volume_open(const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Of the subvolume's own group, number 0. */
-static int quota_set(int volume, uint32_t mib)
-{
-	struct btrfs_ioctl_qgroup_limit_args args = {
-		.lim = { .flags = BTRFS_QGROUP_LIMIT_MAX_RFER,
-			 .max_rfer = mib ? (uint64_t)mib << 20 : UINT64_MAX },
-	};
-
-	return ioctl(volume, BTRFS_IOC_QGROUP_LIMIT, &args) < 0 ? -errno : 0;
-}
-
 static int volume_new(const char *name)
 {
 	struct btrfs_ioctl_vol_args args = { 0 };
@@ -73,8 +64,10 @@ static int make_work(const struct zrun_request *q, char text[STORE_ERROR_SIZE])
 	int r = volume_new(q->path);
 	autoclose int volume = r < 0 ? r : volume_open(q->path);
 
-	if (volume >= 0 && resident.is_btrfs)
-		r = quota_set(volume, q->arg);
+	if (volume >= 0 && resident.is_btrfs) {
+		quota_join(volume, QUOTA_VOLUMES);
+		r = quota_limit(volume, q->arg);
+	}
 	/* A file system whose quotas are off has none to limit. */
 	if (r == -ENOTCONN)
 		r = q->arg ? -ENOTSUP : 0;
@@ -106,7 +99,17 @@ int serve_volumes(const struct asked *asked, struct zrun_reply *reply)
 	for (struct dirent *e; r == -ENOENT && (e = readdir(list));) {
 		if (!name_valid(e->d_name) || n-- > 0)
 			continue;
-		text_copy(reply->text, sizeof(reply->text), e->d_name);
+		autoclose int volume = volume_open(e->d_name);
+		struct quota_use use;
+		int used = snprintf(reply->text, sizeof(reply->text), "%s",
+				    e->d_name);
+
+		if (volume >= 0 && quota_use(volume, &use) == 0)
+			snprintf(reply->text + used,
+				 sizeof(reply->text) - (size_t)used,
+				 " %llu %llu",
+				 (unsigned long long)use.used_bytes,
+				 (unsigned long long)use.limit_bytes);
 		r = 0;
 	}
 	closedir(list);
@@ -119,12 +122,12 @@ static int snapshot_make(int volume, const char *name, char *made, size_t size)
 		.fd = volume,
 		.flags = BTRFS_SUBVOL_RDONLY,
 	};
-	time_t now = time(NULL);
-	struct tm tm;
-	char path[200];
+	char path[200], stamp[STAMP_SIZE], *to = args.name;
 
-	gmtime_r(&now, &tm);
-	strftime(args.name, sizeof(args.name), "%Y%m%dT%H%M%SZ", &tm);
+	stamp_make(time(NULL), stamp);
+	for (const char *p = stamp; *p; p++)
+		if (*p != '-' && *p != ':')
+			*to++ = *p;
 	snprintf(path, sizeof(path), SNAPSHOTS "/%.127s", name);
 	snprintf(made, size, "%s/%.20s", path, args.name);
 	int r = path_mkdirs(resident.volumes, path, 0700);
@@ -216,9 +219,7 @@ static bool has_mounted(pid_t pid, const char *name)
 
 static const char *user_of(const char *name)
 {
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		const struct resident_container *c = &resident.container[i];
-
+	for (struct resident_container *c = NULL; (c = container_next(c));) {
 		if (c->phase == PHASE_STARTING ||
 		    (c->phase == PHASE_RUNNING && has_mounted(c->pid, name)))
 			return c->id;

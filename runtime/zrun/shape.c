@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "reaper.h"
 #include "serve.h"
 
 /* A field that is added to a mount must be added to shape_of(). */
@@ -149,20 +150,15 @@ static void put_paths(struct shape *shape, const struct runtime_config *config,
 
 bool shape_has_address(const struct runtime_config *config)
 {
-	const struct text_map *notes = &config->annotations;
-
-	for (size_t i = 0; i < notes->n; i++) {
-		if (strcmp(notes->item[i].key, ZRUN_ANNOTATION_ADDRESS) == 0)
-			return true;
-	}
-	return false;
+	return text_map_find(&config->annotations, ZRUN_ANNOTATION_ADDRESS);
 }
 
 int shape_of(const struct runtime_config *config, struct shape *shape)
 {
 	shape->size = 0;
-	if (!namespaces_fit(config) || !mounts_fit(config) ||
-	    config->n_device || config->resources.n_device)
+	if (reaper_wanted(config) || !namespaces_fit(config) ||
+	    !mounts_fit(config) || config->n_device ||
+	    config->resources.n_device)
 		return -ENOTSUP;
 	for (size_t i = 0; i < config->n_mount; i++) {
 		if (mount_is_ahead(&config->mount[i]))

@@ -2,6 +2,7 @@
 #ifndef ZRUN_START_H
 #define ZRUN_START_H
 
+#include "join.h"
 #include "pool.h"
 #include "resident.h"
 #include "store_later.h"
@@ -12,7 +13,8 @@ struct start {
 	struct timer timer;
 	struct pool_wait wait;
 	struct init_later later;
-	struct pool_bud bud; /* taken early; its channel is -1: none */
+	struct container_work work; /* of one that wakes */
+	struct pool_bud bud;	    /* taken early; its channel is -1: none */
 	struct asker asker;
 	struct resident_container *container;
 	struct resident_container before; /* that, while it has no id */
@@ -20,6 +22,7 @@ struct start {
 	struct launch launch;
 	struct state state;
 	struct cgroup cgroup;
+	struct join join; /* namespaces of another container */
 	uint8_t note[INIT_NOTE_SIZE];
 	int config_fd;
 	int state_dir;
@@ -46,11 +49,17 @@ struct start *start_new(struct resident_container *c);
  * or -ENOTSUP, -EAGAIN or any other error with the fault set. */
 int start_ahead(struct start *s, const struct asked *asked);
 void start_free(struct start *s);
+/* Gives init the process and its output. 0 or -errno with the fault set. */
+int start_keep(struct start *s);
+/* Kills what there is, removes it, and frees both it and the container. */
+void start_undo(struct start *s);
 
 /* start_make.c: what is made of a request before there is a process. Each 0 or
  * -errno with the fault set. */
 int start_read(struct start *s, const struct asked *asked);
 int start_make(struct start *s);
+/* For one that slept: its writable layer is used again. */
+int start_make_again(struct start *s);
 int start_state(struct start *s);
 /* The container's cgroup with its limits: a new one, named by its id. */
 int start_cgroup(struct start *s);

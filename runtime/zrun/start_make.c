@@ -11,10 +11,80 @@
 
 #include "base/fd.h"
 #include "base/path.h"
+#include "grants.h"
 #include "image_root.h"
 #include "kernel.h"
 #include "policy.h"
 #include "start.h"
+
+static const char *application_of(const struct runtime_config *config)
+{
+	const char *name = text_map_find(&config->annotations,
+					 ZRUN_ANNOTATION_APPLICATION);
+
+	return name ? name : "";
+}
+
+/* The application is what znode said when each was started: a captured one can
+ * lie about it, but only of containers, into each of which it may send a
+ * process by ZRUN_EXEC anyway. */
+static struct resident_container *container_of_pid(pid_t pid)
+{
+	struct resident_container *c = NULL;
+
+	while ((c = container_next(c)) &&
+	       (c->phase != PHASE_RUNNING || c->pid != pid))
+		;
+	return c;
+}
+
+static int may_join(const struct runtime_config *config, pid_t pid)
+{
+	const struct resident_container *c = container_of_pid(pid);
+
+	if (!c)
+		return -ESRCH;
+	return strcmp(c->application, application_of(config)) == 0 ? 0 : -EPERM;
+}
+
+/* Those of the one container that the config names. */
+static int open_joined(struct start *s)
+{
+	pid_t pid = 0;
+
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		pid_t other = policy_joined(&s->config,
+					    (enum runtime_namespace)i);
+
+		if (pid && other && other != pid)
+			return fault_set(&s->fault, 0,
+					 "linux.namespaces: want those of one "
+					 "container");
+		pid = pid ? pid : other;
+	}
+	if (!pid)
+		return 0;
+	int r = join_open(&s->join, pid, &s->fault);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		enum runtime_namespace ns = (enum runtime_namespace)i;
+
+		if (!policy_joined(&s->config, ns))
+			fd_close(&s->join.fd[i]);
+		else if (s->join.fd[i] < 0)
+			return fault_set(&s->fault, -ESRCH,
+					 "linux.namespaces: %s",
+					 runtime_namespace_name(ns));
+	}
+	/* While the pidfd says that it lives, the number was its own. */
+	r = kernel_pidfd_signal(container_of_pid(pid)->pidfd, 0);
+	return r < 0 ? fault_set(&s->fault, r,
+				 "whose namespaces it joins "
+				 "ended")
+		     : 0;
+}
 
 static int read_config(struct start *s, const struct asked *asked)
 {
@@ -34,37 +104,46 @@ static int read_config(struct start *s, const struct asked *asked)
 	r = runtime_config_parse(&s->config, text, size, error);
 	if (r < 0)
 		return fault_set(&s->fault, 0, "config: %s", error);
-	r = policy_container(&s->config, asked->request->id, refusal);
+	struct grants granted;
+
+	grants_find(&s->config, asked->request->digest, &granted);
+	s->container->capabilities = granted.policy.capabilities;
+	r = policy_container(&s->config, asked->request->id, &granted.policy,
+			     may_join, refusal);
+	grants_free(&granted);
 	if (r < 0) {
 		fault_set(&s->fault, 0, "refused: %s", refusal);
 		return r;
 	}
 	r = policy_complete(&s->config);
-	return r < 0 ? fault_set(&s->fault, r, "config") : 0;
+	if (r < 0)
+		return fault_set(&s->fault, r, "config");
+	r = grants_devices(&s->config, &s->fault);
+	if (r < 0)
+		return r;
+	text_copy(s->container->application, sizeof(s->container->application),
+		  application_of(&s->config));
+	return open_joined(s);
 }
 
 /* The address that the config names: of the containers' own range, and nobody
  * else's. */
 static int read_address(struct start *s)
 {
-	const struct text_map *notes = &s->config.annotations;
+	const char *text = text_map_find(&s->config.annotations,
+					 ZRUN_ANNOTATION_ADDRESS);
 	struct in_addr address;
 
-	for (size_t i = 0; i < notes->n; i++) {
-		if (strcmp(notes->item[i].key, ZRUN_ANNOTATION_ADDRESS) != 0)
-			continue;
-		if (inet_pton(AF_INET, notes->item[i].value, &address) != 1 ||
-		    ntohl(address.s_addr) >> 16 != (10 << 8 | 64))
-			return fault_set(&s->fault, 0,
-					 "annotations." ZRUN_ANNOTATION_ADDRESS
-					 ": want "
-					 "10.64.x.y");
-		s->container->address = ntohl(address.s_addr);
-	}
-	for (int i = 0; i < RESIDENT_CONTAINERS_MAX; i++) {
-		const struct resident_container *c = &resident.container[i];
-
-		if (c != s->container && s->container->address &&
+	if (!text)
+		return 0;
+	if (inet_pton(AF_INET, text, &address) != 1 ||
+	    ntohl(address.s_addr) >> 16 != (10 << 8 | 64))
+		return fault_set(&s->fault, 0,
+				 "annotations." ZRUN_ANNOTATION_ADDRESS
+				 ": want 10.64.x.y");
+	s->container->address = ntohl(address.s_addr);
+	for (struct resident_container *c = NULL; (c = container_next(c));) {
+		if (c != s->container &&
 		    (c->phase == PHASE_RUNNING || c->phase == PHASE_STARTING) &&
 		    c->address == s->container->address) {
 			fault_set(&s->fault, -EADDRINUSE,
@@ -105,6 +184,9 @@ int start_state(struct start *s)
 	text_copy(state->id, sizeof(state->id), id);
 	state->created = (uint64_t)time(NULL);
 	state->address = s->container->address;
+	text_copy(state->application, sizeof(state->application),
+		  s->container->application);
+	state->capabilities = s->container->capabilities;
 	s->state_dir = state_make(resident.state, id, &s->fault);
 	return s->state_dir < 0 ? s->state_dir : 0;
 }
@@ -141,6 +223,17 @@ static int note_cgroup(struct start *s, const char *name)
 	return r < 0 ? fault_set(&s->fault, r, "link its cgroup") : 0;
 }
 
+/* Limits it. What runs has no swap unless it asks for some, which it does with
+ * a number (serve_reclaim.c). */
+static int limit(struct start *s)
+{
+	const struct runtime_memory *memory = &s->config.resources.memory;
+
+	if (!memory->swap.set)
+		(void)file_put(s->cgroup.dir, "memory.swap.max", "0");
+	return cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
+}
+
 int start_cgroup(struct start *s)
 {
 	int r = note_cgroup(s, s->container->id);
@@ -152,7 +245,7 @@ int start_cgroup(struct start *s)
 		return fault_set(&s->fault, -errno, "cgroup");
 	r = cgroup_make(&s->cgroup, s->state.cgroup, &s->fault);
 	if (r == 0)
-		r = cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
+		r = limit(s);
 	if (r == 0)
 		r = cgroup_devices(&s->cgroup, &s->config.resources, &s->fault);
 	return r;
@@ -164,7 +257,7 @@ int start_cgroup_limit(struct start *s)
 	snprintf(s->state.cgroup, sizeof(s->state.cgroup), "zooid/%s",
 		 s->bud.cgroup);
 	text_copy(s->cgroup.path, sizeof(s->cgroup.path), s->state.cgroup);
-	return cgroup_limit(&s->cgroup, &s->config.resources, &s->fault);
+	return limit(s);
 }
 
 int start_cgroup_name(struct start *s)
@@ -225,6 +318,29 @@ static int open_output(struct start *s)
 		fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	}
 	return 0;
+}
+
+/* The writable layer is there already, if it has one. */
+static int make_root_again(struct start *s)
+{
+	const char *id = s->container->id;
+
+	s->has_layer = faccessat(resident.containers, id, F_OK, 0) == 0;
+	s->root = s->has_layer ? image_root_own(s->state.digest, id, &s->fault)
+			       : image_root_shared(s->state.digest, &s->config);
+	if (s->root == -ENOTSUP)
+		fault_set(&s->fault, s->root, "its root");
+	return s->root < 0 ? s->root : 0;
+}
+
+int start_make_again(struct start *s)
+{
+	s->made = true;
+	int r = make_root_again(s);
+
+	if (r == 0)
+		r = open_volumes(s);
+	return r == 0 ? open_output(s) : r;
 }
 
 int start_make(struct start *s)

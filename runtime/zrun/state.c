@@ -14,6 +14,7 @@
 
 #include <yyjson.h>
 
+#include "base/base64.h"
 #include "base/fd.h"
 #include "base/path.h"
 #include "base/span.h"
@@ -22,6 +23,8 @@
 
 #define STATE_SIZE_MAX (64 << 10)
 #define STAGED	       ".state.json.new"
+
+enum { NOTE_TEXT_SIZE = 192 / 3 * 4 + 1 };
 
 static const char *const status_names[] = {
 	[STATUS_CREATING] = "creating", [STATUS_CREATED] = "created",
@@ -98,8 +101,8 @@ int state_open(int root, const char *id, struct fault *fault)
 /* The usual contents by name; what else there may be takes a search. */
 int state_remove(int root, const char *id)
 {
-	static const char *const files[] = { "state.json", "config.json",
-					     STATE_START_SOCKET };
+	/* start took its socket away. */
+	static const char *const files[] = { "state.json", "config.json" };
 	char path[STATE_ID_SIZE + 16];
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
@@ -131,6 +134,7 @@ void state_empty(struct state *state, const char *id)
 static const char *state_text(const struct state *state, size_t *size)
 {
 	static char memory[STATE_SIZE_MAX];
+	char note[NOTE_TEXT_SIZE];
 	yyjson_alc pool;
 
 	yyjson_alc_pool_init(&pool, memory, sizeof(memory));
@@ -148,6 +152,15 @@ static const char *state_text(const struct state *state, size_t *size)
 	put_text(doc, "cgroup", state->cgroup);
 	put_number(doc, "address", state->address);
 	put_text(doc, "digest", state->digest);
+	put_text(doc, "application", state->application);
+	if (state->capabilities)
+		put_number(doc, "capabilities", state->capabilities);
+	if (state->sleep)
+		put_number(doc, "sleep", (uint64_t)state->sleep);
+	if (state->sleep == SLEEP_ASLEEP) {
+		base64url_encode(state->note, sizeof(state->note), note);
+		put_text(doc, "note", note);
+	}
 	return yyjson_mut_write_opts(doc, 0, &pool, size, NULL);
 }
 
@@ -212,6 +225,7 @@ static int state_parse(char *text, size_t size, struct state *state)
 {
 	yyjson_doc *doc = yyjson_read(text, size, 0);
 	yyjson_val *top = yyjson_doc_get_root(doc);
+	char note[NOTE_TEXT_SIZE];
 	uint64_t pid = get_number(top, "pid");
 	int r = get_text(top, "id", state->id, sizeof(state->id));
 
@@ -227,12 +241,22 @@ static int state_parse(char *text, size_t size, struct state *state)
 	if (r == 0)
 		r = get_text(top, "digest", state->digest,
 			     sizeof(state->digest));
+	/* Earlier versions wrote none. */
+	get_text(top, "application", state->application,
+		 sizeof(state->application));
 	if (r == 0 && pid > INT32_MAX)
 		r = -EBADMSG;
 	state->pid = (pid_t)pid;
 	state->start_time = get_number(top, "startTime");
 	state->created = get_number(top, "created");
 	state->address = (uint32_t)get_number(top, "address");
+	state->capabilities = get_number(top, "capabilities");
+	state->sleep = (enum state_sleep)get_number(top, "sleep");
+	/* One that is not whole says nothing. */
+	if (get_text(top, "note", note, sizeof(note)) < 0 ||
+	    base64_decode(span_of(note), state->note, sizeof(state->note)) !=
+		    sizeof(state->note))
+		memset(state->note, 0, sizeof(state->note));
 	yyjson_doc_free(doc);
 	return r;
 }
@@ -304,11 +328,11 @@ enum status state_status(int dir, const struct state *state)
 		return STATUS_CREATING;
 	if (process_start_time(state->pid) != state->start_time)
 		return STATUS_STOPPED;
+	if (is_frozen(state))
+		return STATUS_PAUSED;
 	autoclose int peer = dir < 0 ? -ENOENT : start_connect(dir);
 
-	if (peer >= 0)
-		return STATUS_CREATED;
-	return is_frozen(state) ? STATUS_PAUSED : STATUS_RUNNING;
+	return peer >= 0 ? STATUS_CREATED : STATUS_RUNNING;
 }
 
 /* The path may be longer than a socket address: go through the descriptor. */

@@ -17,6 +17,7 @@
 
 #define STATE_ID_SIZE	   256
 #define STATE_START_SOCKET "start.sock"
+#define STATE_ROOT_MOUNT   "root.mount" /* see root_mount.h */
 
 enum status {
 	STATUS_CREATING,
@@ -25,6 +26,13 @@ enum status {
 	STATUS_PAUSED,
 	STATUS_STOPPED,
 	STATUS_COUNT,
+};
+
+/* Of zrun serve only; between: what there is, is neither whole. */
+enum state_sleep {
+	SLEEP_AWAKE,
+	SLEEP_BETWEEN,
+	SLEEP_ASLEEP,
 };
 
 struct state {
@@ -38,6 +46,10 @@ struct state {
 	/* of zrun serve only */
 	uint32_t address; /* IPv4, host order; 0: none */
 	char digest[80];
+	char application[64]; /* that it is a part of; "" is one too */
+	enum state_sleep sleep;
+	uint64_t capabilities; /* granted beyond the default */
+	uint8_t note[192]; /* of SLEEP_ASLEEP: znode's, as in init's store */
 };
 
 const char *status_name(enum status status);

@@ -2,19 +2,12 @@
 #include "state_json.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "cli.h"
 #include "hook.h"
-
-void state_created(const struct state *state, char out[CREATED_SIZE])
-{
-	time_t at = (time_t)state->created;
-	struct tm tm;
-
-	strftime(out, CREATED_SIZE, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm));
-}
+#include "json_put.h"
 
 static void add_annotations(yyjson_mut_doc *doc, yyjson_mut_val *top,
 			    const struct text_map *annotations)
@@ -35,18 +28,17 @@ yyjson_mut_val *state_json(yyjson_mut_doc *doc, const struct state *state,
 			   const struct text_map *annotations)
 {
 	yyjson_mut_val *top = yyjson_mut_obj(doc);
-	char created[CREATED_SIZE];
+	char created[STAMP_SIZE];
 
-	state_created(state, created);
-	yyjson_mut_obj_add_str(doc, top, "ociVersion", OCI_VERSION);
-	yyjson_mut_obj_add_strcpy(doc, top, "id", state->id);
+	stamp_make((time_t)state->created, created);
+	json_put_text(doc, top, "ociVersion", OCI_VERSION);
+	json_put_text(doc, top, "id", state->id);
 	yyjson_mut_obj_add_int(doc, top, "pid",
 			       status == STATUS_STOPPED ? 0 : state->pid);
-	yyjson_mut_obj_add_str(doc, top, "status", status_name(status));
-	yyjson_mut_obj_add_strcpy(doc, top, "bundle", state->bundle);
-	yyjson_mut_obj_add_strcpy(doc, top, "rootfs", state->rootfs);
-	yyjson_mut_obj_add_strcpy(doc, top, "created", created);
-	yyjson_mut_obj_add_str(doc, top, "owner", "");
+	json_put_text(doc, top, "status", status_name(status));
+	json_put_text(doc, top, "bundle", state->bundle);
+	json_put_text(doc, top, "rootfs", state->rootfs);
+	json_put_text(doc, top, "created", created);
 	if (annotations && annotations->n)
 		add_annotations(doc, top, annotations);
 	return top;

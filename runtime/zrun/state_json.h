@@ -8,14 +8,10 @@
 #include "oci/runtime_config.h"
 #include "state.h"
 
-#define CREATED_SIZE 32
-
 /* annotations NULL: not known. What it points at must outlive the document. */
 yyjson_mut_val *state_json(yyjson_mut_doc *doc, const struct state *state,
 			   enum status status,
 			   const struct text_map *annotations);
-/* "2026-11-23T10:00:00Z" */
-void state_created(const struct state *state, char out[CREATED_SIZE]);
 
 /* Writes the state as text into an unsealed memfd, and seals it. */
 int state_fill(int fd, const struct state *state, enum status status,

@@ -40,13 +40,11 @@ _Noreturn void store_execute(const struct store *store,
 	/* In the order of enum store_fd. */
 	const int fds[STORE_FD_COUNT] = { store->images, store->layers, report,
 					  task->layout, task->end };
-	const char *slash = strrchr(cli.self, '/');
 	char path[4096], image[DIGEST_TEXT_SIZE];
 	struct store_report result = { 0 };
 
 	digest_text(task->image, image);
-	snprintf(path, sizeof(path), "%.*s" PROGRAM,
-		 slash ? (int)(slash - cli.self) + 1 : 0, cli.self);
+	cli_beside(PROGRAM, path);
 	result.error = place(fds);
 	if (result.error == 0) {
 		execlp(path, PROGRAM, store_job_names[task->job], image, NULL);

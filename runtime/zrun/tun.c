@@ -21,6 +21,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "net/outlet.h"
+#include "oci/net_policy.h"
 #include "resident.h"
 #include "store_link.h"
 #include "zrun/netlink.h"
@@ -155,19 +157,64 @@ int tun_open(uint32_t address)
 	return r < 0 ? r : fd_take(&fd);
 }
 
+/* Who chose the text: znode, from the document. znet reads what is put here
+ * as bytes, so it is sealed: nobody changes it meanwhile. */
+static int policy_make(const char *id, const char *text)
+{
+	static struct net_policy policy;
+	char error[NET_POLICY_ERROR_SIZE];
+
+	if (net_policy_parse(span_of(text), &policy, error) < 0) {
+		log_error(id, "its network policy: %s", error);
+		return -EINVAL;
+	}
+	autoclose int fd = memfd_create("policy",
+					MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, &policy, sizeof(policy)) != sizeof(policy))
+		return -EIO;
+	if (fcntl(fd, F_ADD_SEALS,
+		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		return -errno;
+	return fd_take(&fd);
+}
+
+/* Before the TUN, which says that there is one. 1 when there is, 0 when not. */
+static int policy_give(const char *id, const struct text_map *annotations)
+{
+	const char *text = text_map_find(annotations, ZRUN_ANNOTATION_POLICY);
+	uint8_t note[INIT_NOTE_SIZE] = { 0 };
+	autoclose int fd = text ? policy_make(id, text) : -1;
+	int r;
+
+	if (!text || fd < 0)
+		return text ? fd : 0;
+	r = init_put(INIT_KIND_TUN, id, NET_OUTLET_POLICY, fd, note);
+	return r < 0 ? r : 1;
+}
+
 static void annotation_copy(const struct text_map *annotations, const char *key,
 			    char out[64])
 {
-	for (size_t i = 0; i < annotations->n; i++)
-		if (strcmp(annotations->item[i].key, key) == 0)
-			text_copy(out, 64, annotations->item[i].value);
+	const char *value = text_map_find(annotations, key);
+
+	if (value)
+		text_copy(out, 64, value);
 }
 
 int tun_give(const char *id, int pidfd, uint32_t address,
 	     const struct text_map *annotations)
 {
-	struct net_outlet outlet = { NET_OUTLET_MAGIC, address, "", "" };
+	struct net_outlet outlet = { .magic = NET_OUTLET_MAGIC,
+				     .address = address };
 	uint8_t note[INIT_NOTE_SIZE] = { 0 };
+	int r = policy_give(id, annotations);
+
+	if (r < 0)
+		return r;
+	outlet.has_policy = (uint32_t)r;
 
 	if (setns(pidfd, CLONE_NEWNET) < 0)
 		return -errno;
@@ -190,6 +237,7 @@ int tun_give(const char *id, int pidfd, uint32_t address,
 void tun_drop(const char *id)
 {
 	init_drop(INIT_KIND_TUN, id, 0);
+	init_drop(INIT_KIND_TUN, id, NET_OUTLET_POLICY);
 }
 
 int tun_take(const char *id)

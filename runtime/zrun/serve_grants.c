@@ -1,0 +1,398 @@
+/* Grants: what a container may have beyond the default.
+ *
+ * Theory of operation. An operator grants, the hub signs, znode keeps the
+ * document; serve believes only the signature. ZRUN_GRANTS lets zgrant check
+ * the document as it lies on the disk, in a worker. What it says is kept where
+ * nobody but root can write, file .grants beside the states, for every start to
+ * look at: /run does not outlive the machine's run, and before znode has asked
+ * again nothing is granted.
+ *
+ * File /data/grants/seen holds the node, the pin and the newest epoch and
+ * revision that were ever seen here: a captured znode may keep a document from
+ * serve, which delays what it says, but it cannot bring back one whose grants
+ * were taken away since, nor one of another node. Another pin, which a person
+ * has put into node.json, begins anew.
+ *
+ * A grant is bound to the app's image. The document may name an index, and
+ * znode the manifest in it: then the index proves it by its own digest. What
+ * runs in that image, by its command or by ZRUN_EXEC, is for znode to choose.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/path.h"
+#include "cli.h"
+#include "grants.h"
+#include "oci/desired.h"
+#include "oci/digest/digest.h"
+#include "resident.h"
+
+#define PROGRAM "zgrant"
+#define TABLE	".grants"
+#define SEEN	"seen"
+
+enum {
+	TABLE_MAX = 512 << 10,
+	SEEN_MAX = 512,
+	INDEX_MAX = 4 << 20,
+};
+
+/* ---- what zgrant says ---- */
+
+/* One line of text that ends with it. */
+static bool line_cut(struct span *rest, const char *word, struct span *line)
+{
+	struct span copy = *rest, token;
+
+	if (!span_cut(&copy, '\n', line))
+		return false;
+	struct span words = *line;
+
+	if (!span_cut(&words, ' ', &token) || !span_is(token, word))
+		return false;
+	*line = words;
+	*rest = copy;
+	return true;
+}
+
+static int zgrant_start(int *said)
+{
+	int pair[2];
+	char path[4096];
+
+	cli_beside(PROGRAM, path);
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(pair[1], 1);
+		execlp(path, PROGRAM, NULL);
+		dprintf(1, "error %.200s: %s\n", path, strerror(errno));
+		_exit(1);
+	}
+	close(pair[1]);
+	if (pid < 0)
+		close(pair[0]);
+	*said = pair[0];
+	return pid < 0 ? -errno : pid;
+}
+
+/* What it printed, to be freed; its own error is ours. */
+static int zgrant_read(char **text, size_t *size, struct fault *fault)
+{
+	autoclose int said = -1;
+	int status = 0, pid = zgrant_start(&said);
+
+	if (pid < 0)
+		return fault_set(fault, pid, PROGRAM);
+	*text = malloc(TABLE_MAX);
+	ssize_t n = *text ? fd_read(said, *text, TABLE_MAX - 1) : -ENOMEM;
+
+	waitpid(pid, &status, 0);
+	if (n < 0)
+		return fault_set(fault, (int)n, PROGRAM);
+	(*text)[n] = '\0';
+	*size = (size_t)n;
+	if (status == 0)
+		return 0;
+	if (n == 0)
+		return fault_set(fault, -EIO, PROGRAM " was killed");
+	return fault_set(fault, 0, "%.*s",
+			 (int)strcspn(*text + strcspn(*text, " "), "\n"),
+			 *text + strcspn(*text, " "));
+}
+
+struct origin {
+	char node[64], pin[DIGEST_HEX_SIZE];
+	uint64_t epoch, revision;
+};
+
+/* "NODE EPOCH REVISION PIN" */
+static int origin_parse(struct span line, struct origin *origin)
+{
+	struct span node, epoch, revision;
+
+	if (!span_cut(&line, ' ', &node) || !span_cut(&line, ' ', &epoch) ||
+	    !span_cut(&line, ' ', &revision) ||
+	    span_copy(origin->node, sizeof(origin->node), node) < 0 ||
+	    span_u64(epoch, UINT64_MAX, &origin->epoch) < 0 ||
+	    span_u64(revision, UINT64_MAX, &origin->revision) < 0 ||
+	    span_copy(origin->pin, sizeof(origin->pin), line) < 0)
+		return -EBADMSG;
+	return 0;
+}
+
+static int seen_read(struct origin *seen)
+{
+	autofree char *text = NULL;
+	size_t size;
+	struct span line;
+	int r = file_read(resident.grants, SEEN, SEEN_MAX, &text, &size);
+
+	if (r < 0)
+		return r;
+	struct span rest = { text, size };
+
+	return span_cut(&rest, '\n', &line) ? origin_parse(line, seen)
+					    : -EBADMSG;
+}
+
+static int seen_write(const struct origin *o)
+{
+	char text[SEEN_MAX];
+	int n = snprintf(text, sizeof(text), "%s %" PRIu64 " %" PRIu64 " %s\n",
+			 o->node, o->epoch, o->revision, o->pin);
+
+	return file_replace(resident.grants, SEEN, 0600, text, (size_t)n);
+}
+
+static bool is_newer(const struct origin *a, const struct origin *b)
+{
+	return desired_is_newer(a->epoch, a->revision, b->epoch, b->revision);
+}
+
+/* That the document is this node's and not one of before, remembered. */
+static int origin_judge(const struct origin *o, struct fault *fault)
+{
+	struct origin seen;
+	int r = seen_read(&seen);
+
+	/* A file that is damaged must not let an old document in. */
+	if (r < 0 && r != -ENOENT)
+		return fault_set(fault, r, "%.200s/grants/" SEEN, path_data());
+	if (r == 0 && strcmp(seen.pin, o->pin) == 0) {
+		if (strcmp(seen.node, o->node) != 0) {
+			fault_set(fault, 0, "document: for node %s, this is %s",
+				  o->node, seen.node);
+			return -EKEYREJECTED;
+		}
+		if (is_newer(&seen, o)) {
+			fault_set(fault, 0,
+				  "document: %" PRIu64 ".%" PRIu64
+				  " is older than %" PRIu64 ".%" PRIu64,
+				  o->epoch, o->revision, seen.epoch,
+				  seen.revision);
+			return -ESTALE;
+		}
+		if (!is_newer(o, &seen))
+			return 0;
+	}
+	r = seen_write(o);
+	return r < 0 ? fault_set(fault, r, "%.200s/grants/" SEEN, path_data())
+		     : 0;
+}
+
+static int grants_learn(struct fault *fault)
+{
+	autofree char *text = NULL;
+	size_t size = 0;
+	struct origin origin;
+	struct span line;
+	int r = zgrant_read(&text, &size, fault);
+
+	if (r < 0)
+		return r;
+	struct span rest = { text, size };
+
+	if (!line_cut(&rest, "node", &line) || origin_parse(line, &origin) < 0)
+		return fault_set(fault, -EBADMSG, PROGRAM);
+	r = origin_judge(&origin, fault);
+	if (r < 0)
+		return r;
+	r = file_swap(resident.state, TABLE, rest.data, rest.size);
+	return r < 0 ? fault_set(fault, r, TABLE) : 0;
+}
+
+static int grants_work(const struct zrun_request *q,
+		       char text[STORE_ERROR_SIZE])
+{
+	struct fault fault = { "" };
+	int r = grants_learn(&fault);
+
+	(void)q;
+	if (r < 0) {
+		snprintf(text, STORE_ERROR_SIZE, "grants: %.200s", fault.text);
+		/* What cannot be believed any more grants nothing. */
+		if (r != -ESTALE)
+			unlinkat(resident.state, TABLE, 0);
+	}
+	return r;
+}
+
+int serve_grants(const struct asked *asked, struct zrun_reply *reply)
+{
+	return serve_work(asked, reply, grants_work);
+}
+
+/* ---- what a start may have ---- */
+
+/* Several apps may be one service, by the name of which another may go. */
+static const char *app_of(const struct runtime_config *config)
+{
+	const char *app = text_map_find(&config->annotations,
+					ZRUN_ANNOTATION_APP);
+
+	if (!app)
+		app = text_map_find(&config->annotations,
+				    ZRUN_ANNOTATION_SERVICE);
+	return app ? app : "";
+}
+
+/* Whether the index with that digest, which znode keeps, has `image` in it. */
+static bool index_has(struct span index, const char *image)
+{
+	char path[4096];
+	struct digest wanted, digest;
+	autofree char *text = NULL;
+	size_t size;
+
+	if (digest_parse(index, &wanted) < 0)
+		return false;
+	digest_hex(&wanted, path + snprintf(path, sizeof(path) - 80,
+					    "%s/desired/index-", path_data()));
+	if (file_read(AT_FDCWD, path, INDEX_MAX, &text, &size) < 0)
+		return false;
+	digest = digest_of(text, size);
+	return digest_equal(&digest, &wanted) &&
+	       memmem(text, size, image, strlen(image));
+}
+
+/* The lines behind the app's own, if it is of that image. */
+static bool app_find(struct span *rest, const char *app, const char *image)
+{
+	struct span line, name;
+
+	while (rest->size > 0) {
+		if (!line_cut(rest, "app", &line)) {
+			if (!span_cut(rest, '\n', &line))
+				return false;
+			continue;
+		}
+		if (span_cut(&line, ' ', &name) && span_is(name, app))
+			return span_is(line, image) || index_has(line, image);
+	}
+	return false;
+}
+
+void grants_find(const struct runtime_config *config, const char *image,
+		 struct grants *grants)
+{
+	size_t size, n = 1;
+	struct span line;
+
+	*grants = (struct grants){ .text = NULL };
+	if (file_read(resident.state, TABLE, TABLE_MAX, &grants->text, &size) <
+	    0)
+		return;
+	struct span rest = { grants->text, size };
+
+	if (!app_find(&rest, app_of(config), image))
+		return;
+	for (const char *p = grants->text; (p = strchr(p, '\n')); p++)
+		n++;
+	grants->device = calloc(n, sizeof(*grants->device));
+	for (struct grant g;
+	     grants->device && line_cut(&rest, "grant", &line);) {
+		if (grant_parse(line, &g) < 0)
+			continue;
+		if (g.kind == GRANT_CAPABILITY)
+			grants->policy.capabilities |= UINT64_C(1)
+						       << g.capability;
+		else
+			grants->device[grants->policy.n_device++] = g;
+	}
+	grants->policy.device = grants->device;
+}
+
+void grants_free(struct grants *grants)
+{
+	free(grants->text);
+	free(grants->device);
+}
+
+/* ---- devices ---- */
+
+static int device_look(const struct runtime_mount *m,
+		       struct runtime_device *device,
+		       struct runtime_device_rule *rule)
+{
+	struct stat st;
+
+	if (stat(m->source, &st) < 0)
+		return -errno;
+	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -ENODEV;
+	*device = (struct runtime_device){
+		.path = m->destination,
+		.type = S_ISCHR(st.st_mode) ? 'c' : 'b',
+		.major = major(st.st_rdev),
+		.minor = minor(st.st_rdev),
+		.mode = st.st_mode & 0777,
+		.uid = st.st_uid,
+		.gid = st.st_gid,
+	};
+	*rule = (struct runtime_device_rule){
+		.allow = true,
+		.type = device->type,
+		.major = { true, device->major },
+		.minor = { true, device->minor },
+		.access = policy_device_access(m),
+	};
+	return 0;
+}
+
+static bool is_device(const struct runtime_mount *m)
+{
+	return !m->bind && m->type && strcmp(m->type, "device") == 0;
+}
+
+int grants_devices(struct runtime_config *config, struct fault *fault)
+{
+	struct runtime_resources *resources = &config->resources;
+	size_t n = 0, kept = 0, before = resources->n_device;
+
+	for (size_t i = 0; i < config->n_mount; i++)
+		n += is_device(&config->mount[i]);
+	if (n == 0)
+		return 0;
+	struct runtime_device *device = arena_take(&config->arena,
+						   n * sizeof(*device));
+	struct runtime_device_rule *rule =
+		arena_take(&config->arena, (before + n) * sizeof(*rule));
+
+	if (!device || !rule)
+		return fault_set(fault, -ENOMEM, "devices");
+	if (before)
+		memcpy(rule, resources->device, before * sizeof(*rule));
+	n = 0;
+	for (size_t i = 0; i < config->n_mount; i++) {
+		const struct runtime_mount *m = &config->mount[i];
+
+		if (!is_device(m)) {
+			config->mount[kept++] = *m;
+			continue;
+		}
+		int r = device_look(m, &device[n], &rule[before + n]);
+
+		if (r < 0)
+			return fault_set(fault, r, "device %.100s", m->source);
+		n++;
+	}
+	config->n_mount = kept;
+	config->device = device;
+	config->n_device = n;
+	resources->device = rule;
+	resources->n_device = before + n;
+	return 0;
+}
