@@ -12,54 +12,67 @@
 #include "config.h"
 
 /* What is next in each state. Where nothing is listed, the reply to the call
- * under way decides; frozen and asleep are not entered yet. */
+ * under way decides. */
 static const struct row {
-	const char *name;
 	void (*step)(struct app *);
 	bool told; /* entering it is worth a line */
 } rows[] = {
-	[ZNODE_ABSENT] = { .name = "absent", .step = step_absent },
-	[ZNODE_PULLING] = { .name = "pulling",
-			    .step = step_pulling,
-			    .told = true },
-	[ZNODE_IMAGE] = { .name = "image", .step = step_image },
-	[ZNODE_STARTING] = { .name = "starting" },
-	[ZNODE_RUNNING] = { .name = "running",
-			    .step = step_running,
-			    .told = true },
-	[ZNODE_FROZEN] = { .name = "frozen" },
-	[ZNODE_ASLEEP] = { .name = "asleep" },
-	[ZNODE_STOPPING] = { .name = "stopping", .step = step_stopping },
-	[ZNODE_FAILED] = { .name = "failed", .step = step_failed },
+	[ZNODE_ABSENT] = { .step = step_absent },
+	[ZNODE_PULLING] = { .step = step_pulling, .told = true },
+	[ZNODE_IMAGE] = { .step = step_image },
+	[ZNODE_STARTING] = { .step = NULL },
+	[ZNODE_RUNNING] = { .step = step_running, .told = true },
+	[ZNODE_FROZEN] = { .step = step_frozen },
+	[ZNODE_ASLEEP] = { .step = step_asleep },
+	[ZNODE_STOPPING] = { .step = step_stopping },
+	[ZNODE_FAILED] = { .step = step_failed },
 };
 
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == ZNODE_STATE_COUNT,
 	       "a row for each state");
 
-const char *znode_state_name(uint32_t state)
+/* What goes with a change of state. */
+static void health_follow(struct app *app, enum znode_state before)
 {
-	return state < ZNODE_STATE_COUNT ? rows[state].name : "unknown";
+	if (app->state == ZNODE_FROZEN || app->state == ZNODE_ASLEEP)
+		app_health_pause(app);
+	else if (app->state == ZNODE_RUNNING &&
+		 (before == ZNODE_FROZEN || app->sleep.waking))
+		app_health_resume(app);
+	else if (app->sleep.waking)
+		return;
+	else if (app->state == ZNODE_RUNNING)
+		app_health_begin(app);
+	else
+		app_health_end(app);
 }
 
 /* The only place where a state is assigned. */
 void app_set(struct app *app, enum znode_state state)
 {
-	if (app->state == state)
+	enum znode_state before = app->state;
+
+	if (before == state)
 		return;
 	app->state = state;
 	app->since_ms = clock_boot_ms();
-	if (state == ZNODE_RUNNING)
-		app_health_begin(app);
-	else
-		app_health_end(app);
-	if (rows[state].told && !app->retired)
-		log_info(app->name, "%s %s", rows[state].name,
+	health_follow(app, before);
+	if (state != ZNODE_RUNNING && state != ZNODE_FROZEN) {
+		reactor_end(app);
+		limits_end(app);
+	} else if (state == ZNODE_RUNNING && before != ZNODE_FROZEN) {
+		limits_begin(app);
+	}
+	if (rows[state].told && !app->retired && before != ZNODE_FROZEN)
+		log_info(app->name, "%s %s", znode_state_name(state),
 			 state == ZNODE_PULLING ? app->want->image : app->id);
 	app_ports(app);
 }
 
 bool app_should_run(const struct app *app)
 {
+	if (app->extra_of)
+		return !scale_is_surplus(app);
 	return app->want && !app->stopped && !app->final;
 }
 
@@ -79,6 +92,10 @@ bool app_is_from_hub(const struct app *app)
 /* Of one that is left alone only the state is followed. */
 static void app_follow(struct app *app)
 {
+	if (sleep_is_dozing(app) || app->state == ZNODE_ASLEEP)
+		return;
+	if (app->state == ZNODE_FROZEN)
+		reactor_wake(app, "what is wanted is not known");
 	app_set(app, app->alive ? ZNODE_RUNNING : ZNODE_ABSENT);
 }
 
@@ -95,9 +112,14 @@ void app_step(struct app *app)
 		else if (!call_busy(&app->call) && rows[before].step)
 			rows[before].step(app);
 	} while (app->in_use && app->state != before);
+	reactor_step(app);
+	app_lifetime_step(app);
+	if (!app->retired && !app->kept && (!app->want || app->stopped))
+		app_drain_end(app);
+	scale_follow(app);
 	if (app->old && (!app->want || app->stopped || app_is_ready(app)))
 		app_release(app);
-	app->host->changed(app);
+	app->host->changed(app->extra_of ? app->extra_of : app);
 	app_met(app);
 }
 
@@ -140,6 +162,10 @@ void app_init(struct app *app, struct app_host *host, const char *name)
 	call_init(&app->fetch);
 	call_init(&app->health.call);
 	app->health.process = -1;
+	reactor_init(app);
+	sleep_init(app);
+	limits_init(app);
+	reclaim_init(app);
 	call_init(&app->unpack);
 	app->unpack_pipe = -1;
 	text_copy(app->name, sizeof(app->name), name);
@@ -155,6 +181,7 @@ static void try_again(struct app *app)
 static void content_changed(struct app *app)
 {
 	app->n_volumes = 0;
+	app_secrets_drop(app);
 	app_image_drop(app);
 	if (app->want)
 		app->reason[0] = '\0';
@@ -176,6 +203,7 @@ void app_want(struct app *app, const struct desired_app *want,
 	try_again(app);
 	if (!same)
 		content_changed(app);
+	reactor_want(app);
 }
 
 void app_refuse(struct app *app, const char *reason)
@@ -196,17 +224,9 @@ void app_address(struct app *app, char text[16])
 		 (app->number + 1) & 255);
 }
 
-void app_process(struct app *app, const struct init_event *event)
+void app_note_take(struct app *app, const struct app_note *note)
 {
-	app->alive = event->head.verb == INIT_EVENT_ADDED;
-	app->record = event->head.verb == INIT_EVENT_EXITED;
-	app->remains = true;
-	app->pid = app->alive ? event->pid : 0;
-	app->started_ms = event->started_ms;
-	app->ended_ms = event->ended_ms;
-	app->exit_code = event->exit_code;
-	app->exit_status = event->exit_status;
-	memcpy(&app->note, event->note, sizeof(app->note));
+	app->note = *note;
 	if (app->note.magic != APP_NOTE_MAGIC)
 		memset(&app->note, 0, sizeof(app->note));
 	if (app->note.magic && !app->ran) {
@@ -217,9 +237,26 @@ void app_process(struct app *app, const struct init_event *event)
 		app->number = app->note.number;
 }
 
+void app_process(struct app *app, const struct init_event *event)
+{
+	struct app_note note;
+
+	app->alive = event->head.verb == INIT_EVENT_ADDED;
+	app->record = event->head.verb == INIT_EVENT_EXITED;
+	app->remains = true;
+	app->pid = app->alive ? event->pid : 0;
+	app->started_ms = event->started_ms;
+	app->ended_ms = event->ended_ms;
+	app->exit_code = event->exit_code;
+	app->exit_status = event->exit_status;
+	memcpy(&note, event->note, sizeof(note));
+	app_note_take(app, &note);
+}
+
 void app_adopt(struct app *app)
 {
 	app->stopped |= app->note.stopped;
+	reactor_found(app);
 	if (!app->alive || !app_is_outdated(app))
 		app_ports_want(app);
 	if (app->record)
@@ -246,8 +283,19 @@ static void stopped_set(struct app *app, bool stopped)
 
 void app_wish(struct app *app, enum znode_verb verb)
 {
+	if (verb == ZNODE_FREEZE || verb == ZNODE_THAW || verb == ZNODE_SLEEP) {
+		reactor_wish(app, verb);
+		app_step(app);
+		return;
+	}
+	if (verb == ZNODE_START)
+		sleep_wake(app);
 	stopped_set(app, verb == ZNODE_STOP);
-	app->restart = verb == ZNODE_RESTART && app->alive;
+	app->reactor.rests &= verb == ZNODE_STOP;
+	if (verb == ZNODE_RESTART)
+		scale_restart(app);
+	app->restart = verb == ZNODE_RESTART &&
+		       (app->alive || app->state == ZNODE_ASLEEP);
 	if (!app->stopped && !app->alive) {
 		/* A person may have changed what it failed on. */
 		if (app->state == ZNODE_FAILED && !app->pulled) {
@@ -266,14 +314,24 @@ bool app_settled(const struct app *app, enum znode_verb verb)
 {
 	if (verb == ZNODE_STOP)
 		return !app->alive && !call_busy(&app->call) &&
-		       app->state != ZNODE_STARTING;
+		       app->state != ZNODE_STARTING && !scale_alive(app);
+	if (verb == ZNODE_FREEZE)
+		return !app->reactor.by_hand;
+	if (verb == ZNODE_SLEEP)
+		return !app->reactor.by_hand && !app->sleep.by_hand;
+	/* Also where it cannot be woken, and starts from its image. */
+	if (verb == ZNODE_THAW)
+		return !sleep_holds_ports(app) &&
+		       app->state != ZNODE_STARTING &&
+		       !(app->state == ZNODE_IMAGE && app->remains);
 	return !app->restart &&
 	       (app->state == ZNODE_RUNNING || app->state == ZNODE_FAILED ||
 		app->final || app_waits_for(app));
 }
 
-static int config_make(struct app *app, int (*write)(const struct node_config *,
-						     char **, size_t *, char *))
+static int config_make(struct app *app, char *const *secret,
+		       int (*write)(const struct node_config *, char **,
+				    size_t *, char *))
 {
 	struct node_image *image;
 	struct node_config config = { .app = app->want, .id = app->id };
@@ -284,22 +342,51 @@ static int config_make(struct app *app, int (*write)(const struct node_config *,
 	image = app_image_read(app, &r);
 	if (!image)
 		return r;
-	app_address(app, config.address);
+	if (app_pod_owner(app) && !app_pod_is_ready(app)) {
+		text_copy(app->reason, sizeof(app->reason),
+			  "whom it shares namespaces with does not run");
+		node_image_free(image);
+		free(image);
+		return -EAGAIN;
+	}
+	app_address(app->want->pod.shares & DESIRED_POD_NETWORK
+			    ? app_pod_owner(app)
+			    : app,
+		    config.address);
+	if (app_pod_owner(app))
+		config.pod_pid = app_pod_owner(app)->pid;
 	config.image = &image->config;
+	config.secret = (const char *const *)secret;
 	r = write(&config, &text, &size, app->reason);
 	node_image_free(image);
 	free(image);
-	return r ? r : memfd_sealed("config.json", text, size);
+	if (r)
+		return r;
+	r = memfd_sealed("config.json", text, size);
+	if (secret)
+		explicit_bzero(text, size);
+	return r;
 }
 
+/* Without them it would run with empty files. */
 int app_config(struct app *app)
 {
-	return config_make(app, node_config_write);
+	if (app_secrets_missing(app)) {
+		text_copy(app->reason, sizeof(app->reason),
+			  "its secrets are not unsealed");
+		return -EAGAIN;
+	}
+	return config_make(app, app->secret, node_config_write);
+}
+
+int app_config_shown(struct app *app)
+{
+	return config_make(app, NULL, node_config_write);
 }
 
 int app_probe(struct app *app)
 {
-	return config_make(app, node_config_probe);
+	return config_make(app, NULL, node_config_probe);
 }
 
 static void describe_want(const struct app *app, struct znode_app *row)
@@ -343,12 +430,13 @@ static void describe_ports(const struct app *app, struct znode_app *row)
 	for (unsigned i = 0; i < app->n_ports; i++) {
 		const struct app_port *p = &app->port[i];
 
-		row->port[row->n_ports++] =
-			(struct znode_port){ p->host, p->container, p->bound };
+		row->port[row->n_ports++] = (struct znode_port){
+			p->host, p->container, p->bound, p->udp
+		};
 		if (p->error && !p->bound && !row->reason[0])
 			snprintf(row->reason, sizeof(row->reason),
-				 "port %u is not open: %s", p->host,
-				 strerror(-p->error));
+				 "port %u%s is not open: %s", p->host,
+				 p->udp ? "/udp" : "", strerror(-p->error));
 	}
 }
 
@@ -373,9 +461,12 @@ void app_describe(const struct app *app, struct znode_app *row)
 	row->outdated = app->alive && app_is_outdated(app);
 	row->pid = app->alive ? app->pid : 0;
 	row->restarts = app->note.restarts;
+	text_copy(row->limit, sizeof(row->limit), app->limits.text);
 	row->since_ms = app->since_ms;
 	row->started_ms = app->alive ? app->started_ms : 0;
+	row->extras = scale_alive(app);
 	row->retry_ms = retry_ms(app);
+	reactor_describe(app, row);
 	describe_waiting(app, row);
 	describe_ports(app, row);
 }

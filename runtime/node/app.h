@@ -25,7 +25,12 @@
 #include "call.h"
 #include "document.h"
 #include "image.h"
+#include "limits.h"
 #include "link.h"
+#include "reactor.h"
+#include "reclaim.h"
+#include "scale.h"
+#include "sleep.h"
 #include "znode.h"
 
 #define APP_NOTE_MAGIC 0x7a6e3133 /* "zn13" */
@@ -42,24 +47,36 @@ struct app_note {
 	uint32_t number;      /* of its address */
 	uint32_t stop_signal; /* 0: what its image says */
 	uint32_t stop_grace_ms;
-	uint32_t reserved;
+	uint32_t pod; /* instance whose namespaces it shares, 0: none */
 	struct digest image;
 	struct digest content; /* of struct desired_app; node.json's: 0 */
+	uint32_t rests;	       /* 1: to end until a client comes (reactor.c) */
+	uint32_t extra;	       /* 1: beside the first one (scale.h) */
+	uint64_t born_ms;      /* CLOCK_BOOTTIME of its start, also when it has
+				* slept since */
+	uint32_t health;       /* when it fell asleep; 0 too before there was
+				* this member */
 };
 
 _Static_assert(sizeof(struct app_note) <= INIT_NOTE_SIZE, "fits a note");
 
 struct app_port {
 	uint16_t host, container;
+	uint8_t address[16]; /* see struct desired_port */
+	bool udp;
+	uint8_t proxy_protocol; /* likewise */
 	bool bound;
 	int error;		    /* why not, or 0 */
-	enum net_route_state state; /* last told to init */
-	uint32_t to;		    /* number of the instance, 0: none */
+	uint64_t told;		    /* hash of the route that init has */
+	enum net_route_state state; /* thereof */
 };
 
 /* The health of the instance that runs (app_health.c). */
 struct app_health {
 	enum znode_health state;
+	/* What the document and the image say together; times in ms. */
+	bool is_checked;
+	uint32_t interval, timeout, start_period, start_interval, retries;
 	uint32_t failures; /* in a row */
 	bool probing;	   /* a probe's process is there, or asked for */
 	bool late;	   /* and was killed */
@@ -84,7 +101,13 @@ struct app {
 	/* The instance before this one, which serves until this is ready; and
 	 * the other way round. */
 	struct app *old, *successor;
-	bool retired; /* an old instance: not shown */
+	struct app *extra_of; /* see scale.h; else NULL */
+	bool retired;	      /* an old instance: not shown */
+	enum {
+		APP_SERVES,
+		APP_DRAINS, /* no client is led to it, some are left */
+		APP_DRAINED,
+	} drain; /* of one that is retired */
 
 	/* Wishes of a person on the node. */
 	bool stopped, restart;
@@ -121,11 +144,22 @@ struct app {
 
 	struct call call;
 	unsigned n_volumes; /* that are ready for the next start */
+	bool granted;	    /* serve has looked at the document for it */
+	/* By mount, what is unsealed for the next start; or NULL. */
+	char **secret;
+	unsigned n_secrets; /* mounts that were looked at for one */
 	struct app_health health;
-	uint8_t met;	    /* conditions of others that it meets: a bit each */
-	struct timer timer; /* next attempt; in STOPPING: patience */
+	struct app_reactor reactor;
+	struct app_sleep sleep;
+	struct app_limits limits;
+	struct app_reclaim reclaim;
+	/* Conditions of others that it meets, a bit each, then whether its
+	 * namespaces can be joined. */
+	uint8_t met;
+	struct timer timer;    /* next attempt; in STOPPING: patience */
 	struct timer rebind;   /* next attempt to bind ports */
 	struct timer redelete; /* next attempt to remove remains */
+	struct timer lifetime; /* its end */
 	unsigned n_ports;
 	struct app_port port[DESIRED_PORTS_MAX];
 	uint64_t told; /* hash of the row that watchers know (server.c) */
@@ -153,6 +187,8 @@ struct app_host {
 	struct app *(*slot)(const char *name);
 	/* Those that wait for this one may go on. */
 	void (*met)(struct app *);
+	/* Whether others share its namespaces. */
+	bool (*is_shared)(const struct app *);
 };
 
 /* Whether its image is being fetched. */
@@ -170,6 +206,9 @@ void app_refuse(struct app *app, const char *reason);
 
 /* Facts from init about the current instance. */
 void app_process(struct app *app, const struct init_event *event);
+/* What was kept of it, by init or zrun serve; of another version it is empty.
+ */
+void app_note_take(struct app *app, const struct app_note *note);
 /* Judges what was found in init's store when znode started. */
 void app_adopt(struct app *app);
 /* A listener that was there before this znode. */
@@ -183,9 +222,14 @@ void app_wish(struct app *app, enum znode_verb verb);
 /* Whether a wish has led to where it can lead. */
 bool app_settled(const struct app *app, enum znode_verb verb);
 
-/* app_health.c: to be called when it began to run, and when that is over. */
+/* app_health.c: how its health is seen, once its image is read. */
+void app_health_set(struct app *app, const struct image_config *image);
+/* To be called when it began to run, and when that is over. */
 void app_health_begin(struct app *app);
 void app_health_end(struct app *app);
+/* While it is frozen its health stays what it is. */
+void app_health_pause(struct app *app);
+void app_health_resume(struct app *app);
 /* What init tells of a process that was executed in it. */
 void app_health_event(struct app *app, const struct init_event *event);
 
@@ -194,8 +238,22 @@ const struct desired_dependency *app_waits_for(const struct app *app);
 /* Tells those that wait for it, where what they wait for has changed. */
 void app_met(struct app *app);
 
+/* app_pod.c: whether others can join its namespaces now. */
+bool app_pod_is_open(const struct app *app);
+/* Whom it shares namespaces with, or NULL; whether it can join them now; and
+ * whether those that it runs in are no longer that one's. */
+struct app *app_pod_owner(const struct app *app);
+bool app_pod_is_ready(const struct app *app);
+bool app_pod_is_lost(const struct app *app);
+
+/* app_secret.c: whether the secrets of the next start are here; else one is
+ * being unsealed, or that failed. Then to be dropped. */
+bool app_secrets_ready(struct app *app);
+bool app_secrets_missing(const struct app *app);
+void app_secrets_drop(struct app *app);
+
 /* app_replace.c: whether the next instance may run beside this one, which it
- * may not where they would share volumes. */
+ * may not where they would share volumes or namespaces. */
 bool app_may_overlap(const struct app *app);
 /* The instance moves into a slot of its own and serves on; this slot is free
  * for the next. False where there is none. */
@@ -204,8 +262,23 @@ bool app_retire(struct app *app);
 bool app_is_ready(const struct app *app);
 /* The old instance may go. */
 void app_release(struct app *app);
+/* Whether an instance may be asked to end: an old one once no connection leads
+ * into it, or after ten minutes, counted from the first call. */
+bool app_is_drained(struct app *app);
+/* Whether an old instance of the same application drains; ends that, where
+ * nobody wants its answers any more. */
+bool app_drains_for(const struct app *app);
+void app_drain_end(const struct app *app);
+/* What is of an instance changes places. */
+void app_swap(struct app *app, struct app *other);
 /* Of two instances found when znode started, `app` gets the newer one. */
 void app_pair(struct app *app, struct app *other);
+
+/* app_lifetime.c: whether it has run for as long as it may; in how many ms it
+ * will have (0: not, or it has); sets the timer that steps it then. */
+bool app_is_aged(const struct app *app);
+uint32_t app_aged_in_ms(const struct app *app);
+void app_lifetime_step(struct app *app);
 
 /* Binds, drops and redirects the published ports as the state asks
  * (app_port.c). */
@@ -225,10 +298,11 @@ bool app_is_from_hub(const struct app *app);
 /* The sealed memfd with the config for a start, or -errno with a reason in
  * app->reason. */
 int app_config(struct app *app);
+/* The same for a person to look at: without secrets. */
+int app_config_shown(struct app *app);
 /* The same with the process that probes its health. */
 int app_probe(struct app *app);
 
 void app_describe(const struct app *app, struct znode_app *row);
-const char *znode_state_name(uint32_t state);
 
 #endif

@@ -1,18 +1,22 @@
 /* What an application waits for before it starts: that others of its document
  * run, are healthy, or have done their work. Once it runs, what they do is
- * nothing to it. */
+ * nothing to it, but for the one whose namespaces it shares. */
 #include "app_step.h"
 
 static bool is_met(const struct app *app, enum desired_condition condition)
 {
 	bool completed = app->final && app->record && app_ended_well(app);
+	/* It is there for who asks. */
+	bool rests = (app->reactor.rests && app->state == ZNODE_IMAGE) ||
+		     app->state == ZNODE_ASLEEP;
 
 	switch (condition) {
 	case DESIRED_STARTED:
-		return app->alive || completed;
+		return app->alive || completed || rests;
 	case DESIRED_HEALTHY:
-		return app->alive && (app->health.state == ZNODE_HEALTHY ||
-				      !app->want->health.test.n);
+		return rests ||
+		       (app->alive && (app->health.state == ZNODE_HEALTHY ||
+				       !app->health.is_checked));
 	case DESIRED_COMPLETED:
 		return completed;
 	}
@@ -25,6 +29,8 @@ const struct desired_dependency *app_waits_for(const struct app *app)
 
 	if (!app_should_run(app) || app->alive || app->state != ZNODE_IMAGE)
 		return NULL;
+	if (want->pod.on.app && !app_pod_is_ready(app))
+		return &want->pod.on;
 	for (unsigned i = 0; i < want->n_depends; i++) {
 		const struct desired_dependency *d = &want->depends_on[i];
 		const struct app *other = app->host->find(d->app);
@@ -42,6 +48,8 @@ void app_met(struct app *app)
 	for (int i = DESIRED_STARTED;
 	     app->in_use && app->want && i <= DESIRED_COMPLETED; i++)
 		met |= (uint8_t)(is_met(app, (enum desired_condition)i) << i);
+	if (app->in_use && app_pod_is_open(app))
+		met |= 1 << (DESIRED_COMPLETED + 1);
 	if (met == app->met)
 		return;
 	app->met = met;

@@ -1,5 +1,6 @@
 /* The health of an instance: a program that runs in it now and then and ends
- * with 0 while all is well, as in Docker.
+ * with 0 while all is well, as in Docker. The document says which, else the
+ * image does.
  *
  *	STARTING  it has not been well yet. Failures within the start period, or
  *		  the first interval, do not count.
@@ -12,6 +13,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -25,14 +27,14 @@ enum { PROBE_NUMBER = ZRUN_EXECS_MAX, FIRST_MS = 500 };
 
 static bool is_watched(const struct app *app)
 {
-	return app->want && app->want->health.test.n && app->alive &&
+	return app->want && app->health.is_checked && app->alive &&
 	       !app_is_outdated(app);
 }
 
 /* Whether failures do not count yet. */
 static bool in_start_period(const struct app *app)
 {
-	const struct desired_health *h = &app->want->health;
+	const struct app_health *h = &app->health;
 	uint32_t period = h->start_period > h->interval ? h->start_period
 							: h->interval;
 
@@ -55,7 +57,7 @@ static void health_set(struct app *app, enum znode_health state)
 
 static void probe_later(struct app *app)
 {
-	const struct desired_health *h = &app->want->health;
+	const struct app_health *h = &app->health;
 	bool soon = in_start_period(app) && h->start_interval < h->interval;
 
 	timer_set(app->host->loop, &app->health.timer,
@@ -73,7 +75,7 @@ static void judge(struct app *app, bool well)
 		health->failures = 0;
 		health_set(app, ZNODE_HEALTHY);
 	} else if (!in_start_period(app) &&
-		   ++health->failures >= app->want->health.retries) {
+		   ++health->failures >= health->retries) {
 		health_set(app, ZNODE_UNHEALTHY);
 	}
 	probe_later(app);
@@ -94,8 +96,7 @@ static void record_drop(struct app *app)
 
 static void patience(struct app *app)
 {
-	timer_set(app->host->loop, &app->health.timer,
-		  app->want->health.timeout);
+	timer_set(app->host->loop, &app->health.timer, app->health.timeout);
 }
 
 /* How it ended is told by init. One that is refused would stay so, but may be
@@ -117,15 +118,12 @@ static void probe_started(struct call *call, const union call_reply *any,
 static void probe_start(struct app *app)
 {
 	struct app_health *health = &app->health;
-	struct zrun_request *q = &health->call.request.zrun;
 	int r;
 
 	if (health->process < 0)
 		health->process = app_probe(app);
 	r = health->process;
-	memset(q, 0, sizeof(*q));
-	text_copy(q->id, sizeof(q->id), app->id);
-	q->arg = PROBE_NUMBER;
+	call_zrun(&health->call, app->id)->arg = PROBE_NUMBER;
 	health->call.done = probe_started;
 	health->call.stdio = app->host->null;
 	if (r >= 0)
@@ -150,11 +148,9 @@ static void kill_done(struct call *call, const union call_reply *any, int fd)
 static void probe_kill(struct app *app)
 {
 	struct call *call = &app->health.call;
-	struct zrun_request *q = &call->request.zrun;
+	struct zrun_request *q = call_zrun(call, app->id);
 
 	app->health.late = true;
-	memset(q, 0, sizeof(*q));
-	text_copy(q->id, sizeof(q->id), app->id);
 	q->arg = SIGKILL;
 	q->flags = PROBE_NUMBER * ZRUN_KILL_EXEC;
 	call->done = kill_done;
@@ -169,7 +165,9 @@ static void timer_fire(struct timer *t)
 
 	if (!is_watched(app))
 		return;
-	if (!app->health.probing)
+	if (!app->health.probing && app->reactor.ordered)
+		probe_later(app); /* it may be frozen already */
+	else if (!app->health.probing)
 		probe_start(app);
 	else if (!call_busy(&app->health.call))
 		probe_kill(app);
@@ -179,13 +177,53 @@ static void timer_fire(struct timer *t)
 
 /* ------------------------------------------------------------------ from */
 
+static uint32_t first_of(uint32_t a, uint32_t b, uint32_t otherwise)
+{
+	return a ? a : b ? b : otherwise;
+}
+
+void app_health_set(struct app *app, const struct image_config *image)
+{
+	const struct desired_health *want = &app->want->health;
+	const struct image_health *own = &image->health;
+	struct app_health *h = &app->health;
+
+	h->is_checked = !want->off && (want->test.n || own->test.n);
+	h->interval = first_of(want->interval, own->interval, 30000);
+	h->timeout = first_of(want->timeout, own->timeout, 30000);
+	h->start_period = first_of(want->start_period, own->start_period, 0);
+	h->start_interval = first_of(want->start_interval, own->start_interval,
+				     5000);
+	h->retries = first_of(want->retries, own->retries, 3);
+}
+
+/* Of one that an earlier znode started. */
+static void image_look(struct app *app)
+{
+	char reason[sizeof(app->reason)];
+	struct node_image *image;
+	int error;
+
+	if (app->found || !app->want || !app->alive || app_is_outdated(app))
+		return;
+	memcpy(reason, app->reason, sizeof(reason));
+	image = app_image_read(app, &error);
+	/* Its content says the rest, if not all. */
+	if (!image)
+		app_health_set(app, &(struct image_config){ 0 });
+	memcpy(app->reason, reason, sizeof(reason));
+	if (image)
+		node_image_free(image);
+	free(image);
+}
+
 void app_health_begin(struct app *app)
 {
-	const struct desired_health *h;
+	const struct app_health *h = &app->health;
 
+	image_look(app);
 	if (!is_watched(app))
 		return;
-	h = &app->want->health;
 	app->health.state = ZNODE_HEALTH_STARTING;
 	app->health.failures = 0;
 	app->health.timer.fire = timer_fire;
@@ -202,6 +240,18 @@ void app_health_end(struct app *app)
 	fd_close(&app->health.process);
 	timer_cancel(&app->health.timer);
 	call_cancel(&app->health.call);
+}
+
+void app_health_pause(struct app *app)
+{
+	timer_cancel(&app->health.timer);
+}
+
+void app_health_resume(struct app *app)
+{
+	app->health.timer.fire = timer_fire;
+	if (is_watched(app))
+		probe_later(app);
 }
 
 void app_health_event(struct app *app, const struct init_event *event)

@@ -126,6 +126,7 @@ struct node_image *app_image_read(struct app *app, int *error)
 	app->found = true;
 	app->manifest = image->manifest;
 	app->image_bytes = image->bytes;
+	app_health_set(app, &image->config);
 	return image;
 }
 

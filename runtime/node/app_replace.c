@@ -1,15 +1,21 @@
 /* How one instance takes the place of another without a gap: the new one is
  * started beside it, clients are led to it once it is ready, then the old one
- * is asked to end and drains. If the new one fails, the old one serves on. */
+ * drains: no client is let to it any more, and when the last has gone it is
+ * asked to end. If the new one fails, the old one serves on. */
 #include <string.h>
 
 #include "app_step.h"
+#include "node.h"
+
+/* As long as a request may take (net/traffic.h). */
+enum { DRAIN_MAX_MS = 600000 };
 
 bool app_may_overlap(const struct app *app)
 {
 	const struct desired_app *want = app->want;
 
-	if (app->old || app->local)
+	if (app->old || app->local || app->extra_of || want->pod.on.app ||
+	    app->host->is_shared(app))
 		return false;
 	for (unsigned i = 0; i < want->n_mounts; i++)
 		if (want->mount[i].type == DESIRED_MOUNT_VOLUME &&
@@ -53,7 +59,11 @@ bool app_retire(struct app *app)
 
 	if (!old)
 		return false;
+	app_drain_end(app);
 	old->retired = true;
+	reactor_end(app);
+	/* Both slots would have the same watch, and this one end it. */
+	limits_end(app);
 	instance_move(old, app);
 	pair(app, old);
 	app_set(old, ZNODE_RUNNING);
@@ -63,9 +73,9 @@ bool app_retire(struct app *app)
 
 bool app_is_ready(const struct app *app)
 {
-	return app->state == ZNODE_RUNNING && app->alive &&
-	       (!app->want->health.test.n ||
-		app->health.state == ZNODE_HEALTHY);
+	return (app->state == ZNODE_RUNNING || app->state == ZNODE_FROZEN) &&
+	       app->alive &&
+	       (!app->health.is_checked || app->health.state == ZNODE_HEALTHY);
 }
 
 void app_release(struct app *app)
@@ -73,8 +83,48 @@ void app_release(struct app *app)
 	struct app *old = app->old;
 
 	app->old = old->successor = NULL;
+	if (!app->want || app->stopped)
+		old->drain = APP_DRAINED;
 	app_ports(app);
 	app_step(old);
+}
+
+static bool drains_for(const struct app *old, const struct app *app)
+{
+	return old->retired && !old->successor && old != app;
+}
+
+bool app_drains_for(const struct app *app)
+{
+	struct app *old = NULL;
+
+	while ((old = node_named(app->name, old)))
+		if (drains_for(old, app))
+			return true;
+	return false;
+}
+
+void app_drain_end(const struct app *app)
+{
+	for (struct app *old = NULL; (old = node_named(app->name, old));) {
+		if (!drains_for(old, app) || old->drain == APP_DRAINED)
+			continue;
+		old->drain = APP_DRAINED;
+		app_step(old);
+	}
+}
+
+bool app_is_drained(struct app *app)
+{
+	if (!(app->retired || app->extra_of) || app->drain == APP_DRAINED)
+		return true;
+	if (app->drain == APP_SERVES) {
+		if (!reactor_drain(app))
+			return true;
+		app->drain = APP_DRAINS;
+		timer_set(app->host->loop, &app->timer, DRAIN_MAX_MS);
+	}
+	return !app->timer.deadline_ms;
 }
 
 /* Of NAME-NUMBER. */
@@ -88,15 +138,19 @@ static uint64_t number_of(const char *id)
 	return number;
 }
 
+void app_swap(struct app *app, struct app *other)
+{
+	struct app between = { 0 };
+
+	instance_move(&between, other);
+	instance_move(other, app);
+	instance_move(app, &between);
+}
+
 void app_pair(struct app *app, struct app *other)
 {
-	struct app newer = { 0 };
-
-	if (number_of(other->id) > number_of(app->id)) {
-		instance_move(&newer, other);
-		instance_move(other, app);
-		instance_move(app, &newer);
-	}
+	if (number_of(other->id) > number_of(app->id))
+		app_swap(app, other);
 	other->retired = true;
 	if (app->alive && other->alive && !app_is_outdated(app))
 		pair(app, other);

@@ -13,7 +13,9 @@
 #include "base/log.h"
 
 #include "config.h"
+#include "node.h"
 #include "sweep.h"
+#include "usage.h"
 #include "volume.h"
 
 enum {
@@ -72,8 +74,7 @@ static const char *reason_of(const struct zrun_reply *reply)
 	return reply->text[0] ? reply->text : strerror(-reply->error);
 }
 
-/* app->final was set by the caller; `text` may be app->reason itself. */
-static void app_fail(struct app *app, const char *text)
+void app_fail(struct app *app, const char *text)
 {
 	if (text != app->reason)
 		text_copy(app->reason, sizeof(app->reason), text);
@@ -86,14 +87,6 @@ static void app_fail(struct app *app, const char *text)
 }
 
 /* ----------------------------------------------------------------- calls */
-
-static void call_prepare(struct app *app)
-{
-	struct zrun_request *q = &app->call.request.zrun;
-
-	memset(q, 0, sizeof(*q));
-	text_copy(q->id, sizeof(q->id), app->id);
-}
 
 /* Nobody answers: zrun is being replaced. Its socket is init's, so this is
  * rare and short. */
@@ -156,13 +149,18 @@ static bool clear_remains(struct app *app)
 	if (!app->remains)
 		return true;
 	if (!app->redelete.deadline_ms) {
-		call_prepare(app);
+		call_zrun(&app->call, app->id);
 		call_start(app, ZRUN_DELETE, -1, delete_done);
 	}
 	return false;
 }
 
 /* ----------------------------------------------------------------- image */
+
+static bool is_done_extra(const struct app *app)
+{
+	return app->extra_of && !app_should_run(app);
+}
 
 static void app_free(struct app *app)
 {
@@ -172,14 +170,22 @@ static void app_free(struct app *app)
 		app->successor->old = NULL;
 		app_ports(app->successor);
 	}
+	timer_cancel(&app->lifetime);
+	scale_forget(app);
+	if (app->extra_of && app->extra_of->instance < app->instance)
+		app->extra_of->instance = app->instance;
 	record_drop(app);
 	app_image_drop(app);
+	app_secrets_drop(app);
 	timer_cancel(&app->refetch);
 	timer_cancel(&app->timer);
 	timer_cancel(&app->rebind);
 	timer_cancel(&app->redelete);
 	app->in_use = false;
 	sweep_due();
+	/* Its successor may be old itself by now. */
+	if ((app->retired || app->extra_of) && app->host->find(app->name))
+		app_step(app->host->find(app->name));
 }
 
 /* On towards an image that is here. */
@@ -201,7 +207,7 @@ void step_absent(struct app *app)
 	}
 	if (!clear_remains(app))
 		return;
-	if (!app->want)
+	if (!app->want || is_done_extra(app))
 		app_free(app);
 	else if (app_should_run(app) && !app_is_waiting(app))
 		image_step(app);
@@ -223,9 +229,16 @@ void step_pulling(struct app *app)
 /* How the instance ended, for people. */
 static void describe_end(struct app *app)
 {
+	uint64_t limit = app->want ? app->want->memory_bytes >> 20 : 0;
+
 	if (app->exit_code == CLD_EXITED)
 		snprintf(app->reason, sizeof(app->reason), "exited with %d",
 			 app->exit_status);
+	else if (app->exit_status == SIGKILL && usage_lacked_memory(app->id))
+		snprintf(app->reason, sizeof(app->reason),
+			 limit ? "out of memory (its limit is %llu MB)"
+			       : "out of memory",
+			 (unsigned long long)limit);
 	else
 		snprintf(app->reason, sizeof(app->reason),
 			 "killed by signal %d (%s)", app->exit_status,
@@ -243,10 +256,20 @@ static bool has_tries(const struct app *app)
 	       app->note.restarts < app->want->restart_max;
 }
 
+/* The end of the first process of a pid namespace kills all others in it; that
+ * end is told later than theirs. */
+static bool ended_with_pod(const struct app *app)
+{
+	return app->want->pod.shares & DESIRED_POD_PID &&
+	       app->exit_code == CLD_KILLED && app->exit_status == SIGKILL;
+}
+
 static bool runs_again(const struct app *app)
 {
 	if (!app->want)
 		return false;
+	if (ended_with_pod(app))
+		return true;
 	switch (app->want->restart) {
 	case DESIRED_RESTART_ALWAYS:
 	case DESIRED_RESTART_UNLESS_STOPPED:
@@ -263,7 +286,8 @@ static bool runs_again(const struct app *app)
 void app_ended(struct app *app)
 {
 	bool wished = app->stopped || app->restart || !app->want ||
-		      app_is_outdated(app);
+		      app->reactor.rests || app_is_outdated(app) ||
+		      is_done_extra(app);
 
 	timer_cancel(&app->timer);
 	describe_end(app);
@@ -271,6 +295,8 @@ void app_ended(struct app *app)
 		app->restart = false;
 		app->note.backoff_ms = 0;
 		log_info(app->name, "%s %s", app->id, app->reason);
+		if (app->reactor.rests)
+			app->reason[0] = '\0';
 	} else if (runs_again(app)) {
 		if (app->ended_ms - app->started_ms >= HEALTHY_MS)
 			app->note.backoff_ms = 0;
@@ -327,17 +353,21 @@ static void start_done(struct call *call, const union call_reply *any, int fd)
 static void note_fill(struct app *app)
 {
 	struct app_note *note = &app->note;
+	const struct app *owner = app_pod_owner(app);
 
 	if (app_is_outdated(app))
 		note->restarts = note->backoff_ms = 0;
 	note->magic = APP_NOTE_MAGIC;
-	note->stopped = 0;
+	note->stopped = note->rests = 0;
+	note->extra = app->extra_of != NULL;
+	note->born_ms = clock_boot_ms();
 	note->stop_signal =
 		app->want->stop_signal
 			? (uint32_t)node_signal(app->want->stop_signal)
 			: 0;
 	note->stop_grace_ms = app->want->stop_grace_ms;
 	note->number = app->number;
+	note->pod = owner ? owner->instance : 0;
 	note->image = app->manifest;
 	note->content = app->want->content;
 }
@@ -369,32 +399,68 @@ static bool volumes_ready(struct app *app)
 	if (app->n_volumes == want->n_mounts)
 		return true;
 	m = &want->mount[app->n_volumes];
-	call_prepare(app);
+	call_zrun(&app->call, app->id);
 	volume_name(want, m, q->path);
 	q->arg = (uint32_t)((m->size_bytes + (1 << 20) - 1) >> 20);
 	call_start(app, ZRUN_VOLUME, -1, volume_done);
 	return false;
 }
 
+static void grants_done(struct call *call, const union call_reply *any, int fd)
+{
+	struct app *app = container_of(call, struct app, call);
+	const struct zrun_reply *reply = &any->zrun;
+
+	if (reply->error) {
+		app->final = start_is_final(app, reply->error);
+		app_fail(app, reason_of(reply));
+		return;
+	}
+	app->granted = true;
+	app_step(app);
+}
+
+/* Whether serve has looked at the document as it is now. */
+static bool grants_ready(struct app *app)
+{
+	if (!app->want->grants.n || app->granted)
+		return true;
+	call_zrun(&app->call, app->id);
+	call_start(app, ZRUN_GRANTS, -1, grants_done);
+	return false;
+}
+
+static uint32_t next_instance(const struct app *app)
+{
+	uint32_t last = 0;
+
+	for (struct app *other = NULL; (other = node_named(app->name, other));)
+		if (other->instance > last)
+			last = other->instance;
+	return last + 1;
+}
+
 static void app_start(struct app *app)
 {
 	autoclose int memfd = -1;
 
+	app->granted = app->sleep.failed = app->sleep.ends = false;
 	app->n_volumes = 0;
 	record_drop(app);
-	app->instance++;
+	app->instance = next_instance(app);
 	snprintf(app->id, sizeof(app->id), "%.52s-%u", app->name,
 		 app->instance);
 	app->started_ms = app->ended_ms = 0;
 	app_ports_want(app);
 	memfd = app_config(app);
+	app_secrets_drop(app);
 	note_fill(app);
 	if (memfd < 0) {
 		app->final = start_is_final(app, memfd);
 		app_fail(app, app->reason);
 		return;
 	}
-	call_prepare(app);
+	call_zrun(&app->call, app->id);
 	digest_text(&app->manifest, app->call.request.zrun.digest);
 	memcpy(app->call.request.zrun.note, &app->note, sizeof(app->note));
 	if (call_start(app, ZRUN_START, memfd, start_done))
@@ -410,10 +476,12 @@ void step_image(struct app *app)
 	}
 	if (!clear_remains(app))
 		return;
-	if (!app->pulled)
+	if (!app->pulled || is_done_extra(app))
 		app_set(app, ZNODE_ABSENT);
-	else if (app_should_run(app) && !app_is_waiting(app) &&
-		 !app_waits_for(app) && volumes_ready(app))
+	else if (app_should_run(app) && !app->reactor.rests &&
+		 !app_is_waiting(app) && !app_waits_for(app) &&
+		 volumes_ready(app) && app_secrets_ready(app) &&
+		 grants_ready(app))
 		app_start(app);
 }
 
@@ -426,7 +494,8 @@ void step_failed(struct app *app)
 	}
 	if (!clear_remains(app))
 		return;
-	if (!app->want || (app_should_run(app) && !app_is_waiting(app)))
+	if (!app->want || is_done_extra(app) ||
+	    (app_should_run(app) && !app_is_waiting(app)))
 		app_set(app, app->pulled ? ZNODE_IMAGE : ZNODE_ABSENT);
 }
 
@@ -446,7 +515,7 @@ static void kill_done(struct call *call, const union call_reply *any, int fd)
 
 static bool app_kill(struct app *app, int signal, uint32_t flags)
 {
-	call_prepare(app);
+	call_zrun(&app->call, app->id);
 	app->call.request.zrun.arg = (uint32_t)signal;
 	app->call.request.zrun.flags = flags;
 	return call_start(app, ZRUN_KILL, -1, kill_done);
@@ -473,9 +542,13 @@ static bool goes_on(struct app *app)
 {
 	if (app->successor)
 		return true;
-	if (!app_should_run(app) || app->restart)
+	if (app->extra_of)
+		return app_should_run(app);
+	if (!app_should_run(app) || app->restart || app->reactor.rests ||
+	    app_pod_is_lost(app))
 		return false;
-	return !app_is_outdated(app) || app_image_need(app) <= 0;
+	return !(app_is_outdated(app) || app_is_aged(app)) ||
+	       app_image_need(app) <= 0;
 }
 
 void step_running(struct app *app)
@@ -487,11 +560,15 @@ void step_running(struct app *app)
 	}
 	if (goes_on(app))
 		return;
-	if (app_should_run(app) && !app->restart && app_may_overlap(app) &&
-	    app_retire(app))
+	if (app->extra_of)
+		scale_step(app);
+	if (app_should_run(app) && !app->restart && !app->reactor.rests &&
+	    app_may_overlap(app) && app_retire(app))
+		return;
+	if (!app_is_drained(app))
 		return;
 	/* It is replaced, also when the hub takes that back meanwhile. */
-	if (app_should_run(app))
+	if (app_should_run(app) && !app->reactor.rests)
 		app->restart = true;
 	if (app_kill(app, stop_signal(app), 0)) {
 		app_set(app, ZNODE_STOPPING);
@@ -499,6 +576,18 @@ void step_running(struct app *app)
 			  app->note.stop_grace_ms ? app->note.stop_grace_ms
 						  : STOP_PATIENCE_MS);
 	}
+}
+
+/* It cannot end while it is frozen. */
+void step_frozen(struct app *app)
+{
+	app_ports(app);
+	if (sleep_is_dozing(app))
+		return;
+	if (!app->alive)
+		app_ended(app);
+	else if (!goes_on(app))
+		reactor_wake(app, "it is to end");
 }
 
 void step_stopping(struct app *app)

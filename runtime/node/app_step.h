@@ -13,11 +13,16 @@ void step_absent(struct app *app);
 void step_pulling(struct app *app);
 void step_image(struct app *app);
 void step_running(struct app *app);
+void step_frozen(struct app *app);
+void step_asleep(struct app *app);
 void step_stopping(struct app *app);
 void step_failed(struct app *app);
 
 /* The instance ended: by wish, for good, or to be started again. */
 void app_ended(struct app *app);
+/* It failed for `text`, which may be app->reason itself; app->final was set by
+ * the caller. */
+void app_fail(struct app *app, const char *text);
 /* Whether it did so with 0. */
 bool app_ended_well(const struct app *app);
 /* Whether the next attempt is not due yet. */

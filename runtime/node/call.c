@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/span.h"
 
 static struct peer {
 	const char *name;
@@ -19,6 +20,8 @@ static struct peer {
 			sizeof(struct zrun_reply), 24, 0, NULL },
 	[CALL_ZPULL] = { "zpull", sizeof(struct zpull_request),
 			 sizeof(struct zpull_reply), 4, 0, NULL },
+	[CALL_ZAGENT] = { "zagent", sizeof(struct zagent_request),
+			  sizeof(struct zagent_reply), 4, 0, NULL },
 };
 
 _Static_assert(sizeof(peers) / sizeof(peers[0]) == CALL_PEER_COUNT,
@@ -35,20 +38,39 @@ void call_init(struct call *call)
 	call->fd = call->watch.fd = call->memfd = call->stdio = -1;
 }
 
+/* Where replies of the peer have their error and text. */
+static char *text_of(enum call_peer peer, union call_reply *reply, size_t *size,
+		     int32_t **error)
+{
+	switch (peer) {
+	case CALL_ZRUN:
+		*error = &reply->zrun.error;
+		*size = sizeof(reply->zrun.text);
+		return reply->zrun.text;
+	case CALL_ZPULL:
+		*error = &reply->zpull.error;
+		*size = sizeof(reply->zpull.text);
+		return reply->zpull.text;
+	case CALL_ZAGENT:
+	case CALL_PEER_COUNT:
+		break;
+	}
+	*error = &reply->zagent.error;
+	*size = sizeof(reply->zagent.text);
+	return reply->zagent.text;
+}
+
 static void fail(const struct call *call, union call_reply *reply)
 {
-	const char *name = peers[call->peer].name;
+	int32_t *error;
+	size_t size;
+	char *text;
 
 	memset(reply, 0, sizeof(*reply));
-	if (call->peer == CALL_ZRUN) {
-		reply->zrun.error = -ECONNRESET;
-		snprintf(reply->zrun.text, sizeof(reply->zrun.text),
-			 "%s went away while it was asked", name);
-	} else {
-		reply->zpull.error = -ECONNRESET;
-		snprintf(reply->zpull.text, sizeof(reply->zpull.text),
-			 "%s went away while it was asked", name);
-	}
+	text = text_of(call->peer, reply, &size, &error);
+	*error = -ECONNRESET;
+	snprintf(text, size, "%s went away while it was asked",
+		 peers[call->peer].name);
 }
 
 static int transmit(struct call *call, int memfd)
@@ -99,6 +121,22 @@ static void hang_up(struct call *call)
 	peers[call->peer].under_way--;
 }
 
+/* Its texts end somewhere. */
+static void reply_end(enum call_peer peer, union call_reply *reply)
+{
+	int32_t *error;
+	size_t size;
+	char *text = text_of(peer, reply, &size, &error);
+
+	text[size - 1] = '\0';
+	if (peer == CALL_ZRUN) {
+		reply->zrun.id[sizeof(reply->zrun.id) - 1] = '\0';
+	} else if (peer == CALL_ZPULL) {
+		reply->zpull.path[sizeof(reply->zpull.path) - 1] = '\0';
+		reply->zpull.digest[sizeof(reply->zpull.digest) - 1] = '\0';
+	}
+}
+
 static void ready(struct watch *w, uint32_t events)
 {
 	struct call *call = container_of(w, struct call, watch);
@@ -110,21 +148,16 @@ static void ready(struct watch *w, uint32_t events)
 	(void)events;
 	if (r == -EAGAIN)
 		return;
-	if (r == 1 && peer == CALL_ZRUN) {
-		reply.zrun.text[sizeof(reply.zrun.text) - 1] = '\0';
-		reply.zrun.id[sizeof(reply.zrun.id) - 1] = '\0';
-	} else if (r == 1) {
-		reply.zpull.text[sizeof(reply.zpull.text) - 1] = '\0';
-		reply.zpull.path[sizeof(reply.zpull.path) - 1] = '\0';
-		reply.zpull.digest[sizeof(reply.zpull.digest) - 1] = '\0';
-		if (reply.head.verb == ZPULL_PROGRESS ||
-		    reply.head.verb == ZPULL_BEGUN) {
-			if (call->progress)
-				call->progress(call, &reply.zpull,
-					       fds.n ? fds.fd[0] : -1);
-			ipc_fds_close(&fds);
-			return;
-		}
+	if (r == 1)
+		reply_end(peer, &reply);
+	if (r == 1 && peer == CALL_ZPULL &&
+	    (reply.head.verb == ZPULL_PROGRESS ||
+	     reply.head.verb == ZPULL_BEGUN)) {
+		if (call->progress)
+			call->progress(call, &reply.zpull,
+				       fds.n ? fds.fd[0] : -1);
+		ipc_fds_close(&fds);
+		return;
 	}
 	if (r != 1 || reply.head.verb != call->request.head.verb)
 		fail(call, &reply);
@@ -150,6 +183,15 @@ static int wait_turn(struct call *call, int memfd)
 	call->next = NULL;
 	call->queued = true;
 	return 0;
+}
+
+struct zrun_request *call_zrun(struct call *call, const char *id)
+{
+	struct zrun_request *q = &call->request.zrun;
+
+	memset(q, 0, sizeof(*q));
+	text_copy(q->id, sizeof(q->id), id);
+	return q;
 }
 
 int call_send(struct loop *loop, struct call *call, enum call_peer peer,

@@ -1,5 +1,5 @@
-/* One request at a time to `zrun serve` or zpull, without waiting for the
- * answer.
+/* One request at a time to `zrun serve`, zpull or zagent, without waiting for
+ * the answer.
  *
  * Each request has a connection of its own: a long unpacking holds up nobody,
  * and when serve dies exactly the requests in its hands fail, with
@@ -9,16 +9,18 @@
 #ifndef NODE_CALL_H
 #define NODE_CALL_H
 
+#include "agent/zagent.h"
 #include "base/loop.h"
 #include "zpull/zpull.h"
 #include "zrun/serve.h"
 
-enum call_peer { CALL_ZRUN, CALL_ZPULL, CALL_PEER_COUNT };
+enum call_peer { CALL_ZRUN, CALL_ZPULL, CALL_ZAGENT, CALL_PEER_COUNT };
 
 union call_request {
 	struct ipc_head head;
 	struct zrun_request zrun;
 	struct zpull_request zpull;
+	struct zagent_request zagent;
 };
 
 /* Of the peer that was asked; its texts end somewhere. */
@@ -26,6 +28,7 @@ union call_reply {
 	struct ipc_head head;
 	struct zrun_reply zrun;
 	struct zpull_reply zpull;
+	struct zagent_reply zagent;
 };
 
 struct call {
@@ -47,6 +50,8 @@ struct call {
 };
 
 void call_init(struct call *call);
+/* The request to zrun serve, about container `id`, with all else 0. */
+struct zrun_request *call_zrun(struct call *call, const char *id);
 static inline bool call_busy(const struct call *call)
 {
 	return call->fd >= 0 || call->queued;

@@ -25,10 +25,13 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 static const char usage[] =
 	"usage: znode                 run the daemon (init does)\n"
 	"       znode ps [-o json]    applications and their state\n"
+	"       znode react --dry-run what would become of them, and when\n"
 	"       znode top             the same with what each uses, until q\n"
 	"       znode logs NAME       the last lines that it wrote\n"
 	"       znode exec NAME PROGRAM [ARGUMENT]...\n"
 	"                             run it in the container, as its own is\n"
+	"       znode net [-o json|metrics]\n"
+	"                             what containers send, and their rules\n"
 	"       znode images [-o json]\n"
 	"                             images of the applications\n"
 	"       znode inspect NAME    state and OCI config, as JSON\n"
@@ -36,7 +39,11 @@ static const char usage[] =
 	"                             boots; unless-stopped: beyond that\n"
 	"       znode start NAME      start it now, whatever it failed on\n"
 	"       znode restart NAME    stop it, then start it\n"
-	"       znode volumes         what outlives containers\n"
+	"       znode freeze NAME     freeze it now; a request wakes it\n"
+	"       znode sleep NAME      write it to disk; a client wakes it\n"
+	"       znode wake NAME       let it run on (also: thaw)\n"
+	"       znode volumes [-o json]\n"
+	"                             what outlives containers\n"
 	"       znode snapshot VOLUME keep it as it is now, read-only\n"
 	"       znode volume-rm VOLUME\n"
 	"                             remove it and its snapshots for ever\n"
@@ -128,8 +135,10 @@ static void print_ports(const struct znode_app *app, char *text, size_t size)
 
 	text_copy(text, size, "-");
 	for (unsigned i = 0; i < app->n_ports && i < ZNODE_PORTS_MAX; i++) {
-		int k = snprintf(text + n, size - n, "%s%u:%u%s", i ? "," : "",
-				 app->port[i].host, app->port[i].container,
+		int k = snprintf(text + n, size - n, "%s%u:%u%s%s",
+				 i ? "," : "", app->port[i].host,
+				 app->port[i].container,
+				 app->port[i].udp ? "/udp" : "",
 				 app->port[i].bound ? "" : "(closed)");
 
 		if (k < 0 || (size_t)k >= size - n)
@@ -169,8 +178,21 @@ static void print_note(const struct znode_app *app)
 {
 	if (app->health != ZNODE_HEALTH_NONE)
 		printf("  %s", health_of(app));
+	if (app->why[0])
+		printf("  %s", app->why);
+	if (app->rests)
+		printf("  rests until a client comes");
+	if (app->extras)
+		printf("  and %u more for what it has to do", app->extras);
+	if (app->wakes)
+		printf("  woken %u times", app->wakes);
+	if (app->wake_p50_us)
+		printf(", p50 %.2f ms, p99 %.2f ms", app->wake_p50_us / 1e3,
+		       app->wake_p99_us / 1e3);
 	if (app->reason[0])
 		printf("  %s", app->reason);
+	if (app->limit[0])
+		printf("  %s", app->limit);
 	if (app->retry_ms)
 		printf(" (again in %.1f s)", app->retry_ms / 1000.0);
 }
@@ -186,7 +208,9 @@ static void ps_table(const struct client_rows *rows)
 		print_ports(app, ports, sizeof(ports));
 		printf("%-16s %-6s %-9s %-8s %-20s %8u %7.1f s %7.1f  %s",
 		       app->name, source_of(app), state_of(app),
-		       age(app->started_ms ? app->started_ms : app->since_ms,
+		       age(app->started_ms && app->state != ZNODE_FROZEN
+				   ? app->started_ms
+				   : app->since_ms,
 			   since),
 		       ports, app->restarts, (double)app->cpu_ms / 1e3,
 		       (double)app->memory_used / 1e6, app->container);
@@ -243,7 +267,15 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_uint(d, o, "cpu_ms", app->cpu_ms);
 	yyjson_mut_obj_add_uint(d, o, "image_bytes", app->image_bytes);
 	yyjson_mut_obj_add_str(d, o, "health", health_of(app));
+	yyjson_mut_obj_add_bool(d, o, "reactive", app->reactive);
+	yyjson_mut_obj_add_bool(d, o, "rests", app->rests);
+	yyjson_mut_obj_add_uint(d, o, "extras", app->extras);
+	yyjson_mut_obj_add_str(d, o, "why", app->why);
+	yyjson_mut_obj_add_uint(d, o, "wakes", app->wakes);
+	yyjson_mut_obj_add_uint(d, o, "wake_p50_us", app->wake_p50_us);
+	yyjson_mut_obj_add_uint(d, o, "wake_p99_us", app->wake_p99_us);
 	yyjson_mut_obj_add_str(d, o, "reason", app->reason);
+	yyjson_mut_obj_add_str(d, o, "limit", app->limit);
 	ports = yyjson_mut_obj_add_arr(d, o, "ports");
 	for (unsigned i = 0; i < app->n_ports && i < ZNODE_PORTS_MAX; i++) {
 		yyjson_mut_val *p = yyjson_mut_arr_add_obj(d, ports);
@@ -251,6 +283,8 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 		yyjson_mut_obj_add_uint(d, p, "host", app->port[i].host);
 		yyjson_mut_obj_add_uint(d, p, "container",
 					app->port[i].container);
+		if (app->port[i].udp)
+			yyjson_mut_obj_add_str(d, p, "protocol", "udp");
 		yyjson_mut_obj_add_bool(d, p, "bound", app->port[i].bound);
 	}
 	return o;
@@ -364,6 +398,21 @@ static int verb_restart(int argc, char **argv)
 	return wish(argc, argv, ZNODE_RESTART);
 }
 
+static int verb_freeze(int argc, char **argv)
+{
+	return wish(argc, argv, ZNODE_FREEZE);
+}
+
+static int verb_thaw(int argc, char **argv)
+{
+	return wish(argc, argv, ZNODE_THAW);
+}
+
+static int verb_sleep(int argc, char **argv)
+{
+	return wish(argc, argv, ZNODE_SLEEP);
+}
+
 /* The state, with the config as its member. */
 static int inspect_print(const struct znode_app *app, const char *config,
 			 size_t size)
@@ -418,10 +467,16 @@ static const struct {
 	{ "ps", verb_ps },
 	{ "images", verb_images },
 	{ "inspect", verb_inspect },
+	{ "react", client_react },
 	{ "stop", verb_stop },
 	{ "start", verb_start },
 	{ "restart", verb_restart },
+	{ "freeze", verb_freeze },
+	{ "thaw", verb_thaw },
+	{ "sleep", verb_sleep },
+	{ "wake", verb_thaw },
 	{ "top", client_top },
+	{ "net", client_net },
 	{ "logs", client_logs },
 	{ "exec", client_exec },
 	{ "volumes", client_volumes },

@@ -31,6 +31,11 @@ int client_exec(int argc, char **argv);
 int client_top(int argc, char **argv);
 int client_logs(int argc, char **argv);
 
+/* client_net.c */
+int client_net(int argc, char **argv);
+/* client_react.c */
+int client_react(int argc, char **argv);
+
 /* client_volume.c */
 int client_volumes(int argc, char **argv);
 int client_snapshot(int argc, char **argv);

@@ -182,8 +182,15 @@ int client_exec(int argc, char **argv)
 	if (status)
 		return status;
 	text_copy(e.id, sizeof(e.id), reply.app.container);
-	status = reply.app.pid ? run(&e, fds.fd[0], argv + 2)
-			       : client_complain(argv[1], "it does not run");
+	/* Also says that it was used just now, so it is not frozen before what
+	 * is executed is known. */
+	if (reply.app.reactive || reply.app.state == ZNODE_FROZEN ||
+	    reply.app.state == ZNODE_ASLEEP)
+		status = client_ask(ZNODE_THAW, argv[1], &reply, NULL);
+	if (status == 0)
+		status = reply.app.pid
+				 ? run(&e, fds.fd[0], argv + 2)
+				 : client_complain(argv[1], "it does not run");
 	ipc_fds_close(&fds);
 	fd_close(&e.process);
 	fd_close(&e.pidfd);

@@ -1,7 +1,11 @@
 /* Volumes, for a person on the node. They are zrun serve's, which root may ask
  * as well as znode. */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -36,20 +40,68 @@ static int complain(int r, const struct zrun_reply *reply)
 						  : strerror(-r));
 }
 
+/* What serve says of a volume; sizes are NULL where nobody counts. */
+struct volume {
+	char *name, *used, *limit;
+};
+
+static struct volume volume_read(char *text)
+{
+	struct volume v = { .name = strsep(&text, " ") };
+
+	v.used = text ? strsep(&text, " ") : NULL;
+	v.limit = text && strtoull(text, NULL, 10) != ULLONG_MAX ? text : NULL;
+	return v;
+}
+
+static const char *megabytes(const char *bytes, char text[24])
+{
+	if (!bytes)
+		return "-";
+	snprintf(text, 24, "%.1f", (double)strtoull(bytes, NULL, 10) / 1e6);
+	return text;
+}
+
+static void volume_print(const struct volume *v, bool json, bool first)
+{
+	char used[24], limit[24];
+
+	if (json) {
+		printf("%s{\"name\": \"%s\", \"used_bytes\": %s, "
+		       "\"limit_bytes\": %s}",
+		       first ? "[" : ",\n ", v->name,
+		       v->used ? v->used : "null",
+		       v->limit ? v->limit : "null");
+		return;
+	}
+	if (first)
+		printf("%-32s %10s %10s\n", "VOLUME", "MB", "LIMIT");
+	printf("%-32s %10s %10s\n", v->name, megabytes(v->used, used),
+	       megabytes(v->limit, limit));
+}
+
 int client_volumes(int argc, char **argv)
 {
 	struct zrun_request request = { .head.verb = ZRUN_VOLUMES };
 	struct zrun_reply reply = { 0 };
+	bool json = argc == 3 && !strcmp(argv[1], "-o") &&
+		    !strcmp(argv[2], "json");
 	int r;
 
-	(void)argv;
-	if (argc != 1)
+	if (argc != 1 && !json)
 		return 2;
 	while ((r = ask(&request, &reply)) == 0) {
-		puts(reply.text);
+		struct volume v = volume_read(reply.text);
+
+		/* Its name is of a-z, 0-9, - and . alone. */
+		volume_print(&v, json, request.arg == 0);
 		request.arg++;
 	}
-	return r == -ENOENT ? 0 : complain(r, &reply);
+	if (r != -ENOENT)
+		return complain(r, &reply);
+	if (json)
+		puts(request.arg ? "]" : "[]");
+	return 0;
 }
 
 static int ask_about(int argc, char **argv, uint32_t verb,

@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #include "config_write.h"
+#include "oci/grant.h"
+#include "oci/net_policy.h"
 #include "oci/runtime_config.h"
 #include "zrun/serve.h"
 
@@ -33,8 +35,17 @@ static const char *const read_only[] = {
 	"/proc/sysrq-trigger", NULL,
 };
 
-static const char *const namespaces[] = { "pid",   "network", "ipc", "uts",
-					  "mount", "cgroup",  NULL };
+static const struct {
+	const char *name, *file;
+	unsigned share; /* DESIRED_POD_* */
+} namespaces[] = {
+	{ "pid", "pid", DESIRED_POD_PID },
+	{ "network", "net", DESIRED_POD_NETWORK },
+	{ "ipc", "ipc", DESIRED_POD_IPC },
+	{ "uts", NULL, 0 },
+	{ "mount", NULL, 0 },
+	{ "cgroup", NULL, 0 },
+};
 
 void node_config_strings(doc d, val array, const char *const *list)
 {
@@ -128,11 +139,24 @@ static void add_user(doc d, val process, const struct node_config *c)
 			groups, yyjson_mut_raw(d, c->app->group_add.item[i]));
 }
 
+static uint64_t granted_capabilities(const struct desired_app *app)
+{
+	uint64_t granted = 0;
+	struct grant grant;
+
+	for (unsigned i = 0; i < app->grants.n; i++)
+		if (grant_parse(span_of(app->grants.item[i]), &grant) == 0 &&
+		    grant.kind == GRANT_CAPABILITY)
+			granted |= UINT64_C(1) << grant.capability;
+	return granted;
+}
+
 static void add_capabilities(doc d, val process, const struct desired_app *app)
 {
 	static const char *const sets[] = { "bounding", "effective",
 					    "permitted" };
-	uint64_t kept = RUNTIME_CAP_DEFAULT & ~app->cap_drop;
+	uint64_t kept = (RUNTIME_CAP_DEFAULT & ~app->cap_drop) |
+			granted_capabilities(app);
 	val object = yyjson_mut_obj_add_obj(d, process, "capabilities");
 	char name[40];
 
@@ -221,16 +245,31 @@ static void add_resources(doc d, val parent, const struct desired_app *app)
 			"limit", app->pids);
 }
 
-static void add_linux(doc d, val root, const struct desired_app *app)
+/* New ones, but for those that are shared. */
+static void add_namespaces(doc d, val object, const struct node_config *c)
 {
-	val object = yyjson_mut_obj_add_obj(d, root, "linux");
 	val array = yyjson_mut_obj_add_arr(d, object, "namespaces");
+	char path[40];
 
-	for (const char *const *name = namespaces; *name; name++) {
+	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
 		val namespace = yyjson_mut_arr_add_obj(d, array);
 
-		yyjson_mut_obj_add_str(d, namespace, "type", *name);
+		yyjson_mut_obj_add_str(d, namespace, "type",
+				       namespaces[i].name);
+		if (!(c->app->pod.shares & namespaces[i].share))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%u/ns/%s", c->pod_pid,
+			 namespaces[i].file);
+		yyjson_mut_obj_add_strcpy(d, namespace, "path", path);
 	}
+}
+
+static void add_linux(doc d, val root, const struct node_config *c)
+{
+	const struct desired_app *app = c->app;
+	val object = yyjson_mut_obj_add_obj(d, root, "linux");
+
+	add_namespaces(d, object, c);
 	add_strings(d, object, "maskedPaths", masked);
 	add_strings(d, object, "readonlyPaths", read_only);
 	add_resources(d, object, app);
@@ -239,19 +278,64 @@ static void add_linux(doc d, val root, const struct desired_app *app)
 			  &app->sysctls);
 }
 
-/* One without a network gets no address for its lo. */
+/* The policy as net_policy.h has it: a line each. */
+static void add_policy(doc d, val object, const struct desired_policy *p)
+{
+	static char text[NET_POLICY_TEXT_MAX];
+	size_t n = (size_t)snprintf(text, sizeof(text), "default %s\n",
+				    p->denies ? "deny" : "allow");
+	const struct {
+		const char *key;
+		uint64_t value;
+	} limits[] = {
+		{ "up", p->bytes_up },
+		{ "down", p->bytes_down },
+		{ "connections", p->connections },
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+		if (limits[i].value)
+			n += (size_t)snprintf(
+				text + n, sizeof(text) - n, "%s %llu\n",
+				limits[i].key,
+				(unsigned long long)limits[i].value);
+	for (unsigned i = 0; i < p->rules.n; i++) {
+		n += text_copy(text + n, sizeof(text) - n - 1,
+			       p->rules.item[i]);
+		if (n >= sizeof(text) - 1)
+			break;
+		text[n++] = '\n';
+	}
+	/* Rules blown up with spaces. Half a policy would be another one: what
+	 * is no rule is refused as a whole. */
+	if (n >= sizeof(text) - 1)
+		text_copy(text, sizeof(text), "too long");
+	else
+		text[n] = '\0';
+	yyjson_mut_obj_add_strcpy(d, object, ZRUN_ANNOTATION_POLICY, text);
+}
+
+/* One without a network, or with that of another, gets no address. */
 static void add_annotations(doc d, val root, const struct node_config *c)
 {
 	val object = yyjson_mut_obj_add_obj(d, root, "annotations");
 
 	add_pairs(d, object, &c->app->labels);
-	if (c->app->no_network)
-		return;
-	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS, c->address);
+	if (c->app->init)
+		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_INIT, "true");
+	if (c->app->service[0])
+		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APP,
+				       c->app->name);
+	if (!c->app->no_network && !(c->app->pod.shares & DESIRED_POD_NETWORK))
+		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS,
+				       c->address);
+	if (c->app->policy.is_said)
+		add_policy(d, object, &c->app->policy);
 	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APPLICATION,
 			       c->app->application);
 	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_SERVICE,
-			       c->app->name);
+			       c->app->service[0] ? c->app->service
+						  : c->app->name);
 }
 
 const char *node_config_hostname(const struct node_config *c)
@@ -272,7 +356,7 @@ static void fill(doc d, const struct node_config *c)
 	yyjson_mut_obj_add_str(d, root, "hostname", node_config_hostname(c));
 	node_config_mounts(d, root, c);
 	add_annotations(d, root, c);
-	add_linux(d, root, c->app);
+	add_linux(d, root, c);
 }
 
 static void fill_probe(doc d, const struct node_config *c)
@@ -281,7 +365,9 @@ static void fill_probe(doc d, const struct node_config *c)
 
 	yyjson_mut_doc_set_root(d, process);
 	fill_process(d, process, c);
-	add_strings(d, process, "args", c->app->health.test.item);
+	add_strings(d, process, "args",
+		    c->app->health.test.n ? c->app->health.test.item
+					  : c->image->health.test.item);
 }
 
 static int write_filled(const struct node_config *config,

@@ -14,6 +14,9 @@ struct node_config {
 	const struct image_config *image;
 	const char *id;	  /* of the container */
 	char address[16]; /* "10.64.0.2" */
+	uint32_t pod_pid; /* of whom it shares namespaces with */
+	/* By mount; NULL: they are not shown. */
+	const char *const *secret;
 };
 
 /* Writes the config into a new string that the caller frees. 0; -EINVAL when

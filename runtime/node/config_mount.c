@@ -11,6 +11,8 @@
 
 #include "config_write.h"
 #include "net/outlet.h"
+#include "oci/grant.h"
+#include "oci/runtime_config.h"
 #include "volume.h"
 
 #define SHM "/dev/shm"
@@ -128,6 +130,25 @@ static void add_file(doc d, val array, const struct desired_mount *m)
 	add_option(d, options, "gid=%u", m->gid);
 }
 
+/* Only its user can read it, unless the document says who. */
+static void add_secret(doc d, val array, const struct node_config *c,
+		       const struct desired_mount *m)
+{
+	const char *text = c->secret ? c->secret[m - c->app->mount] : NULL;
+	const struct mount mount = {
+		m->target, "file", text ? text : "", { "nosuid", "nodev", "ro" }
+	};
+	val options = add_mount(d, array, &mount);
+
+	add_option(d, options, "mode=%o", m->mode ? m->mode : 0400);
+	if (m->has_owner) {
+		add_option(d, options, "uid=%u", m->uid);
+		add_option(d, options, "gid=%u", m->gid);
+	} else {
+		yyjson_mut_arr_add_str(d, options, "owner=user");
+	}
+}
+
 /* /etc/hosts, where the document adds to it. */
 static void add_hosts(doc d, val array, const struct node_config *c)
 {
@@ -174,22 +195,74 @@ static void add_wanted(doc d, val array, const struct node_config *c,
 	case DESIRED_MOUNT_FILE:
 		add_file(d, array, m);
 		break;
+	case DESIRED_MOUNT_SECRET:
+		add_secret(d, array, c, m);
+		break;
 	}
+}
+
+static void put_line(FILE *out, const char *key,
+		     const struct desired_list *words)
+{
+	if (!words->n)
+		return;
+	fputs(key, out);
+	for (unsigned i = 0; i < words->n; i++)
+		fprintf(out, " %s", words->item[i]);
+	fputc('\n', out);
 }
 
 /* The resolver that znet is, unless the application brings its own. */
 static void add_resolver(doc d, val array, const struct desired_app *app)
 {
-	const struct desired_mount m = {
-		.target = "/etc/resolv.conf",
-		.content = "nameserver " NET_RESOLVER_TEXT "\n",
-		.mode = 0644,
-	};
+	struct desired_mount m = { .target = "/etc/resolv.conf", .mode = 0644 };
+	autofree char *text = NULL;
+	size_t size;
+	FILE *out;
 
 	for (unsigned i = 0; i < app->n_mounts; i++)
 		if (strcmp(app->mount[i].target, m.target) == 0)
 			return;
+	out = open_memstream(&text, &size);
+	if (!out)
+		return;
+	fputs("nameserver " NET_RESOLVER_TEXT "\n", out);
+	put_line(out, "search", &app->dns_search);
+	put_line(out, "options", &app->dns_opt);
+	fclose(out);
+	m.content = text;
 	add_file(d, array, &m);
+}
+
+/* Each at its own path; which of its numbers it has, serve finds out. */
+static void add_devices(doc d, val array, const struct desired_app *app)
+{
+	static const struct {
+		uint8_t bit;
+		const char *option;
+	} access[] = { { RUNTIME_DEVICE_READ, "read" },
+		       { RUNTIME_DEVICE_WRITE, "write" },
+		       { RUNTIME_DEVICE_MKNOD, "mknod" } };
+	struct grant grant;
+
+	for (unsigned i = 0; i < app->grants.n; i++) {
+		if (grant_parse(span_of(app->grants.item[i]), &grant) < 0 ||
+		    grant.kind != GRANT_DEVICE)
+			continue;
+		val object = yyjson_mut_arr_add_obj(d, array), options;
+
+		yyjson_mut_obj_add_strncpy(d, object, "destination",
+					   grant.target.data,
+					   grant.target.size);
+		yyjson_mut_obj_add_str(d, object, "type", "device");
+		yyjson_mut_obj_add_strncpy(d, object, "source", grant.path.data,
+					   grant.path.size);
+		options = yyjson_mut_obj_add_arr(d, object, "options");
+		for (size_t k = 0; k < sizeof(access) / sizeof(access[0]); k++)
+			if (grant.access & access[k].bit)
+				yyjson_mut_arr_add_str(d, options,
+						       access[k].option);
+	}
 }
 
 void node_config_mounts(doc d, val root, const struct node_config *c)
@@ -205,6 +278,7 @@ void node_config_mounts(doc d, val root, const struct node_config *c)
 		for (unsigned i = 0; i < c->app->n_mounts; i++)
 			if (depth_of(c->app->mount[i].target) == depth)
 				add_wanted(d, array, c, &c->app->mount[i]);
+	add_devices(d, array, c->app);
 	add_resolver(d, array, c->app);
 	add_hosts(d, array, c);
 }

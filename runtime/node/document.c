@@ -107,21 +107,6 @@ static void pin_set(struct document *doc, const uint8_t pin[CHAIN_PIN_SIZE])
 
 /* -------------------------------------------------------------- document */
 
-/* Where the root's PEM ends and the envelope begins. */
-static int split(struct span text, struct offer *offer)
-{
-	static const char end[] = "-----END CERTIFICATE-----\n";
-	const char *p = memmem(text.data, text.size, end, sizeof(end) - 1);
-	size_t n;
-
-	if (!p)
-		return -EBADMSG;
-	n = (size_t)(p - text.data) + sizeof(end) - 1;
-	offer->chain = (struct span){ text.data, n };
-	offer->envelope = (struct span){ text.data + n, text.size - n };
-	return 0;
-}
-
 static int document_read(struct document *doc, char error[TRUST_ERROR_SIZE])
 {
 	autofree char *text = NULL;
@@ -134,7 +119,8 @@ static int document_read(struct document *doc, char error[TRUST_ERROR_SIZE])
 		snprintf(error, TRUST_ERROR_SIZE, "%s", strerror(-r));
 		return r;
 	}
-	r = split((struct span){ text, size }, &offer);
+	r = envelope_split((struct span){ text, size }, &offer.chain,
+			   &offer.envelope);
 	if (r)
 		snprintf(error, TRUST_ERROR_SIZE, "no root certificate in it");
 	else

@@ -96,8 +96,8 @@ int link_call(struct link *link, enum init_verb verb,
 	return call(link, &request);
 }
 
-int link_bind(struct link *link, const struct init_key *key, const void *note,
-	      size_t note_size)
+int link_bind(struct link *link, const struct init_key *key,
+	      const uint8_t address[16], const void *note, size_t note_size)
 {
 	struct init_request request = {
 		.head.verb = INIT_BIND,
@@ -105,6 +105,7 @@ int link_bind(struct link *link, const struct init_key *key, const void *note,
 		.bind = { .port = (uint16_t)key->n, .backlog = BACKLOG },
 	};
 
+	memcpy(request.bind.address, address, sizeof(request.bind.address));
 	set_note(&request, note, note_size);
 	return call(link, &request);
 }

@@ -26,8 +26,9 @@ int link_open(struct link *link, struct loop *loop);
  * connection's. */
 int link_call(struct link *link, enum init_verb verb,
 	      const struct init_key *key, const void *note, size_t note_size);
-/* Makes a listener on `port` of every address of this node. */
-int link_bind(struct link *link, const struct init_key *key, const void *note,
-	      size_t note_size);
+/* Makes a listener on port key->n of an address, or with zeros of every address
+ * of this node. */
+int link_bind(struct link *link, const struct init_key *key,
+	      const uint8_t address[16], const void *note, size_t note_size);
 
 #endif

@@ -7,6 +7,7 @@
  *
  * #syscalls: socket connect openat openat2 fstat newfstatat lseek pread64
  * #syscalls: memfd_create ftruncate getrandom mprotect setsockopt pipe2
+ * #syscalls[x86_64]: open
  *
  * and to replace and remove what it stores:
  *
@@ -27,6 +28,9 @@
 #include "base/service.h"
 
 #include "client.h"
+#include "floods.h"
+#include "limits.h"
+#include "storage.h"
 #include "node.h"
 #include "server.h"
 #include "sweep.h"
@@ -96,6 +100,8 @@ static void directories_open(void)
 	node.host.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	document_open(&node.host.document);
 	usage_open();
+	limits_open(&node.loop);
+	floods_open(&node.loop);
 }
 
 /* Those that there are, in front. */
@@ -136,6 +142,7 @@ static int daemon_main(void)
 		return 1;
 	}
 	node.host.changed = app_changed;
+	storage_begin();
 	node_load();
 	if (node_open(ready))
 		return 1;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "base/log.h"
 
 #include "sweep.h"
@@ -51,8 +52,9 @@ static void want_fill(struct desired_app *want, const struct node_app *app)
 	for (; want->n_ports < app->n_port; want->n_ports++) {
 		const struct node_port *port = &app->port[want->n_ports];
 
-		want->port[want->n_ports] =
-			(struct desired_port){ port->host, port->container };
+		want->port[want->n_ports] = (struct desired_port){
+			.host = port->host, .container = port->container
+		};
 	}
 	want->restart = restarts[app->restart];
 	want->memory_bytes = app->memory_bytes;
@@ -113,7 +115,7 @@ static void stopped_load(void)
 	document_stopped_read(&node.host.document, &stopped_names);
 	rest = span_of(stopped_names ? stopped_names : "");
 	while (span_cut(&rest, '\n', &name))
-		for (int i = 0; i < NODE_SLOTS; i++)
+		for (int i = 0; i < node.n_slots; i++)
 			if (outlives_boot(&node.app[i]) &&
 			    span_is(name, node.app[i].name))
 				node.app[i].stopped = true;
@@ -126,7 +128,7 @@ void node_stopped_changed(void)
 	if (!names)
 		return;
 	*p = '\0';
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		if (outlives_boot(&node.app[i]) && node.app[i].stopped)
 			p += sprintf(p, "%s\n", node.app[i].name);
 	if (strcmp(names, stopped_names ? stopped_names : "") != 0)
@@ -153,7 +155,7 @@ int node_obey(const struct offer *offer, char error[TRUST_ERROR_SIZE])
 	document_index_sweep(&node.host.document);
 	node_stopped_changed();
 	sweep_due();
-	for (int i = 0; i < NODE_SLOTS && node.synced; i++)
+	for (int i = 0; i < node.n_slots && node.synced; i++)
 		app_step(&node.app[i]);
 	return 0;
 }
@@ -175,44 +177,69 @@ struct app *node_find(const char *name)
 	return app && app->want ? app : NULL;
 }
 
-struct app *node_slot(const char *name)
+/* Never 0. An app is a page and more, so names are compared only where this
+ * says that they are the same. */
+static uint32_t name_hash(const char *name)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && !node.app[i].refused &&
-		    !node.app[i].retired && strcmp(node.app[i].name, name) == 0)
+	return (uint32_t)hash_of(name, strlen(name)) | 1;
+}
+
+struct app *node_named(const char *name, struct app *app)
+{
+	uint32_t hash = name_hash(name);
+
+	for (int i = app ? (int)(app - node.app) + 1 : 0; i < node.n_slots; i++)
+		if (node.named[i] == hash && node.app[i].in_use &&
+		    strcmp(node.app[i].name, name) == 0)
 			return &node.app[i];
 	return NULL;
 }
 
+struct app *node_slot(const char *name)
+{
+	struct app *app = NULL;
+
+	while ((app = node_named(name, app)) &&
+	       (app->refused || app->retired || app->extra_of))
+		;
+	return app;
+}
+
 struct app *node_slot_new(const char *name)
 {
-	for (int i = 0; i < NODE_SLOTS; i++) {
-		if (node.app[i].in_use)
-			continue;
-		app_init(&node.app[i], &node.host, name);
-		return &node.app[i];
+	int i = 0;
+
+	while (i < node.n_slots && node.app[i].in_use)
+		i++;
+	if (i == NODE_SLOTS) {
+		log_error(name, "more than %d applications and containers",
+			  NODE_SLOTS);
+		return NULL;
 	}
-	log_error(name, "more than %d applications and containers", NODE_SLOTS);
-	return NULL;
+	if (i == node.n_slots)
+		node.n_slots++;
+	app_init(&node.app[i], &node.host, name);
+	node.named[i] = name_hash(name);
+	return &node.app[i];
 }
 
 static uint32_t free_number(void)
 {
-	for (uint32_t number = 1;; number++) {
-		int i = 0;
+	uint8_t taken[NODE_SLOTS + 1] = { 0 };
+	uint32_t number = 1;
 
-		while (i < NODE_SLOTS &&
-		       (!node.app[i].in_use || node.app[i].number != number))
-			i++;
-		if (i == NODE_SLOTS)
-			return number;
-	}
+	for (int i = 0; i < node.n_slots; i++)
+		if (node.app[i].in_use && node.app[i].number <= NODE_SLOTS)
+			taken[node.app[i].number] = 1;
+	while (number <= NODE_SLOTS && taken[number])
+		number++;
+	return number;
 }
 
 /* Those that wait for a port ask again. */
 static void port_freed(void)
 {
-	for (int i = 0; i < NODE_SLOTS; i++) {
+	for (int i = 0; i < node.n_slots; i++) {
 		struct app *app = &node.app[i];
 
 		if (!app->in_use || !app->rebind.deadline_ms)
@@ -231,7 +258,7 @@ static bool is_same_image(const struct app *a, const struct app *b)
 
 static bool others_fetch(const struct app *app)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		if (is_same_image(&node.app[i], app) &&
 		    app_image_comes(&node.app[i]))
 			return true;
@@ -240,20 +267,36 @@ static bool others_fetch(const struct app *app)
 
 static void fetched(struct app *app)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		if (is_same_image(&node.app[i], app) && !node.app[i].pulled)
 			app_step(&node.app[i]);
 }
 
+/* One that shares its namespaces does so also while it runs. */
+static bool waits_for(const struct app *other, const struct app *app)
+{
+	if (!other->want)
+		return false;
+	return app_pod_owner(other) == app ||
+	       (other->want->n_depends && other->state == ZNODE_IMAGE);
+}
+
 static void met(struct app *app)
 {
-	for (int i = 0; i < NODE_SLOTS; i++) {
+	for (int i = 0; i < node.n_slots && node.depends; i++) {
 		struct app *other = &node.app[i];
 
-		if (other->in_use && other->want && other->want->n_depends &&
-		    other->state == ZNODE_IMAGE && other != app)
+		if (other->in_use && other != app && waits_for(other, app))
 			app_step(other);
 	}
+}
+
+static bool is_shared(const struct app *app)
+{
+	for (int i = 0; i < node.n_slots && node.depends; i++)
+		if (node.app[i].in_use && app_pod_owner(&node.app[i]) == app)
+			return true;
+	return false;
 }
 
 /* ---------------------------------------------------------------- events */
@@ -271,12 +314,16 @@ static void split_id(const char *id, char name[ZNODE_NAME_SIZE],
 	*instance = (uint32_t)number;
 }
 
-static struct app *slot_by_id(const char *id)
+struct app *node_by_id(const char *id)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && strcmp(node.app[i].id, id) == 0)
-			return &node.app[i];
-	return NULL;
+	char name[ZNODE_NAME_SIZE];
+	struct app *app = NULL;
+	uint32_t instance;
+
+	split_id(id, name, &instance);
+	while ((app = node_named(name, app)) && strcmp(app->id, id) != 0)
+		;
+	return app;
 }
 
 /* The slot of a container that none has: that of its name, or one more, where
@@ -306,22 +353,29 @@ static void process_event(const struct init_event *event)
 	struct app *app;
 	bool is_new;
 
-	app = slot_by_id(id);
+	app = node_by_id(id);
 	if (event->key.n != 0) { /* a process that was executed in it */
-		if (app)
+		if (app) {
+			reactor_exec_event(app, event);
 			app_health_event(app, event);
+		}
 		return;
 	}
-	if (event->head.verb == INIT_EVENT_GONE)
+	if (event->head.verb == INIT_EVENT_GONE) {
+		if (app)
+			sleep_gone(app);
 		return;
+	}
 	is_new = !app;
 	if (!app)
 		app = slot_take(id);
 	if (!app)
 		return;
 	app_process(app, event);
-	if (!node.synced)
+	if (!node.synced) {
+		reactor_adopt(app);
 		return;
+	}
 	if (is_new && !app->want)
 		reconcile_unwanted(app);
 	app_step(app);
@@ -353,36 +407,56 @@ static void event(struct link *link, const struct init_event *e)
 /* A znode that was killed meanwhile left two instances. */
 static void pair_up(struct app *app)
 {
-	for (int i = 0; i < NODE_SLOTS; i++) {
-		struct app *other = &node.app[i];
-
-		if (other != app && other->in_use && !other->want &&
-		    other->alive && app->alive && !app->old &&
-		    strcmp(other->name, app->name) == 0)
+	for (struct app *other = NULL; (other = node_named(app->name, other));)
+		if (other != app && !other->want && other->alive &&
+		    app->alive && !app->old)
 			app_pair(app, other);
-	}
 }
 
-static void synced(struct link *link)
+/* Nothing was started yet. */
+static void begin(void)
 {
-	(void)link;
 	node.synced = true;
 	on_ready();
-	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && node.app[i].want)
+	for (int i = 0; i < node.n_slots; i++)
+		if (node.app[i].in_use && node.app[i].want &&
+		    !node.app[i].extra_of) {
+			scale_adopt(&node.app[i]);
 			pair_up(&node.app[i]);
-	for (int i = 0; i < NODE_SLOTS; i++) {
+		}
+	for (int i = 0; i < node.n_slots; i++) {
 		struct app *app = &node.app[i];
 
 		if (!app->in_use)
+			continue;
+		if (app->extra_of)
 			continue;
 		if (app->want)
 			app_adopt(app);
 		else if (!app->retired)
 			reconcile_unwanted(app);
+		sleep_found(app);
 	}
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		app_step(&node.app[i]);
+}
+
+/* Of one whose process init knows only its remains are left here. */
+static bool asleep_found(const char *id, const struct app_note *note)
+{
+	struct app *app = node_by_id(id) ? NULL : slot_take(id);
+
+	if (!app)
+		return false;
+	app_note_take(app, note);
+	app->remains = app->sleep.found = true;
+	return true;
+}
+
+static void synced(struct link *link)
+{
+	(void)link;
+	sleep_search(&node.loop, asleep_found, begin);
 }
 
 int node_open(void (*ready)(void))
@@ -396,6 +470,7 @@ int node_open(void (*ready)(void))
 	node.host.find = node_find;
 	node.host.slot = node_slot_new;
 	node.host.met = met;
+	node.host.is_shared = is_shared;
 	node.host.link.event = event;
 	node.host.link.ready = synced;
 	return link_open(&node.host.link, &node.loop);

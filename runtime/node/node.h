@@ -14,6 +14,9 @@ struct node {
 	struct desired_app local[NODE_APPS_MAX]; /* what it wants */
 	bool readable;				 /* node.json could be read */
 	bool synced;				 /* what init holds is known */
+	bool depends; /* an application waits for, or joins, another */
+	int n_slots;  /* of app: those beyond were never used */
+	uint32_t named[NODE_SLOTS]; /* by slot, of its name; 0: unused */
 	struct app app[NODE_SLOTS];
 };
 
@@ -28,8 +31,13 @@ void node_load(void);
  * then `ready` is called. 0 or -errno, logged. */
 int node_open(void (*ready)(void));
 
+/* The slot of that name after `app`, the first one after NULL; NULL at the end.
+ * There are several while an instance is replaced, or has others beside it. */
+struct app *node_named(const char *name, struct app *app);
 /* The application of that name, or NULL. */
 struct app *node_find(const char *name);
+/* That of a container, or NULL. */
+struct app *node_by_id(const char *id);
 /* The slot of that name, wanted or not; one that cannot run as it is wanted
  * does not count. */
 struct app *node_slot(const char *name);

@@ -38,7 +38,7 @@ void reconcile_unwanted(struct app *app)
 /* Those that the document had before, and what nobody wanted. */
 static void update_slots(void)
 {
-	for (int i = 0; i < NODE_SLOTS; i++) {
+	for (int i = 0; i < node.n_slots; i++) {
 		struct app *app = &node.app[i];
 
 		if (!app->in_use || app->local)
@@ -68,10 +68,11 @@ static const char *objection(const struct desired_app *want)
 
 static bool has_slot(const struct desired_app *want)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
-		if (node.app[i].in_use && node.app[i].want == want)
-			return true;
-	return false;
+	struct app *app = NULL;
+
+	while ((app = node_named(want->name, app)) && app->want != want)
+		;
+	return app;
 }
 
 /* What ended while nobody knew whether it was wanted is judged now. */
@@ -104,10 +105,13 @@ void reconcile(void)
 	struct desired *d = &node.host.document.desired;
 
 	update_slots();
-	for (unsigned i = 0; i < d->n_apps; i++)
+	node.depends = false;
+	for (unsigned i = 0; i < d->n_apps; i++) {
+		node.depends |= d->app[i].n_depends || d->app[i].pod.on.app;
 		if (!has_slot(&d->app[i]))
 			add(&d->app[i]);
-	for (int i = 0; node.synced && i < NODE_SLOTS; i++)
+	}
+	for (int i = 0; node.synced && i < node.n_slots; i++)
 		if (node.app[i].in_use && !node.app[i].alive)
 			app_ports_want(&node.app[i]);
 }

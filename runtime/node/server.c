@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/peer.h"
 #include "base/service.h"
@@ -65,7 +66,16 @@ static void settle(struct connection *c)
 		return;
 	c->waits_for = NULL;
 	app_describe(app, &reply.app);
-	if (app->state == ZNODE_FAILED && c->verb != ZNODE_STOP) {
+	if (c->verb == ZNODE_FREEZE && app->state != ZNODE_FROZEN) {
+		reply.error = -EBUSY;
+		snprintf(reply.text, sizeof(reply.text), "not frozen: %s",
+			 app->reactor.why);
+	} else if (c->verb == ZNODE_SLEEP && app->state != ZNODE_ASLEEP) {
+		reply.error = -EBUSY;
+		snprintf(reply.text, sizeof(reply.text), "not asleep: %s",
+			 app->sleep.failed ? app->sleep.why_not
+					   : app->reactor.why);
+	} else if (app->state == ZNODE_FAILED && c->verb != ZNODE_STOP) {
 		reply.error = -EIO;
 		snprintf(reply.text, sizeof(reply.text), "%s", app->reason);
 	}
@@ -126,17 +136,6 @@ static void serve_watch(struct connection *c)
 	watchers_behind();
 }
 
-/* FNV-1a. */
-static uint64_t hash_of(const void *data, size_t size)
-{
-	const unsigned char *p = data;
-	uint64_t hash = UINT64_C(14695981039346656037);
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ p[i]) * UINT64_C(1099511628211);
-	return hash;
-}
-
 /* Of a row without what counts by itself; 0 for one that went. */
 static uint64_t row_hash(const struct app *app)
 {
@@ -145,7 +144,8 @@ static uint64_t row_hash(const struct app *app)
 	if (!app->in_use)
 		return 0;
 	app_describe(app, &row);
-	row.retry_ms = 0;
+	row.next_ms = row.aged_in_ms = 0;
+	row.retry_ms = row.wakes = row.wake_p50_us = row.wake_p99_us = 0;
 	return hash_of(&row, sizeof(row));
 }
 
@@ -167,18 +167,17 @@ static void serve_app(struct connection *c, uint32_t number)
 {
 	struct znode_reply reply = { 0 };
 
-	for (int i = 0; i < NODE_SLOTS; i++) {
-		const struct app *app = &node.app[i];
+	for (int i = 0; i < node.n_slots; i++) {
+		struct app *app = &node.app[i];
 		struct usage usage;
 
-		if (!app->in_use || app->retired || number--)
+		if (!app->in_use || app->retired || app->extra_of || number--)
 			continue;
 		app_describe(app, &reply.app);
-		if (app->alive) {
-			usage = usage_of(app->id);
-			reply.app.memory_used = usage.memory_bytes;
-			reply.app.cpu_ms = usage.cpu_ms;
-		}
+		reactor_holds(app, &reply.app);
+		usage = scale_usage(app);
+		reply.app.memory_used = usage.memory_bytes;
+		reply.app.cpu_ms = usage.cpu_ms;
 		reply_send(c, &reply, -1);
 		return;
 	}
@@ -236,7 +235,7 @@ static void serve_desired(struct connection *c, struct ipc_fds *fds)
 static void serve_inspect(struct connection *c, struct app *app)
 {
 	struct znode_reply reply = { 0 };
-	autoclose int memfd = app_config(app);
+	autoclose int memfd = app_config_shown(app);
 
 	if (memfd < 0) {
 		refuse(c, memfd, app->reason);
@@ -246,13 +245,21 @@ static void serve_inspect(struct connection *c, struct app *app)
 	reply_send(c, &reply, memfd);
 }
 
+/* What a client would undo by itself: an operator at the hub may wish it. */
+static bool is_policy(uint32_t verb)
+{
+	return verb == ZNODE_FREEZE || verb == ZNODE_THAW ||
+	       verb == ZNODE_SLEEP;
+}
+
 static void serve_named(struct connection *c, struct znode_request *request)
 {
 	struct app *app;
 
 	request->name[sizeof(request->name) - 1] = '\0';
 	app = node_find(request->name);
-	if (c->peer.uid != 0 && c->peer.uid != own_uid)
+	if (c->peer.uid != 0 && c->peer.uid != own_uid &&
+	    !(c->peer.uid == UID_ZAGENT && is_policy(c->verb)))
 		refuse(c, -EPERM, "only root may do this");
 	else if (!app)
 		refuse(c, -ENOENT, "no such application");
@@ -292,6 +299,9 @@ static void serve(struct connection *c, struct znode_request *request,
 	case ZNODE_START:
 	case ZNODE_RESTART:
 	case ZNODE_INSPECT:
+	case ZNODE_FREEZE:
+	case ZNODE_THAW:
+	case ZNODE_SLEEP:
 		serve_named(c, request);
 		return;
 	case ZNODE_DESIRED:

@@ -22,8 +22,7 @@ static void list_done(struct call *call, const union call_reply *any, int fd);
 
 static void list(uint32_t n)
 {
-	memset(&sweep.call.request, 0, sizeof(sweep.call.request));
-	sweep.call.request.zrun.arg = n;
+	call_zrun(&sweep.call, "")->arg = n;
 	sweep.call.done = list_done;
 	call_send(&node.loop, &sweep.call, CALL_ZRUN, ZRUN_IMAGES, -1);
 }
@@ -50,7 +49,7 @@ static bool has_image(const struct app *app, const struct digest *image)
 
 static bool is_wanted(const struct digest *image)
 {
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		if (node.app[i].in_use && has_image(&node.app[i], image))
 			return true;
 	return false;
@@ -105,7 +104,7 @@ void sweep_consider(void)
 	if (sweep.idle || !node.synced || !node.readable ||
 	    !node.host.document.known)
 		return;
-	for (int i = 0; i < NODE_SLOTS; i++)
+	for (int i = 0; i < node.n_slots; i++)
 		if (node.app[i].in_use && !is_known(&node.app[i]))
 			return;
 	if (!sweep.begun)

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/fd.h"
 #include "base/path.h"
@@ -38,26 +39,47 @@ static struct span file_of(const char *id, const char *name, char *text,
 	return (struct span){ text, n < 0 ? 0 : (size_t)n };
 }
 
+/* The number in the line that starts with key, which ends with a space; 0
+ * without it. */
+static uint64_t number_of(struct span rest, const char *key)
+{
+	size_t n = strlen(key);
+	uint64_t number = 0;
+	struct span line;
+
+	while (span_cut(&rest, '\n', &line)) {
+		if (line.size <= n || memcmp(line.data, key, n) != 0)
+			continue;
+		line.data += n;
+		line.size -= n;
+		span_u64(line, UINT64_MAX, &number);
+	}
+	return number;
+}
+
+uint64_t usage_count(const char *id, const char *file, const char *key)
+{
+	char text[2048];
+
+	return number_of(file_of(id, file, text, sizeof(text)), key);
+}
+
+bool usage_lacked_memory(const char *id)
+{
+	return usage_count(id, "memory.events", "oom_kill ") > 0;
+}
+
 struct usage usage_of(const char *id)
 {
-	static const char key[] = "usage_usec ";
 	struct usage usage = { 0 };
 	char text[2048];
 	struct span rest = file_of(id, "memory.current", text, sizeof(text));
 	struct span line;
-	uint64_t us = 0;
 
 	if (span_cut(&rest, '\n', &line))
 		span_u64(line, UINT64_MAX, &usage.memory_bytes);
-	rest = file_of(id, "cpu.stat", text, sizeof(text));
-	while (span_cut(&rest, '\n', &line)) {
-		if (line.size < sizeof(key) ||
-		    memcmp(line.data, key, sizeof(key) - 1) != 0)
-			continue;
-		line.data += sizeof(key) - 1;
-		line.size -= sizeof(key) - 1;
-		span_u64(line, UINT64_MAX, &us);
-	}
-	usage.cpu_ms = us / 1000;
+	usage.cpu_ms = number_of(file_of(id, "cpu.stat", text, sizeof(text)),
+				 "usage_usec ") /
+		       1000;
 	return usage;
 }

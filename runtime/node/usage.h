@@ -3,6 +3,7 @@
 #ifndef NODE_USAGE_H
 #define NODE_USAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Opens the tree, before the process is confined. */
@@ -17,5 +18,10 @@ struct usage {
 
 /* Of the container `id`. */
 struct usage usage_of(const char *id);
+/* What `file` of its cgroup counts after `key`, which ends with a space. */
+uint64_t usage_count(const char *id, const char *file, const char *key);
+/* Whether the kernel killed a process of it for lack of memory, its own limit's
+ * or the machine's. */
+bool usage_lacked_memory(const char *id);
 
 #endif

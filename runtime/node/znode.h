@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/ipc.h"
+#include "base/znode_state.h"
 
 #define ZNODE_NAME_SIZE 64
 #define ZNODE_TEXT_SIZE 256
@@ -45,20 +46,15 @@ enum znode_verb {
 	 * reads slowly. Counters (cpu_ms, memory_used) are no change. -EBUSY:
 	 * too many watch already. zagent. */
 	ZNODE_WATCH,
-};
-
-/* The states of DESIGN §6. */
-enum znode_state {
-	ZNODE_ABSENT,  /* its image is not here */
-	ZNODE_PULLING, /* being copied and unpacked */
-	ZNODE_IMAGE,   /* image only */
-	ZNODE_STARTING,
-	ZNODE_RUNNING,
-	ZNODE_FROZEN,
-	ZNODE_ASLEEP,
-	ZNODE_STOPPING,
-	ZNODE_FAILED,
-	ZNODE_STATE_COUNT,
+	/* Freezes `name` now, which replies once it is, or with -EBUSY and text
+	 * while a request waits for an answer or a program runs in it; and
+	 * thaws it, or wakes it when it sleeps. A request wakes it as ever.
+	 * zagent, as the next. */
+	ZNODE_FREEZE,
+	ZNODE_THAW,
+	/* Freezes it and puts it to sleep, once no client is connected to it:
+	 * replies then, or with -EBUSY and text when it cannot. */
+	ZNODE_SLEEP,
 };
 
 enum znode_health {
@@ -71,7 +67,7 @@ enum znode_health {
 
 struct znode_port {
 	uint16_t host, container;
-	uint32_t bound; /* 0 or 1 */
+	uint16_t bound, udp; /* 0 or 1 */
 };
 
 struct znode_app {
@@ -80,6 +76,7 @@ struct znode_app {
 	char image[272]; /* as node.json or the document names it */
 	char digest[72]; /* of its manifest, "" if unknown */
 	char reason[ZNODE_TEXT_SIZE]; /* of the last failure or end, or "" */
+	char limit[96];		      /* that it ran into, or "" */
 	uint32_t state;		      /* enum znode_state */
 	uint32_t stopped;	      /* 1: by ZNODE_STOP */
 	uint32_t pid;
@@ -95,7 +92,20 @@ struct znode_app {
 	uint64_t cpu_ms;       /* used by its instance so far */
 	uint64_t image_bytes;  /* compressed, 0 if unknown */
 	uint32_t health;       /* enum znode_health */
-	uint32_t reserved;
+	uint32_t reactive;     /* 1: follows access */
+	char why[64];	/* it is awake, or was not frozen; "" if unknown */
+	uint32_t wakes; /* since znode was started */
+	uint32_t wake_p50_us; /* from thaw to first answer, of the last ones; */
+	uint32_t wake_p99_us; /* 0 if none */
+	uint32_t rests;	      /* 1: image only, until a client comes */
+	uint32_t extras; /* instances beside the first, for what it has to do */
+	/* Its policy (oci/desired.h), 0: not. */
+	uint32_t freeze_after_ms, sleep_after_ms, image_after_ms;
+	uint32_t wakes_at_byte, concurrency, max, lifetime_ms;
+	/* Until the next step that silence leads to, from frozen or asleep on;
+	 * until it is old; 0: not known. */
+	uint32_t next_ms, aged_in_ms;
+	char holds[64]; /* it would not be frozen now; "" if it would */
 	struct znode_port port[ZNODE_PORTS_MAX];
 };
 
