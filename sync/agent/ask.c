@@ -8,6 +8,7 @@
 #include "json.h"
 #include "logs.h"
 #include "observe.h"
+#include "wish.h"
 
 enum { ANSWER_MS = 15000 };
 
@@ -79,6 +80,8 @@ void ask_take(struct http_client *client, struct span json)
 			    ask.verb);
 	} else if (!strcmp(ask.verb, "logs")) {
 		logs_open(client, &ask);
+	} else if (wish_is(&ask)) {
+		wish_open(client, &ask);
 	} else {
 		snprintf(line, sizeof(line),
 			 "this node does not know the verb \"%s\"", ask.verb);

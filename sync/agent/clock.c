@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "identity.h"
 #include "init/init.h"
 #include "json.h"
@@ -64,14 +65,14 @@ static int init_set(int64_t seconds)
 static void set(int64_t seconds, const char *whose)
 {
 	int64_t off = seconds - time(NULL);
-	char text[TIME_TEXT_SIZE];
+	char text[STAMP_SIZE];
 	int err;
 
 	if (off >= -OFF_MAX_S && off <= OFF_MAX_S) {
 		state.offset_s = 0;
 		return;
 	}
-	time_text(seconds, text);
+	stamp_make(seconds, text);
 	err = init_set(seconds);
 	if (err == 0) {
 		state.offset_s = 0;

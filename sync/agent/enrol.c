@@ -15,6 +15,7 @@
 enum { ANSWER_MS = 20000, REPLY_MAX = 64 << 10 };
 
 static enrol_done on_done;
+static int (*take)(struct span reply, char why[200]); /* what is asked for */
 
 /* 0 when the reply is one, else what to make of it. */
 static int judge(int error, int status, struct span body, char why[200])
@@ -38,7 +39,7 @@ static int judge(int error, int status, struct span body, char why[200])
 	}
 }
 
-static void enrolled(void *user, int error, int status, struct span body)
+static void replied(void *user, int error, int status, struct span body)
 {
 	char why[200] = "";
 
@@ -47,27 +48,13 @@ static void enrolled(void *user, int error, int status, struct span body)
 		return;
 	error = judge(error, status, body, why);
 	if (error == 0)
-		error = identity_enrolled(body, why);
-	on_done(error, why);
-}
-
-static void renewed(void *user, int error, int status, struct span body)
-{
-	char why[200] = "";
-
-	(void)user;
-	if (error == -ECANCELED)
-		return;
-	error = judge(error, status, body, why);
-	if (error == 0)
-		error = identity_renewed(body, why);
+		error = take(body, why);
 	on_done(error, why);
 }
 
 /* Sends the object and frees doc. */
 static int post(struct http_client *client, const char *path,
-		yyjson_mut_doc *doc,
-		void (*reply)(void *, int, int, struct span))
+		yyjson_mut_doc *doc)
 {
 	size_t size;
 	char *json = yyjson_mut_write(doc, 0, &size);
@@ -77,7 +64,7 @@ static int post(struct http_client *client, const char *path,
 		.body = http_bytes((struct span){ json, size }),
 		.timeout_ms = ANSWER_MS,
 	};
-	int err = json ? http_fetch(client, &config, REPLY_MAX, reply, NULL)
+	int err = json ? http_fetch(client, &config, REPLY_MAX, replied, NULL)
 		       : -ENOMEM;
 
 	if (json)
@@ -105,16 +92,18 @@ int enrol_ask(struct http_client *client, enrol_done done)
 	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
 
 	on_done = done;
+	take = identity_enrolled;
 	yyjson_mut_obj_add_str(doc, root, "token", agent.token.id);
 	yyjson_mut_obj_add_str(doc, root, "secret", agent.token.secret);
 	yyjson_mut_obj_add_str(doc, root, "name", agent.name);
 	yyjson_mut_obj_add_str(doc, root, "board", facts_board());
 	yyjson_mut_obj_add_str(doc, root, "arch", facts_arch());
-	return post(client, "/v1/enrol", doc, enrolled);
+	return post(client, "/v1/enrol", doc);
 }
 
 int renew_ask(struct http_client *client, enrol_done done)
 {
 	on_done = done;
-	return post(client, "/v1/renew", request(identity.node), renewed);
+	take = identity_renewed;
+	return post(client, "/v1/renew", request(identity.node));
 }

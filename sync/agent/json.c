@@ -70,12 +70,3 @@ int time_parse(struct span text, int64_t *seconds)
 	*seconds = t;
 	return 0;
 }
-
-void time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
-{
-	time_t t = (time_t)seconds;
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}

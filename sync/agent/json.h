@@ -14,9 +14,8 @@ int member_text(yyjson_val *object, const char *key, char *out, size_t size);
  * printable. */
 void error_text(int status, struct span body, char *out, size_t size);
 
-/* "2026-11-23T06:00:00Z" to seconds since 1970, and back. -EINVAL. */
+/* "2026-11-23T06:00:00Z", as stamp_make() writes it, to seconds since 1970.
+ * -EINVAL. */
 int time_parse(struct span text, int64_t *seconds);
-enum { TIME_TEXT_SIZE = 24 };
-void time_text(int64_t seconds, char text[TIME_TEXT_SIZE]);
 
 #endif

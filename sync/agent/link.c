@@ -32,6 +32,7 @@
 #include "pace.h"
 #include "server.h"
 #include "watch.h"
+#include "wish.h"
 
 enum {
 	OPEN_MS = 8000,
@@ -150,6 +151,7 @@ static void hang_up(void)
 	watch_close();
 	observe_offline();
 	logs_close();
+	wish_close();
 	server_offline();
 	http_client_free(client);
 	tls_free(link_.tls);

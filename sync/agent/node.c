@@ -16,12 +16,13 @@
 #include "base/log.h"
 #include "identity.h"
 #include "observe.h"
+#include "oci/desired.h"
 #include "watch.h"
 
 enum {
 	AGAIN_MS = 2000,     /* without znode */
 	DOCUMENT_MS = 10000, /* until a document is offered again */
-	ROWS_MAX = 512,
+	ROWS_MAX = 2 * DESIRED_APPS_MAX,
 };
 
 static struct {
@@ -157,6 +158,9 @@ static void replied(const struct znode_reply *reply)
 	case ZNODE_START:
 	case ZNODE_RESTART:
 	case ZNODE_INSPECT:
+	case ZNODE_FREEZE:
+	case ZNODE_THAW:
+	case ZNODE_SLEEP:
 	case ZNODE_WATCH:
 		break;
 	}

@@ -7,17 +7,10 @@
 
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/stamp.h"
 #include "clock.h"
 #include "facts.h"
 #include "json.h"
-
-static const char *const states[ZNODE_STATE_COUNT] = {
-	[ZNODE_ABSENT] = "absent",   [ZNODE_PULLING] = "pulling",
-	[ZNODE_IMAGE] = "image",     [ZNODE_STARTING] = "starting",
-	[ZNODE_RUNNING] = "running", [ZNODE_FROZEN] = "frozen",
-	[ZNODE_ASLEEP] = "asleep",   [ZNODE_STOPPING] = "stopping",
-	[ZNODE_FAILED] = "failed",
-};
 
 /* znode's words are ours to trust only as far as they can do no harm. */
 static void add_text(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *key,
@@ -46,6 +39,8 @@ static void add_ports(yyjson_mut_doc *doc, yyjson_mut_val *to,
 		yyjson_mut_obj_add_uint(doc, port, "host", app->port[i].host);
 		yyjson_mut_obj_add_uint(doc, port, "container",
 					app->port[i].container);
+		if (app->port[i].udp)
+			yyjson_mut_obj_add_str(doc, port, "protocol", "udp");
 	}
 }
 
@@ -57,18 +52,33 @@ static yyjson_mut_val *add_app(yyjson_mut_doc *doc, yyjson_mut_val *list,
 	add_text(doc, o, "name", app->name, sizeof(app->name));
 	add_text(doc, o, "image", app->image, sizeof(app->image));
 	add_text(doc, o, "digest", app->digest, sizeof(app->digest));
-	yyjson_mut_obj_add_str(doc, o, "state",
-			       app->state < ZNODE_STATE_COUNT
-				       ? states[app->state]
-				       : "unknown");
+	yyjson_mut_obj_add_str(doc, o, "state", znode_state_name(app->state));
 	add_text(doc, o, "reason", app->reason, sizeof(app->reason));
+	if (app->limit[0])
+		add_text(doc, o, "limit", app->limit, sizeof(app->limit));
 	add_text(doc, o, "container", app->container, sizeof(app->container));
 	yyjson_mut_obj_add_uint(doc, o, "restarts", app->restarts);
 	yyjson_mut_obj_add_bool(doc, o, "stopped", app->stopped);
+	if (app->rests)
+		yyjson_mut_obj_add_bool(doc, o, "rests", true);
+	if (app->extras)
+		yyjson_mut_obj_add_uint(doc, o, "extras", app->extras);
 	yyjson_mut_obj_add_bool(doc, o, "outdated", app->outdated);
 	yyjson_mut_obj_add_uint(doc, o, "memory_limit", app->memory_bytes);
 	add_ports(doc, o, app);
 	return o;
+}
+
+/* Of one that follows access. */
+static void add_wakes(yyjson_mut_doc *doc, yyjson_mut_val *o,
+		      const struct znode_app *app)
+{
+	add_text(doc, o, "why", app->why, sizeof(app->why));
+	if (!app->wakes)
+		return;
+	yyjson_mut_obj_add_uint(doc, o, "wakes", app->wakes);
+	yyjson_mut_obj_add_uint(doc, o, "wake_p50_us", app->wake_p50_us);
+	yyjson_mut_obj_add_uint(doc, o, "wake_p99_us", app->wake_p99_us);
 }
 
 /* What goes along: also when it started, for what is constant there is
@@ -76,14 +86,15 @@ static yyjson_mut_val *add_app(yyjson_mut_doc *doc, yyjson_mut_val *list,
 static void add_counters(yyjson_mut_doc *doc, yyjson_mut_val *o,
 			 const struct znode_app *app)
 {
-	char at[TIME_TEXT_SIZE];
+	char at[STAMP_SIZE];
 	uint64_t now = clock_boot_ms();
 
 	yyjson_mut_obj_add_uint(doc, o, "cpu_ms", app->cpu_ms);
 	yyjson_mut_obj_add_uint(doc, o, "memory_bytes", app->memory_used);
+	add_wakes(doc, o, app);
 	if (!app->started_ms || app->started_ms > now)
 		return;
-	time_text(clock_now() - (int64_t)((now - app->started_ms) / 1000), at);
+	stamp_make(clock_now() - (int64_t)((now - app->started_ms) / 1000), at);
 	yyjson_mut_obj_add_strcpy(doc, o, "started", at);
 }
 

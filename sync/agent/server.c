@@ -17,6 +17,7 @@
 #include "identity.h"
 #include "json.h"
 #include "link.h"
+#include "wire/seal.h"
 
 enum { CONNECTIONS = 16, SPARE_S = 60, ANSWER_MS = 10000 };
 
@@ -168,6 +169,48 @@ static void serve_token(struct connection *c)
 	}
 }
 
+/* ---- secrets ---- */
+
+static int secret_read(int fd, char **secret, size_t *size)
+{
+	autofree char *text = NULL;
+	size_t n;
+	int r = fd < 0 ? -EBADMSG
+		       : memfd_read(fd, ZAGENT_SEALED_MAX, &text, &n);
+
+	if (r < 0)
+		return r;
+	if (!identity.key)
+		return -ENOKEY;
+	return unseal(identity.key, (struct span){ text, n }, secret, size);
+}
+
+static void serve_unseal(struct connection *c, int fd)
+{
+	struct zagent_reply reply = { .error = 0 };
+	autoclose int memfd = -1;
+	char *secret = NULL;
+	size_t size;
+	int r = -EPERM;
+
+	if (c->peer.uid == 0 || c->peer.uid == UID_ZNODE ||
+	    c->peer.uid == own_uid)
+		r = secret_read(fd, &secret, &size);
+	if (r == 0) {
+		r = memfd = memfd_sealed("secret", secret, size);
+		explicit_bzero(secret, size);
+	}
+	free(secret);
+	if (r < 0)
+		refuse(c, ZAGENT_UNSEAL, r,
+		       r == -EPERM	    ? "only znode may ask"
+		       : r == -EKEYREJECTED ? "it is sealed to another key"
+		       : r == -ENOKEY	    ? "this node has no key yet"
+					    : strerror(-r));
+	else
+		reply_send(c, ZAGENT_UNSEAL, &reply, memfd);
+}
+
 /* What was given to an identity that is no more is of no use. */
 void server_offline(void)
 {
@@ -177,7 +220,7 @@ void server_offline(void)
 
 /* ---- connections ---- */
 
-static void serve(struct connection *c, uint32_t verb)
+static void serve(struct connection *c, uint32_t verb, struct ipc_fds *fds)
 {
 	struct zagent_reply reply = { .error = 0 };
 
@@ -189,6 +232,9 @@ static void serve(struct connection *c, uint32_t verb)
 	case ZAGENT_PULL_TOKEN:
 		serve_token(c);
 		break;
+	case ZAGENT_UNSEAL:
+		serve_unseal(c, fds->n == 1 ? fds->fd[0] : -1);
+		break;
 	default:
 		refuse(c, verb, -ENOSYS, "no such verb");
 		break;
@@ -199,15 +245,17 @@ static void connection_ready(struct watch *w, uint32_t events)
 {
 	struct connection *c = container_of(w, struct connection, peer.watch);
 	struct zagent_request request;
-	int n = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
+	struct ipc_fds fds = { 0 };
+	int n = ipc_recv(c->peer.fd, &request, sizeof(request), &fds);
 
 	(void)events;
 	if (n == -EAGAIN)
 		return;
 	if (n == 1 && !c->waits)
-		serve(c, request.head.verb);
+		serve(c, request.head.verb, &fds);
 	else
 		connection_close(c);
+	ipc_fds_close(&fds);
 }
 
 static struct peer *room(void)

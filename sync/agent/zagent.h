@@ -17,7 +17,13 @@ enum zagent_verb {
 	 * root certificate in PEM that the hub's chain ends at. -ENOTCONN (text
 	 * says why) while the hub cannot be asked. zpull. */
 	ZAGENT_PULL_TOKEN,
+	/* Reads a secret that is sealed to this node (sync/wire/seal.h): a
+	 * memfd with the sealed text comes along, one with the secret goes
+	 * back. -EKEYREJECTED: it is for another key. znode. */
+	ZAGENT_UNSEAL,
 };
+
+enum { ZAGENT_SEALED_MAX = 128 << 10 };
 
 enum zagent_state {
 	ZAGENT_NONE,	   /* node.json names no hub */

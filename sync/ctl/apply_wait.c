@@ -34,10 +34,14 @@ static bool event_came(void *user, struct span bytes)
 
 /* ---- how it stands ---- */
 
-static bool is_good(const char *state)
+static bool is_good(yyjson_val *row)
 {
+	const char *state = text_of(row, "state");
+
 	return !strcmp(state, "running") || !strcmp(state, "frozen") ||
-	       !strcmp(state, "asleep");
+	       !strcmp(state, "asleep") ||
+	       (!strcmp(state, "image") &&
+		yyjson_get_bool(yyjson_obj_get(row, "rests")));
 }
 
 /* What is not of the newest document may be the state of the container that is
@@ -58,7 +62,7 @@ static void row_judge(struct wait *w, yyjson_val *row)
 		snprintf(w->open, LINE_SIZE, "%.40s on %.40s: %.70s",
 			 text_of(row, "name"), node,
 			 *reason ? reason : "being told");
-	} else if (is_good(state)) {
+	} else if (is_good(row)) {
 		w->n_good++;
 	} else if (!strcmp(state, "failed")) {
 		w->n_bad++;

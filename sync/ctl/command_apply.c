@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "compose.h"
+#include "oci/grant.h"
 #include "show.h"
 
 struct application {
@@ -27,16 +28,28 @@ static const char *first_name(const struct application *a)
 static int parse(const struct ctl *ctl, struct application *a)
 {
 	const char *profile[CTL_LIST_MAX + 1] = { NULL };
+	const char *grant[CTL_LIST_MAX + 1] = { NULL };
 	const struct compose_config config = {
 		.variable = getenv,
 		.read = apply_files_read,
 		.dotenv = { a->files.dotenv, a->files.dotenv_size },
 		.profile = ctl->profiles.n ? profile : NULL,
+		.grant = grant,
 	};
 	const struct compose_lines *p = &a->compose.problems;
 	int err;
 
 	memcpy(profile, ctl->profiles.item, ctl->profiles.n * sizeof(*profile));
+	memcpy(grant, ctl->grants.item, ctl->grants.n * sizeof(*grant));
+	for (unsigned i = 0; i < ctl->grants.n; i++) {
+		struct grant parsed;
+
+		if (grant_parse(span_of(grant[i]), &parsed) < 0) {
+			log_error("--grant", "\"%.80s\": " GRANT_WANT,
+				  grant[i]);
+			return EXIT_USAGE;
+		}
+	}
 	err = compose_read(a->files.file, a->files.n, &config, &a->compose);
 	for (unsigned i = 0; i < a->compose.notices.n; i++)
 		log_notice(NULL, "%s", a->compose.notices.line[i]);
@@ -194,6 +207,27 @@ static int send_and_wait(const struct ctl *ctl, struct application *a)
 	return code;
 }
 
+/* What is only shown has none. */
+static void secrets_hide(yyjson_mut_doc *body)
+{
+	yyjson_mut_val *apps = yyjson_mut_obj_get(yyjson_mut_doc_get_root(body),
+						  "apps");
+	yyjson_mut_arr_iter iter, mounts;
+	yyjson_mut_val *app, *m;
+
+	yyjson_mut_arr_iter_init(apps, &iter);
+	while ((app = yyjson_mut_arr_iter_next(&iter))) {
+		yyjson_mut_arr_iter_init(yyjson_mut_obj_get(app, "mounts"),
+					 &mounts);
+		while ((m = yyjson_mut_arr_iter_next(&mounts)))
+			if (yyjson_mut_equals_str(yyjson_mut_obj_get(m, "type"),
+						  "secret"))
+				yyjson_mut_obj_put(
+					m, yyjson_mut_str(body, "content"),
+					yyjson_mut_str(body, ""));
+	}
+}
+
 static int apply(const struct ctl *ctl, struct application *a)
 {
 	int code = apply_files_load(ctl, &a->files);
@@ -206,7 +240,10 @@ static int apply(const struct ctl *ctl, struct application *a)
 		code = body_make(ctl, a);
 	if (code)
 		return code;
-	return ctl->dry_run ? show_json_mut(a->body) : send_and_wait(ctl, a);
+	if (!ctl->dry_run)
+		return send_and_wait(ctl, a);
+	secrets_hide(a->body);
+	return show_json_mut(a->body);
 }
 
 int command_apply(struct ctl *ctl)

@@ -230,7 +230,10 @@ static int logs(struct ask *ask, const struct ctl *ctl, char node[64],
 	return ask_stream(ask, &stream);
 }
 
-int command_logs(struct ctl *ctl)
+/* With the hub, about the app that the first argument names. */
+static int target_act(const struct ctl *ctl,
+		      int (*act)(struct ask *, const struct ctl *,
+				 char node[64], const char *app))
 {
 	char node[64], app[64];
 	struct ask ask = { 0 };
@@ -240,7 +243,44 @@ int command_logs(struct ctl *ctl)
 		return code;
 	code = ask_open(&ask, ctl);
 	if (!code)
-		code = logs(&ask, ctl, node, app);
+		code = act(&ask, ctl, node, app);
 	ask_close(&ask);
 	return code;
+}
+
+int command_logs(struct ctl *ctl)
+{
+	return target_act(ctl, logs);
+}
+
+/* ---- freeze, thaw, sleep, wake ---- */
+
+static int wish(struct ask *ask, const struct ctl *ctl, char node[64],
+		const char *app)
+{
+	char path[256];
+	yyjson_doc *reply = NULL;
+	int code = node[0] ? EXIT_DONE : node_find(ask, app, node);
+
+	if (code)
+		return code;
+	snprintf(path, sizeof(path), "/v1/nodes/%s/wish/%s?verb=%s", node, app,
+		 ctl->command->name);
+	code = ask_json(ask,
+			&(struct ask_request){ .method = "POST",
+					       .path = path,
+					       .object = ctl->argv[0] },
+			&reply);
+	if (!code && ctl->json)
+		code = show_json(yyjson_doc_get_root(reply));
+	else if (!code)
+		printf("%s/%s %s\n", node, app,
+		       text_of(yyjson_doc_get_root(reply), "state"));
+	yyjson_doc_free(reply);
+	return code;
+}
+
+int command_wish(struct ctl *ctl)
+{
+	return target_act(ctl, wish);
 }

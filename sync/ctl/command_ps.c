@@ -18,7 +18,8 @@ bool row_wanted(const struct ctl *ctl, yyjson_val *row)
 {
 	if (ctl->argc && strcmp(text_of(row, "node"), ctl->argv[0]) != 0)
 		return false;
-	return ctl->all || !is_idle(text_of(row, "state"));
+	return ctl->all || !is_idle(text_of(row, "state")) ||
+	       yyjson_get_bool(yyjson_obj_get(row, "rests"));
 }
 
 static enum table_color color_of(const char *state, bool is_fresh)
@@ -77,20 +78,25 @@ static void usage_add(struct table *t, yyjson_val *row)
 	table_add(t, "%lld", (long long)number_of(row, "restarts", 0));
 }
 
-/* "8080:80,8443:443". */
+/* "8080:80,53:53/udp". */
 static void ports_add(struct table *t, yyjson_val *row)
 {
-	char text[32 * 12 + 1] = "";
+	char text[32 * 16 + 1] = "";
 	size_t used = 0;
 	yyjson_arr_iter iter;
 	yyjson_val *port;
 
 	yyjson_arr_iter_init(yyjson_obj_get(row, "ports"), &iter);
-	while ((port = yyjson_arr_iter_next(&iter)) && used + 14 < sizeof(text))
+	while ((port = yyjson_arr_iter_next(&iter)) &&
+	       used + 17 < sizeof(text)) {
+		const char *protocol = text_of(port, "protocol");
+
 		used += (size_t)snprintf(
-			text + used, sizeof(text) - used, "%s%u:%u",
+			text + used, sizeof(text) - used, "%s%u:%u%s",
 			used ? "," : "", (uint16_t)number_of(port, "host", 0),
-			(uint16_t)number_of(port, "container", 0));
+			(uint16_t)number_of(port, "container", 0),
+			!strcmp(protocol, "udp") ? "/udp" : "");
+	}
 	table_add(t, "%s", used ? text : "-");
 }
 
@@ -107,6 +113,28 @@ static void text_add(struct table *t, const char *text)
 	table_add(t, "%s", text[0] ? text : "-");
 }
 
+/* The reason that a node gives, or what limit it ran into; of one that follows
+ * access why it is awake, and how often it was woken. */
+static void note_add(struct table *t, yyjson_val *row)
+{
+	const char *reason = text_of(row, "reason"), *why = text_of(row, "why");
+	int64_t wakes = number_of(row, "wakes", 0);
+	int64_t extras = number_of(row, "extras", 0);
+
+	if (!reason[0])
+		reason = text_of(row, "limit");
+	if (extras && !reason[0])
+		table_add(t, "%s%sand %lld more for what it has to do", why,
+			  why[0] ? "; " : "", (long long)extras);
+	else if (reason[0] || !wakes)
+		table_add(t, "%s", reason[0] ? reason : why);
+	else
+		table_add(t, "%s%swoken %lld times, p50 %.1f ms, p99 %.1f ms",
+			  why, why[0] ? "; " : "", (long long)wakes,
+			  (double)number_of(row, "wake_p50_us", 0) / 1e3,
+			  (double)number_of(row, "wake_p99_us", 0) / 1e3);
+}
+
 static void row_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
 {
 	table_add(t, "%s", text_of(row, "node"));
@@ -121,7 +149,7 @@ static void row_add(const struct ctl *ctl, struct table *t, yyjson_val *row)
 		ports_add(t, row);
 		text_add(t, text_of(row, "container"));
 	}
-	table_add(t, "%s", text_of(row, "reason"));
+	note_add(t, row);
 }
 
 /* By node, then name. */

@@ -48,14 +48,18 @@ static void services_read(struct walk *w, const struct compose_node *services)
 
 		if (node && service_is_on(w, node)) {
 			seen[n] = (struct service_seen){ .name = key->text.data,
-							 .line = key->line };
+							 .line = key->line,
+							 .replicas = 1 };
 			service_read(w, &seen[n++], node);
 		}
 		walk_back(w, used);
 	}
 	walk_back(w, 0);
 	depends_check(w, seen, n);
+	pods_check(w, seen, n);
 	networks_check(w, seen, n);
+	if (!w->n_problems)
+		replicas_expand(w, seen, n);
 	if (!n)
 		walk_fail(w, services->line,
 			  "services: no profile of them is "
@@ -128,10 +132,10 @@ static void top_read(struct walk *w, const struct compose_node *root)
 		{ "services", services_check },
 		{ "volumes", map_check },
 		{ "configs", map_check },
+		{ "secrets", map_check },
 		{ "networks", networks_top_read },
 	};
-	static const char *const others[] = { "secrets", "include", "models",
-					      NULL };
+	static const char *const others[] = { "include", "models", NULL };
 	const struct compose_node *services = NULL;
 
 	if (!root || compose_is_null(root)) {

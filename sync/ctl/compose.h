@@ -41,6 +41,8 @@ struct compose_config {
 	/* Those that are on, ends with NULL; NULL: none but what the variable
 	 * COMPOSE_PROFILES says. */
 	const char *const *profile;
+	/* What the operator grants (oci/grant.h), ends with NULL; or NULL. */
+	const char *const *grant;
 };
 
 struct compose {

@@ -222,8 +222,11 @@ static void health_write(const struct service *s, const struct health *h)
 	};
 	yyjson_mut_val *o = yyjson_mut_obj_add_obj(s->doc, s->app, "health");
 
-	words_write(s->doc, o, "test", &h->test);
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+	if (h->is_off)
+		yyjson_mut_obj_add_bool(s->doc, o, "off", true);
+	if (h->has_test && !h->is_off)
+		words_write(s->doc, o, "test", &h->test);
+	for (size_t i = 0; !h->is_off && i < ARRAY_SIZE(numbers); i++)
 		if (numbers[i].value)
 			yyjson_mut_obj_add_uint(s->doc, o, numbers[i].key,
 						numbers[i].value);
@@ -245,11 +248,6 @@ void healthcheck_read(struct walk *w, const struct compose_node *value,
 	struct health h = { 0 };
 
 	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &h);
-	if (w->n_problems != before || h.is_off)
-		return;
-	if (h.has_test)
+	if (w->n_problems == before)
 		health_write(into, &h);
-	else
-		walk_fail(w, value->line,
-			  "want test: that of an image is not supported yet");
 }

@@ -3,8 +3,7 @@
 
 #include "compose_service.h"
 
-static void depend(struct walk *w, struct service *s,
-		   struct dependency_said said)
+void depend(struct walk *w, struct service *s, struct dependency_said said)
 {
 	for (unsigned i = 0; i < s->n_depends; i++)
 		if (!strcmp(s->depends[i].name, said.name)) {
@@ -44,11 +43,11 @@ static void condition_read(struct walk *w, const struct compose_node *value,
 static void required_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
+	struct dependency_said *said = into;
 	bool is = true;
 
-	(void)into;
-	if (value_bool(w, value, &is) && !is)
-		walk_fail(w, value->line, "false is not supported yet");
+	if (value_bool(w, value, &is))
+		said->is_optional = !is;
 }
 
 static void restart_read_only_false(struct walk *w,
@@ -73,6 +72,14 @@ static void name_read(struct walk *w, const struct compose_node *value,
 						 .line = value->line });
 }
 
+static bool is_there(struct walk *w, const char *name)
+{
+	const struct compose_node *node =
+		walk_member(walk_member(w->root, "services"), name);
+
+	return node && service_is_on(w, node);
+}
+
 void depends_on_read(struct walk *w, const struct compose_node *value,
 		     void *into)
 {
@@ -95,7 +102,8 @@ void depends_on_read(struct walk *w, const struct compose_node *value,
 		if (!compose_is_null(value->item[2 * i + 1]))
 			walk_map(w, value->item[2 * i + 1], keys,
 				 ARRAY_SIZE(keys), NULL, &said);
-		depend(w, into, said);
+		if (!said.is_optional || is_there(w, said.name))
+			depend(w, into, said);
 		walk_back(w, used);
 	}
 }
@@ -167,11 +175,30 @@ static unsigned find(const struct checked *c, const char *name)
 	return i;
 }
 
+/* What an image says is not known here. */
+static void health_notice(const struct checked *c,
+			  const struct service_seen *seen)
+{
+	for (unsigned k = 0; k < seen->n_depends; k++) {
+		const struct dependency_said *said = &seen->depends[k];
+		unsigned other = find(c, said->name);
+
+		if (other < c->n && said->condition == DESIRED_HEALTHY &&
+		    !c->seen[other].has_health && !c->seen[other].no_health)
+			walk_notice(c->w, said->line,
+				    "%.63s has no healthcheck: where its image "
+				    "has none it counts as healthy once it "
+				    "runs",
+				    said->name);
+	}
+}
+
 static void one_check(struct checked *c, unsigned i)
 {
 	const struct service_seen *seen = &c->seen[i];
 
 	c->visited[i] = 1;
+	health_notice(c, seen);
 	for (unsigned k = 0; k < seen->n_depends; k++) {
 		const struct dependency_said *said = &seen->depends[k];
 		unsigned other = find(c, said->name);
@@ -186,9 +213,10 @@ static void one_check(struct checked *c, unsigned i)
 				  "%s and %.63s wait for each other",
 				  seen->name, said->name);
 		else if (said->condition == DESIRED_HEALTHY &&
-			 !c->seen[other].has_health)
+			 c->seen[other].no_health)
 			walk_fail(c->w, said->line,
-				  "%.63s has no healthcheck:", said->name);
+				  "the healthcheck: of %.63s is off",
+				  said->name);
 		else if (!c->visited[other])
 			one_check(c, other);
 	}

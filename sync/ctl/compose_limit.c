@@ -177,16 +177,6 @@ static void resources_read(struct walk *w, const struct compose_node *value,
 	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
 }
 
-static void replicas_read(struct walk *w, const struct compose_node *value,
-			  void *into)
-{
-	const char *text = walk_text(w, value, "1");
-
-	(void)into;
-	if (text && strcmp(text, "1") != 0)
-		walk_fail(w, value->line, "more than 1 is not supported yet");
-}
-
 static void mode_read(struct walk *w, const struct compose_node *value,
 		      void *into)
 {
@@ -270,7 +260,7 @@ static const char *ulimit_name(const char *key)
 {
 	char name[32] = "RLIMIT_";
 
-	for (size_t i = 0; key[i] && i < 20; i++) {
+	for (size_t i = 0; i < 20 && key[i]; i++) {
 		if (key[i] < 'a' || key[i] > 'z')
 			return NULL;
 		name[7 + i] = (char)(key[i] - 0x20);
@@ -321,11 +311,14 @@ static void cap_add_one(struct walk *w, const struct compose_node *value,
 		return;
 	if (n >= 0 && RUNTIME_CAP_DEFAULT >> n & 1)
 		s->cap_add |= UINT64_C(1) << n;
-	else if (n >= 0 || !strcmp(text, "ALL"))
-		walk_fail(w, value->line,
-			  "\"%.40s\" is not among the default ones and needs a "
-			  "grant, which is not supported yet",
-			  text);
+	else if (n >= 0) {
+		char grant[60];
+
+		snprintf(grant, sizeof(grant), "capability:%s",
+			 capability_name((unsigned)n));
+		grant_wanted(w, value->line, s, grant, "");
+	} else if (!strcmp(text, "ALL"))
+		grant_needed(w, value->line, "capability", text);
 	else
 		walk_fail(w, value->line, "\"%.40s\": no such capability",
 			  text);

@@ -1,7 +1,8 @@
 /* Several files, and services that extend others: trees laid over trees, by the
  * rules of Compose (13-merge.md of its specification): maps key by key, lists
  * one after the other, all else replaced; a command is replaced as a whole; a
- * list of KEY=VALUE and a map are the same. Nodes are shared, never changed. */
+ * list of KEY=VALUE and a map are the same; !override replaces, !reset takes
+ * away. Nodes are shared, never changed. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +15,11 @@ static struct compose_node *node_new(struct walk *w, enum compose_kind kind,
 				     unsigned line, size_t n_items)
 {
 	struct compose_node *node = compose_alloc(&w->arena, sizeof(*node));
+	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
+	size_t size = n_items * sizeof(*node->item);
 
 	if (node)
-		node->item = compose_alloc(&w->arena,
-					   n_items * sizeof(*node->item));
+		node->item = compose_alloc(&w->arena, size);
 	if (!node || !node->item) {
 		walk_fail(w, line, "the file is too large");
 		return NULL;
@@ -118,6 +120,13 @@ static struct compose_node *lists_merge(struct walk *w,
 	return list;
 }
 
+static void member_remove(struct compose_node *map, unsigned i)
+{
+	map->n--;
+	for (unsigned k = 2 * i; k < 2 * map->n; k++)
+		map->item[k] = map->item[k + 2];
+}
+
 static int member_merge(struct walk *w, struct compose_node *map,
 			struct compose_node *const pair[2])
 {
@@ -125,11 +134,17 @@ static int member_merge(struct walk *w, struct compose_node *map,
 		if (strcmp(map->item[2 * i]->text.data, pair[0]->text.data) !=
 		    0)
 			continue;
+		if (pair[1]->tag == COMPOSE_RESET) {
+			member_remove(map, i);
+			return 0;
+		}
 		map->item[2 * i] = pair[0];
 		map->item[2 * i + 1] = merge_nodes(w, map->item[2 * i + 1],
 						   pair[1], pair[0]->text.data);
 		return map->item[2 * i + 1] ? 0 : -EINVAL;
 	}
+	if (pair[1]->tag == COMPOSE_RESET)
+		return 0;
 	map->item[2 * map->n] = pair[0];
 	map->item[2 * map->n++ + 1] = pair[1];
 	return 0;
@@ -160,7 +175,8 @@ struct compose_node *merge_nodes(struct walk *w,
 	static const char *const replaced[] = { "command", "entrypoint", "test",
 						NULL };
 
-	if (is_among(key, replaced) || compose_is_null(base))
+	if (is_among(key, replaced) || compose_is_null(base) ||
+	    over->tag == COMPOSE_OVERRIDE)
 		return (struct compose_node *)over;
 	if (compose_is_null(over))
 		return (struct compose_node *)base;

@@ -100,12 +100,81 @@ static bool is_path(const char *source)
 	return strchr("./~\\", source[0]) || strchr(source, '/');
 }
 
-static void bind_refuse(struct walk *w, unsigned line, const char *source)
+enum { BIND_MAX = 64 << 10 };
+
+/* The path was read once: a "$" that is left in it is one. */
+static char *bind_text(struct walk *w, const struct compose_node *named,
+		       const char *path)
 {
-	walk_fail(w, line,
-		  "\"%.60s\": folders of this machine are not on the node; use "
-		  "a volume with a name, or configs: for files",
-		  source);
+	char *text = NULL;
+	size_t size;
+	int err = w->config->read ? w->config->read(named->text.data, BIND_MAX,
+						    &text, &size)
+				  : -ENOENT;
+
+	if (err == -EISDIR)
+		walk_fail(w, named->line,
+			  "\"%.60s\" is a folder of this machine, which is not "
+			  "on the node; use a volume with a name, or name its "
+			  "files",
+			  path);
+	else if (err == -EFBIG)
+		walk_fail(w, named->line,
+			  "\"%.60s\" is larger than %u KB; put it into the "
+			  "image or a volume",
+			  path, BIND_MAX >> 10);
+	else if (err < 0)
+		walk_fail(w, named->line, "\"%.60s\": %s", path,
+			  strerror(-err));
+	else if (!text_is_utf8((struct span){ text, size }))
+		walk_fail(w, named->line, "\"%.60s\" is no text in UTF-8",
+			  path);
+	else
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* A file that lies beside the Compose file goes with it, as a config does; one
+ * of an absolute path is the node's. */
+static void bind_read(struct walk *w, struct service *s,
+		      const struct compose_node *value, struct desired_mount m)
+{
+	const char *path = m.source;
+	struct compose_node named = *value;
+	char *text;
+
+	if (path[0] == '/') {
+		grant_needed(w, value->line, "bind", path);
+		return;
+	}
+	if (path[0] == '~' || path[0] == '\\') {
+		walk_fail(w, value->line,
+			  "\"%.60s\": want a path from the folder of the file, "
+			  "or a volume with a name",
+			  path);
+		return;
+	}
+	named.kind = COMPOSE_TEXT;
+	named.plain = false;
+	named.text = span_of(strncmp(path, "./", 2) ? path : path + 2);
+	text = bind_text(w, &named, path);
+	if (!text)
+		return;
+	if (!m.read_only)
+		walk_notice(w, value->line,
+			    "%.60s is sent as it is now, and read-only in the "
+			    "container",
+			    path);
+	m = (struct desired_mount){
+		.type = DESIRED_MOUNT_FILE,
+		.target = m.target,
+		.content = walk_keep(w, value->line, span_of(text)),
+		.mode = 0444,
+	};
+	free(text);
+	if (m.content)
+		mount_add(w, s, value->line, m);
 }
 
 static bool options_read(struct walk *w, unsigned line, struct span options,
@@ -152,10 +221,14 @@ static void volume_short(struct walk *w, const struct compose_node *value,
 	m.target = walk_keep(w, value->line, target);
 	if (!m.source || !m.target)
 		return;
-	if (!m.source[0] || is_path(m.source))
-		bind_refuse(w, value->line, m.source);
-	else if (options_read(w, value->line, rest, &m) &&
-		 volume_find(w, value->line, &m))
+	if (!m.source[0])
+		walk_fail(w, value->line, "\"%.60s\": want NAME:PATH", text);
+	/* Of the node, whatever its options. */
+	else if (m.source[0] != '/' && !options_read(w, value->line, rest, &m))
+		return;
+	else if (is_path(m.source))
+		bind_read(w, s, value, m);
+	else if (volume_find(w, value->line, &m))
 		mount_add(w, s, value->line, m);
 }
 
@@ -169,14 +242,12 @@ struct mount_long {
 static void type_read(struct walk *w, const struct compose_node *value,
 		      void *into)
 {
-	static const char want[] = "volume or tmpfs";
+	static const char want[] = "volume, bind or tmpfs";
 	struct mount_long *l = into;
 
 	l->type = walk_text(w, value, want);
-	if (l->type && !strcmp(l->type, "bind"))
-		bind_refuse(w, value->line, l->type);
-	else if (l->type && strcmp(l->type, "volume") != 0 &&
-		 strcmp(l->type, "tmpfs") != 0)
+	if (l->type && strcmp(l->type, "volume") != 0 &&
+	    strcmp(l->type, "bind") != 0 && strcmp(l->type, "tmpfs") != 0)
 		walk_fail(w, value->line, "\"%.20s\": want %s", l->type, want);
 }
 
@@ -269,6 +340,10 @@ static void volume_long(struct walk *w, const struct compose_node *value,
 			  "want type, target, and source of a volume");
 		return;
 	}
+	if (l.m.source && !strcmp(l.type, "bind")) {
+		bind_read(w, s, value, l.m);
+		return;
+	}
 	l.m.type = is_tmpfs ? DESIRED_MOUNT_TMPFS : DESIRED_MOUNT_VOLUME;
 	l.m.mode = is_tmpfs ? (uint32_t)l.mode : 0;
 	if (is_tmpfs || volume_find(w, value->line, &l.m))
@@ -355,12 +430,25 @@ static void number_write(yyjson_mut_doc *doc, yyjson_mut_val *object,
 		yyjson_mut_obj_add_uint(doc, object, key, n);
 }
 
+/* Of a secret 0 is not the default. */
+static void owner_write(yyjson_mut_doc *doc, yyjson_mut_val *object,
+			const struct desired_mount *m)
+{
+	bool all = m->type == DESIRED_MOUNT_SECRET && m->has_owner;
+
+	if (m->uid || all)
+		yyjson_mut_obj_add_uint(doc, object, "uid", m->uid);
+	if (m->gid || all)
+		yyjson_mut_obj_add_uint(doc, object, "gid", m->gid);
+}
+
 void mounts_write(const struct service *s)
 {
 	static const char *const types[] = {
 		[DESIRED_MOUNT_VOLUME] = "volume",
 		[DESIRED_MOUNT_TMPFS] = "tmpfs",
 		[DESIRED_MOUNT_FILE] = "file",
+		[DESIRED_MOUNT_SECRET] = "secret",
 	};
 	yyjson_mut_val *list = NULL, *o;
 
@@ -384,7 +472,6 @@ void mounts_write(const struct service *s)
 			yyjson_mut_obj_add_bool(s->doc, o, "nocopy", true);
 		number_write(s->doc, o, "size", m->size_bytes);
 		number_write(s->doc, o, "mode", m->mode);
-		number_write(s->doc, o, "uid", m->uid);
-		number_write(s->doc, o, "gid", m->gid);
+		owner_write(s->doc, o, m);
 	}
 }

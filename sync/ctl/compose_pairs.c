@@ -50,6 +50,9 @@ static void map_read(struct walk *w, const struct compose_node *map,
 		struct walk_variable v = { key->text.data, NULL };
 		bool is_null = compose_is_null(value);
 
+		if (value->tag == COMPOSE_RESET)
+			walk_fail(w, key->line,
+				  "!reset: no earlier file says it");
 		v.value = is_null ? without(w, key->line, v.name)
 				  : walk_text(w, value, "text");
 		if (strchr(v.name, '='))

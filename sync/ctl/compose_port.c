@@ -1,6 +1,8 @@
 /* A service of a Compose file: ports and networks. */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,8 +26,12 @@ static void port_add(struct walk *w, struct service *s, unsigned line,
 		     struct desired_port port)
 {
 	for (unsigned i = 0; i < s->n_ports; i++)
-		if (s->port[i].host == port.host) {
-			if (s->port[i].container == port.container)
+		if (s->port[i].host == port.host &&
+		    s->port[i].udp == port.udp) {
+			if (s->port[i].container == port.container &&
+			    s->port[i].proxy_protocol == port.proxy_protocol &&
+			    memcmp(s->port[i].address, port.address,
+				   sizeof(port.address)) == 0)
 				return; /* as when files are merged */
 			walk_fail(w, line, "host port %u is there twice",
 				  port.host);
@@ -50,11 +56,20 @@ static int range_read(struct walk *w, unsigned line, struct span s,
 	return s.data ? port_number(w, line, s, &range->container) : 0;
 }
 
-/* Two ranges of the same length are so many ports; here `host` of a range is
- * its first, `container` its last. */
+/* Ranges of host and container, `host` of each being its first port,
+ * `container` its last; and where the host listens. */
+struct port_said {
+	struct desired_port range[2];
+	uint8_t address[16];
+	bool udp;
+	uint64_t proxy_protocol;
+};
+
+/* Two ranges of the same length are so many ports. */
 static void ranges_add(struct walk *w, struct service *s, unsigned line,
-		       const struct desired_port range[2])
+		       const struct port_said *said)
 {
+	const struct desired_port *range = said->range;
 	unsigned n = range[0].container - range[0].host;
 
 	if (range[0].container < range[0].host ||
@@ -69,71 +84,86 @@ static void ranges_add(struct walk *w, struct service *s, unsigned line,
 		walk_fail(w, line, "want at most %u ports", DESIRED_PORTS_MAX);
 		return;
 	}
-	for (unsigned i = 0; i <= n; i++)
-		port_add(
-			w, s, line,
-			(struct desired_port){ (uint16_t)(range[0].host + i),
-					       (uint16_t)(range[1].host + i) });
-}
+	for (unsigned i = 0; i <= n; i++) {
+		struct desired_port port = {
+			.host = (uint16_t)(range[0].host + i),
+			.container = (uint16_t)(range[1].host + i),
+			.udp = said->udp,
+			.proxy_protocol = (uint8_t)said->proxy_protocol,
+		};
 
-/* Takes off what says: every address of the node. */
-static void any_address(struct span *ports)
-{
-	static const char *const any[] = { "0.0.0.0:", "[::]:" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(any); i++) {
-		size_t n = strlen(any[i]);
-
-		if (ports->size < n || memcmp(ports->data, any[i], n) != 0)
-			continue;
-		ports->data += n;
-		ports->size -= n;
-		return;
+		memcpy(port.address, said->address, sizeof(port.address));
+		port_add(w, s, line, port);
 	}
 }
 
-/* HOST:CONTAINER[/tcp]. */
+static int address_read(struct walk *w, unsigned line, struct span text,
+			uint8_t address[16])
+{
+	if (text.size > 1 && text.data[0] == '[' &&
+	    text.data[text.size - 1] == ']')
+		text = (struct span){ text.data + 1, text.size - 2 };
+	if (desired_address(text, address) == 0)
+		return 0;
+	walk_fail(w, line, "\"%.*s\": want an address of the node in digits",
+		  (int)(text.size < 40 ? text.size : 40), text.data);
+	return -EINVAL;
+}
+
+/* Takes "ADDRESS:" off what has more than HOST:CONTAINER. */
+static int address_take(struct walk *w, unsigned line, struct span *ports,
+			uint8_t address[16])
+{
+	const char *last = memrchr(ports->data, ':', ports->size);
+	const char *end = last > ports->data
+				  ? memrchr(ports->data, ':',
+					    (size_t)(last - ports->data))
+				  : NULL;
+	struct span text = *ports;
+
+	if (!end)
+		return 0;
+	text.size = (size_t)(end - ports->data);
+	ports->data += text.size + 1;
+	ports->size -= text.size + 1;
+	return address_read(w, line, text, address);
+}
+
+/* False: neither tcp nor udp. */
+static bool protocol_take(struct span text, bool *udp)
+{
+	*udp = span_is(text, "udp");
+	return *udp || span_is(text, "tcp");
+}
+
+/* [ADDRESS:]HOST:CONTAINER[/tcp|/udp]. */
 static void port_short(struct walk *w, struct service *s, unsigned line,
 		       const char *text)
 {
 	struct span rest = span_of(text), ports, protocol, host;
-	struct desired_port range[2];
+	struct port_said said = { 0 };
 
 	span_cut(&rest, '/', &ports);
 	protocol = rest;
-	any_address(&ports);
-	if (protocol.data && !span_is(protocol, "tcp"))
-		walk_fail(w, line, "\"%.40s\": only tcp is supported yet",
-			  text);
+	if (protocol.data && !protocol_take(protocol, &said.udp))
+		walk_fail(w, line, "\"%.40s\": want tcp or udp", text);
 	else if (!ports.size || !memchr(ports.data, ':', ports.size))
 		walk_fail(w, line,
 			  "\"%.40s\": want HOST:CONTAINER; a free host port is "
 			  "not chosen yet",
 			  text);
-	else if (ports.data[0] == '[' ||
-		 memchr(ports.data, ':', ports.size) !=
-			 memrchr(ports.data, ':', ports.size))
-		walk_fail(w, line,
-			  "\"%.40s\": an address to listen on is not supported "
-			  "yet; want HOST:CONTAINER",
-			  text);
-	else {
+	else if (address_take(w, line, &ports, said.address) == 0) {
 		span_cut(&ports, ':', &host);
-		if (range_read(w, line, host, &range[0]) == 0 &&
-		    range_read(w, line, ports, &range[1]) == 0)
-			ranges_add(w, s, line, range);
+		if (range_read(w, line, host, &said.range[0]) == 0 &&
+		    range_read(w, line, ports, &said.range[1]) == 0)
+			ranges_add(w, s, line, &said);
 	}
 }
-
-/* A port in long form: both as ranges. */
-struct port_long {
-	struct desired_port range[2];
-};
 
 static void target_read(struct walk *w, const struct compose_node *value,
 			void *into)
 {
-	struct port_long *port = into;
+	struct port_said *port = into;
 	const char *text = walk_text(w, value, "a port");
 
 	if (text)
@@ -143,7 +173,7 @@ static void target_read(struct walk *w, const struct compose_node *value,
 static void published_read(struct walk *w, const struct compose_node *value,
 			   void *into)
 {
-	struct port_long *port = into;
+	struct port_said *port = into;
 	const char *text = walk_text(w, value, "a port");
 
 	if (text)
@@ -153,12 +183,53 @@ static void published_read(struct walk *w, const struct compose_node *value,
 static void protocol_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
-	const char *text = walk_text(w, value, "tcp");
+	const char *text = walk_text(w, value, "tcp or udp");
+	struct port_said *port = into;
+
+	if (text && !protocol_take(span_of(text), &port->udp))
+		walk_fail(w, value->line, "\"%.20s\": want tcp or udp", text);
+}
+
+static void host_ip_read(struct walk *w, const struct compose_node *value,
+			 void *into)
+{
+	struct port_said *port = into;
+	const char *text = walk_text(w, value, "an address");
+
+	if (text)
+		address_read(w, value->line, span_of(text), port->address);
+}
+
+/* Nodes have no ingress of a cluster: both words mean the node's own port. */
+static void mode_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	const char *text = walk_text(w, value, "host or ingress");
 
 	(void)into;
-	if (text && strcmp(text, "tcp") != 0)
-		walk_fail(w, value->line,
-			  "\"%.20s\": only tcp is supported yet", text);
+	if (text && strcmp(text, "host") != 0 && strcmp(text, "ingress") != 0)
+		walk_fail(w, value->line, "\"%.20s\": want host or ingress",
+			  text);
+}
+
+static void proxy_protocol_read(struct walk *w,
+				const struct compose_node *value, void *into)
+{
+	struct port_said *port = into;
+
+	if (value_number(w, value, UINT32_MAX, &port->proxy_protocol) &&
+	    port->proxy_protocol != 2)
+		walk_fail(w, value->line, "want 2, or no such key");
+}
+
+static void zooid_read(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	static const struct walk_key keys[] = {
+		{ "proxy_protocol", proxy_protocol_read },
+	};
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
 }
 
 /* For people. */
@@ -178,18 +249,22 @@ static void port_long(struct walk *w, struct service *s,
 		{ "protocol", protocol_read },
 		{ "name", text_ignore },
 		{ "app_protocol", text_ignore },
+		{ "host_ip", host_ip_read },
+		{ "mode", mode_read },
+		{ "x-zooid", zooid_read },
 	};
-	static const char *const others[] = { "host_ip", "mode", NULL };
-	struct port_long port = { 0 };
+	struct port_said port = { 0 };
 	unsigned before = w->n_problems;
 
-	walk_map(w, value, keys, ARRAY_SIZE(keys), others, &port);
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &port);
 	if (w->n_problems > before)
 		return;
 	if (!port.range[0].host || !port.range[1].host)
 		walk_fail(w, value->line, "want target and published");
+	else if (port.udp && port.proxy_protocol)
+		walk_fail(w, value->line, "want tcp with proxy_protocol");
 	else
-		ranges_add(w, s, value->line, port.range);
+		ranges_add(w, s, value->line, &port);
 }
 
 void ports_read(struct walk *w, const struct compose_node *value, void *into)
@@ -271,6 +346,7 @@ void networks_read(struct walk *w, const struct compose_node *value, void *into)
 	struct service *s = into;
 
 	s->seen->networks = 0;
+	s->seen->says_networks = true;
 	if (value->kind != COMPOSE_MAP) {
 		walk_list(w, value, network_name, into);
 		return;
@@ -287,29 +363,13 @@ void networks_read(struct walk *w, const struct compose_node *value, void *into)
 	}
 }
 
-void network_mode_read(struct walk *w, const struct compose_node *value,
-		       void *into)
-{
-	struct service *s = into;
-	const char *text = walk_text(w, value, "bridge or none");
-
-	if (!text || !strcmp(text, "bridge") || !strcmp(text, "default"))
-		return;
-	if (!strcmp(text, "none"))
-		yyjson_mut_obj_add_str(s->doc, s->app, "network", "none");
-	else if (!strcmp(text, "host"))
-		walk_fail(w, value->line,
-			  "the network of the node needs a grant, which is not "
-			  "supported yet");
-	else
-		walk_fail(w, value->line, "\"%.40s\": not supported yet", text);
-}
-
 void networks_check(struct walk *w, const struct service_seen *seen, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		for (unsigned j = 0; j < i; j++) {
-			if (seen[i].networks & seen[j].networks)
+			if (seen[i].networks & seen[j].networks ||
+			    (seen[i].shares | seen[j].shares) &
+				    DESIRED_POD_NETWORK)
 				continue;
 			walk_notice(
 				w, seen[i].line,
@@ -319,6 +379,23 @@ void networks_check(struct walk *w, const struct service_seen *seen, unsigned n)
 				seen[j].name, seen[i].name);
 			return;
 		}
+}
+
+static void address_write(const struct service *s, yyjson_mut_val *port,
+			  const uint8_t address[16])
+{
+	static const uint8_t any[16];
+	struct in6_addr a;
+	char text[INET6_ADDRSTRLEN];
+
+	if (memcmp(address, any, sizeof(any)) == 0)
+		return;
+	memcpy(&a, address, sizeof(a));
+	if (IN6_IS_ADDR_V4MAPPED(&a))
+		inet_ntop(AF_INET, address + 12, text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, address, text, sizeof(text));
+	yyjson_mut_obj_add_strcpy(s->doc, port, "address", text);
 }
 
 void ports_write(const struct service *s)
@@ -332,5 +409,11 @@ void ports_write(const struct service *s)
 		yyjson_mut_obj_add_uint(s->doc, port, "host", s->port[i].host);
 		yyjson_mut_obj_add_uint(s->doc, port, "container",
 					s->port[i].container);
+		address_write(s, port, s->port[i].address);
+		if (s->port[i].udp)
+			yyjson_mut_obj_add_str(s->doc, port, "protocol", "udp");
+		if (s->port[i].proxy_protocol)
+			yyjson_mut_obj_add_uint(s->doc, port, "proxy_protocol",
+						s->port[i].proxy_protocol);
 	}
 }

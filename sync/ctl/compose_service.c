@@ -78,6 +78,57 @@ static void group_add_read(struct walk *w, const struct compose_node *value,
 	walk_list(w, value, group_read, into);
 }
 
+/* A word of resolv.conf into a list of the document. */
+static void resolver_word(struct walk *w, const struct compose_node *value,
+			  struct service *s, const char *key, const char *want)
+{
+	const char *text = walk_text(w, value, want);
+	yyjson_mut_val *list = yyjson_mut_obj_get(s->app, key);
+
+	if (!text)
+		return;
+	if (!desired_resolver_word(text)) {
+		walk_fail(w, value->line, "\"%.63s\": want %s", text, want);
+		return;
+	}
+	if (!list)
+		list = yyjson_mut_obj_add_arr(s->doc, s->app, key);
+	if (yyjson_mut_arr_size(list) == DESIRED_RESOLVER_MAX)
+		walk_fail(w, value->line, "want at most %u",
+			  DESIRED_RESOLVER_MAX);
+	else
+		yyjson_mut_arr_add_strcpy(s->doc, list, text);
+}
+
+static void search_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	resolver_word(w, value, into, "dns_search",
+		      "a domain as example.com, or . for none");
+}
+
+static void dns_search_read(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	if (value->kind == COMPOSE_LIST)
+		walk_list(w, value, search_read, into);
+	else
+		search_read(w, value, into);
+}
+
+static void opt_read(struct walk *w, const struct compose_node *value,
+		     void *into)
+{
+	resolver_word(w, value, into, "dns_opt",
+		      "an option of resolv.conf as ndots:2");
+}
+
+static void dns_opt_read(struct walk *w, const struct compose_node *value,
+			 void *into)
+{
+	walk_list(w, value, opt_read, into);
+}
+
 static void stop_signal_read(struct walk *w, const struct compose_node *value,
 			     void *into)
 {
@@ -114,6 +165,16 @@ static void read_only_read(struct walk *w, const struct compose_node *value,
 		yyjson_mut_obj_add_bool(s->doc, s->app, "read_only", true);
 }
 
+static void init_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	struct service *s = into;
+	bool is = false;
+
+	if (value_bool(w, value, &is) && is)
+		yyjson_mut_obj_add_bool(s->doc, s->app, "init", true);
+}
+
 /* Keys that change nothing as long as they are false. */
 static void false_read(struct walk *w, const struct compose_node *value,
 		       void *into)
@@ -123,17 +184,6 @@ static void false_read(struct walk *w, const struct compose_node *value,
 	(void)into;
 	if (value_bool(w, value, &is) && is)
 		walk_fail(w, value->line, "not supported yet");
-}
-
-static void privileged_read(struct walk *w, const struct compose_node *value,
-			    void *into)
-{
-	bool is = false;
-
-	(void)into;
-	if (value_bool(w, value, &is) && is)
-		walk_fail(w, value->line,
-			  "needs a grant, which is not supported yet");
 }
 
 /* Every container has that. */
@@ -259,9 +309,11 @@ static void class_read(struct walk *w, const struct compose_node *value,
 static void zooid_read(struct walk *w, const struct compose_node *value,
 		       void *into)
 {
-	static const struct walk_key keys[] = { { "class", class_read } };
-	static const char *const others[] = { "reactive", "place", "pod",
-					      NULL };
+	static const struct walk_key keys[] = { { "class", class_read },
+						{ "reactive", reactive_read },
+						{ "network", policy_read },
+						{ "pod", pod_read } };
+	static const char *const others[] = { "place", NULL };
 
 	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
 }
@@ -315,7 +367,6 @@ static const char *const other_keys[] = {
 	"attach",
 	"blkio_config",
 	"build",
-	"cgroup",
 	"cgroup_parent",
 	"cpu_count",
 	"cpu_percent",
@@ -328,14 +379,10 @@ static const char *const other_keys[] = {
 	"credential_spec",
 	"develop",
 	"device_cgroup_rules",
-	"devices",
 	"dns",
-	"dns_opt",
-	"dns_search",
 	"domainname",
 	"external_links",
 	"gpus",
-	"ipc",
 	"isolation",
 	"label_file",
 	"mac_address",
@@ -345,24 +392,21 @@ static const char *const other_keys[] = {
 	"models",
 	"oom_kill_disable",
 	"oom_score_adj",
-	"pid",
 	"platform",
 	"post_start",
 	"pre_stop",
 	"provider",
 	"runtime",
-	"scale",
-	"secrets",
 	"storage_opt",
 	"use_api_socket",
-	"userns_mode",
-	"uts",
 	"volumes_from",
 	NULL,
 };
 
 static void service_write(struct walk *w, struct service *s)
 {
+	yyjson_mut_val *health;
+
 	pairs_write(s, "environment", &s->environment);
 	pairs_write(s, "environment", &s->files);
 	pairs_write(s, "labels", &s->labels);
@@ -373,10 +417,15 @@ static void service_write(struct walk *w, struct service *s)
 		walk_fail(w, s->seen->line, "want at most %u variables",
 			  DESIRED_ENV_MAX);
 	ports_write(s);
+	pod_write(s);
 	mounts_write(s);
 	limits_write(s);
 	depends_write(w, s);
-	s->seen->has_health = yyjson_mut_obj_get(s->app, "health");
+	reactive_check(w, s);
+	policy_check(w, s);
+	health = yyjson_mut_obj_get(s->app, "health");
+	s->seen->has_health = yyjson_mut_obj_get(health, "test");
+	s->seen->no_health = yyjson_mut_obj_get(health, "off");
 	yyjson_mut_obj_add_strcpy(s->doc, s->app, "image", s->image);
 	if (s->digest[0])
 		yyjson_mut_obj_add_strcpy(s->doc, s->app, "digest", s->digest);
@@ -397,13 +446,17 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "volumes", volumes_read },
 		{ "tmpfs", tmpfs_read },
 		{ "configs", configs_read },
+		{ "secrets", secrets_read },
 		{ "networks", networks_read },
 		{ "network_mode", network_mode_read },
+		{ "pid", pid_read },
+		{ "ipc", ipc_read },
 		{ "depends_on", depends_on_read },
 		{ "links", links_read },
 		{ "healthcheck", healthcheck_read },
 		{ "restart", restart_read },
 		{ "deploy", deploy_read },
+		{ "scale", replicas_read },
 		{ "mem_limit", memory_read },
 		{ "cpus", cpus_read },
 		{ "pids_limit", pids_read },
@@ -414,9 +467,15 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "working_dir", working_dir_read },
 		{ "hostname", hostname_read },
 		{ "extra_hosts", extra_hosts_read },
+		{ "dns_search", dns_search_read },
+		{ "dns_opt", dns_opt_read },
 		{ "cap_add", cap_add_read },
 		{ "cap_drop", cap_drop_read },
 		{ "privileged", privileged_read },
+		{ "devices", devices_read },
+		{ "uts", uts_read },
+		{ "cgroup", cgroup_read },
+		{ "userns_mode", userns_read },
 		{ "security_opt", security_opt_read },
 		{ "read_only", read_only_read },
 		{ "sysctls", sysctls_read },
@@ -428,7 +487,7 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "profiles", profiles_read },
 		{ "container_name", container_name_read },
 		{ "pull_policy", pull_policy_read },
-		{ "init", false_read },
+		{ "init", init_read },
 		{ "tty", false_read },
 		{ "stdin_open", false_read },
 		{ "x-zooid", zooid_read },

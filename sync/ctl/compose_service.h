@@ -22,8 +22,12 @@ struct pairs {
 struct service_seen {
 	const char *name;
 	unsigned line;
-	bool has_health;
-	uint64_t networks; /* a bit each */
+	bool has_health, no_health; /* neither: the image may have one */
+	uint64_t networks;	    /* a bit each */
+	bool says_networks, has_ports, is_reactive;
+	unsigned replicas, replicas_line;
+	const char *pod;	   /* whose namespaces it shares, or NULL */
+	unsigned pod_line, shares; /* DESIRED_POD_* */
 	unsigned n_depends;
 	struct dependency_said *depends;
 };
@@ -31,6 +35,7 @@ struct service_seen {
 struct dependency_said {
 	const char *name;
 	enum desired_condition condition;
+	bool is_optional; /* where there is no such service */
 	unsigned line;
 };
 
@@ -45,10 +50,13 @@ struct service {
 	struct pairs labels, sysctls, extra_hosts;
 	struct desired_port port[DESIRED_PORTS_MAX];
 	unsigned n_ports;
+	bool no_network;
 	struct limit memory, cpus_milli, pids, shm, restart;
 	const char *restart_word;
 	uint64_t restart_max;
 	uint64_t cap_add, cap_drop;
+	unsigned sleep_after_line, image_after_line, max_line; /* 0: not said */
+	unsigned policy_line;				       /* likewise */
 	unsigned n_mounts;
 	struct desired_mount mount[DESIRED_MOUNTS_MAX];
 	unsigned n_depends;
@@ -66,11 +74,30 @@ service_key environment_read, env_file_read, labels_read, sysctls_read,
 void pairs_write(const struct service *s, const char *key,
 		 const struct pairs *pairs);
 /* compose_port.c */
-service_key ports_read, expose_read, networks_read, network_mode_read;
+service_key ports_read, expose_read, networks_read;
 void ports_write(const struct service *s);
 /* Notices services that share no network: they are not kept apart. */
 void networks_check(struct walk *w, const struct service_seen *seen,
 		    unsigned n);
+/* compose_pod.c */
+service_key network_mode_read, pid_read, ipc_read, pod_read;
+void pod_write(const struct service *s);
+/* Whether each finds whom it shares namespaces with. */
+void pods_check(struct walk *w, const struct service_seen *seen, unsigned n);
+/* compose_replicas.c */
+service_key replicas_read;
+/* Makes several apps of those that are to run more than once. */
+void replicas_expand(struct walk *w, const struct service_seen *seen,
+		     unsigned n);
+/* compose_grant.c */
+service_key devices_read, privileged_read, uts_read, cgroup_read, userns_read;
+/* Refuses what no grant can give yet: "bind:/etc". what may be NULL. */
+void grant_needed(struct walk *w, unsigned line, const char *kind,
+		  const char *what);
+/* Takes what the operator gives, or says how he would; `text` as grant.h has
+ * it, `hint` is said behind it. */
+void grant_wanted(struct walk *w, unsigned line, struct service *s,
+		  const char *text, const char *hint);
 /* compose_mount.c */
 service_key volumes_read, tmpfs_read;
 /* The last of a target stands, as when files are merged. */
@@ -78,13 +105,21 @@ void mount_add(struct walk *w, struct service *s, unsigned line,
 	       struct desired_mount m);
 void mounts_write(const struct service *s);
 /* compose_config.c */
-service_key configs_read;
+service_key configs_read, secrets_read;
 /* compose_limit.c */
 service_key memory_read, cpus_read, pids_read, shm_size_read, ulimits_read,
 	deploy_read, restart_read, cap_add_read, cap_drop_read;
 void limits_write(const struct service *s);
+/* compose_reactive.c */
+service_key reactive_read;
+void reactive_check(struct walk *w, const struct service *s);
+/* compose_policy.c */
+service_key policy_read;
+void policy_check(struct walk *w, const struct service *s);
 /* compose_depends.c */
 service_key depends_on_read, links_read;
+/* It is started after that one. */
+void depend(struct walk *w, struct service *s, struct dependency_said said);
 void depends_write(struct walk *w, const struct service *s);
 /* Whether what services wait for is there, and they not for each other. */
 void depends_check(struct walk *w, const struct service_seen *seen, unsigned n);

@@ -204,7 +204,7 @@ static int alias(struct reader *r, const yaml_event_t *event)
 }
 
 /* "!!str" and its like say nothing that matters here, but "!!str" that it is
- * not null. */
+ * not null; "!reset" and "!override" are Compose's own. */
 static int tag_check(struct reader *r, const yaml_char_t *tag,
 		     struct compose_node *node)
 {
@@ -213,6 +213,12 @@ static int tag_check(struct reader *r, const yaml_char_t *tag,
 	const char *text = (const char *)tag;
 
 	if (!tag || !strcmp(text, "!"))
+		return 0;
+	if (!strcmp(text, "!reset"))
+		node->tag = COMPOSE_RESET;
+	else if (!strcmp(text, "!override"))
+		node->tag = COMPOSE_OVERRIDE;
+	if (node->tag)
 		return 0;
 	if (!strcmp(text, TAG_PREFIX "str"))
 		node->plain = false;

@@ -23,8 +23,15 @@ enum {
 
 struct compose_node {
 	enum compose_kind { COMPOSE_TEXT, COMPOSE_LIST, COMPOSE_MAP } kind;
-	bool plain;	  /* TEXT: without quotes, so it may be null */
-	bool open;	  /* its end was not seen yet */
+	bool plain; /* TEXT: without quotes, so it may be null */
+	bool open;  /* its end was not seen yet */
+	/* What becomes of what an earlier file says: it is gone, and this with
+	 * it; or it is replaced instead of merged. */
+	enum compose_tag {
+		COMPOSE_TAG_NONE,
+		COMPOSE_RESET,
+		COMPOSE_OVERRIDE
+	} tag;
 	unsigned line;	  /* a place, see compose_place() */
 	struct span text; /* TEXT: UTF-8, NUL-terminated, no NUL within */
 	unsigned n;	  /* LIST, MAP: items; pairs */

@@ -118,7 +118,12 @@ void walk_map(struct walk *w, const struct compose_node *map,
 	for (unsigned i = 0; i < map->n; i++) {
 		size_t used = walk_key(w, map->item[2 * i]->text.data);
 
-		member_read(w, &map->item[2 * i], keys, n, others, into);
+		if (map->item[2 * i + 1]->tag == COMPOSE_RESET)
+			walk_fail(w, map->item[2 * i]->line,
+				  "!reset: no earlier file says it");
+		else
+			member_read(w, &map->item[2 * i], keys, n, others,
+				    into);
 		walk_back(w, used);
 	}
 }

@@ -33,7 +33,7 @@ struct ctl {
 	int argc; /* what is neither command nor option */
 	char **argv;
 	const char *hub_file, *name, *place;
-	struct ctl_list nodes, labels, files, profiles;
+	struct ctl_list nodes, labels, files, profiles, grants;
 	uint64_t timeout_s, lines, since, uses, expires_s, wait_s;
 	bool json, all, follow, dry_run, registry, help, has_wait;
 };
@@ -71,6 +71,7 @@ int command_apply(struct ctl *ctl);
 int command_rm(struct ctl *ctl);
 int command_apps(struct ctl *ctl);
 int command_logs(struct ctl *ctl);
+int command_wish(struct ctl *ctl);
 int command_events(struct ctl *ctl);
 int command_token_create(struct ctl *ctl);
 int command_token_ls(struct ctl *ctl);

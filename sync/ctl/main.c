@@ -17,8 +17,8 @@ const struct ctl_command ctl_commands[] = {
 	{ "top", command_top, "[NODE]", "the same, kept fresh", LIST | OPT(ALL),
 	  0, 1, WORD_NODE },
 	{ "apply", command_apply, "", "run what a Compose file says",
-	  LIST | OPT(FILE) | OPT(PROFILE) | OPT(APPLICATION) | OPT(NODE) |
-		  OPT(DRY_RUN) | OPT(WAIT),
+	  LIST | OPT(FILE) | OPT(PROFILE) | OPT(GRANT) | OPT(APPLICATION) |
+		  OPT(NODE) | OPT(DRY_RUN) | OPT(WAIT),
 	  0, 0, WORD_NONE },
 	{ "apps", command_apps, "[APPLICATION]", "what was applied", LIST, 0, 1,
 	  WORD_APPLICATION },
@@ -26,6 +26,14 @@ const struct ctl_command ctl_commands[] = {
 	  LIST, 1, 1, WORD_APPLICATION },
 	{ "logs", command_logs, "[NODE/]APP", "what an app wrote",
 	  LIST | OPT(FOLLOW) | OPT(LINES), 1, 1, WORD_APP },
+	{ "freeze", command_wish, "[NODE/]APP", "freeze an app for now", LIST,
+	  1, 1, WORD_APP },
+	{ "thaw", command_wish, "[NODE/]APP", "let a frozen app run", LIST, 1,
+	  1, WORD_APP },
+	{ "sleep", command_wish, "[NODE/]APP", "put an app on disk for now",
+	  LIST, 1, 1, WORD_APP },
+	{ "wake", command_wish, "[NODE/]APP", "let one that sleeps run", LIST,
+	  1, 1, WORD_APP },
 	{ "events", command_events, "", "what happened",
 	  LIST | OPT(FOLLOW) | OPT(SINCE), 0, 0, WORD_NONE },
 	{ "push", command_push, "IMAGE", "send an image to the hub",
@@ -52,9 +60,9 @@ const struct ctl_command ctl_commands[] = {
 const unsigned ctl_n_commands = sizeof(ctl_commands) / sizeof(*ctl_commands);
 
 static const char *const not_built[] = {
-	"tree", "run",		"diff",	   "kill",   "freeze",
-	"thaw", "sleep",	"wake",	   "mv",     "exec",
-	"cp",	"port-forward", "volumes", "update", "support-bundle",
+	"tree",		  "run", "diff",	 "kill",    "mv",
+	"exec",		  "cp",	 "port-forward", "volumes", "update",
+	"support-bundle",
 };
 
 /* How many words of argv are the command's name; 0: it is another one. */

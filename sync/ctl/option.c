@@ -34,6 +34,10 @@ const struct ctl_option_row ctl_options[OPTIONS_N] = {
 	[OPT_PROFILE] = { "profile", 0, "PROFILE",
 			  "of services that run only with it; may be repeated",
 			  OPTION_LIST, AT(profiles) },
+	[OPT_GRANT] = { "grant", 0, "GRANT",
+			"what services may have beyond the default, such as "
+			"device:/dev/ttyUSB0; may be repeated",
+			OPTION_LIST, AT(grants) },
 	[OPT_APPLICATION] = { "name", 0, "NAME",
 			      "of the application; else the file says it",
 			      OPTION_TEXT, AT(name) },

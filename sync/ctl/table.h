@@ -14,13 +14,15 @@ enum { TABLE_COLUMNS_MAX = 16 };
 
 enum table_color { COLOR_NONE, COLOR_GOOD, COLOR_BAD, COLOR_DOUBT };
 
+struct table_cell {
+	char *text;
+	enum table_color color;
+};
+
 struct table {
 	unsigned n_columns, n_cells, room;
 	bool right[TABLE_COLUMNS_MAX];
-	struct table_cell {
-		char *text;
-		enum table_color color;
-	} * cell; /* the titles first */
+	struct table_cell *cell; /* the titles first */
 };
 
 /* titles: "NODE NAME >CPU", where '>' aligns a column to the right. */

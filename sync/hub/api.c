@@ -21,7 +21,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-enum { SMALL = 16 << 10, OBSERVED_MAX = 256 << 10, APPS_MAX = 512 << 10 };
+enum { SMALL = 16 << 10, OBSERVED_MAX = 1 << 20, APPS_MAX = 512 << 10 };
 
 static const struct api_route routes[] = {
 	{ "POST", "/v1/enrol", ACCESS_ANYONE, SMALL, enrol_handle },
@@ -46,6 +46,7 @@ static const struct api_route routes[] = {
 	{ "GET", "/v1/events", ACCESS_READ, 0, events_handle },
 	{ "GET", "/v1/images", ACCESS_READ, 0, images_handle },
 	{ "GET", "/v1/nodes/*/logs/*", ACCESS_READ, 0, logs_handle },
+	{ "POST", "/v1/nodes/*/wish/*", ACCESS_WRITE, SMALL, wish_handle },
 	{ "POST", "/v1/nodes/*/revoke", ACCESS_WRITE, SMALL, revoke_handle },
 	{ "POST", "/v1/operators/*/revoke", ACCESS_WRITE, SMALL,
 	  operator_revoke_handle },

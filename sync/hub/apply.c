@@ -13,10 +13,12 @@
 #include "api.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "images.h"
 #include "oci/desired.h"
 #include "registry.h"
+#include "secret.h"
 #include "upstream.h"
 
 enum { NODES_MAX = 10000 };
@@ -116,6 +118,16 @@ static bool lists_meet(yyjson_val *a, yyjson_val *b)
 	return false;
 }
 
+/* Whether a port, as it is stored, is that one. */
+static bool port_meets(const struct desired_port *port, yyjson_val *stored)
+{
+	const char *protocol =
+		yyjson_get_str(yyjson_obj_get(stored, "protocol"));
+	bool udp = protocol && !strcmp(protocol, "udp");
+
+	return port->host == member_u64(stored, "host", 0) && port->udp == udp;
+}
+
 /* Whether an app of another application stands in the way of one of ours. */
 static int app_meets(struct put *put, const char *application,
 		     yyjson_val *other)
@@ -135,8 +147,7 @@ static int app_meets(struct put *put, const char *application,
 		yyjson_arr_iter_init(ports, &iter);
 		while ((port = yyjson_arr_iter_next(&iter)))
 			for (unsigned j = 0; j < app->n_ports; j++)
-				if (app->port[j].host ==
-				    member_u64(port, "host", 0))
+				if (port_meets(&app->port[j], port))
 					return problem(
 						put,
 						"port %u of %s is "
@@ -172,8 +183,9 @@ static int ports_meet(struct put *put)
 			for (unsigned k = 0; k < put->apps.app[i].n_ports; k++)
 				for (unsigned l = 0;
 				     l < put->apps.app[j].n_ports; l++)
-					if (put->apps.app[i].port[k].host ==
-					    put->apps.app[j].port[l].host)
+					if (desired_port_same(
+						    &put->apps.app[i].port[k],
+						    &put->apps.app[j].port[l]))
 						return problem(
 							put,
 							"%s and %s both want "
@@ -201,6 +213,7 @@ static yyjson_mut_val *app_document(yyjson_mut_doc *doc, const struct put *put,
 	yyjson_mut_obj_remove_key(app, "digest");
 	yyjson_mut_obj_remove_key(app, "origin");
 	yyjson_mut_obj_add_strcpy(doc, app, "digest", digest);
+	secrets_keep(put->call->hub, doc, app);
 	return app;
 }
 
@@ -208,9 +221,9 @@ static yyjson_mut_doc *record_make(struct put *put, yyjson_val *source)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc), *apps;
-	char at[TIME_TEXT_SIZE];
+	char at[STAMP_SIZE];
 
-	time_text(time(NULL), at);
+	stamp_make(time(NULL), at);
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_val(doc, root, "nodes",
 			       yyjson_val_mut_copy(doc, put->nodes));

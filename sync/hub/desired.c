@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "oci/desired.h"
 #include "oci/envelope.h"
+#include "secret.h"
 #include "wire/sign.h"
 
 enum { NODES_A_TURN = 16, RETRY_MS = 5000, PLAN_SIZE = 160 };
@@ -103,6 +104,7 @@ static int application_add(void *context, const char *name, yyjson_val *record)
 			b->doc, origin, "at",
 			yyjson_val_mut_copy(b->doc,
 					    yyjson_obj_get(record, "at")));
+		secrets_give(b->node->hub, b->node->id, b->doc, copy);
 		yyjson_mut_arr_append(b->apps, copy);
 	}
 	return 0;

@@ -18,8 +18,10 @@
 #include "apply.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "oci/envelope.h"
+#include "secret.h"
 #include "token.h"
 #include "wire/sign.h"
 
@@ -182,6 +184,8 @@ static void newcomer(struct api_call *call, const struct enrolment *e,
 	err = token_use(hub, e->token, token);
 	if (err == 0)
 		err = node_add(hub, &r, &node);
+	if (err == 0)
+		err = secret_node_key(hub, r.id, &e->public);
 	if (err < 0) {
 		api_fail_errno(call, err);
 		return;
@@ -282,6 +286,7 @@ void renew_handle(struct api_call *call)
 	yyjson_doc *body = api_body(call);
 	autofree char *chain = NULL;
 	struct cert_public public;
+	struct node *node;
 	yyjson_mut_doc *doc;
 	char key[65];
 	int err;
@@ -295,10 +300,18 @@ void renew_handle(struct api_call *call)
 	yyjson_doc_free(body);
 	if (err < 0)
 		return;
-	if (!node_adopt(call->hub, peer)) {
+	node = node_adopt(call->hub, peer);
+	if (!node) {
 		api_fail(call, 500, "out of memory");
 		return;
 	}
+	err = secret_node_key(call->hub, node->id, &public);
+	if (err < 0) {
+		api_fail_errno(call, err);
+		return;
+	}
+	/* Says nothing new unless the key is. */
+	desired_mark(call->hub, node);
 	err = ca_issue_client(&call->hub->ca, peer->name, peer->uri,
 			      CA_NODE_DAYS, &public, &chain);
 	if (err < 0) {
@@ -321,7 +334,7 @@ void renew_handle(struct api_call *call)
 void time_handle(struct api_call *call)
 {
 	autofree char *envelope = NULL;
-	char nonce[65], at[TIME_TEXT_SIZE], payload[160];
+	char nonce[65], at[STAMP_SIZE], payload[160];
 	size_t size;
 	int err;
 
@@ -339,7 +352,7 @@ void time_handle(struct api_call *call)
 			 "and _");
 		return;
 	}
-	time_text(time(NULL), at);
+	stamp_make(time(NULL), at);
 	snprintf(payload, sizeof(payload), "{\"time\":\"%s\",\"nonce\":\"%s\"}",
 		 at, nonce);
 	err = envelope_sign(

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 
 bool limit_take(struct limit *limit)
 {
@@ -24,16 +25,6 @@ bool limit_take(struct limit *limit)
 		return false;
 	limit->have_milli -= 1000;
 	return true;
-}
-
-void time_text(int64_t seconds, char text[TIME_TEXT_SIZE])
-{
-	time_t t = (time_t)seconds;
-	struct tm tm;
-
-	text[0] = '\0';
-	if (gmtime_r(&t, &tm))
-		strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
 int member_text(yyjson_val *object, const char *key, char *out, size_t size)
@@ -96,9 +87,9 @@ void event_add(struct hub *hub, const struct event *e)
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
 	uint64_t revision = store_revision(hub->store) + 1;
-	char at[TIME_TEXT_SIZE], key[32];
+	char at[STAMP_SIZE], key[32];
 
-	time_text(time(NULL), at);
+	stamp_make(time(NULL), at);
 	snprintf(key, sizeof(key), "event/%016llx",
 		 (unsigned long long)revision);
 	yyjson_mut_doc_set_root(doc, root);

@@ -48,13 +48,6 @@ struct hub {
 	bool draining;
 };
 
-/* ---- time ---- */
-
-enum { TIME_TEXT_SIZE = 24 };
-
-/* "2026-11-23T06:00:00Z" of seconds since 1970. */
-void time_text(int64_t seconds, char text[TIME_TEXT_SIZE]);
-
 /* ---- members of JSON that clients sent or the store holds ---- */
 
 /* A string member without NUL bytes; "" when absent. -EINVAL, -ENAMETOOLONG. */

@@ -10,6 +10,7 @@
 
 #include "api.h"
 #include "node.h"
+#include "observe.h"
 #include "upstream.h"
 
 enum { TEXT_SIZE = 16 << 10 };
@@ -61,6 +62,30 @@ static void add_nodes(struct text *t, struct hub *hub)
 	for (unsigned i = 0; i <= NODE_REVOKED; i++)
 		add(t, "zooid_hub_nodes{state=\"%s\"} %u\n",
 		    node_state_name((enum node_state)i), n[i]);
+}
+
+/* As the nodes told last; the wakes of one that was started anew begin at 0, so
+ * that is no counter. */
+static void add_apps(struct text *t, struct hub *hub)
+{
+	struct observe_counts c;
+
+	observe_count(hub, &c);
+	add(t, "# HELP zooid_apps Apps of all nodes, by state.\n"
+	       "# TYPE zooid_apps gauge\n");
+	for (unsigned i = 0; i < ZNODE_STATE_COUNT; i++)
+		add(t, "zooid_apps{state=\"%s\"} %llu\n", znode_state_name(i),
+		    (unsigned long long)c.apps[i]);
+	add_metric(t, "gauge", "apps_extra_instances",
+		   "Instances beside the first of an app.", c.extras);
+	add_metric(t, "gauge", "apps_wakes",
+		   "How often apps were woken, as nodes count.", c.wakes);
+	add(t,
+	    "# HELP zooid_hub_apps_slowest_wake_p99_seconds Of the app that "
+	    "takes longest.\n"
+	    "# TYPE zooid_hub_apps_slowest_wake_p99_seconds gauge\n"
+	    "zooid_hub_apps_slowest_wake_p99_seconds %.6f\n",
+	    (double)c.wake_p99_us / 1e6);
 }
 
 static void add_http(struct text *t, const struct http_stats *s)
@@ -182,6 +207,7 @@ void metrics_request(struct hub *hub, struct http_request *request)
 	add_store(t, store_stats(hub->store));
 	add_upstream(t, upstream_stats(hub));
 	add_nodes(t, hub);
+	add_apps(t, hub);
 	add_http(t, http_server_stats(hub->server));
 	http_reply_bytes(request, 200, "text/plain; version=0.0.4",
 			 (struct span){ t->bytes, t->used });

@@ -9,6 +9,7 @@
 #include "apply.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "watch.h"
 
 enum {
@@ -165,10 +166,10 @@ int node_add(struct hub *hub, const struct node_record *r, struct node **node)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	char at[TIME_TEXT_SIZE], key[96];
+	char at[STAMP_SIZE], key[96];
 	int err;
 
-	time_text(time(NULL), at);
+	stamp_make(time(NULL), at);
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "name", r->name);
 	yyjson_mut_obj_add_str(doc, root, "board", r->board);

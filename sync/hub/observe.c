@@ -12,8 +12,10 @@
 #include "apply.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "enrol.h"
 #include "handlers.h"
+#include "observe.h"
 
 enum { APPLICATIONS_MAX = 1024 };
 
@@ -61,6 +63,47 @@ static yyjson_doc *observed_load(struct hub *hub, const struct node *node,
 	return yyjson_read(rest.data, rest.size, 0);
 }
 
+static void count_app(struct observe_counts *c, yyjson_val *app)
+{
+	const char *state = yyjson_get_str(yyjson_obj_get(app, "state"));
+	uint64_t p99 = yyjson_get_uint(yyjson_obj_get(app, "wake_p99_us"));
+
+	for (unsigned i = 0; state && i < ZNODE_STATE_COUNT; i++)
+		c->apps[i] += !strcmp(state, znode_state_name(i));
+	c->extras += yyjson_get_uint(yyjson_obj_get(app, "extras"));
+	c->wakes += yyjson_get_uint(yyjson_obj_get(app, "wakes"));
+	if (p99 > c->wake_p99_us)
+		c->wake_p99_us = p99;
+}
+
+struct counting {
+	struct hub *hub;
+	struct observe_counts *counts;
+};
+
+static int count_node(void *context, struct node *node)
+{
+	struct counting *c = context;
+	int64_t at;
+	yyjson_doc *doc = node->revoked ? NULL
+					: observed_load(c->hub, node, &at);
+	yyjson_arr_iter iter;
+	yyjson_val *app;
+
+	yyjson_arr_iter_init(yyjson_obj_get(yyjson_doc_get_root(doc), "apps"),
+			     &iter);
+	while ((app = yyjson_arr_iter_next(&iter)))
+		count_app(c->counts, app);
+	yyjson_doc_free(doc);
+	return 0;
+}
+
+void observe_count(struct hub *hub, struct observe_counts *counts)
+{
+	*counts = (struct observe_counts){ 0 };
+	nodes_each(hub, count_node, &(struct counting){ hub, counts });
+}
+
 static yyjson_val *app_named(yyjson_val *observed, const char *name)
 {
 	yyjson_arr_iter iter;
@@ -71,6 +114,20 @@ static yyjson_val *app_named(yyjson_val *observed, const char *name)
 		if (yyjson_equals_str(yyjson_obj_get(app, "name"), name))
 			return app;
 	return NULL;
+}
+
+/* What an app ran into since it was last reported. */
+static void limit_event(struct hub *hub, const struct node *node,
+			const char *name, yyjson_val *before, yyjson_val *app)
+{
+	char limit[160];
+
+	if (member_text(app, "limit", limit, sizeof(limit)) == 0 && limit[0] &&
+	    !yyjson_equals_str(yyjson_obj_get(before, "limit"), limit))
+		event_add(hub, &(struct event){ .what = "limit",
+						.node = node->name,
+						.app = name,
+						.text = limit });
 }
 
 /* An app whose state is another one than before is an event. */
@@ -90,6 +147,7 @@ static void events_of(struct hub *hub, const struct node *node, yyjson_val *old,
 		    member_text(app, "reason", reason, sizeof(reason)) < 0)
 			continue;
 		before = app_named(old, name);
+		limit_event(hub, node, name, before, app);
 		if (before &&
 		    yyjson_equals_str(yyjson_obj_get(before, "state"), state))
 			continue;
@@ -209,14 +267,14 @@ static void add_desired(yyjson_mut_doc *doc, yyjson_mut_val *to,
 static void add_state(yyjson_mut_doc *doc, yyjson_mut_val *to, const char *key,
 		      const struct node *node)
 {
-	char text[TIME_TEXT_SIZE];
+	char text[STAMP_SIZE];
 	int64_t seen;
 
 	yyjson_mut_obj_add_str(doc, to, key,
 			       node_state_name(node_state(node, &seen)));
 	if (!seen)
 		return;
-	time_text(seen, text);
+	stamp_make(seen, text);
 	yyjson_mut_obj_add_strcpy(doc, to, "seen", text);
 	yyjson_mut_obj_add_sint(doc, to, "silent_s",
 				time(NULL) > seen ? time(NULL) - seen : 0);
@@ -315,10 +373,12 @@ static int application_keep(void *context, const struct store_entry *e)
 static void add_observed(struct table *t, yyjson_mut_val *row, yyjson_val *app,
 			 int64_t at)
 {
-	static const char *const keys[] = { "state",	 "reason",
-					    "restarts",	 "started",
-					    "cpu_ms",	 "memory_bytes",
-					    "container", NULL };
+	static const char *const keys[] = {
+		"state",  "reason",	  "restarts",	 "started",
+		"cpu_ms", "memory_bytes", "container",	 "why",
+		"wakes",  "wake_p50_us",  "wake_p99_us", "rests",
+		"extras", "limit",	  NULL
+	};
 
 	copy_members(t->doc, row, app, keys);
 	yyjson_mut_obj_add_sint(t->doc, row, "observed_s",

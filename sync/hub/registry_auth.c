@@ -12,6 +12,7 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "enrol.h"
 #include "handlers.h"
 #include "node.h"
@@ -125,7 +126,7 @@ void pull_token_handle(struct api_call *call)
 {
 	struct node *node = node_adopt(call->hub, call->request->peer);
 	const char *host = http_header(call->request, "host");
-	char token[160], expires[TIME_TEXT_SIZE];
+	char token[160], expires[STAMP_SIZE];
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *root;
 
@@ -140,7 +141,7 @@ void pull_token_handle(struct api_call *call)
 		node->pull_expires = time(NULL) + PULL_TOKEN_S;
 	}
 	snprintf(token, sizeof(token), "%s.%s", node->id, node->pull_token);
-	time_text(node->pull_expires, expires);
+	stamp_make(node->pull_expires, expires);
 	doc = yyjson_mut_doc_new(NULL);
 	root = yyjson_mut_obj(doc);
 	yyjson_mut_doc_set_root(doc, root);

@@ -9,6 +9,7 @@
 #include "apply.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "registry.h"
 
@@ -166,7 +167,7 @@ void registry_catalog(struct registry_call *call)
 static void image_facts(struct list *l, yyjson_mut_val *row, const char *repo,
 			const char *digest)
 {
-	char key[STORE_KEY_MAX], at[TIME_TEXT_SIZE];
+	char key[STORE_KEY_MAX], at[STAMP_SIZE];
 	yyjson_doc *doc;
 	yyjson_val *root;
 
@@ -179,7 +180,7 @@ static void image_facts(struct list *l, yyjson_mut_val *row, const char *repo,
 		yyjson_val_mut_copy(l->doc, yyjson_obj_get(root, "mediaType")));
 	yyjson_mut_obj_add_uint(l->doc, row, "size",
 				member_u64(root, "total", 0));
-	time_text((int64_t)member_u64(root, "at", 0), at);
+	stamp_make((int64_t)member_u64(root, "at", 0), at);
 	yyjson_mut_obj_add_strcpy(l->doc, row, "pushed", at);
 	yyjson_doc_free(doc);
 }

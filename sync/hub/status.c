@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "api.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "metrics.h"
 #include "node.h"
@@ -41,10 +42,10 @@ void status_handle(struct api_call *call)
 	const struct http_stats *http = http_server_stats(hub->server);
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	char started[TIME_TEXT_SIZE];
+	char started[STAMP_SIZE];
 	struct statvfs disk;
 
-	time_text(hub->started, started);
+	stamp_make(hub->started, started);
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "name", hub->config.name);
 	yyjson_mut_obj_add_str(doc, root, "listen", hub->config.listen);

@@ -15,6 +15,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "node.h"
 #include "token.h"
@@ -244,55 +245,90 @@ static struct stream *stream_new(struct api_call *call, const struct node *node)
 	return s;
 }
 
-static int logs_ask(struct stream *s, const struct node *node, const char *app,
-		    const struct http_request *request)
+/* Frees doc. */
+static int stream_ask(const struct node *node, yyjson_mut_doc *doc)
 {
-	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_obj(doc);
 	autofree char *json = NULL;
-	char text[16];
-	uint64_t lines = 100;
 	size_t size;
 
-	if (http_query(request, "lines", text, sizeof(text)) == 0)
-		span_u64(span_of(text), 1000000, &lines);
-	yyjson_mut_doc_set_root(doc, root);
-	yyjson_mut_obj_add_str(doc, root, "stream", s->name);
-	yyjson_mut_obj_add_str(doc, root, "verb", "logs");
-	yyjson_mut_obj_add_str(doc, root, "app", app);
-	yyjson_mut_obj_add_uint(doc, root, "lines", lines);
-	yyjson_mut_obj_add_bool(
-		doc, root, "follow",
-		http_query(request, "follow", text, sizeof(text)) == 0 &&
-			!strcmp(text, "1"));
 	json = yyjson_mut_write(doc, 0, &size);
 	yyjson_mut_doc_free(doc);
 	return json ? watch_ask(node->stream, (struct span){ json, size })
 		    : -ENOMEM;
 }
 
-void logs_handle(struct api_call *call)
+/* Those members of every ask that is answered on a stream. */
+static yyjson_mut_doc *ask_begin(const struct stream *s, const char *verb,
+				 const char *app)
+{
+	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+	yyjson_mut_val *root = yyjson_mut_obj(doc);
+
+	yyjson_mut_doc_set_root(doc, root);
+	yyjson_mut_obj_add_str(doc, root, "stream", s->name);
+	yyjson_mut_obj_add_str(doc, root, "verb", verb);
+	yyjson_mut_obj_add_str(doc, root, "app", app);
+	return doc;
+}
+
+static int logs_ask(struct stream *s, const struct node *node,
+		    const struct api_call *call)
+{
+	yyjson_mut_doc *doc = ask_begin(s, "logs", call->argument[1]);
+	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
+	char text[16];
+	uint64_t lines = 100;
+
+	if (http_query(call->request, "lines", text, sizeof(text)) == 0)
+		span_u64(span_of(text), 1000000, &lines);
+	yyjson_mut_obj_add_uint(doc, root, "lines", lines);
+	yyjson_mut_obj_add_bool(
+		doc, root, "follow",
+		http_query(call->request, "follow", text, sizeof(text)) == 0 &&
+			!strcmp(text, "1"));
+	return stream_ask(node, doc);
+}
+
+static int wish_ask(struct stream *s, const struct node *node,
+		    const struct api_call *call)
+{
+	char verb[16] = "";
+
+	http_query(call->request, "verb", verb, sizeof(verb));
+	return stream_ask(node, ask_begin(s, verb, call->argument[1]));
+}
+
+/* The node that the call names, when it is connected; else it was answered. */
+static struct node *node_connected(struct api_call *call)
 {
 	struct node *node = node_either(call->hub, call->argument[0]);
-	struct stream *s;
+	char at[STAMP_SIZE] = "never";
 	int64_t seen;
 
 	if (!node || node->revoked) {
 		api_fail(call, 404, "no node %s", call->argument[0]);
-		return;
+		return NULL;
 	}
-	if (!node->stream) {
-		char at[TIME_TEXT_SIZE] = "never";
+	if (node->stream)
+		return node;
+	node_state(node, &seen);
+	if (seen)
+		stamp_make(seen, at);
+	api_fail(call, 503, "node %s is not connected, last seen %s",
+		 node->name, at);
+	return NULL;
+}
 
-		node_state(node, &seen);
-		if (seen)
-			time_text(seen, at);
-		api_fail(call, 503, "node %s is not connected, last seen %s",
-			 node->name, at);
+static void handle(struct api_call *call,
+		   int (*ask)(struct stream *, const struct node *,
+			      const struct api_call *))
+{
+	struct node *node = node_connected(call);
+	struct stream *s = node ? stream_new(call, node) : NULL;
+
+	if (!node)
 		return;
-	}
-	s = stream_new(call, node);
-	if (!s || logs_ask(s, node, call->argument[1], call->request) < 0) {
+	if (!s || ask(s, node, call) < 0) {
 		if (s)
 			stream_free(s);
 		api_fail(call, 503, "node %s has too many asks", node->name);
@@ -302,4 +338,30 @@ void logs_handle(struct api_call *call)
 	api_call_leave(call);
 	s->reader->on = &reader_on;
 	s->reader->user = s;
+}
+
+void logs_handle(struct api_call *call)
+{
+	handle(call, logs_ask);
+}
+
+/* What comes of it is the node's to say, so that it was asked is what is
+ * kept. */
+void wish_handle(struct api_call *call)
+{
+	static const char *const verbs[] = { "freeze", "thaw", "sleep",
+					     "wake" };
+	char verb[16] = "";
+	size_t i = 0, n = sizeof(verbs) / sizeof(*verbs);
+
+	http_query(call->request, "verb", verb, sizeof(verb));
+	while (i < n && strcmp(verb, verbs[i]) != 0)
+		i++;
+	if (i == n) {
+		api_fail(call, 400, "verb: want freeze, thaw, sleep or wake");
+		return;
+	}
+	log_notice("audit", "%s asks %s to %s %s", call->caller.name,
+		   call->argument[0], verb, call->argument[1]);
+	handle(call, wish_ask);
 }

@@ -10,6 +10,7 @@
 #include "api.h"
 #include "base/base64.h"
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "handlers.h"
 #include "oci/digest/digest.h"
 
@@ -94,9 +95,9 @@ static yyjson_mut_doc *record_make(const struct token_plan *plan,
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *root = yyjson_mut_obj(doc);
-	char at[TIME_TEXT_SIZE];
+	char at[STAMP_SIZE];
 
-	time_text(time(NULL), at);
+	stamp_make(time(NULL), at);
 	yyjson_mut_doc_set_root(doc, root);
 	yyjson_mut_obj_add_str(doc, root, "kind", plan->kind);
 	yyjson_mut_obj_add_strcpy(doc, root, "secret", hash);

@@ -71,6 +71,7 @@ struct conn {
 	bool on_work, on_shake;
 	bool busy;     /* inside feed or produce */
 	bool dead;     /* to be freed from the work list */
+	bool lingers;  /* its handshake failed; until the peer has read why */
 	bool draining; /* no new request */
 	struct stream *streams, *dead_streams;
 	uint32_t n_streams;

@@ -31,6 +31,7 @@
 
 enum {
 	SHAKES_A_ROUND = 2,
+	LINGER_MS = 2000,
 	READS_A_TURN = 4,
 	WRITES_A_TURN = 16,
 	ACCEPTS_A_TURN = 32,
@@ -241,10 +242,37 @@ static void conn_serve(struct conn *conn, bool readable)
 
 static int start_protocol(struct conn *conn);
 
+/* Until the peer closes as well, or has sent enough. */
+static void conn_linger(struct conn *conn)
+{
+	ssize_t n = 0;
+
+	for (int i = 0; i < READS_A_TURN; i++) {
+		n = recv(conn->transport.fd, scratch, sizeof(scratch), 0);
+		if (n <= 0)
+			break;
+	}
+	if (n < 0 && errno == EAGAIN)
+		watch_events(conn->server->loop, &conn->watch, EPOLLIN);
+	else
+		conn_kill(conn);
+}
+
+/* A close with bytes unread would reset the connection, and take the alert with
+ * it that tells why: whoever showed a certificate has sent a request by now. */
 static void handshake_failed(struct conn *conn)
 {
-	conn->server->stats.handshakes_failed++;
-	conn_kill(conn);
+	struct http_server *server = conn->server;
+
+	server->stats.handshakes_failed++;
+	if (conn->transport.tls)
+		server->n_shaking--;
+	tls_conn_free(conn->transport.tls);
+	conn->transport.tls = NULL;
+	shutdown(conn->transport.fd, SHUT_WR);
+	conn->lingers = true;
+	conn->idle_ms = clock_ms();
+	conn_linger(conn);
 }
 
 static void handshake_done(struct conn *conn)
@@ -300,6 +328,10 @@ static void conn_ready(struct watch *w, uint32_t events)
 
 	if (conn->dead || conn->on_shake)
 		return;
+	if (conn->lingers) {
+		conn_linger(conn);
+		return;
+	}
 	if (shaking(conn)) {
 		watch_events(server->loop, &conn->watch, 0);
 		conn->on_shake = true;
@@ -534,6 +566,8 @@ static bool overdue(struct conn *conn, uint64_t now)
 
 	if (conn->on_shake) /* it waits for us */
 		return false;
+	if (conn->lingers)
+		return since(conn->idle_ms, now) > LINGER_MS;
 	if (shaking(conn))
 		return since(conn->idle_ms, now) >
 			       (conn->transport.tls ? 1 : HELLO_TIMES) *
@@ -590,8 +624,9 @@ static void on_sweep(struct timer *t)
 			continue;
 		if (reset_stalled(conn, now) || conn->head_ms)
 			hurry = true;
+		hurry |= conn->lingers;
 		if (overdue(conn, now)) {
-			server->stats.timed_out++;
+			server->stats.timed_out += !conn->lingers;
 			conn_kill(conn);
 		}
 	}
