@@ -4,8 +4,10 @@ tells."""
 import fcntl
 import itertools
 import pathlib
+import re
 import signal
 import sys
+import time
 
 import pytest
 
@@ -16,6 +18,7 @@ from zooid import build  # noqa: E402
 DEADLINE_S = 180
 TEARDOWN_S = 60
 SHARE = 4  # tests
+ALONE = re.compile("znode_host|react_host|app_node|test_zrun_serve")
 
 
 class Overdue(Exception):
@@ -34,26 +37,65 @@ def pytest_runtestloop(session):
     if not queue or session.testsfailed or session.config.option.collectonly:
         return None
     shares = []
-    for _, items in itertools.groupby(session.items, lambda i: i.path):
-        items = list(items)
-        shares += [items[i:i + SHARE] for i in range(0, len(items), SHARE)]
-    while (n := next_number(queue)) < len(shares):
-        for item, following in itertools.zip_longest(shares[n], shares[n][1:]):
-            item.config.hook.pytest_runtest_protocol(item=item,
-                                                     nextitem=following)
-            if session.shouldfail or session.shouldstop:
-                raise session.Interrupted(session.shouldfail or
-                                          session.shouldstop)
+    for path, items in itertools.groupby(session.items, lambda i: i.path):
+        items, alone = list(items), runs_alone(path)
+        shares += [(items[i:i + SHARE], alone)
+                   for i in range(0, len(items), SHARE)]
+    while taken := take([alone for _, alone in shares], queue):
+        number, lock = taken
+        run_share(session, shares[number][0])
+        if lock:
+            lock.close()
     return True
 
 
-def next_number(path):
-    """0, 1 ... each once among all who ask."""
-    with open(path, "a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        number = file.seek(0, 2)
-        file.write(b".")
-        return number
+def run_share(session, items):
+    for item, following in itertools.zip_longest(items, items[1:]):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail or session.shouldstop:
+            raise session.Interrupted(session.shouldfail or session.shouldstop)
+
+
+def runs_alone(path):
+    """Whether it runs `zrun serve` on this machine, on which there is one tree
+    of cgroups: two containers of one name would be one to it."""
+    return ALONE.search(path.name) or ALONE.search(path.read_text())
+
+
+def lock_try(path):
+    file = open(path, "ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def take(alone, queue):
+    """(the number of a share that nobody took, what locks out others that run
+    alone or None); None when all were taken."""
+    while True:
+        lock = lock_try(queue + ".alone")
+        with open(queue, "a+", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            taken = set(map(int, file.read().split()))
+            left = [n for n in range(len(alone)) if n not in taken]
+            # Those first for which there may soon be somebody who waits.
+            able = [n for n in left if lock and alone[n]] + \
+                [n for n in left if not alone[n]]
+            if able:
+                file.write("%d\n" % able[0])
+        if able and alone[able[0]]:
+            return able[0], lock
+        if lock:
+            lock.close()
+        if not left:
+            return None
+        if able:
+            return able[0], None
+        time.sleep(0.2)
 
 
 def pytest_configure(config):

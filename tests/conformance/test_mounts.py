@@ -169,6 +169,52 @@ def test_links_followed_or_not(bundle):
     assert done.stdout.splitlines() == ["file", "file", "file"], done.stderr
 
 
+@pytest.mark.parametrize("links, made", [
+    ({"m": "/run/a/b"}, "run/a/b"),
+    ({"m": "../../up/./b"}, "up/b"),
+    ({"m": "one", "one": "/two/", "two": "three"}, "three")])
+@pytest.mark.parametrize("kind", ["file", "directory", "below"])
+def test_link_to_what_is_not_there_yet(bundle, links, made, kind):
+    """As /etc/resolv.conf of images for systemd: made where it leads to."""
+    bundle.config["root"]["readonly"] = False
+    if kind == "file" and "one" in links:
+        links = {"m": "one", "one": "two", "two": "three"}
+    (bundle.path / "source").mkdir()
+    (bundle.path / "source/file").write_text("mounted\n")
+    for name, target in links.items():
+        (bundle.path / "rootfs" / name).symlink_to(target)
+    source, destination, file = {
+        "file": ("source/file", "/m", ""), "directory": ("source", "/m",
+                                                         "/file"),
+        "below": ("source", "/m/c/d", "/file")}[kind]
+    bundle.config["mounts"].append(
+        bind(source, "bind", destination=destination))
+    done = bundle.sh("cat %s%s" % (destination, file))
+    assert done.stdout == "mounted\n", done.stderr
+    assert (bundle.path / "rootfs" / made).exists()
+
+
+def test_link_that_leads_round(bundle):
+    (bundle.path / "rootfs/m").symlink_to("n")
+    (bundle.path / "rootfs/n").symlink_to("m/x")
+    bundle.config["mounts"].append(tmpfs())
+    done = bundle.sh("true")
+    assert done.returncode == 1
+    assert "Symbolic link loop" in done.stderr
+
+
+@pytest.mark.parametrize("source, destination, line", [
+    ("file", "/tmp", "a file to a directory"),
+    (".", "/bin/busybox", "a directory to a file")])
+def test_file_and_directory_do_not_match(bundle, source, destination, line):
+    (bundle.path / "file").write_text("")
+    bundle.config["mounts"].append(
+        bind(source, "bind", destination=destination))
+    done = bundle.sh("true")
+    assert done.returncode == 1
+    assert "attach %s: Not a directory" % line in done.stderr
+
+
 # -------------------------------------------------------------- tmpcopyup
 
 def test_tmpcopyup(bundle):
@@ -401,3 +447,81 @@ def test_idmap_that_the_kernel_refuses(bundle):
     done = bundle.run("true")
     assert done.returncode == 1
     assert "mounts[7] (/m): idmap: Invalid argument" in done.stderr
+
+
+# ------------------------------------------ what follows a tmpfs of its own
+
+def fresh_dev(bundle):
+    """A /dev of which all is made anew."""
+    bundle.config["mounts"] = [
+        mount for mount in bundle.config["mounts"]
+        if not mount["destination"].startswith("/dev")]
+    bundle.config["mounts"].append({
+        "destination": "/dev", "type": "tmpfs", "source": "first",
+        "options": ["nosuid", "mode=755"]})
+
+
+def test_dev_that_a_link_hides_again(bundle):
+    """The devices lie in what is seen at /dev in the end, whatever name it
+    was mounted by. Guard: runtime/zrun/child_mount.c, forget_fresh."""
+    fresh_dev(bundle)
+    (bundle.path / "rootfs/link").symlink_to("dev")
+    (bundle.path / "second").mkdir()
+    bundle.config["mounts"].append(
+        bind(bundle.path / "second", "bind", destination="/link"))
+    done = bundle.run("sh", "-c", "ls -d /dev/fd /dev/null")
+    assert done.returncode == 0, done.stderr
+    assert (bundle.path / "second/null").is_char_device()
+
+
+def test_relative_source_after_other_mounts(bundle):
+    """It starts from the bundle, wherever mounts were made before. Guard:
+    runtime/zrun/child_plain.c, has_relative_source."""
+    fresh_dev(bundle)
+    (bundle.path / "here").mkdir()
+    (bundle.path / "here/file").write_text("of the bundle\n")
+    bundle.config["mounts"] += [
+        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+         "options": ["nosuid"]},
+        bind("here", "bind")]
+    done = bundle.run("cat", "/m/file")
+    assert done.stdout == "of the bundle\n", done.stderr
+
+
+def test_options_of_a_mount_inside_a_tmpfs(bundle):
+    """What is mounted by one call has all that its options say."""
+    fresh_dev(bundle)
+    bundle.config["mounts"].append({
+        "destination": "/dev/in", "type": "tmpfs", "source": "inner",
+        "options": ["nosuid", "nodev", "noexec", "size=128k", "mode=1770"]})
+    done = bundle.run("sh", "-c", "stat -c %a /dev/in; cat " + INFO)
+    assert done.returncode == 0, done.stderr
+    mode, _, info = done.stdout.partition("\n")
+    options, _, of_super = mounts(info)["/dev/in"]
+    assert mode == "1770"
+    assert {"rw", "nosuid", "nodev", "noexec", "relatime"} <= options
+    assert {"rw", "size=128k", "mode=1770"} <= of_super
+
+
+def test_refusal_inside_a_tmpfs_says_why(bundle):
+    """The one call says nothing: the kernel's words come all the same."""
+    fresh_dev(bundle)
+    bundle.config["mounts"].append({
+        "destination": "/dev/in", "type": "tmpfs", "source": "inner",
+        "options": ["wrong=1"]})
+    done = bundle.run("true")
+    assert done.returncode == 1
+    assert "/dev/in" in done.stderr and "wrong" in done.stderr
+
+
+def test_two_files_masked(bundle):
+    """The second mask is a copy of the first: read-only and empty as well.
+    Only looked at: with the guard cut a change would be one of the host's own
+    device. Guard: runtime/zrun/child_mount.c, null_tree."""
+    bundle.config["linux"]["maskedPaths"] = ["/proc/timer_list",
+                                             "/proc/version", "/proc/none"]
+    done = bundle.run("sh", "-c",
+                      "cat /proc/timer_list /proc/version " + INFO)
+    assert done.returncode == 0, done.stderr
+    for path in ("/proc/timer_list", "/proc/version"):
+        assert "ro" in mounts(done.stdout)[path][0]

@@ -270,6 +270,75 @@ def test_without_a_mount_namespace(bundle):
     assert open("/proc/self/mountinfo").read() == before
 
 
+def mounted_below(path):
+    return [line.split()[4] for line in open("/proc/self/mountinfo")
+            if line.split()[4].startswith(str(path))]
+
+
+def shares_mounts(bundle):
+    """No mount namespace, but mounts: as the suites of others ask for it."""
+    bundle.config["linux"]["namespaces"] = [
+        n for n in bundle.config["linux"]["namespaces"]
+        if n["type"] != "mount"]
+    (bundle.path / "rootfs/hidden").write_text("secret")
+    bundle.config["linux"]["maskedPaths"] = ["/hidden"]
+    bundle.config["linux"]["readonlyPaths"] = ["/proc/sys"]
+
+
+def test_mounts_without_a_mount_namespace(bundle):
+    """They are there, hide what they should, and go with the container."""
+    shares_mounts(bundle)
+    done = bundle.sh("readlink /proc/self/ns/mnt; echo $$; cat /hidden; "
+                     "touch /x; stat -c %F /dev/null; "
+                     "echo 1 >/proc/sys/kernel/threads-max")
+    assert done.stdout.split("\n")[:3] == [
+        mount_id(), "1", "character special file"], done.stderr
+    assert done.stderr.count("Read-only file system") == 2, done.stderr
+    assert mounted_below(bundle.path) == []
+
+
+@pytest.mark.parametrize("command", [["delete"], ["delete", "--force"]])
+def test_mounts_without_a_mount_namespace_go_with_delete(bundle, command):
+    shares_mounts(bundle)
+    bundle.config["root"]["readonly"] = False
+    name = bundle.create("sleep", "1000")
+    assert bundle.zrun("start", name).returncode == 0
+    root = str(bundle.path / "rootfs")
+    assert {root, root + "/proc", root + "/hidden"} <= set(
+        mounted_below(bundle.path))
+    done = bundle.zrun("exec", name, "sh", "-c", "ls /; cat /hidden")
+    assert "bin" in done.stdout.split() and "secret" not in done.stdout
+    if command == ["delete"]:
+        bundle.zrun("kill", name, "KILL")
+        bundle.wait_ended(name)
+    assert bundle.zrun(*command, name).returncode == 0
+    assert mounted_below(bundle.path) == []
+
+
+def test_mounts_without_a_mount_namespace_that_fail(bundle):
+    shares_mounts(bundle)
+    bundle.config["mounts"].append(
+        {"destination": "/m", "type": "tmpfs", "options": ["no-such"]})
+    assert bundle.run("true").returncode == 1
+    assert mounted_below(bundle.path) == []
+    assert bundle.zrun("list", "-q").stdout == ""
+
+
+def test_mount_of_somebody_else_on_the_root_stays(bundle):
+    shares_mounts(bundle)
+    root = bundle.path / "rootfs"
+    subprocess.run(["mount", "--bind", root, root], check=True)
+    try:
+        assert bundle.run("true").returncode == 0
+        assert mounted_below(bundle.path) == [str(root)]
+        name = bundle.create("sleep", "1000")
+        subprocess.run(["umount", "-l", root], check=True)  # zrun's own
+        assert bundle.zrun("delete", "--force", name).returncode == 0
+        assert mounted_below(bundle.path) == [str(root)]
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)
+
+
 def test_joins_a_mount_namespace(bundle):
     holder = subprocess.Popen(
         ["unshare", "-m", "sh", "-c", "echo ready; exec sleep 1000"],

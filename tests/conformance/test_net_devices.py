@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -63,7 +64,7 @@ def test_device_moves_with_what_it_has(bundle, link, inside, user):
     assert "UP" in entry["flags"]
     assert [a["broadcast"] for a in entry["addr_info"]
             if a["family"] == "inet"] == ["192.0.2.15"]
-    assert link not in os.listdir("/sys/class/net")
+    assert link not in [name for _, name in socket.if_nameindex()]
 
 
 def test_several_devices(bundle, link):
@@ -89,7 +90,7 @@ def refused(bundle, line):
 def test_name_that_is_taken_inside(bundle, link):
     bundle.config["linux"]["netDevices"] = {link: {"name": "lo"}}
     refused(bundle, "linux.netDevices.%s: File exists" % link)
-    assert link in os.listdir("/sys/class/net")
+    assert link in [name for _, name in socket.if_nameindex()]
 
 
 def test_device_that_is_not_there(bundle):

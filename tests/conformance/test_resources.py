@@ -119,4 +119,4 @@ def test_cgroups_path_that_leads_out(bundle, path):
 def test_cgroups_path_of_systemd(bundle):
     bundle.config["linux"]["cgroupsPath"] = "system.slice:zrun:x"
     refused(bundle, "linux.cgroupsPath (system.slice:zrun:x): the form "
-            "slice:prefix:name needs systemd")
+            "slice:prefix:name needs --systemd-cgroup")

@@ -640,3 +640,9 @@ def test_value_of_a_wrong_type(bundle, change):
     name = bundle.id()
     assert bundle.call("create", name).returncode != 0
     assert not bundle.exists(name)
+
+
+@spec("config.md: process, commandLine")
+def test_command_line_of_windows_is_ignored(bundle):
+    bundle.process["commandLine"] = "cmd /c false"
+    assert bundle.run("echo", "args").stdout == "args\n"

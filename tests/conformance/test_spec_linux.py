@@ -42,6 +42,19 @@ def test_without_a_namespace_the_runtimes_own(bundle, type_):
     assert inside(bundle, type_) == ours(type_)
 
 
+@spec("config-linux.md: namespaces")
+@pytest.mark.parametrize("types", [["mount"], list(NAMESPACES)],
+                         ids=["mount", "all"])
+def test_mounts_in_the_runtimes_own_mount_namespace(bundle, types):
+    for type_ in types:
+        bundle.share(type_)
+    done = bundle.sh("readlink /proc/self/ns/mnt; ls /; test -c /dev/null")
+    own, *names = done.stdout.split()
+    assert own == os.readlink("/proc/%d/ns/mnt" % bundle.view.holder.pid)
+    assert "bin" in names and "boot" not in names
+    assert done.returncode == 0, done.stderr
+
+
 @spec("config-linux.md: namespaces, path")
 @pytest.mark.parametrize("type_", [n for n in NAMESPACES if n != "mount"] +
                          ["time"])

@@ -94,6 +94,25 @@ def test_events_until_the_end(running):
     assert done.returncode == 1 and "is stopped" in done.stderr
 
 
+def test_events_tell_of_stalls_where_the_kernel_does(running):
+    bundle, name = running  # noqa: F811
+    pid = bundle.state(name)["pid"]
+    tree = next(line.split()[1] for line in open("/proc/mounts")
+                if line.split()[2] == "cgroup2")
+    path = next(line[3:].strip() for line in open("/proc/%d/cgroup" % pid)
+                if line.startswith("0::"))
+    data = json.loads(bundle.zrun("events", "--stats", name).stdout)["data"]
+    for part, file in [("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")]:
+        there = os.path.exists("%s%s/%s.pressure" % (tree, path, file))
+        assert ("psi" in data[part]) == there
+        if there:
+            assert set(data[part]["psi"]) == {"some", "full"}
+            some = data[part]["psi"]["some"]
+            assert set(some) == {"avg10", "avg60", "avg300", "total"}
+            assert 0 <= some["avg10"] <= 100 and some["total"] >= 0
+    assert type(data["hugetlb"]) is dict
+
+
 @pytest.mark.parametrize("interval", ["0s", "5", "x", "-1s"])
 def test_events_refuses_an_interval(running, interval):
     bundle, name = running  # noqa: F811
@@ -459,6 +478,93 @@ def test_help_of_every_command(bundle):  # noqa: F811
 def test_log_by_crun_s_form_of_a_file(bundle):  # noqa: F811
     bundle.zrun("--log", "file:log", "start", "nothing")
     assert "container does not exist" in (bundle.path / "log").read_text()
+
+
+def test_log_as_text(bundle):  # noqa: F811
+    """As logrus writes it, so that what reads runc's reads it."""
+    bundle.zrun("--log", "log", "state", 'no"t\\hing')
+    assert re.fullmatch(
+        r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" level=error msg="container '
+        r'no\\"t\\\\hing: container does not exist"\n',
+        (bundle.path / "log").read_text())
+
+
+def test_log_as_json_without_a_file(bundle):  # noqa: F811
+    done = bundle.zrun("--log-format", "json", "state", "nothing")
+    entry = json.loads(done.stderr)
+    assert done.returncode == 1 and entry["level"] == "error"
+    assert entry["msg"] == "container nothing: container does not exist"
+
+
+def test_log_that_cannot_be_written(bundle):  # noqa: F811
+    done = bundle.zrun("--log", "nowhere/log", "create", bundle.id())
+    assert done.returncode == 1
+    assert done.stderr == "zrun: --log nowhere/log: No such file or " \
+        "directory\n"
+    assert bundle.zrun("list", "-q").stdout == ""
+
+
+# --------------------------------------------------- what runc and crun answer
+
+def test_list_quiet_whatever_the_format(running):
+    bundle, name = running  # noqa: F811
+    for words in ["-q", "-f", "json"], ["-f", "json", "-q"], ["-q"]:
+        assert bundle.zrun("list", *words).stdout == name + "\n"
+
+
+def test_owner(running):
+    bundle, name = running  # noqa: F811
+    assert bundle.state(name)["owner"] == "root"
+    [listed] = json.loads(bundle.zrun("list", "-f", "json").stdout)
+    assert listed["owner"] == "root"
+    os.chown(bundle.root / name, 12345, 0)
+    assert bundle.state(name)["owner"] == "#12345"
+
+
+@pytest.mark.parametrize("name", ["a/../b", "..", ".", "a b", "", "x" * 300])
+def test_delete_force_of_what_is_no_id(bundle, name):  # noqa: F811
+    done = bundle.zrun("delete", "--force", name)
+    assert done.returncode == 1 and "invalid id" in done.stderr
+
+
+def test_pause_of_a_created_container(bundle):  # noqa: F811
+    name = bundle.create("sleep", "1000")
+    assert bundle.zrun("pause", name).returncode == 0
+    assert bundle.state(name)["status"] == "paused"
+    done = bundle.zrun("start", name)
+    assert done.returncode == 1
+    assert "cannot start a container that is paused" in done.stderr
+    assert bundle.zrun("pause", name).returncode == 1
+    assert bundle.zrun("resume", name).returncode == 0
+    assert bundle.state(name)["status"] == "created"
+    assert bundle.zrun("resume", name).returncode == 1
+    assert bundle.zrun("start", name).returncode == 0
+
+
+@pytest.mark.parametrize("words, code, line", [
+    (["--systemd-cgroup=false", "list", "--quiet=false"], 0, "ID"),
+    (["--debug=true", "list", "--quiet=true", "--format=table"], 0, ""),
+    (["--systemd-cgroup=true", "list"], 1, "--systemd-cgroup: "),
+    (["list", "--quiet=maybe"], 1, "quiet"),
+    (["list", "--format=false"], 1, "want table or json"),
+    (["run", "--no-pivot=false", "--detach=false", "t"], 3, "")])
+def test_flags_with_a_value(bundle, words, code, line):  # noqa: F811
+    bundle.process["args"] = ["sh", "-c", "exit 3"]
+    done = bundle.zrun(*words)
+    assert done.returncode == code, done.stderr
+    assert (done.stdout + done.stderr).startswith(line) or \
+        line in done.stderr
+    assert line or done.stdout == ""
+
+
+def test_process_object_from_standard_input(running):
+    bundle, name = running  # noqa: F811
+    text = json.dumps({"args": ["echo", "read"], "cwd": "/",
+                       "env": ["PATH=/bin"]})
+    done = subprocess.run(
+        [ZRUN, "--root", bundle.root, "exec", "--process", "-", name],
+        input=text, text=True, capture_output=True, timeout=DEADLINE)
+    assert done.stdout == "read\n", done.stderr
 
 
 # ----------------------------------------------------------------- mounts

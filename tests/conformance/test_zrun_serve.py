@@ -23,6 +23,7 @@ from zooid import image
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 BIN = os.environ.get("ZOOID_BIN", os.path.join(TOP, "build/x86_64/bin"))
+CRIU = os.path.join(BIN, "../pkg/criu/bin/criu")
 START, KILL, DELETE, EXEC, UNPACK, FORGET, SOCKETS, LIST = range(1, 9)
 KILL_ALL = 1
 INIT_GET, INIT_DROP, INIT_WATCH = 4, 5, 6
@@ -95,7 +96,7 @@ class Connection:
 class Reply:
     def __init__(self, data, fds):
         (size, self.verb, self.error, self.pid, id_,
-         text) = struct.unpack("<IIiI64s256s", data)
+         text, self.note) = struct.unpack("<IIiI64s256s192s", data)
         assert size == len(data)
         self.id = id_.split(b"\0")[0].decode()
         self.text = text.split(b"\0")[0].decode()
@@ -108,7 +109,7 @@ class Reply:
 class Node:
     """init --supervise with zrun serve, and an image of busybox httpd."""
 
-    def __init__(self, path):
+    def __init__(self, path, zrun=BIN + "/zrun"):
         self.path = path
         self.env = dict(os.environ, PATH="/usr/bin:/bin",
                         ZOOID_RUN=str(path / "run"),
@@ -125,12 +126,12 @@ class Node:
         index = json.loads((path / "boot/httpd/index.json").read_text())
         self.digest = index["manifests"][0]["digest"]
         (path / "services").write_text(
-            "zrun mode=0666 : %s/zrun serve\n" % BIN)
+            "zrun mode=0666 : %s --criu %s serve\n" % (zrun, CRIU))
         self.log = open(path / "log", "w+")
         self.init = subprocess.Popen(
             [BIN + "/init", "--supervise", "--services", path / "services"],
             env=self.env, stderr=self.log)
-        self.wait(lambda: (path / "run/zrun.sock").exists())
+        self.wait(self.listens)
 
     def wait(self, condition):
         """For what no descriptor tells: asks until the deadline."""
@@ -141,6 +142,13 @@ class Node:
 
     def read_log(self):
         return open(self.log.name).read()
+
+    def listens(self):
+        try:
+            self.connect().socket.close()
+            return True
+        except OSError:
+            return False
 
     def connect(self):
         return Connection(str(self.path / "run/zrun.sock"))
@@ -222,7 +230,7 @@ class Node:
                 line = open("/proc/%s/cmdline" % pid, "rb").read()
             except OSError:
                 continue
-            if line.endswith(b"zrun\0serve\0"):
+            if line.endswith(b"\0serve\0"):
                 return int(pid)
         return 0
 
@@ -383,33 +391,56 @@ def test_failed_exec_leaves_no_record(node):
     remove(node, "host")
 
 
+@contextlib.contextmanager
+def slow_execve(node, seconds):
+    """What serve makes comes to its program so much later."""
+    pid = node.serve_pid()
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=execve", "-e",
+         "inject=execve:delay_enter=%d" % (seconds * 1000000), "-p", str(pid)])
+    node.wait(lambda: "TracerPid:\t0\n" not in
+              open("/proc/%d/status" % pid).read())
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait(DEADLINE)
+
+
 def test_exec_that_hangs_holds_up_nobody(node):
-    """Its cgroup is frozen, so it never comes to its program."""
     assert node.start("host", "sleep", "1000").error == 0
-    group = node.cgroup("host")
-    freeze = group / "cgroup.freeze"
-    freeze.write_text("1")
-    slow = node.connect()
-    fds = [sealed(process("sh", "-c", "exit 3"))] + 3 * [
-        os.open("/dev/null", os.O_RDWR)]
-    slow.send(struct.pack("<IIII64s72s256s192s", 600, EXEC, 5, 0, b"host",
-                          b"", b"", b""), fds)
-    for fd in fds[:2]:
-        os.close(fd)
-    start = time.monotonic()
-    for _ in range(20):
-        assert node.list()["host"][0] == "running"
-    assert time.monotonic() - start < 1
-    assert not select.select([slow.socket], [], [], 0)[0]
-    freeze.write_text("0")
-    assert Reply(*slow.receive()).error == 0
+    with slow_execve(node, 2):
+        slow = node.connect()
+        fds = [sealed(process("sh", "-c", "exit 3"))] + 3 * [
+            os.open("/dev/null", os.O_RDWR)]
+        slow.send(struct.pack("<IIII64s72s256s192s", 600, EXEC, 5, 0, b"host",
+                              b"", b"", b""), fds)
+        for fd in fds[:2]:
+            os.close(fd)
+        start = time.monotonic()
+        for _ in range(20):
+            assert node.list()["host"][0] == "running"
+        assert time.monotonic() - start < 1
+        assert not select.select([slow.socket], [], [], 0)[0]
+        assert Reply(*slow.receive()).error == 0
     assert node.ended("host", 5) == (CLD_EXITED, 3, b"")
-    # One that never comes is given up, and leaves nothing.
+    # One that never comes is given up, and its record goes with the
+    # container: while it is traced, even its end is not told.
+    with slow_execve(node, 30):
+        reply = node.exec("host", 6, "true")
+        assert reply.error == -errno.ETIMEDOUT, reply
+    remove(node, "host")
+    assert node.from_init(PIDFD, "host", 6)[0][0] == -errno.ENOENT
+
+
+def test_exec_thaws(node):
+    """Born in a frozen cgroup it would never say that it is there."""
+    assert node.start("host", "sleep", "1000").error == 0
+    freeze = node.cgroup("host") / "cgroup.freeze"
     freeze.write_text("1")
-    reply = node.exec("host", 6, "true")
-    assert reply.error == -errno.ETIMEDOUT, reply
-    freeze.write_text("0")
-    assert node.drop("host", 6) == -errno.ENOENT
+    assert node.exec("host", 1, "true").error == 0
+    assert freeze.read_text() == "0\n"
+    assert node.ended("host", 1)[:2] == (CLD_EXITED, 0)
     remove(node, "host")
 
 
@@ -462,7 +493,7 @@ def test_kill_of_serve_during_exec_leaves_it_whole(kills):
      "refused: mounts[3].source: / is not beneath the volumes"),
     (lambda c: c["process"]["capabilities"]["bounding"].append(
         "CAP_SYS_ADMIN"), "refused: process.capabilities.bounding: "
-     "CAP_SYS_ADMIN is not among the default ones"),
+     "CAP_SYS_ADMIN is not among the default ones, nor granted"),
 ])
 def test_wider_requests_are_refused_by_name(node, change, text):
     wide = json.loads(json.dumps(config("true")))
@@ -588,6 +619,18 @@ def test_config_that_may_change_is_not_read(node, make):
     os.close(fd)
     assert node.list() == {}
     assert os.listdir(node.path / "run/zrun") == []
+
+
+def test_program_that_is_missing_is_told(tmp_path):
+    """Those that lie beside zrun on a node."""
+    alone = shutil.copy(BIN + "/zrun", tmp_path)
+    node = Node(tmp_path, alone)
+    reply = node.ask(UNPACK, digest=node.digest, path="httpd")
+    assert reply.error == -errno.ENOENT
+    assert reply.text == "%s/zunpack: No such file or directory" % tmp_path
+    reply = node.ask(17)
+    assert "%s/zgrant: No such file or directory" % tmp_path in reply.text
+    node.close()
 
 
 @pytest.mark.parametrize("fields", [

@@ -57,7 +57,8 @@ static struct buffer *segment_make(const uint8_t *data, size_t size)
 
 enum { RIGHT_SEQ = 2, RIGHT_ACK = 4 };
 
-static void segment_feed(const uint8_t *data, size_t size, uint8_t choice)
+static void segment_feed(struct conn *c, const uint8_t *data, size_t size,
+			 uint8_t choice)
 {
 	struct buffer *b = segment_make(data, size);
 	struct packet p;
@@ -67,7 +68,7 @@ static void segment_feed(const uint8_t *data, size_t size, uint8_t choice)
 	if (choice & RIGHT_ACK)
 		memcpy(b->data + 28, next_ack, 4);
 	if (packet_parse(&p, b->data, b->size) == 0)
-		conn_input(&p, b);
+		conn_input(c, &p, b);
 	else
 		buffer_free(b);
 }
@@ -109,7 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t n = 20u + (data[0] >> 3);
 
 		n = n > size - 1 ? size - 1 : n;
-		segment_feed(data + 1, n, data[0]);
+		segment_feed(&c, data + 1, n, data[0]);
 		events_take(&c);
 		if (data[0] & 1)
 			conn_tick(now_ms += CONN_TICK_MS);

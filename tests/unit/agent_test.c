@@ -9,6 +9,7 @@
 #include "agent/identity.h"
 #include "agent/json.h"
 #include "agent/pace.h"
+#include "base/stamp.h"
 #include "tap.h"
 
 /* ---- pace ---- */
@@ -201,7 +202,7 @@ static void test_times(void)
 		{ "1969-12-31T23:59:59Z", -1 },
 		{ "", -1 },
 	};
-	char text[TIME_TEXT_SIZE];
+	char text[STAMP_SIZE];
 	int64_t t;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
@@ -211,7 +212,7 @@ static void test_times(void)
 					: err == 0 && t == times[i].seconds,
 		   "time %s", times[i].text);
 	}
-	time_text(1795413600, text);
+	stamp_make(1795413600, text);
 	ok(!strcmp(text, "2026-11-23T06:00:00Z"), "and back: %s", text);
 	ok(clock_payload(span_of("{\"time\":\"2026-11-23T06:00:00Z\","
 				 "\"nonce\":\"n1\"}"),

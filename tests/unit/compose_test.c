@@ -141,6 +141,20 @@ static const struct {
 	  WEB("    ports:\n      - target: 80\n        published: \"8080\"\n"
 	      "        protocol: tcp\n"),
 	  APP(",\"ports\":[{\"host\":8080,\"container\":80}]") },
+	{ "TCP and UDP of one number",
+	  WEB("    ports: [\"53:53\", \"53:53/udp\"]\n"),
+	  APP(",\"ports\":[{\"host\":53,\"container\":53},"
+	      "{\"host\":53,\"container\":53,\"protocol\":\"udp\"}]") },
+	{ "a range of UDP",
+	  WEB("    ports: [{target: 5-6, published: 7-8, protocol: udp}]\n"),
+	  APP(",\"ports\":[{\"host\":7,\"container\":5,\"protocol\":"
+	      "\"udp\"},{\"host\":8,\"container\":6,\"protocol\":"
+	      "\"udp\"}]") },
+	{ "the PROXY protocol",
+	  WEB("    ports: [{target: 5, published: 7, x-zooid: "
+	      "{proxy_protocol: 2}}]\n"),
+	  APP(",\"ports\":[{\"host\":7,\"container\":5,"
+	      "\"proxy_protocol\":2}]") },
 	/* restart, read_only */
 	{ "restart: no is no boolean", WEB("    restart: no\n"),
 	  APP(",\"restart\":\"no\"") },
@@ -266,11 +280,9 @@ static const struct {
 	  "f:1: *s lies within itself" },
 	{ "a merge of text", WEB("    <<: text\n"),
 	  "f:4: <<: want a map or a list of maps" },
-	{ "a tag of Compose", WEB("    environment: !reset {}\n"),
-	  "f:4: tag !reset: not supported yet" },
+	{ "a tag of others", WEB("    environment: !vault {}\n"),
+	  "f:4: tag !vault: not supported yet" },
 	/* the top level */
-	{ "secrets", WEB("") "secrets:\n  key: {file: key}\n",
-	  "f:4: secrets: not supported yet" },
 	{ "a misspelt key", "servces: {}\n" WEB(""),
 	  "f:1: servces: no such key" },
 	{ "a bad name", "name: My Shop\n" WEB(""),
@@ -284,11 +296,58 @@ static const struct {
 	  "f:1: services.web: want a map" },
 	{ "build", "services:\n  web:\n    build: .\n",
 	  "f:3: services.web.build: not supported yet" },
-	{ "secrets of a service", WEB("    secrets: [key]\n"),
-	  "f:4: services.web.secrets: not supported yet" },
 	{ "x-zooid", WEB("    x-zooid: {class: microvm}\n"),
 	  "f:4: services.web.x-zooid.class: \"microvm\": only process is "
 	  "supported yet" },
+	{ "network, a rule of port 0",
+	  WEB("    x-zooid: {network: {rules: [allow any tcp 0]}}\n"),
+	  "f:4: services.web.x-zooid.network.rules[0]: \"0\": want a port, 1 "
+	  "to 65535, or a range, as 8000-8999" },
+	{ "network, another default",
+	  WEB("    x-zooid: {network: {default: maybe}}\n"),
+	  "f:4: services.web.x-zooid.network.default: \"maybe\": want allow or "
+	  "deny" },
+	{ "network, slower than a packet",
+	  WEB("    x-zooid: {network: {down: 1k}}\n"),
+	  "f:4: services.web.x-zooid.network.down: want 64k to 1t a second" },
+	{ "network, no connections",
+	  WEB("    x-zooid: {network: {connections: 0}}\n"),
+	  "f:4: services.web.x-zooid.network.connections: want at least 1 a "
+	  "second" },
+	{ "reactive, a key that is none",
+	  WEB("    x-zooid: {reactive: {freeze: 5m}}\n"),
+	  "f:4: services.web.x-zooid.reactive.freeze: no such key" },
+	{ "reactive, too soon",
+	  WEB("    x-zooid: {reactive: {freeze_after: 99ms}}\n"),
+	  "f:4: services.web.x-zooid.reactive.freeze_after: want 100ms to "
+	  "24h" },
+	{ "image only, with nobody to start it",
+	  WEB("    x-zooid: {reactive: {image_after: 1h}}\n"),
+	  "f:4: services.web: want ports with image_after: nothing else would "
+	  "start it" },
+	{ "asleep, with nobody to wake it",
+	  WEB("    x-zooid: {reactive: {sleep_after: 1h}}\n"),
+	  "f:4: services.web: want ports with sleep_after: nothing else would "
+	  "wake it" },
+	{ "several instances that nobody could reach",
+	  WEB("    x-zooid: {reactive: {concurrency: 20, max: 4}}\n"),
+	  "f:4: services.web: want ports with max: only their clients are "
+	  "spread" },
+	{ "several instances without a reason",
+	  WEB("    x-zooid: {reactive: {max: 4}}\n"),
+	  "f:4: services.web.x-zooid.reactive: want max with concurrency, and "
+	  "the other way round" },
+	{ "too many instances",
+	  WEB("    x-zooid: {reactive: {max: 11, concurrency: 1}}\n    ports: "
+	      "[\"80:80\"]\n"),
+	  "f:4: services.web.x-zooid.reactive.max: want 1 to 10" },
+	{ "a lifetime that nothing could live",
+	  WEB("    x-zooid: {reactive: {lifetime: 999ms}}\n"),
+	  "f:4: services.web.x-zooid.reactive.lifetime: want 1s to 24h" },
+	{ "reactive, another wake",
+	  WEB("    x-zooid: {reactive: {wake: never}}\n"),
+	  "f:4: services.web.x-zooid.reactive.wake: \"never\": want connect "
+	  "or byte" },
 	{ "a misspelt key of a service", WEB("    enviroment: {}\n"),
 	  "f:4: services.web.enviroment: no such key" },
 	{ "a key merged from elsewhere",
@@ -353,15 +412,18 @@ static const struct {
 	{ "no host port", WEB("    ports: [80]\n"),
 	  "f:4: services.web.ports[0]: \"80\": want HOST:CONTAINER; a free "
 	  "host port is not chosen yet" },
-	{ "an address", WEB("    ports: [\"127.0.0.1:80:80\"]\n"),
-	  "f:4: services.web.ports[0]: \"127.0.0.1:80:80\": an address to "
-	  "listen on is not supported yet; want HOST:CONTAINER" },
-	{ "an address of IPv6", WEB("    ports: [\"[::1]:80:80\"]\n"),
-	  "f:4: services.web.ports[0]: \"[::1]:80:80\": an address to listen "
-	  "on is not supported yet; want HOST:CONTAINER" },
-	{ "UDP", WEB("    ports: [\"53:53/udp\"]\n"),
-	  "f:4: services.web.ports[0]: \"53:53/udp\": only tcp is supported "
-	  "yet" },
+	{ "an address of a name", WEB("    ports: [\"lan:80:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"lan\": want an address of the node in "
+	  "digits" },
+	{ "an address without brackets",
+	  WEB("    ports: [\"fe80::x:80:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"fe80::x\": want an address of the "
+	  "node "
+	  "in digits" },
+	{ "SCTP", WEB("    ports: [\"53:53/sctp\"]\n"),
+	  "f:4: services.web.ports[0]: \"53:53/sctp\": want tcp or udp" },
+	{ "a UDP port twice", WEB("    ports: [\"53:1/udp\", \"53:2/udp\"]\n"),
+	  "f:4: services.web.ports[1]: host port 53 is there twice" },
 	{ "ranges that differ", WEB("    ports: [\"80-81:80\"]\n"),
 	  "f:4: services.web.ports[0]: want as many host ports as ports of "
 	  "the container" },
@@ -377,11 +439,24 @@ static const struct {
 	  "f:4: services.web.ports[0]: want target and published" },
 	{ "long with more",
 	  WEB("    ports: [{target: 80, published: 80, host_ip: any}]\n"),
-	  "f:4: services.web.ports[0].host_ip: not supported yet" },
-	{ "long with UDP",
-	  WEB("    ports: [{target: 80, published: 80, protocol: udp}]\n"),
-	  "f:4: services.web.ports[0].protocol: \"udp\": only tcp is "
-	  "supported yet" },
+	  "f:4: services.web.ports[0].host_ip: \"any\": want an address of the "
+	  "node in digits" },
+	{ "long with SCTP",
+	  WEB("    ports: [{target: 80, published: 80, protocol: sctp}]\n"),
+	  "f:4: services.web.ports[0].protocol: \"sctp\": want tcp or udp" },
+	{ "another version of the PROXY protocol",
+	  WEB("    ports: [{target: 5, published: 7, x-zooid: "
+	      "{proxy_protocol: 1}}]\n"),
+	  "f:4: services.web.ports[0].x-zooid.proxy_protocol: want 2, or no "
+	  "such key" },
+	{ "the PROXY protocol over UDP",
+	  WEB("    ports: [{target: 5, published: 7, protocol: udp, x-zooid: "
+	      "{proxy_protocol: 2}}]\n"),
+	  "f:4: services.web.ports[0]: want tcp with proxy_protocol" },
+	{ "a port with and without the PROXY protocol",
+	  WEB("    ports: [{target: 5, published: 7}, {target: 5, published: "
+	      "7, x-zooid: {proxy_protocol: 2}}]\n"),
+	  "f:4: services.web.ports[1]: host port 7 is there twice" },
 	/* the rest */
 	{ "restart with no number", WEB("    restart: on-failure:x\n"),
 	  "f:4: services.web.restart: \"on-failure:x\": want no, always, "
@@ -408,9 +483,8 @@ static const struct {
 	      "        limits: {cpus: 2}\n"),
 	  "f:7: services.web.deploy.resources.limits.cpus: differs from line "
 	  "4" },
-	{ "replicas", WEB("    deploy: {replicas: 2}\n"),
-	  "f:4: services.web.deploy.replicas: more than 1 is not supported "
-	  "yet" },
+	{ "replicas without end", WEB("    deploy: {replicas: 65}\n"),
+	  "f:4: services.web.deploy.replicas: want 1 to 64" },
 	{ "reservations",
 	  WEB("    deploy: {resources: {reservations: {cpus: 1}}}\n"),
 	  "f:4: services.web.deploy.resources.reservations: not supported "

@@ -18,7 +18,16 @@
 	",\"mounts\":[{\"type\":\"volume\",\"target\":\"/v\"," \
 	"\"source\":\"db\"}]"
 
+#define NAMED(name) \
+	"\"name\":\"" name "\",\"image\":\"a\",\"digest\":\"" DIGEST "\""
+#define DB NAMED("db")
+#define X  NAMED("x")
+#define POD(app) \
+	",\"pod\":{\"app\":\"" app "\",\"shares\":[\"network\",\"ipc\"]}"
+
 static char error[DESIRED_ERROR_SIZE];
+
+static bool same(const char *a, const char *b);
 
 static void whole_test(void)
 {
@@ -71,8 +80,10 @@ static void parts_test(void)
 		"\"stop_signal\":\"SIGQUIT\",\"stop_grace_ms\":1500,"
 		"\"shm_size\":4096,\"ulimits\":[{\"type\":"
 		"\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":2}],"
+		"\"grants\":[\"capability:SYS_NICE\"],"
 		"\"cap_drop\":[\"NET_RAW\"],\"labels\":{\"a\":\"b\"},"
-		"\"sysctls\":{\"net.a\":\"1\"}}]";
+		"\"sysctls\":{\"net.a\":\"1\"},"
+		"\"reactive\":{\"lifetime_ms\":1000,\"wake\":\"byte\"}}]";
 	struct desired d;
 	const struct desired_app *a;
 
@@ -94,7 +105,7 @@ static void parts_test(void)
 	ok(a->n_depends == 1 && !strcmp(a->depends_on[0].app, "db") &&
 		   a->depends_on[0].condition == DESIRED_HEALTHY &&
 		   a->health.test.n == 1 && a->health.retries == 5 &&
-		   a->health.interval == 30000 && a->restart_max == 3,
+		   a->health.interval == 0 && a->restart_max == 3,
 	   "order and health");
 	ok(!strcmp(a->stop_signal, "SIGQUIT") && a->stop_grace_ms == 1500 &&
 		   a->shm_bytes == 4096 && a->n_ulimits == 1 &&
@@ -102,103 +113,284 @@ static void parts_test(void)
 		   !strcmp(a->labels.item[0], "a=b") &&
 		   !strcmp(a->sysctls.item[0], "net.a=1"),
 	   "limits, rights, labels");
+	ok(a->reactive.is_on && a->reactive.wakes_at_byte &&
+		   a->reactive.lifetime_ms == 1000 &&
+		   a->reactive.freeze_after_ms == 30000,
+	   "reactive, 30 s unless said");
 	desired_free(&d);
 }
 
-static void refused_test(void)
+static void address_test(void)
 {
 	static const struct {
-		const char *name, *text, *error;
+		const char *text;
+		uint8_t address[16];
 	} rows[] = {
-		{ "no JSON", "{", "not JSON" },
-		{ "an array", "[]", "want an object" },
-		{ "an unknown key", HEAD "{" WEB ",\"x\":1}]}",
-		  "apps[0].x: unknown key" },
-		{ "no digest", HEAD "{\"name\":\"a\",\"image\":\"b\"}]}",
-		  "apps[0]: want the key \"digest\" too" },
-		{ "a wrong digest",
-		  HEAD "{\"name\":\"a\",\"image\":\"b\","
-		       "\"digest\":\"md5:1\"}]}",
-		  "apps[0].digest: \"md5:1\"" },
-		{ "a name with a slash", HEAD "{\"name\":\"a/b\"}]}",
-		  "apps[0].name" },
-		{ "two of a name", HEAD "{" WEB "},{" WEB "}]}",
-		  "apps[1].name: \"web\": two apps of that name" },
-		{ "port 0",
-		  HEAD "{" WEB ",\"ports\":[{\"host\":0,"
-		       "\"container\":80}]}]}",
-		  "apps[0].ports[0].host: 0" },
-		{ "port 65536",
-		  HEAD "{" WEB ",\"ports\":[{\"host\":65536,"
-		       "\"container\":80}]}]}",
-		  "apps[0].ports[0].host" },
-		{ "a port given twice",
-		  HEAD
-		  "{" WEB ",\"ports\":["
-		  "{\"host\":1,\"container\":80},{\"host\":1,\"container\":81}]"
-		  "}]}",
-		  "apps[0].ports[1]: host port 1 given twice" },
-		{ "an empty command", HEAD "{" WEB ",\"command\":[]}]}",
-		  "apps[0].command: want a program" },
-		{ "a NUL in a command",
-		  HEAD "{" WEB ",\"command\":[\"\\u0000\"]}"
-		       "]}",
-		  "apps[0].command[0]" },
-		{ "negative memory", HEAD "{" WEB ",\"memory\":-1}]}",
-		  "apps[0].memory: -1" },
-		{ "exponents in cpus", HEAD "{" WEB ",\"cpus\":1e3}]}",
-		  "apps[0].cpus" },
-		{ "a restart unknown", HEAD "{" WEB ",\"restart\":\"maybe\"}]}",
-		  "apps[0].restart: \"maybe\": want always" },
-		{ "a number as environment",
-		  HEAD "{" WEB ",\"environment\":{\"SECRET\":1}}]}",
-		  "apps[0].environment.SECRET: want a string" },
-		{ "\"=\" in a name",
-		  HEAD "{" WEB ",\"environment\":{\"A=B\":\"s3cret\"}}]}",
-		  "want a name without" },
-		{ "a volume without a name",
-		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
-		       "\"target\":\"/v\"}]}]}",
-		  "apps[0].mounts[0]: want the key \"source\"" },
-		{ "a volume that is a path",
-		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
-		       "\"target\":\"/v\",\"source\":\"../etc\"}]}]}",
-		  "apps[0].mounts[0].source: \"../etc\"" },
-		{ "a target that climbs",
-		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"tmpfs\","
-		       "\"target\":\"/a/../b\"}]}]}",
-		  "apps[0].mounts[0].target: \"/a/../b\"" },
-		{ "content that is no text",
-		  HEAD "{" WEB ",\"mounts\":[{\"type\":\"file\","
-		       "\"target\":\"/f\",\"content\":1}]}]}",
-		  "apps[0].mounts[0].content: want a string" },
-		{ "a group that is no number",
-		  HEAD "{" WEB ",\"group_add\":[\"1,\\\"x\\\":1\"]}]}",
-		  "apps[0].group_add: want numbers" },
-		{ "a capability beyond the default",
-		  HEAD "{" WEB ",\"cap_drop\":[\"SYS_ADMIN\"]}]}",
-		  "apps[0].cap_drop[0]: \"SYS_ADMIN\"" },
-		{ "an interval of 0",
-		  HEAD "{" WEB ",\"health\":{\"test\":[\"a\"],"
-		       "\"interval_ms\":0}}]}",
-		  "apps[0].health: want no 0" },
-		{ "a condition unknown",
-		  HEAD "{" WEB ",\"depends_on\":[{\"app\":\"a\","
-		       "\"condition\":\"maybe\"}]}]}",
-		  "apps[0].depends_on[0].condition: \"maybe\"" },
-		{ "no revision",
-		  "{\"node\":\"n\",\"name\":\"n\",\"epoch\":1,"
-		  "\"registry\":\"hub\",\"apps\":[]}",
-		  "want the key \"revision\" too" },
+		{ "127.0.0.1",
+		  { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1 } },
+		{ "::1", { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 } },
+		{ "fd00::2",
+		  { 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2 } },
+		{ "0.0.0.0", { 0 } },
+		{ "::", { 0 } },
 	};
+	static const char *const none[] = { "",	     "1",	  "1.2.3",
+					    "[::1]", "fe80::1%a", "1.2.3.4:5" };
+	uint8_t address[16];
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		ok(desired_address(span_of(rows[i].text), address) == 0 &&
+			   !memcmp(address, rows[i].address, 16),
+		   "address %s", rows[i].text);
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
+		ok(desired_address(span_of(none[i]), address) == -EINVAL,
+		   "no address: \"%s\"", none[i]);
+	ok(!same(",\"ports\":[{\"host\":1,\"container\":2}]",
+		 ",\"ports\":[{\"host\":1,\"container\":2,\"address\":"
+		 "\"127.0.0.1\"}]") &&
+		   same(",\"ports\":[{\"host\":1,\"container\":2}]",
+			",\"ports\":[{\"host\":1,\"container\":2,"
+			"\"address\":\"0.0.0.0\"}]"),
+	   "the address counts");
+	ok(!same(",\"ports\":[{\"host\":1,\"container\":2}]",
+		 ",\"ports\":[{\"host\":1,\"container\":2,\"protocol\":"
+		 "\"udp\"}]") &&
+		   same(",\"ports\":[{\"host\":1,\"container\":2}]",
+			",\"ports\":[{\"host\":1,\"container\":2,"
+			"\"protocol\":\"tcp\"}]"),
+	   "the protocol counts");
+	ok(!same(",\"ports\":[{\"host\":1,\"container\":2}]",
+		 ",\"ports\":[{\"host\":1,\"container\":2,"
+		 "\"proxy_protocol\":2}]"),
+	   "the PROXY protocol counts");
+	ok(!same(",\"dns_search\":[\"a\"]", ",\"dns_opt\":[\"a\"]") &&
+		   !same("", ",\"dns_search\":[\"a\"]"),
+	   "what the resolver is told counts");
+}
+
+static void pod_test(void)
+{
+	static const char text[] = HEAD
+		"{" WEB POD("db") ",\"init\":true,\"health\":{\"off\":"
+				  "true}},{" DB ",\"network\":\"none\"}]}";
+	struct desired d;
+
+	if (!ok(desired_parse(span_of(text), &d, error) == 0,
+		"a pod is read, whoever comes first: %s", error))
+		return;
+	ok(!strcmp(d.app[0].pod.on.app, "db") &&
+		   d.app[0].pod.shares ==
+			   (DESIRED_POD_NETWORK | DESIRED_POD_IPC) &&
+		   !d.app[1].pod.on.app,
+	   "whose namespaces, and which");
+	ok(d.app[0].init && d.app[0].health.off && !d.app[1].init,
+	   "who reaps, health that is off");
+	desired_free(&d);
+}
+
+static const struct {
+	const char *name, *text, *error;
+} refused[] = {
+	{ "no JSON", "{", "not JSON" },
+	{ "an array", "[]", "want an object" },
+	{ "an unknown key", HEAD "{" WEB ",\"x\":1}]}",
+	  "apps[0].x: unknown key" },
+	{ "a rule with a bad prefix",
+	  HEAD "{" WEB ",\"policy\":{\"rules\":[\"allow any\","
+	       "\"allow 10.0.0.0/33\"]}}]}",
+	  "apps[0].policy.rules: rule 2: \"10.0.0.0/33\": want a "
+	  "prefix of 0 to 32 bits" },
+	{ "a rule of port 70000",
+	  HEAD "{" WEB ",\"policy\":{\"rules\":["
+	       "\"allow any tcp 70000\"]}}]}",
+	  "apps[0].policy.rules: rule 1: \"70000\": want a port" },
+	{ "a name with a NUL",
+	  HEAD "{" WEB ",\"policy\":{\"rules\":["
+	       "\"allow a\\u0000b\"]}}]}",
+	  "apps[0].policy.rules[0]" },
+	{ "too slow a network", HEAD "{" WEB ",\"policy\":{\"up\":1}}]}",
+	  "apps[0].policy.up: want at least 65536 a second" },
+	{ "a policy for no network",
+	  HEAD "{" WEB ",\"network\":\"none\",\"policy\":{}}]}",
+	  "apps[0]: want a network with a policy" },
+	{ "no digest", HEAD "{\"name\":\"a\",\"image\":\"b\"}]}",
+	  "apps[0]: want the key \"digest\" too" },
+	{ "a wrong digest",
+	  HEAD "{\"name\":\"a\",\"image\":\"b\","
+	       "\"digest\":\"md5:1\"}]}",
+	  "apps[0].digest: \"md5:1\"" },
+	{ "a name with a slash", HEAD "{\"name\":\"a/b\"}]}", "apps[0].name" },
+	{ "two of a name", HEAD "{" WEB "},{" WEB "}]}",
+	  "apps[1].name: \"web\": two apps of that name" },
+	{ "port 0",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":0,"
+	       "\"container\":80}]}]}",
+	  "apps[0].ports[0].host: 0" },
+	{ "port 65536",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":65536,"
+	       "\"container\":80}]}]}",
+	  "apps[0].ports[0].host" },
+	{ "a port given twice",
+	  HEAD "{" WEB ",\"ports\":["
+	       "{\"host\":1,\"container\":80},{\"host\":1,\"container\":81}]"
+	       "}]}",
+	  "apps[0].ports[1]: host port 1 given twice" },
+	{ "a UDP port given twice",
+	  HEAD "{" WEB ",\"ports\":["
+	       "{\"host\":1,\"container\":80},"
+	       "{\"host\":1,\"container\":80,\"protocol\":\"udp\"},"
+	       "{\"host\":1,\"container\":80,\"protocol\":\"udp\"}"
+	       "]}]}",
+	  "apps[0].ports[2]: host port 1 given twice" },
+	{ "a protocol that is none",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":1,\"container\":80,"
+	       "\"protocol\":\"sctp\"}]}]}",
+	  "apps[0].ports[0].protocol: \"sctp\": want tcp or udp" },
+	{ "a search domain that ends its line",
+	  HEAD "{" WEB ",\"dns_search\":[\"a\\nb\"]}]}",
+	  "apps[0].dns_search: want words of resolv.conf" },
+	{ "a version of the PROXY protocol",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":1,\"container\":80,"
+	       "\"proxy_protocol\":1}]}]}",
+	  "apps[0].ports[0].proxy_protocol: 1: want 2, or no such key" },
+	{ "the PROXY protocol over UDP",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":1,\"container\":80,"
+	       "\"protocol\":\"udp\",\"proxy_protocol\":2}]}]}",
+	  "apps[0].ports[0]: want tcp with proxy_protocol" },
+	{ "an address that is none",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":1,\"container\":80,"
+	       "\"address\":\"lan\"}]}]}",
+	  "apps[0].ports[0].address: \"lan\": want an address" },
+	{ "an empty command", HEAD "{" WEB ",\"command\":[]}]}",
+	  "apps[0].command: want a program" },
+	{ "a NUL in a command",
+	  HEAD "{" WEB ",\"command\":[\"\\u0000\"]}"
+	       "]}",
+	  "apps[0].command[0]" },
+	{ "negative memory", HEAD "{" WEB ",\"memory\":-1}]}",
+	  "apps[0].memory: -1" },
+	{ "exponents in cpus", HEAD "{" WEB ",\"cpus\":1e3}]}",
+	  "apps[0].cpus" },
+	{ "a restart unknown", HEAD "{" WEB ",\"restart\":\"maybe\"}]}",
+	  "apps[0].restart: \"maybe\": want always" },
+	{ "a number as environment",
+	  HEAD "{" WEB ",\"environment\":{\"SECRET\":1}}]}",
+	  "apps[0].environment.SECRET: want a string" },
+	{ "\"=\" in a name",
+	  HEAD "{" WEB ",\"environment\":{\"A=B\":\"s3cret\"}}]}",
+	  "want a name without" },
+	{ "a volume without a name",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
+	       "\"target\":\"/v\"}]}]}",
+	  "apps[0].mounts[0]: want the key \"source\"" },
+	{ "a volume that is a path",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\","
+	       "\"target\":\"/v\",\"source\":\"../etc\"}]}]}",
+	  "apps[0].mounts[0].source: \"../etc\"" },
+	{ "a target that climbs",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"tmpfs\","
+	       "\"target\":\"/a/../b\"}]}]}",
+	  "apps[0].mounts[0].target: \"/a/../b\"" },
+	{ "content that is no text",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"file\","
+	       "\"target\":\"/f\",\"content\":1}]}]}",
+	  "apps[0].mounts[0].content: want a string" },
+	{ "a group that is no number",
+	  HEAD "{" WEB ",\"group_add\":[\"1,\\\"x\\\":1\"]}]}",
+	  "apps[0].group_add: want numbers" },
+	{ "a capability beyond the default",
+	  HEAD "{" WEB ",\"cap_drop\":[\"SYS_ADMIN\"]}]}",
+	  "apps[0].cap_drop[0]: \"SYS_ADMIN\"" },
+	{ "a grant of something else",
+	  HEAD "{" WEB ",\"grants\":[\"privileged\"]}]}",
+	  "apps[0].grants: want capability:NAME" },
+	{ "an interval of 0",
+	  HEAD "{" WEB ",\"health\":{\"test\":[\"a\"],"
+	       "\"interval_ms\":0}}]}",
+	  "apps[0].health.interval_ms: want more than 0" },
+	{ "health that is off and has a test",
+	  HEAD "{" WEB ",\"health\":{\"off\":true,\"test\":[\"a\"]}}]}",
+	  "apps[0].health: want the key \"test\" or \"off\"" },
+	{ "a namespace that is not shared",
+	  HEAD "{" WEB ",\"pod\":{\"app\":\"db\",\"shares\":"
+	       "[\"mount\"]}}]}",
+	  "apps[0].pod.shares[0]: \"mount\": want network, pid" },
+	{ "a pod that shares nothing",
+	  HEAD "{" WEB ",\"pod\":{\"app\":\"db\",\"shares\":[]}}]}",
+	  "apps[0].pod.shares: want network" },
+	{ "a pod of nobody", HEAD "{" WEB POD("db") "}]}",
+	  "web shares namespaces with db: want another app of its "
+	  "application" },
+	{ "a pod of itself", HEAD "{" WEB POD("web") "}]}",
+	  "web shares namespaces with web: want another app" },
+	{ "a pod with an app of another application",
+	  HEAD "{" WEB POD("db") "},{" DB ",\"origin\":{"
+				 "\"application\":\"shop\"}}]}",
+	  "web shares namespaces with db: want another app of its "
+	  "application" },
+	{ "a pod in a pod",
+	  HEAD "{" WEB POD("db") "},{" DB POD("x") "},{" X "}]}",
+	  "web shares namespaces with db, which has them of x" },
+	{ "a pod with ports of its own",
+	  HEAD "{" WEB POD("db") ",\"ports\":[{\"host\":1,"
+				 "\"container\":80}]},{" DB "}]}",
+	  "web has the network of db: its ports" },
+	{ "a pod that freezes",
+	  HEAD "{" WEB POD("db") ",\"reactive\":{}},{" DB "}]}",
+	  "web has the network of db: neither can be reactive" },
+	{ "a pod with one that freezes",
+	  HEAD "{" WEB POD("db") "},{" DB ",\"reactive\":{}}]}",
+	  "web has the network of db: neither can be reactive" },
+	{ "a pod with no network",
+	  HEAD "{" WEB POD("db") ",\"network\":\"none\"},{" DB "}]}",
+	  "web has the network of db: its ports" },
+	{ "a condition unknown",
+	  HEAD "{" WEB ",\"depends_on\":[{\"app\":\"a\","
+	       "\"condition\":\"maybe\"}]}]}",
+	  "apps[0].depends_on[0].condition: \"maybe\"" },
+	{ "a freezing that would never end",
+	  HEAD "{" WEB ",\"reactive\":{\"freeze_after_ms\":99}}]}",
+	  "apps[0].reactive.freeze_after_ms: 99: want 100 ms" },
+	{ "image only, with nobody to start it",
+	  HEAD "{" WEB ",\"reactive\":{\"image_after_ms\":1000}}]}",
+	  "apps[0]: want ports with image_after_ms" },
+	{ "asleep, with nobody to wake it",
+	  HEAD "{" WEB ",\"reactive\":{\"sleep_after_ms\":1000}}]}",
+	  "apps[0]: want ports with sleep_after_ms" },
+	{ "several instances without a reason",
+	  HEAD "{" WEB ",\"reactive\":{\"max\":2}}]}",
+	  "apps[0]: want max with concurrency" },
+	{ "several instances of a volume",
+	  HEAD "{" WEB ",\"ports\":[{\"host\":80,\"container\":80}],"
+	       "\"mounts\":[{\"type\":\"volume\",\"target\":\"/d\","
+	       "\"source\":\"d\"}],"
+	       "\"reactive\":{\"max\":2,\"concurrency\":1}}]}",
+	  "apps[0]: want ports with max, no volume that it may write" },
+	{ "too many instances", HEAD "{" WEB ",\"reactive\":{\"max\":11}}]}",
+	  "apps[0].reactive.max: 11: want 1 to 10" },
+	{ "a concurrency of nobody",
+	  HEAD "{" WEB ",\"reactive\":{\"concurrency\":0}}]}",
+	  "apps[0].reactive.concurrency: 0: want 1 to 10000" },
+	{ "a lifetime that nothing could live",
+	  HEAD "{" WEB ",\"reactive\":{\"lifetime_ms\":999}}]}",
+	  "apps[0].reactive.lifetime_ms: 999: want 1000 ms" },
+	{ "a wake unknown", HEAD "{" WEB ",\"reactive\":{\"wake\":\"no\"}}]}",
+	  "apps[0].reactive.wake: \"no\"" },
+	{ "no revision",
+	  "{\"node\":\"n\",\"name\":\"n\",\"epoch\":1,"
+	  "\"registry\":\"hub\",\"apps\":[]}",
+	  "want the key \"revision\" too" },
+};
+
+static void refused_test(void)
+{
+	for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
 		struct desired d;
-		int err = desired_parse(span_of(rows[i].text), &d, error);
+		int err = desired_parse(span_of(refused[i].text), &d, error);
 
-		ok(err == -EINVAL && strstr(error, rows[i].error) &&
+		ok(err == -EINVAL && strstr(error, refused[i].error) &&
 			   !strstr(error, "s3cret"),
-		   "%s is refused: %s", rows[i].name, error);
+		   "%s is refused: %s", refused[i].name, error);
 	}
 }
 
@@ -230,6 +422,8 @@ static void content_test(void)
 	ok(same(",\"origin\":{\"application\":\"a\"}",
 		",\"origin\":{\"application\":\"b\"}"),
 	   "the origin does not count");
+	ok(same(",\"reactive\":{}", ""),
+	   "nor how it follows access: nothing restarts for that");
 	ok(same(",\"cpus\":0.5", ",\"cpus\":0.500") &&
 		   !same(",\"cpus\":0.5", ",\"cpus\":0.05"),
 	   "cpus by value");
@@ -239,6 +433,8 @@ static void content_test(void)
 		   !same(",\"health\":{\"test\":[\"a\"]}", "") &&
 		   !same(",\"depends_on\":[{\"app\":\"a\"}]", "") &&
 		   !same(",\"labels\":{\"a\":\"b\"}", "") &&
+		   !same(",\"init\":true", "") &&
+		   !same(",\"health\":{\"off\":true}", "") &&
 		   !same(",\"mounts\":[{\"type\":\"tmpfs\",\"target\":"
 			 "\"/a\"}]",
 			 ",\"mounts\":[{\"type\":\"tmpfs\",\"target\":"
@@ -264,6 +460,8 @@ int main(void)
 {
 	whole_test();
 	parts_test();
+	pod_test();
+	address_test();
 	refused_test();
 	content_test();
 	order_test();

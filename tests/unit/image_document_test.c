@@ -118,6 +118,76 @@ static void test_real_manifest(const char *name, const char *document,
 	free(m);
 }
 
+static void test_health(void)
+{
+	static const struct {
+		const char *name, *json; /* of Healthcheck */
+		int error;
+		bool off;
+		unsigned n;
+		const char *first, *last;
+		uint32_t interval, retries;
+	} rows[] = {
+		{ "none", "null", 0, false, 0, NULL, NULL, 0, 0 },
+		{ "one by its words",
+		  "{\"Test\":[\"CMD\",\"probe\",\"-q\"],\"Interval\":"
+		  "1500000000,\"Retries\":2}",
+		  0, false, 2, "probe", "-q", 1500, 2 },
+		{ "one for a shell", "{\"Test\":[\"CMD-SHELL\",\"a || b\"]}", 0,
+		  false, 3, "/bin/sh", "a || b", 0, 0 },
+		{ "one that is off", "{\"Test\":[\"NONE\"]}", 0, true, 0, NULL,
+		  NULL, 0, 0 },
+		{ "an empty one", "{\"Test\":[]}", 0, false, 0, NULL, NULL, 0,
+		  0 },
+		{ "less than a ms, and more than fits",
+		  "{\"Interval\":5,\"Retries\":18446744073709551615}", 0, false,
+		  0, NULL, NULL, 1, INT32_MAX },
+		{ "an unknown kind", "{\"Test\":[\"HTTP\",\"/\"]}", -EINVAL,
+		  false, 0, NULL, NULL, 0, 0 },
+		{ "a kind without a program", "{\"Test\":[\"CMD\"]}", -EINVAL,
+		  false, 0, NULL, NULL, 0, 0 },
+		{ "two texts for a shell",
+		  "{\"Test\":[\"CMD-SHELL\",\"a\",\"b\"]}", -EINVAL, false, 0,
+		  NULL, NULL, 0, 0 },
+		{ "a time below 0", "{\"Interval\":-1}", -EINVAL, false, 0,
+		  NULL, NULL, 0, 0 },
+		{ "text as a time", "{\"Timeout\":\"3s\"}", -EINVAL, false, 0,
+		  NULL, NULL, 0, 0 },
+	};
+	struct image_config *c = malloc(sizeof(*c));
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const struct image_health *h = &c->health;
+		char document[512];
+		struct span text;
+		int r;
+
+		snprintf(document, sizeof(document),
+			 "{\"architecture\":\"amd64\",\"os\":\"linux\","
+			 "\"config\":{\"Healthcheck\":%s},\"rootfs\":{"
+			 "\"diff_ids\":[\"sha256:1589b6a587fcf5c5f29c15ae4b7d"
+			 "76570c8b05115569167b8a02b9917ac61ea9\"]}}",
+			 rows[i].json);
+		text = exact(document);
+		r = image_config_parse(text, c, error);
+		ok(r == rows[i].error && (r || (h->off == rows[i].off &&
+						h->test.n == rows[i].n)),
+		   "HEALTHCHECK: %s", rows[i].name);
+		if (!r)
+			ok(h->interval == rows[i].interval &&
+				   h->retries == rows[i].retries &&
+				   (!h->test.n ||
+				    (!strcmp(h->test.item[0], rows[i].first) &&
+				     !strcmp(h->test.item[h->test.n - 1],
+					     rows[i].last) &&
+				     !h->test.item[h->test.n])),
+			   "what it says: %s", rows[i].name);
+		image_config_free(c);
+		exact_free(text);
+	}
+	free(c);
+}
+
 static void test_real_config(void)
 {
 	struct image_config *c = malloc(sizeof(*c));
@@ -457,6 +527,7 @@ int main(void)
 	test_real_manifest("skopeo's Docker schema 2", skopeo_docker_manifest,
 			   1085040);
 	test_real_config();
+	test_health();
 	test_layout();
 	test_picks();
 	test_mistakes();

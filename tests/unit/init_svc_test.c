@@ -116,43 +116,40 @@ static bool starts_reach(const char *name, uint32_t n, uint32_t wait_ms)
 	return look(name).starts >= n;
 }
 
-#define SH(script)                      \
-	{                               \
-		"/bin/sh", "-c", script \
-	}
+#define SH(script) "/bin/sh", "-c", script
 
 enum { JOB, HANGS, FAILS, DAEMON, USER, CRASHES, FIRST, N_ROWS };
 
 static const struct svc_row rows[N_ROWS] = {
 	[JOB] = { .name = "job",
-		  .argv = SH("exit 0"),
+		  .argv = { SH("exit 0") },
 		  .start_ms = 5000,
 		  .flags = SVC_ONCE | SVC_SILENT },
 	[HANGS] = { .name = "hangs",
-		    .argv = SH("sleep 100 & sleep 100"),
+		    .argv = { SH("sleep 100 & sleep 100") },
 		    .flags = SVC_ONCE | SVC_SILENT | SVC_GIVE_UP,
 		    .start_ms = 300,
 		    .gave_up = gave_up },
 	[FAILS] = { .name = "fails",
-		    .argv = SH("exit 3"),
+		    .argv = { SH("exit 3") },
 		    .start_ms = 5000,
 		    .flags = SVC_ONCE | SVC_SILENT | SVC_GIVE_UP,
 		    .gave_up = gave_up },
 	[DAEMON] = { .name = "daemon",
 		     .needs = 1 << JOB,
 		     .socket_mode = 0600,
-		     .argv = SH("printf R >&4; while :; do sleep 1; "
-				"printf P >&4; done") },
+		     .argv = { SH("printf R >&4; while :; do sleep 1; "
+				  "printf P >&4; done") } },
 	[USER] = { .name = "user",
 		   .needs = 1 << DAEMON | 1 << HANGS,
-		   .argv = SH("test $ZOOID_SERVICE = user && printf R >&4; "
-			      "exec sleep 100") },
+		   .argv = { SH("test $ZOOID_SERVICE = user && printf R >&4; "
+				"exec sleep 100") } },
 	[CRASHES] = { .name = "crashes",
-		      .argv = SH("kill -9 $$"),
+		      .argv = { SH("kill -9 $$") },
 		      .flags = SVC_UNCOUNTED },
 	[FIRST] = { .name = "first",
 		    .flags = SVC_FIRST_DOWN | SVC_SILENT,
-		    .argv = SH("trap '' TERM; sleep 100") },
+		    .argv = { SH("trap '' TERM; sleep 100") } },
 };
 
 static void life_test(void)
@@ -176,7 +173,7 @@ static void life_test(void)
 	pid = (pid_t)look("daemon").pid;
 	kill(pid, SIGKILL);
 	ok(reaches("daemon", S(BACKOFF), 5000) &&
-		   look("daemon").backoff_ms == SVC_BACKOFF_MIN_MS &&
+		   look("daemon").backoff_ms == SVC_BACKOFF_FIRST_MS &&
 		   !strcmp(look("daemon").reason, "killed by signal 9"),
 	   "a daemon that was killed");
 	ok(reaches("daemon", S(READY), 5000) &&

@@ -24,7 +24,11 @@ static char error[512];
 
 static yyjson_doc *write_config(const struct desired_app *app)
 {
-	const struct node_config config = { app, &image, "web-1", "10.64.0.2" };
+	const struct node_config config = { .app = app,
+					    .image = &image,
+					    .id = "web-1",
+					    .address = "10.64.0.2",
+					    .pod_pid = 42 };
 	char *text = NULL;
 	size_t size;
 	yyjson_doc *doc = NULL;
@@ -143,8 +147,11 @@ static void test_parts(void)
 		.health = { .test = { (const char *const[]){ "probe", NULL },
 				      1 } },
 	};
-	const struct node_config config = { &app, &image, "web-1",
-					    "10.64.0.2" };
+	const struct node_config config = { .app = &app,
+					    .image = &image,
+					    .id = "web-1",
+					    .address = "10.64.0.2",
+					    .pod_pid = 42 };
 	yyjson_doc *doc = write_config(&app);
 	char *text = NULL;
 	size_t size;
@@ -161,7 +168,9 @@ static void test_parts(void)
 			 "[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,"
 			 "\"hard\":2}]"),
 	   "user, groups, what it keeps of its rights, limits");
-	ok(is_at(doc, "/annotations", "{\"a.b\":\"c\"}"),
+	ok(is_at(doc, "/annotations",
+		 "{\"a.b\":\"c\",\"org.zooid.application\":\"shop\","
+		 "\"org.zooid.service\":\"web\"}"),
 	   "without a network there is no address");
 	ok(is_at(doc, "/mounts/7/destination", "\"/v\"") &&
 		   is_at(doc, "/mounts/7/source",
@@ -179,6 +188,110 @@ static void test_parts(void)
 	doc = yyjson_read(text, size, 0);
 	ok(is_at(doc, "/args", "[\"probe\"]") && is_at(doc, "/user/uid", "1"),
 	   "a probe is run as the application is");
+	yyjson_doc_free(doc);
+	free(text);
+}
+
+static void test_pod(void)
+{
+	const struct desired_app app = {
+		.name = "web",
+		.pod = { { "db", DESIRED_STARTED },
+			 DESIRED_POD_NETWORK | DESIRED_POD_IPC },
+		.init = true,
+	};
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/linux/namespaces",
+		 "[{\"type\":\"pid\"},{\"type\":\"network\",\"path\":"
+		 "\"/proc/42/ns/net\"},{\"type\":\"ipc\",\"path\":"
+		 "\"/proc/42/ns/ipc\"},{\"type\":\"uts\"},{\"type\":"
+		 "\"mount\"},{\"type\":\"cgroup\"}]"),
+	   "the namespaces that are shared are joined, the others new");
+	ok(is_at(doc, "/annotations",
+		 "{\"org.zooid.init\":\"true\",\"org.zooid.application\":"
+		 "\"\",\"org.zooid.service\":\"web\"}"),
+	   "the address is the other's; it asks for who reaps");
+	yyjson_doc_free(doc);
+}
+
+static void test_service(void)
+{
+	const struct desired_app app = { .name = "web-1", .service = "web" };
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/annotations",
+		 "{\"org.zooid.app\":\"web-1\",\"org.zooid.address\":"
+		 "\"10.64.0.2\",\"org.zooid.application\":\"\","
+		 "\"org.zooid.service\":\"web\"}"),
+	   "one of several is found by the one name, and is itself");
+	yyjson_doc_free(doc);
+}
+
+static void test_image_probe(void)
+{
+	const struct desired_app app = { .name = "web" };
+	const struct node_config config = { .app = &app,
+					    .image = &image,
+					    .id = "web-1",
+					    .address = "10.64.0.2",
+					    .pod_pid = 42 };
+	char *text = NULL;
+	size_t size;
+	yyjson_doc *doc;
+
+	image.health.test = (struct image_strings){ 2,
+						    { "probe", "-q", NULL } };
+	ok(node_config_probe(&config, &text, &size, error) == 0,
+	   "the image's probe");
+	doc = yyjson_read(text, size, 0);
+	ok(is_at(doc, "/args", "[\"probe\",\"-q\"]"), "is what is run");
+	image.health.test.n = 0;
+	yyjson_doc_free(doc);
+	free(text);
+}
+
+static void test_secrets(void)
+{
+	struct desired_mount mounts[] = {
+		{ .type = DESIRED_MOUNT_SECRET,
+		  .target = "/run/secrets/a",
+		  .content = "sealed" },
+		{ .type = DESIRED_MOUNT_SECRET,
+		  .target = "/run/secrets/b",
+		  .content = "sealed",
+		  .mode = 0440,
+		  .has_owner = true,
+		  .gid = 5 },
+	};
+	const struct desired_app app = { .name = "web",
+					 .mount = mounts,
+					 .n_mounts = 2 };
+	struct node_config config = { .app = &app,
+				      .image = &image,
+				      .id = "web-1",
+				      .address = "10.64.0.2" };
+	yyjson_doc *doc = write_config(&app);
+	char *text = NULL;
+	size_t size;
+
+	ok(is_at(doc, "/mounts/7/type", "\"file\"") &&
+		   is_at(doc, "/mounts/7/source", "\"\"") &&
+		   is_at(doc, "/mounts/8/source", "\"\""),
+	   "a config that is shown has no secrets");
+	yyjson_doc_free(doc);
+	config.secret = (const char *const[]){ "s3cret", "other" };
+	ok(node_config_write(&config, &text, &size, error) == 0, "one to run");
+	doc = yyjson_read(text, size, 0);
+	ok(is_at(doc, "/mounts/7/source", "\"s3cret\"") &&
+		   is_at(doc, "/mounts/7/options",
+			 "[\"nosuid\",\"nodev\",\"ro\",\"mode=400\","
+			 "\"owner=user\"]") &&
+		   is_at(doc, "/mounts/8/source", "\"other\"") &&
+		   is_at(doc, "/mounts/8/options",
+			 "[\"nosuid\",\"nodev\",\"ro\",\"mode=440\","
+			 "\"uid=0\",\"gid=5\"]"),
+	   "has them, the user's unless somebody says whose");
 	yyjson_doc_free(doc);
 	free(text);
 }
@@ -227,8 +340,11 @@ static void test_taken_by_zrun(void)
 {
 	const struct desired_app app = { .name = "web",
 					 .memory_bytes = 1 << 24 };
-	const struct node_config config = { &app, &image, "web-1",
-					    "10.64.0.2" };
+	const struct node_config config = { .app = &app,
+					    .image = &image,
+					    .id = "web-1",
+					    .address = "10.64.0.2",
+					    .pod_pid = 42 };
 	struct runtime_config parsed;
 	char *text, why[RUNTIME_ERROR_SIZE] = "";
 	size_t size;
@@ -271,6 +387,10 @@ int main(void)
 	test_defaults();
 	test_overrides();
 	test_parts();
+	test_pod();
+	test_service();
+	test_image_probe();
+	test_secrets();
 	test_users();
 	test_no_command();
 	test_taken_by_zrun();

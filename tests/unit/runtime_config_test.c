@@ -220,18 +220,11 @@ static const struct mistake {
 	{ "relative namespace path",
 	  SPACES(NS ", {\"type\": \"pid\", \"path\": \"a\"}"),
 	  "linux.namespaces[1]: path is not absolute" },
-	{ "mounts without a namespace",
-	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, "
-	  "\"mounts\": [{\"destination\": \"/m\", \"type\": \"tmpfs\"}]}",
-	  "mounts: needs a new mount namespace" },
-	{ "read-only root without a mount namespace",
+	{ "read-only root in a joined mount namespace",
 	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\", "
-	  "\"readonly\": true}}",
+	  "\"readonly\": true}, \"linux\": {\"namespaces\": [{\"type\": "
+	  "\"mount\", \"path\": \"/m\"}]}}",
 	  "root.readonly: needs a new mount namespace" },
-	{ "masked paths without a mount namespace",
-	  "{\"ociVersion\": \"1.2.0\", \"root\": {\"path\": \"r\"}, "
-	  "\"linux\": {\"maskedPaths\": [\"/a\"]}}",
-	  "linux.maskedPaths: needs a new mount namespace" },
 	{ "propagation in a joined mount namespace",
 	  SPACES("{\"type\": \"mount\", \"path\": \"/m\"}], "
 		 "\"rootfsPropagation\": \"slave\", \"devices\": ["),

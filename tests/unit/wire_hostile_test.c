@@ -2,7 +2,6 @@
  * connection or its stream within bounds, and another client is served all the
  * while. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -11,7 +10,7 @@
 #include "base/log.h"
 #include "tap.h"
 #include "wire/http.h"
-#include "wire_pki.h"
+#include "wire_server.h"
 
 /* The server's limits are far below its defaults, and so are its sweeps: the
  * tests wait for real time-outs. */
@@ -550,29 +549,8 @@ static void test_many_handshakes(void)
 
 /* ---- set-up ---- */
 
-static int listen_loopback(uint16_t *to)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (bind(fd, (void *)&a, sizeof(a)) || listen(fd, 128))
-		abort();
-	getsockname(fd, (void *)&a, &size);
-	*to = ntohs(a.sin_port);
-	return fd;
-}
-
 static void set_up(int fd, int plain_fd)
 {
-	char ca[2 * CERT_PEM_SIZE];
-	struct tls_server_config s = { .chain = span_of(pki.server_chain),
-				       .key = pki.server.key,
-				       .alpn = "h2 http/1.1" };
-	struct tls_client_config c = { .chain = span_of(pki.node.chain),
-				       .key = pki.node.key,
-				       .alpn = "h2" };
 	struct http_server_config config = {
 		.loop = &loop,
 		.request = on_request,
@@ -584,12 +562,7 @@ static void set_up(int fd, int plain_fd)
 			    .stall_ms = STALL_MS },
 	};
 
-	pki_join(ca, sizeof(ca), pki.hub_ca.pem, pki.root.pem);
-	s.client_ca = span_of(ca);
-	memcpy(s.pin, pki.pin, sizeof(s.pin));
-	memcpy(c.pin, pki.pin, sizeof(c.pin));
-	if (tls_server_new(&s, &server_tls) || tls_client_new(&c, &client_tls))
-		abort();
+	tls_ends(&pki, &server_tls, &client_tls);
 	http_server_new(&config, &plain);
 	http_server_listen(plain, plain_fd);
 	config.tls = server_tls;

@@ -1,6 +1,5 @@
 /* HTTP of server and client against each other over loopback, in one loop. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,7 +9,7 @@
 #include "base/log.h"
 #include "tap.h"
 #include "wire/http.h"
-#include "wire_pki.h"
+#include "wire_server.h"
 
 enum { BIG = 2 << 20, WAIT_MS = 20000 };
 
@@ -524,38 +523,12 @@ static void test_ends(void)
 	   "what was begun ends in order: %s", conn.why);
 }
 
-static int listen_loopback(void)
-{
-	struct sockaddr_in a = { .sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	if (bind(fd, (void *)&a, sizeof(a)) || listen(fd, 128))
-		abort();
-	getsockname(fd, (void *)&a, &size);
-	snprintf(address, sizeof(address), "localhost:%u", ntohs(a.sin_port));
-	return fd;
-}
-
 static void set_up(int listen_fd)
 {
-	char ca[2 * CERT_PEM_SIZE];
-	struct tls_server_config s = { .chain = span_of(pki.server_chain),
-				       .key = pki.server.key,
-				       .alpn = "h2 http/1.1" };
-	struct tls_client_config c = { .chain = span_of(pki.node.chain),
-				       .key = pki.node.key,
-				       .alpn = "h2" };
 	struct http_server_config config = { .loop = &loop,
 					     .request = on_request };
 
-	pki_join(ca, sizeof(ca), pki.hub_ca.pem, pki.root.pem);
-	s.client_ca = span_of(ca);
-	memcpy(s.pin, pki.pin, sizeof(s.pin));
-	memcpy(c.pin, pki.pin, sizeof(c.pin));
-	if (tls_server_new(&s, &server_tls) || tls_client_new(&c, &client_tls))
-		abort();
+	tls_ends(&pki, &server_tls, &client_tls);
 	config.tls = server_tls;
 	http_server_new(&config, &server);
 	http_server_listen(server, listen_fd);
@@ -565,6 +538,7 @@ int main(void)
 {
 	struct result conn = { 0 };
 	struct http_client *client;
+	uint16_t port;
 	int listen_fd;
 
 	log_open("wire_http_test");
@@ -576,7 +550,8 @@ int main(void)
 		return 1;
 	big = mmap(NULL, BIG, PROT_READ | PROT_WRITE, MAP_SHARED, big_fd, 0);
 	wire_random(big, BIG);
-	listen_fd = listen_loopback();
+	listen_fd = listen_loopback(&port);
+	snprintf(address, sizeof(address), "localhost:%u", port);
 	set_up(listen_fd);
 
 	client = dial(&conn, client_tls, address, (struct span){ NULL, 0 });

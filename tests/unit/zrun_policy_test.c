@@ -37,12 +37,12 @@ static const struct {
 	  { NNP ", \"capabilities\": {\"bounding\": [\"CAP_SYS_ADMIN\"]}", NULL,
 	    NULL, NULL },
 	  "process.capabilities.bounding: CAP_SYS_ADMIN is not among the "
-	  "default ones" },
+	  "default ones, nor granted" },
 	{ "CAP_NET_ADMIN, ambient",
 	  { NNP ", \"capabilities\": {\"ambient\": [\"CAP_NET_ADMIN\"]}", NULL,
 	    NULL, NULL },
 	  "process.capabilities.ambient: CAP_NET_ADMIN is not among the "
-	  "default ones" },
+	  "default ones, nor granted" },
 	{ "new privileges",
 	  { CAPS, NULL, NULL, NULL },
 	  "process.noNewPrivileges: must be true" },
@@ -103,12 +103,6 @@ static const struct {
 	  { NULL, "{\"type\": \"network\"}, {\"type\": \"mount\"}", NULL,
 	    NULL },
 	  "linux.namespaces: pid must be new" },
-	{ "another's network",
-	  { NULL,
-	    "{\"type\": \"pid\"}, {\"type\": \"network\", \"path\": "
-	    "\"/proc/1/ns/net\"}, {\"type\": \"mount\"}",
-	    NULL, NULL },
-	  "linux.namespaces: network must be new, not joined" },
 	{ "a time namespace",
 	  { NULL, ALL ", {\"type\": \"time\"}", NULL, NULL },
 	  NULL },
@@ -286,6 +280,77 @@ static bool read_parts(const struct parts *p, struct runtime_config *config)
 	return false;
 }
 
+/* As if 42 were of a container of the same application, 43 of another one. */
+static int may_join(const struct runtime_config *config, pid_t pid)
+{
+	(void)config;
+	return pid == 42 ? 0 : pid == 43 ? -EPERM : -ESRCH;
+}
+
+static void test_joined(void)
+{
+#define JOIN(type, path)                                                \
+	"{\"type\": \"" type "\", \"path\": \"" path "\"}, {\"type\": " \
+	"\"mount\"}, {\"type\": \"uts\"}, {\"type\": \"cgroup\"}"
+#define PID	", {\"type\": \"pid\"}"
+#define NET	", {\"type\": \"network\"}"
+#define IPC	", {\"type\": \"ipc\"}"
+#define OR_THAT " must be new, or that of a container of the same application"
+	static const struct {
+		const char *name, *namespaces;
+		int error;
+		const char *line;
+	} rows[] = {
+		{ "the network of another one of it",
+		  JOIN("network", "/proc/42/ns/net") PID IPC, 0, "" },
+		{ "its processes", JOIN("pid", "/proc/42/ns/pid") NET IPC, 0,
+		  "" },
+		{ "its shared memory", JOIN("ipc", "/proc/42/ns/ipc") NET PID,
+		  0, "" },
+		{ "that of another application",
+		  JOIN("network", "/proc/43/ns/net") PID IPC, -EPERM,
+		  "linux.namespaces: network" OR_THAT },
+		{ "that of init", JOIN("network", "/proc/1/ns/net") PID IPC,
+		  -ESRCH,
+		  "linux.namespaces: network: process 1 is none of a "
+		  "container that runs" },
+		{ "one kind by the path of another",
+		  JOIN("network", "/proc/42/ns/pid") PID IPC, -EPERM,
+		  "linux.namespaces: network" OR_THAT },
+		{ "a link", JOIN("pid", "/proc/self/ns/pid") NET IPC, -EPERM,
+		  "linux.namespaces: pid" OR_THAT },
+		{ "a file of somewhere", JOIN("ipc", "/run/netns/a") NET PID,
+		  -EPERM, "linux.namespaces: ipc" OR_THAT },
+		{ "a path that goes on",
+		  JOIN("network", "/proc/42/ns/net/../../1/ns/net") PID IPC,
+		  -EPERM, "linux.namespaces: network" OR_THAT },
+		{ "its mounts",
+		  "{\"type\": \"mount\", \"path\": \"/proc/42/ns/mnt\"}, "
+		  "{\"type\": \"uts\"}, {\"type\": \"cgroup\"}" NET PID IPC,
+		  -EPERM, "linux.namespaces: mount" OR_THAT },
+		{ "its user namespace",
+		  "{\"type\": \"user\", \"path\": \"/proc/42/ns/user\"}, " ALL,
+		  -EPERM, "linux.namespaces: user" OR_THAT },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const struct parts p = { NULL, rows[i].namespaces, NULL, NULL };
+		char line[POLICY_TEXT_SIZE] = "";
+		struct runtime_config config;
+		int r;
+
+		if (!ok(read_parts(&p, &config), "parse: %s", rows[i].name))
+			continue;
+		r = policy_container(&config, "c1",
+				     &(struct policy_grants){ 0 }, may_join,
+				     line);
+		ok(r == rows[i].error && !strcmp(line, rows[i].line),
+		   "%s is %s (%d, %s)", rows[i].name,
+		   rows[i].error ? "refused" : "shared", r, line);
+		runtime_config_free(&config);
+	}
+}
+
 static void test_cases(void)
 {
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -295,7 +360,9 @@ static void test_cases(void)
 		if (!ok(read_parts(&cases[i].parts, &config), "parse: %s",
 			cases[i].name))
 			continue;
-		int r = policy_container(&config, "c1", line);
+		int r = policy_container(&config, "c1",
+					 &(struct policy_grants){ 0 }, may_join,
+					 line);
 
 		ok(cases[i].line ? r == -EPERM && !strcmp(line, cases[i].line)
 				 : r == 0,
@@ -347,6 +414,7 @@ int main(void)
 {
 	setenv("ZOOID_DATA", "/data", 1);
 	test_cases();
+	test_joined();
 	test_complete();
 	return tap_done();
 }

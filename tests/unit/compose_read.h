@@ -1,0 +1,93 @@
+/* What the tests of Compose files share: a project of files that name others
+ * beside them, and the hub's reading of what zctl sends. */
+#ifndef TEST_COMPOSE_READ_H
+#define TEST_COMPOSE_READ_H
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "ctl/compose.h"
+#include "oci/desired.h"
+
+static char *variable(const char *name)
+{
+	static char set[] = "shell";
+
+	return !strcmp(name, "SET") ? set : NULL;
+}
+
+/* What the files name beside them. */
+static int read_beside(const char *path, size_t max, char **text, size_t *size)
+{
+	static const struct {
+		const char *path, *text;
+	} files[] = {
+		{ "web.env",
+		  "# of web\nA=1\nexport B = \"two\\nlines $SET\" # c\n"
+		  "C='$SET'\nD=d # e\n\nSET\n" },
+		{ "more.env", "A=more\nE=e\n" },
+		{ "bad.env", "A=1\nno name here\n" },
+		{ "nginx.conf", "worker_processes 1;\n" },
+		{ "binary", "\xff\xfe" },
+		{ "secret", "s3cret\n" },
+		{ "base.yaml", "services:\n  base:\n    image: hub/web:1\n"
+			       "    environment: [A=base]\n"
+			       "  old:\n    extends: base\n    tty: true\n" },
+	};
+
+	if (!strcmp(path, "html"))
+		return -EISDIR;
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		if (strcmp(files[i].path,
+			   strncmp(path, "./", 2) ? path : path + 2) != 0)
+			continue;
+		*size = strlen(files[i].text);
+		if (*size > max)
+			return -EFBIG;
+		*text = strdup(files[i].text);
+		return *text ? 0 : -ENOMEM;
+	}
+	return -ENOENT;
+}
+
+static const char dotenv[] = "DOT=dot\nSET=file\n";
+static const char *const granted[] = { "capability:NET_ADMIN",
+				       "device:/dev/ttyS0:rw", NULL };
+static const struct compose_config config = {
+	.grant = granted,
+	.variable = variable,
+	.read = read_beside,
+	.dotenv = { dotenv, sizeof(dotenv) - 1 },
+};
+
+static int read_files(const char *const *yaml, struct compose *c)
+{
+	static const char *const names[] = { "f", "g", "h" };
+	struct compose_file files[3];
+	size_t n = 0;
+
+	for (; n < 3 && yaml[n]; n++)
+		files[n] = (struct compose_file){ names[n], span_of(yaml[n]) };
+	return compose_read(files, n, &config, c);
+}
+
+/* What zctl sends the hub must take. */
+static bool hub_takes(yyjson_mut_doc *doc)
+{
+	char *text = yyjson_mut_write(doc, 0, NULL);
+	char error[DESIRED_ERROR_SIZE] = "";
+	struct desired d;
+	int err = desired_parse_apps(span_of(text), &d, error);
+
+	if (err == 0)
+		desired_free(&d);
+	else
+		printf("# the hub says: %s\n", error);
+	free(text);
+	return err == 0;
+}
+
+#endif
