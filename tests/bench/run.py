@@ -24,7 +24,11 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
 
 import agentsim  # noqa: E402
+import asleep  # noqa: E402
+import density  # noqa: E402
+import flash  # noqa: E402
 import image as images  # noqa: E402
+import react  # noqa: E402
 import serve  # noqa: E402
 import znet  # noqa: E402
 import zrun  # noqa: E402
@@ -372,7 +376,8 @@ def apply_rows():
 
 GROUPS = [sizes, whole_boot, first_boot, memory, edit, kernel_cpu, handshakes,
           hub_alone, hub_colony, agent_idle, apply_rows, *zrun.GROUPS,
-          *serve.GROUPS, *images.GROUPS, *znet.GROUPS]
+          *serve.GROUPS, *images.GROUPS, *znet.GROUPS,
+          *react.GROUPS, *asleep.GROUPS, *flash.GROUPS, *density.GROUPS]
 
 
 def main(names):

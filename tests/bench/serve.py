@@ -57,7 +57,8 @@ def node(path):
         yield made
     finally:
         made.close()
-        subprocess.run(["umount", path / "run", path / "data"], check=True)
+        # Lazily: what serve left to die with it may not be gone yet.
+    subprocess.run(["umount", "-l", path / "run", path / "data"], check=True)
 
 
 def program():

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import statistics
@@ -20,6 +21,7 @@ sys.path.insert(0, str(TOP / "tests/system"))
 from row import Row  # noqa: E402
 from zooid import messages, process  # noqa: E402
 from zooid.build import BUILD, product  # noqa: E402
+from zooid.crowd import Crowd  # noqa: E402
 from zooid.host import directory  # noqa: E402
 from zooid.net_host import Net, NetHost  # noqa: E402
 
@@ -281,4 +283,89 @@ def latency():
               peer="pasta, %.0f" % (1e6 / opened["pasta"]))
 
 
-GROUPS = [outbound, inbound, latency]
+# As many as fit into FILES descriptors, the most that this machine gives.
+FILES, IDLE, MANY, FEW, ASKED = 20000, 8000, 2000, 10, 20000
+
+
+def rss_kb(pid):
+    # Not of its status, which the kernel counts in rough steps.
+    rolled = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
+    return int(re.search(r"^Rss:\s+(\d+) kB", rolled, re.M)[1])
+
+
+def cpu_ns(pid):
+    return int(pathlib.Path("/proc/%d/schedstat" % pid).read_text().split()[0])
+
+
+@contextlib.contextmanager
+def roomy():
+    """(host, network of a container), in which a crowd serves port 7; the
+    world too."""
+    with contextlib.ExitStack() as stack:
+        host = NetHost(stack.enter_context(directory()), files=FILES,
+                       znet=product(os.uname().machine, "bin/znet"))
+        stack.callback(host.close)
+        net = host.container("bench", "10.64.0.2")
+        wait_for("TUN", lambda: "default" in net.sh("ip route"))
+        for served in (net, host.world):
+            server = Crowd(served, "serve", "0.0.0.0", 7)
+            stack.callback(server.close)
+        yield host, net
+
+
+def crowded_in():
+    """Idle connections of clients: that they are, and what one takes."""
+    with roomy() as (host, _):
+        messages.Init(host.run).bind("bench", PORT_SPLICED, messages.route(
+            host.id("bench"), "10.64.0.2", 7))
+        # What the first ones bring about is not of the others.
+        clients = [Crowd(host.world, "connect", host.NODE, PORT_SPLICED, 100)]
+        clients[0].tell("ask", 100)
+        pid = host.pid("znet")
+        before, slept = rss_kb(pid), cpu_ns(pid)
+        clients.append(Crowd(host.world, "connect", host.NODE, PORT_SPLICED,
+                             IDLE - 100))
+        clients[1].tell("ask", IDLE - 100)
+        after = rss_kb(pid)
+        opened = int(re.search(r"connections (\d+) of", host.status())[1])
+        slept = cpu_ns(pid)
+        time.sleep(5)
+        slept = cpu_ns(pid) - slept
+        fds = len(os.listdir("/proc/%d/fd" % pid))
+        for client in clients:
+            client.close()
+    yield Row("net: in, idle connections", opened, "", least=1,
+              ratio=opened / IDLE, peer="%d" % IDLE)
+    yield Row("net: in, an idle connection, memory of znet",
+              (after - before) * 1024 / (IDLE - 100), "B")
+    yield Row("net: in, an idle connection, descriptors", fds / IDLE, "")
+    yield Row("net: in, %d idle connections, CPU of 5 s" % IDLE, slept / 1e6,
+              "ms")
+
+
+def packets(host):
+    row = re.search(r"^\S+ of %s: .*" % host.id("bench"), host.status(),
+                    re.M)[0]
+    return sum(int(n) for n in re.findall(r"\b(\d+) packets", row))
+
+
+def crowded_out():
+    """What a packet costs with many connections open, against a few."""
+    cost = {FEW: float("inf"), MANY: float("inf")}
+    with roomy() as (host, net):
+        pid = host.pid("znet")
+        for _ in range(ROUNDS):
+            for n in cost:
+                client = Crowd(net, "connect", host.WORLD, 7, n)
+                client.tell("ask", n)
+                used, sent = cpu_ns(pid), packets(host)
+                client.tell("ask", ASKED)
+                used, sent = cpu_ns(pid) - used, packets(host) - sent
+                cost[n] = min(cost[n], used / sent)
+                client.close()
+    yield Row("net: out, a packet at %d connections, CPU" % MANY,
+              cost[MANY] / 1000, "us", 2, cost[MANY] / cost[FEW],
+              "at %d, %.2f" % (FEW, cost[FEW] / 1000))
+
+
+GROUPS = [outbound, inbound, latency, crowded_in, crowded_out]

@@ -2,31 +2,20 @@
 `zrun serve` on this machine: a program in each container tells what it sees."""
 
 import errno
-import fcntl
 import json
 import os
 import pathlib
 import re
-import struct
 import subprocess
 import time
 
 import pytest
 
-from zooid import BUILD, image
-from zooid.disk import run
+from zooid import image, mount
+from zooid.app_node import SERVE, Node
 from zooid.host import directory
-from zooid.messages import ZNODE_DESIRED
-from zooid.mount import mount, unmount
-from zooid.organism import Organism
 from zooid.znode_host import Host, host_in_directory
 
-NODE = "n-0123456789abcd"
-QUOTA_CTL, SIMPLE_QUOTA = 0xc0109428, 4
-ZRUN = BUILD / "x86_64/bin/zrun"
-# Keeps running until it is told to end, and writes that down.
-SERVE = "trap 'echo ended >>/v/log; exit 0' TERM QUIT; " \
-    "while :; do sleep 1000 & wait $!; done"
 
 
 @pytest.fixture(scope="session")
@@ -40,50 +29,12 @@ def busybox():
     }, ["--config.cmd", "sh"])
 
 
-class Node:
-    def __init__(self, host, directory, layout):
-        self.host = host
-        host.zrun = "%s serve" % ZRUN
-        self.organism = Organism(directory / "organism")
-        self.chain = self.organism.chain(NODE).encode()
-        index = json.loads((layout / "index.json").read_text())
-        self.digest = index["manifests"][0]["digest"]
-        (host.registry / self.digest[7:]).symlink_to(layout)
-        self.revision = 0
-        host.start()
-
-    def app(self, name="web", **changes):
-        return {"name": name, "image": "hub/app", "digest": self.digest,
-                "command": ["sh", "-c", SERVE], "restart": "always",
-                "origin": {"application": "shop"}, **changes}
-
-    def apply(self, *apps):
-        self.revision += 1
-        document = {"node": NODE, "name": "n1", "epoch": 1,
-                    "revision": self.revision, "registry": "hub",
-                    "apps": list(apps)}
-        assert self.host.ask(
-            ZNODE_DESIRED, self.organism.envelope(document),
-            self.chain)[2] == ""
-
-    def root(self, name="web"):
-        return pathlib.Path("/proc/%d/root" %
-                            self.host.wait_state("running", name)["pid"])
-
-    def status(self, key, name="web"):
-        pid = self.host.wait_state("running", name)["pid"]
-        text = pathlib.Path("/proc/%d/status" % pid).read_text()
-        return dict(line.split(":\t", 1)
-                    for line in text.splitlines() if ":\t" in line)[key]
-
-
 @pytest.fixture
 def node(tmp_path, busybox):
     for host in host_in_directory():
         node = Node(host, tmp_path, busybox)
         yield node
-        node.apply()
-        host.wait(lambda: not json.loads(host.znode("ps", "-o", "json")))
+        node.ended()
 
 
 def test_what_a_container_gets(node):
@@ -213,6 +164,15 @@ def test_stop_signal_and_grace(node):
     assert 0.3 <= time.monotonic() - began < 5
 
 
+def test_resolver_of_its_own(node):
+    node.apply(node.app(dns_search=["example.com", "example.net"],
+                        dns_opt=["ndots:2"]))
+    node.host.wait_state("running")
+    assert (node.root() / "etc/resolv.conf").read_text() == (
+        "nameserver 10.64.0.1\nsearch example.com example.net\n"
+        "options ndots:2\n")
+
+
 def test_tries_end(node):
     node.apply(node.app(command=["sh", "-c", "exit 3"],
                         restart="on-failure", restart_max=2))
@@ -227,19 +187,20 @@ def btrfs(tmp_path, busybox):
     """A node whose /data is btrfs with simple quotas, as init makes it."""
     with directory() as path:
         (path / "data").mkdir()
-        with open(tmp_path / "disk", "wb") as disk:
-            disk.truncate(256 << 20)
-        run("mkfs.btrfs", "-q", tmp_path / "disk")
-        mount("-o", "loop", tmp_path / "disk", path / "data")
-        try:
-            top = os.open(path / "data", os.O_RDONLY)
-            fcntl.ioctl(top, QUOTA_CTL, struct.pack("=QQ", SIMPLE_QUOTA, 0))
-            os.close(top)
+        with mount.btrfs(tmp_path / "disk", 256, path / "data"):
             host = Host(path)
             yield Node(host, tmp_path, busybox)
             host.close()
-        finally:
-            unmount(path / "data")
+
+
+def fill(path):
+    """Writes what zstd cannot make smaller until its quota ends it."""
+    with pytest.raises(OSError) as raised, open(path, "wb") as big:
+        while True:
+            big.write(os.urandom(1 << 20))
+            big.flush()
+            os.fsync(big.fileno())
+    assert raised.value.errno == errno.EDQUOT
 
 
 def test_volume_has_a_quota_and_snapshots(btrfs):
@@ -248,14 +209,13 @@ def test_volume_has_a_quota_and_snapshots(btrfs):
     btrfs.apply(btrfs.app(mounts=mounts))
     volume = btrfs.root() / "v"
     (volume / "file").write_text("first")
-    with pytest.raises(OSError) as error, open(volume / "big", "wb") as big:
-        for _ in range(32):
-            big.write(os.urandom(1 << 20))
-            big.flush()
-            os.fsync(big.fileno())
-    assert error.value.errno == errno.EDQUOT
+    fill(volume / "big")
     (volume / "big").unlink()
-    assert host.znode("volumes") == "shop.v\n"
+    row, = json.loads(host.znode("volumes", "-o", "json"))
+    assert row["name"] == "shop.v" and row["limit_bytes"] == 16 << 20
+    assert 0 < row["used_bytes"] <= 16 << 20
+    assert re.fullmatch(r"VOLUME +MB +LIMIT\nshop\.v +\d+\.\d +16\.8\n",
+                        host.znode("volumes"))
     name = host.znode("snapshot", "shop.v").strip()
     assert re.fullmatch(r"\.snapshots/shop\.v/\d{8}T\d{6}Z", name)
     (volume / "file").write_text("second")
@@ -268,18 +228,58 @@ def test_volume_has_a_quota_and_snapshots(btrfs):
     assert "no such volume" in host.znode("snapshot", "shop.none", status=1)
     btrfs.apply()
     host.wait(lambda: not host.app())
-    assert host.znode("volumes") == "shop.v\n"
+    assert "shop.v" in host.znode("volumes")
     assert host.znode("volume-rm", "shop.v") == "shop.v removed\n"
     assert host.znode("volumes") == ""
+    assert host.znode("volumes", "-o", "json") == "[]\n"
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("path, said", [
+    ("v/big", "all volumes together"),
+    ("big", "what it may write beside volumes")])
+def test_containers_leave_the_node_its_reserve(btrfs, path, said):
+    """However they fill the disk, by a volume without a limit or by the
+    writable layer; who it is can be seen, and the others go on."""
+    mounts = [{"type": "volume", "source": "v", "target": "/v"}]
+    web, other = btrfs.app(mounts=mounts), btrfs.app("other")
+    btrfs.apply(web, other)
+    btrfs.host.wait(lambda: btrfs.host.app("other")["state"] == "running")
+    fill(btrfs.root() / path)
+    # A sixteenth of 256 MB, of which the node can still have some.
+    (btrfs.host.data / "node").write_bytes(os.urandom(8 << 20))
+    os.sync()
+    btrfs.host.wait(lambda: re.fullmatch(
+        r"has used \d+ of the \d+ MB of " + said,
+        btrfs.host.app()["limit"]))
+    assert btrfs.host.app("other")["limit"] == ""
+    btrfs.apply(web, other, btrfs.app("third"))
+    btrfs.host.wait(lambda: btrfs.host.app("third")["state"] == "running")
+    third = pathlib.Path("/proc/%d/root" % btrfs.host.app("third")["pid"])
+    (third / "file").write_bytes(os.urandom(4 << 20))
+
+
+def test_more_room_for_a_full_volume(btrfs):
+    def wanted(mb):
+        btrfs.apply(btrfs.app(mounts=[{
+            "type": "volume", "source": "v", "target": "/v",
+            "size": mb << 20}]))
+    wanted(16)
+    fill(btrfs.root() / "v/big")
+    before = btrfs.host.app()["container"]
+    wanted(32)
+    btrfs.host.wait(lambda: btrfs.host.app()["container"] != before and
+                    btrfs.host.app()["state"] == "running")
+    (btrfs.root() / "v/more").write_bytes(os.urandom(8 << 20))
+
+
 def runs(pid):
+    """Init tells of an end before the process is reaped."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = pathlib.Path("/proc/%d/stat" % pid).read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return stat.rsplit(")", 1)[1].split()[0] not in "ZX"
 
 
 def test_the_next_one_first(node):
@@ -316,3 +316,23 @@ def test_two_never_share_a_volume(node):
     assert not runs(first)
     log = node.host.data / "volumes/shop.v/log"
     assert log.read_text() == "ended\n"
+
+
+def test_what_the_document_grants(node):
+    """More than the default is had from the signed document, and only while
+    the newest one says so."""
+    web = node.app(user="0:0", grants=["capability:SYS_NICE",
+                                       "device:/dev/null:r:/dev/modem"])
+    # Nobody can grant anything to a node whose node.json names no hub.
+    node.apply(web)
+    assert "names no hub" in node.host.wait_state("failed")["reason"]
+    (node.host.boot / "node.json").write_text(json.dumps(
+        {"hub": {"token": node.organism.token()}}))
+    node.apply(dict(web, labels={"again": "1"}))
+    root = node.root()
+    assert int(node.status("CapEff"), 16) >> 23 & 1
+    assert os.stat(root / "dev/modem").st_rdev == os.makedev(1, 3)
+    node.apply(node.app(user="0:0"))
+    node.host.wait(lambda: node.host.app()["digest"] and
+                   not int(node.status("CapEff"), 16) >> 23 & 1)
+    assert not (node.root() / "dev/modem").exists()

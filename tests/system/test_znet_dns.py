@@ -11,6 +11,7 @@ import time
 import pytest
 
 from zooid.host import directory
+from zooid.messages import DRAINED, ZNET_DRAIN, Reactor
 from zooid.net_host import NetHost
 
 RESOLVER, RESOLVER6 = NetHost.RESOLVER, "fd7a:6f6f:6964::a40:1"
@@ -266,6 +267,56 @@ def test_services_have_names(host, inside, server):
     # Of another application there is no such name here.
     assert not ask(inside, query("vault")).endswith(bytes([10, 64, 0, 4]))
     assert len(server.asked) == before + 1
+
+
+def test_several_of_a_service_in_turn(host, inside, server, monkeypatch):
+    """Of two instances of one app, of which one is about to go, one."""
+    monkeypatch.setattr(host, "id", lambda name: name)
+    pid = os.getpid()
+    names = ["p%d-1-1" % pid, "p%d-2-1" % pid, "p%d-2-2" % pid]
+    try:
+        for i, name in enumerate(names):
+            host.container(name, "10.64.0.%d" % (20 + i), "shop", "worker")
+        given = []
+        for _ in range(8):  # as a resolver asks, for both at once
+            given.append(ask(inside, query("worker"))[-4:])
+            assert ask(inside, query("worker", AAAA)).endswith(given[-1])
+        assert sorted(set(given)) == [bytes([10, 64, 0, 20]),
+                                      bytes([10, 64, 0, 21])]
+        assert given[0] != given[1] and given[::2] == [given[0]] * 4
+        assert len(server.asked) == 0 or b"worker" not in b"".join(
+            server.asked)
+    finally:
+        for name in names:
+            if name in host.containers:
+                host.end(name)
+                host.containers.pop(name).close()
+
+
+def test_who_drains_is_not_named(host, inside, monkeypatch):
+    """And does not end before what was told of it is forgotten."""
+    monkeypatch.setattr(host, "id", lambda name: name)
+    names = ["d%d-1" % os.getpid(), "d%d-2" % os.getpid()]
+    reactor = Reactor(host.run)
+    try:
+        # The number counts, not the order.
+        host.container(names[1], "10.64.0.31", "shop", "drains")
+        host.container(names[0], "10.64.0.30", "shop", "drains")
+        asked = time.monotonic()
+        assert ask(inside, query("drains"))[-4:] == bytes([10, 64, 0, 30])
+        reactor.tell(ZNET_DRAIN, names[0])
+        host.wait(lambda: ask(inside, query("drains"))[-4:] ==
+                  bytes([10, 64, 0, 31]))
+        for _ in range(3):
+            assert ask(inside, query("drains")).endswith(b"\x1f")
+        assert reactor.event()[::5] == (DRAINED, names[0])
+        assert time.monotonic() - asked > 4.9
+    finally:
+        reactor.close()
+        for name in names:
+            if name in host.containers:
+                host.end(name)
+                host.containers.pop(name).close()
 
 
 @pytest.mark.parametrize("address, seen", [

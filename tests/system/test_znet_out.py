@@ -299,16 +299,20 @@ def test_reset_by_the_world(host, inside):
     host.wait(lambda: count(host, "connections") == 0)
 
 
-def test_reset_by_the_container(host, inside):
-    seen = []
-
+def watched(seen):
+    """Greets, and tells how the connection ended."""
     def watch(connection, address):
         connection.sendall(b"hello\n")
         try:
             seen.append(connection.recv(1))
         except ConnectionResetError:
             seen.append("reset")
-    listener = host.world.serve(host.WORLD, 0, watch)
+    return watch
+
+
+def test_reset_by_the_container(host, inside):
+    seen = []
+    listener = host.world.serve(host.WORLD, 0, watched(seen))
     with inside.connect(*listener.getsockname()) as sock:
         read_line(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -348,6 +352,23 @@ def test_back_pressure(host, inside):
                 host.WORLD, 0, echo).getsockname()) as sock:
             assert read_line(sock) == host.NODE
     over.set()
+    host.wait(lambda: count(host, "connections") == 0)
+
+
+def test_window_smaller_than_a_segment(host, inside):
+    """The container's window closes to less than what is ready to go in one
+    piece: it is cut, and nobody waits for a timer."""
+    data = bytes(range(256)) * 32768
+    listener = host.world.serve(host.WORLD, 0, lambda c, a: c.sendall(data))
+    with inside.connect(*listener.getsockname()) as sock:
+        got = b""
+        while len(got) < len(data) // 2:
+            got += sock.recv(65536)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20000)
+        began = time.monotonic()
+        assert got + read_all(sock) == data
+        # 8 MB in pieces of less than 40 KB, each after 300 ms, takes a minute.
+        assert time.monotonic() - began < 10
     host.wait(lambda: count(host, "connections") == 0)
 
 
@@ -401,22 +422,29 @@ def test_same_port_again_at_once(host, inside):
         host.wait(again)
 
 
-def test_syn_flood(host, inside, world):
+def test_syn_flood(host, world):
     """From one container; another one's connections are opened as before."""
     before = host.pid("znet")
-    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+    name = "flood6" if ":" in world[0] else "flood4"
+    flood = host.container(name, "10.64.0.8")
+    with flood.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
         for port in range(1024, 9000):
             try:
-                sock.sendto(ip4_header("192.0.2.200", 6, 20) + struct.pack(
+                sock.sendto(ip4_header(
+                    "192.0.2.200", 6, 20, "10.64.0.8") + struct.pack(
                     "!HHIIBBHHH", port, 80, 7, 0, 5 << 4, 2, 1000, 0, 0),
                     ("tun0", ETH_P_IP))
             except OSError:  # the queue is full
                 pass
     with host.containers["b"].connect(*world) as neighbour:
         read_line(neighbour)
-    assert count(host, "dropped") > 0
-    assert count(host, "connections") < 4096
+    assert count(host, "dropped", name) > 0
+    assert count(host, "connections", name) < 1024
     assert host.pid("znet") == before
+    # What it has begun ends with it, and not when nobody answers.
+    host.end(name)
+    host.containers.pop(name).close()
+    host.wait(lambda: host.id(name) not in host.status())
 
 
 def test_idle_connections_cost_nothing(host, inside, world):
@@ -457,14 +485,7 @@ def test_znet_is_killed(host, inside, world):
 def test_container_ends(host):
     """With its TUN its connections end, for the world too."""
     seen = []
-
-    def watch(connection, address):
-        connection.sendall(b"hello\n")
-        try:
-            seen.append(connection.recv(1))
-        except ConnectionResetError:
-            seen.append("reset")
-    listener = host.world.serve(host.WORLD, 0, watch)
+    listener = host.world.serve(host.WORLD, 0, watched(seen))
     gone = host.container("gone", "10.64.0.9")
     sock = gone.connect(*listener.getsockname())
     read_line(sock)

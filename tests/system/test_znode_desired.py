@@ -284,6 +284,67 @@ def test_port_goes_from_one_to_another(colony, host):
     assert host.said().count("port %d" % ports[0]["host"]) == 0
 
 
+def test_listens_where_it_is_told(colony, host):
+    port = free_port()
+
+    def web(address):
+        return colony.app(ports=[{"host": port, "container": 80,
+                                  **({"address": address} if address
+                                     else {})}])
+
+    def where():
+        return [a for a in ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+                if connects(port, a)]
+    host.start()
+    colony.apply(web("127.0.0.2"))
+    host.wait_state("running")
+    assert where() == ["127.0.0.2"]
+    host.kill("znode")
+    host.wait_state("running")
+    assert where() == ["127.0.0.2"]
+    colony.apply(web("127.0.0.3"))
+    host.wait(lambda: host.app()["container"] == "web-2")
+    host.wait_state("running")
+    assert where() == ["127.0.0.3"]
+    # What an earlier znode bound for another content is not believed.
+    digest, _ = colony.image(b"another layer")
+    (host.peer / "next-pull").write_text("half")
+    colony.apply({**web(None), "digest": digest})
+    host.wait(lambda: host.app()["reason"] == "pulling: 12 of 40 MB")
+    host.kill("znode")
+    host.wait(lambda: host.app()["container"] == "web-3")
+    host.wait_state("running")
+    assert where() == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+
+
+def test_udp_and_tcp_of_one_number(colony, host):
+    """They are two ports; neither is bound anew by another znode."""
+    port = free_port()
+    ports = [{"host": port, "container": 80},
+             {"host": port, "container": 53, "protocol": "udp"}]
+
+    def udp_is_ours():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            with contextlib.suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                return False
+        return True
+    host.start()
+    assert not udp_is_ours()
+    colony.apply(colony.app(ports=ports))
+    host.wait_state("running")
+    host.wait(lambda: connects(port) and udp_is_ours())
+    before = host.app()["ports"]
+    assert before == [{**p, "bound": True} for p in ports]
+    assert "%d:80,%d:53/udp" % (port, port) in host.znode("ps")
+    host.kill("znode")
+    host.wait_state("running")
+    assert host.app()["ports"] == before
+    colony.apply(colony.app(ports=ports[:1]))
+    host.wait(lambda: not udp_is_ours())
+    assert connects(port)
+
+
 def test_name_that_node_json_has(colony, host):
     host.start(app())
     pid = host.wait_state("running")["pid"]

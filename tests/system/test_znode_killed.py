@@ -4,6 +4,7 @@ document to the next: nothing is lost, and nothing is started twice."""
 import contextlib
 import errno
 import os
+import pathlib
 import random
 import re
 import struct
@@ -109,6 +110,12 @@ def attached(host, options):
             tracer.terminate()
 
 
+def is_traced(host):
+    """By the strace of a start, whose call has not come that often."""
+    status = pathlib.Path("/proc/%d/status" % host.pid("znode")).read_text()
+    return int(re.search(r"^TracerPid:\s+(\d+)", status, re.M)[1]) != 0
+
+
 def kills(host):
     return host.said().count("znode: killed by signal 9")
 
@@ -128,7 +135,11 @@ def test_killed_at_any_call(colony, rng, _round):
     was = settled(colony, "stay", "web", "old", was=was)["web"]["pid"]
     going = calls(colony)[before:]
     host.kill("znode")
+    ours = 1
     for turn in range(TURNS):
+        if is_traced(host):
+            host.kill("znode")
+            ours += 1
         (colony.trace / "at").write_text(" ".join(injection(rng, starting)))
         web = colony.app("web", command=["turn %d" % turn])
         with attached(host, injection(rng, going)):
@@ -142,5 +153,5 @@ def test_killed_at_any_call(colony, rng, _round):
         assert was == rows["web"]["pid"]
         host.wait(lambda: processes(host) == 3)
     assert len(starting) > 100 and len(going) > 100
-    assert kills(host) - 1 >= TURNS
+    assert kills(host) - ours >= TURNS
     assert len(host.requests("start")) == 4 + 3 * TURNS

@@ -23,7 +23,7 @@ WAIT_S = 30
 APP, STOP, START, RESTART, INSPECT, DESIRED, REVISION, WATCH = range(1, 9)
 STATES = ("absent", "pulling", "image", "starting", "running", "frozen",
           "asleep", "stopping", "failed")
-ROW = "64s64s272s72s256s8I6Q2I256s"
+ROW = "64s64s272s72s256s96s8I6Q2I64s14I64s256s"
 REPLY = struct.Struct("=IIiIQQ256s" + ROW)
 REQUEST = struct.Struct("=IIII64s")
 
@@ -163,10 +163,11 @@ class Znode:
             "stopped", "pid", "restarts")]
         connection.send(REPLY.pack(
             REPLY.size, verb, error, 0, self.epoch, self.revision,
-            text.encode(), *encoded, STATES.index(row["state"]), *counters,
+            text.encode(), *encoded, row.get("limit", "").encode(),
+            STATES.index(row["state"]), *counters,
             0, 0, 1, 0, 0, row.get("started_ms", 0),
             row.get("memory_bytes", 0), row.get("memory_used", 0),
-            row.get("cpu_ms", 0), 0, 0, 0, b""))
+            row.get("cpu_ms", 0), 0, 0, 0, b"", *[0] * 14, b"", b""))
 
 
 class Services:

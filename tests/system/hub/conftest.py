@@ -6,6 +6,11 @@ import pytest
 
 from agent import Agent
 from hub import Hub
+from zooid import FULL
+
+# Minutes each, on a busy machine: of `make test-all`.
+collect_ignore = [] if FULL else ["test_colony_applications.py",
+                                  "test_colony_wordpress.py"]
 
 
 @pytest.fixture

@@ -266,6 +266,19 @@ def test_state_changes_are_events(hub, tmp_path):
         "pulling", "running", "failed"]
 
 
+def test_limits_are_events(hub, tmp_path):
+    """Who ran into one is named, once for each time that it is reported."""
+    node = Node(hub, tmp_path, "n1")
+    for limit in (None, "ran into A", "ran into A", "ran into B", None):
+        node.observe({"name": "web", "state": "running", "reason": "",
+                      **({"limit": limit} if limit else {})})
+    events = [json.loads(line) for line in
+              hub.operator.get("/v1/events").splitlines()]
+    assert [(e["app"], e["node"], e["text"]) for e in events
+            if e["what"] == "limit"] == [("web", "n1", "ran into A"),
+                                         ("web", "n1", "ran into B")]
+
+
 def answer(node, watch, chunks, status=None):
     """What an agent does with an ask for logs."""
     kind, data = watch.frame()

@@ -146,9 +146,19 @@ def test_revoked_operator(hub, serving):
 
 
 def test_metrics_are_in_prometheus_format(hub, tmp_path):
-    Node(hub, tmp_path, "n1")
+    for name, wakes in (("n1", 3), ("n2", 4)):
+        Node(hub, tmp_path, name).observe(
+            {"name": "web", "state": "running", "extras": 2},
+            {"name": "db", "state": "frozen", "wakes": wakes,
+             "wake_p50_us": 1, "wake_p99_us": 100 * wakes})
     text = hub.operator.get("/metrics").decode()
-    assert 'zooid_hub_nodes{state="offline"} 1' in text
+    for line in ('zooid_hub_nodes{state="offline"} 2',
+                 'zooid_apps{state="running"} 2',
+                 'zooid_apps{state="frozen"} 2',
+                 'zooid_apps{state="asleep"} 0',
+                 "zooid_hub_apps_extra_instances 4", "zooid_hub_apps_wakes 7",
+                 "zooid_hub_apps_slowest_wake_p99_seconds 0.000400"):
+        assert line + "\n" in text, line
     seen = set()
     for line in text.splitlines():
         if line.startswith("# "):

@@ -1,5 +1,6 @@
 """Images from the hub to a node: zhub, zagent and zpull, each as it is."""
 
+import contextlib
 import json
 import os
 import socket
@@ -94,15 +95,22 @@ def test_image_of_the_hub(hub, puller):
     assert "not there" in reply.text
 
 
-def test_hub_killed_amid_a_pull(hub, puller):
-    """What came is not sent again, and the pull ends by itself."""
-    layer = os.urandom(LAYER)
-    image = pushed(hub, layer)
+@contextlib.contextmanager
+def slow_hub(hub, puller):
+    """The node reaches its hub at 2 MB a second only."""
     with Relay(("127.0.0.1", hub.port), bytes_per_s=2 << 20) as relay:
         puller.agent.stop()
         puller.agent.redirect("127.0.0.1:%d" % relay.port)
         puller.agent.start()
         puller.agent.wait_state("connected")
+        yield relay
+
+
+def test_hub_killed_amid_a_pull(hub, puller):
+    """What came is not sent again, and the pull ends by itself."""
+    layer = os.urandom(LAYER)
+    image = pushed(hub, layer)
+    with slow_hub(hub, puller) as relay:
         pull = puller.begin(image)
         until(lambda: puller.part(image, layer) > 1 << 20)
         hub.kill()
@@ -118,11 +126,7 @@ def test_hub_killed_amid_a_pull(hub, puller):
 def test_zpull_killed_amid_a_pull(hub, puller):
     layer = os.urandom(LAYER)
     image = pushed(hub, layer)
-    with Relay(("127.0.0.1", hub.port), bytes_per_s=2 << 20) as relay:
-        puller.agent.stop()
-        puller.agent.redirect("127.0.0.1:%d" % relay.port)
-        puller.agent.start()
-        puller.agent.wait_state("connected")
+    with slow_hub(hub, puller):
         pull = puller.begin(image)
         until(lambda: puller.part(image, layer) > 3 << 20)
         puller.process.kill()

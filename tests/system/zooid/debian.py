@@ -1,6 +1,7 @@
-"""Single packages of this machine's Debian, unpacked into the cache: the
-other architecture's busybox, a stock kernel to compare with."""
+"""Packages of this machine's Debian, in the cache: the other architecture's
+busybox, a stock kernel to compare with, what applications are made of."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -18,24 +19,36 @@ def cache():
     return path
 
 
+def apt_options(root, architecture):
+    """A state of its own below root: the machine's is left alone."""
+    for part in ("state/lists/partial", "cache/archives/partial", "files"):
+        (root / part).mkdir(parents=True)
+    return ["-q", "-o", "APT::Architecture=" + architecture,
+            "-o", "APT::Architectures=" + architecture,
+            "-o", "Dir::State=%s/state" % root,
+            "-o", "Dir::State::status=/dev/null",
+            "-o", "Dir::Cache=%s/cache" % root,
+            "-o", "Acquire::Languages=none",
+            "-o", "APT::Install-Recommends=0",
+            "-o", "APT::Sandbox::User="]
+
+
+@contextlib.contextmanager
+def apt_root(architecture):
+    """A directory for apt that goes away, and options that lead there."""
+    with tempfile.TemporaryDirectory(dir=cache()) as scratch:
+        root = pathlib.Path(scratch)
+        options = apt_options(root, architecture)
+        apt("apt-get", *options, "update", cwd=root)
+        yield root, options
+
+
 def package(name, architecture="amd64"):
-    """The directory that holds the files of a package. The machine's own apt
-    state is left alone."""
+    """The directory that holds the files of a package."""
     final = cache() / ("%s-%s" % (name, architecture))
     if final.exists():
         return final
-    with tempfile.TemporaryDirectory(dir=cache()) as scratch:
-        root = pathlib.Path(scratch)
-        for part in ("state/lists/partial", "cache/archives/partial", "files"):
-            (root / part).mkdir(parents=True)
-        options = ["-q", "-o", "APT::Architecture=" + architecture,
-                   "-o", "APT::Architectures=" + architecture,
-                   "-o", "Dir::State=%s/state" % root,
-                   "-o", "Dir::State::status=/dev/null",
-                   "-o", "Dir::Cache=%s/cache" % root,
-                   "-o", "Acquire::Languages=none",
-                   "-o", "APT::Sandbox::User="]
-        apt("apt-get", *options, "update", cwd=root)
+    with apt_root(architecture) as (root, options):
         if name == "linux-image-cloud":  # a name that leads to the newest
             name = re.search(r"Depends: (linux-image-\S+)", apt(
                 "apt-cache", *options, "depends",
@@ -45,6 +58,22 @@ def package(name, architecture="amd64"):
             subprocess.run(["dpkg-deb", "-x", archive, root / "files"],
                            check=True)
         shutil.move(root / "files", final)
+    return final
+
+
+def with_dependencies(names, architecture="amd64"):
+    """The directory that holds the archives of these packages and of all that
+    they depend on."""
+    final = cache() / ("-".join(names) + "-all-" + architecture)
+    if final.exists():
+        return final
+    with apt_root(architecture) as (root, options):
+        apt("apt-get", *options, "install", "--yes", "--download-only", *names,
+            cwd=root)
+        archives = root / "cache/archives"
+        shutil.rmtree(archives / "partial")
+        (archives / "lock").unlink(missing_ok=True)
+        shutil.move(archives, final)
     return final
 
 

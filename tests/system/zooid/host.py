@@ -24,6 +24,16 @@ def free_port():
         return sock.getsockname()[1]
 
 
+def free_ports(count):
+    """As many different ones, TCP."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.socket(socket.AF_INET6))
+                 for _ in range(count)]
+        for sock in socks:
+            sock.bind(("::", 0))
+        return [sock.getsockname()[1] for sock in socks]
+
+
 @contextlib.contextmanager
 def directory():
     """Not tmp_path, which a daemon's own user may not enter."""
@@ -74,12 +84,17 @@ class Supervised:
         row = re.search(r"^%s +\S+ +(\d+) " % service, done.stdout, re.M)
         return int(row[1]) if row else None
 
-    def kill(self, service):
-        """SIGKILL; returns when init has a new one ready."""
-        line = "init: %s: ready" % service
-        ready = self.said().count(line)
-        os.kill(self.pid(service), signal.SIGKILL)
-        self.wait(lambda: self.said().count(line) > ready)
+    def kill(self, *services):
+        """SIGKILL, of several at the same moment; returns when init has new
+        ones ready."""
+        lines = ["init: %s: ready" % service for service in services]
+        ready = [self.said().count(line) for line in lines]
+        pids = [self.pid(service) for service in services]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                os.kill(pid, number)
+        self.wait(lambda: all(self.said().count(line) > n
+                              for line, n in zip(lines, ready)))
 
     def stop(self):
         """As a power-off: nothing runs any more, what was written is kept."""

@@ -41,20 +41,31 @@ def make(name, files, config, arch="x86_64"):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != made_from:
             with tempfile.TemporaryDirectory(dir=layout.parent) as scratch:
-                made = build(pathlib.Path(scratch), files, config, arch)
+                made = pack(pathlib.Path(scratch),
+                            lambda root: fill(root, files, arch),
+                            ["--architecture", OCI_ARCH[arch], *config])
                 shutil.rmtree(layout, ignore_errors=True)
                 made.rename(layout)
             stamp.write_text(made_from)
     return layout
 
 
-def build(scratch, files, config, arch):
+def pack(scratch, fill, config):
+    """An OCI layout of one layer: what `fill` puts into the directory that it
+    is given."""
     layout, bundle = scratch / "layout", scratch / "bundle"
     reference = "%s:latest" % layout
     run("umoci", "init", "--layout", layout)
     run("umoci", "new", "--image", reference)
     run("umoci", "unpack", "--image", reference, bundle)
-    root = bundle / "rootfs"
+    fill(bundle / "rootfs")
+    run("umoci", "repack", "--image", reference, bundle)
+    run("umoci", "config", "--image", reference, *config)
+    run("umoci", "gc", "--layout", layout)
+    return layout
+
+
+def fill(root, files, arch):
     for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "root"):
         (root / directory).mkdir()
     (root / "tmp").chmod(0o1777)
@@ -68,11 +79,6 @@ def build(scratch, files, config, arch):
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(data.encode() if isinstance(data, str) else data)
         to.chmod(mode)
-    run("umoci", "repack", "--image", reference, bundle)
-    run("umoci", "config", "--image", reference,
-        "--architecture", OCI_ARCH[arch], *config)
-    run("umoci", "gc", "--layout", layout)
-    return layout
 
 
 def httpd(arch="x86_64"):

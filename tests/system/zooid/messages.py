@@ -7,21 +7,24 @@ import socket
 import struct
 
 INIT_PUT, INIT_BIND, INIT_NOTE, INIT_DROP = 1, 2, 3, 5
-ZRUN_START, ZRUN_KILL, ZRUN_DELETE, ZRUN_UNPACK = 1, 2, 3, 5
+ZRUN_START, ZRUN_KILL, ZRUN_DELETE = 1, 2, 3
+ZRUN_EXEC, ZRUN_UNPACK = 4, 5
 KIND_OUTPUT, KIND_LISTEN = 1, 2
-HOLD, OPEN = 0, 1
+HOLD, OPEN, KNOCK = 0, 1, 2
+LISTEN_UDP = 1 << 16  # beside the port of a listener
 ZRUN_SOCKETS = 7
 ZRUN_SOCKETS_V6 = 1
 
 INIT_REQUEST = struct.Struct("=IIII64s16sHH4xq192s")
 INIT_REPLY = struct.Struct("=IIiI192s")
-ROUTE = struct.Struct("=II64s16sHH")
+ROUTE = struct.Struct("=II64s16sHH16sHH72s")
+ROUTE_OTHER = struct.Struct("=I4s")
 ZRUN_REQUEST = struct.Struct("=IIII64s72s256s192s")
-ZRUN_REPLY = struct.Struct("=IIiI64s256s")
+ZRUN_REPLY = struct.Struct("=IIiI64s256s192s")
 ZPULL_REQUEST = struct.Struct("=IIII256s72s72s")
 ZPULL_REPLY = struct.Struct("=IIiIQQ72s72s256s")
 ZNODE_REQUEST = struct.Struct("=IIII64s")
-ZNODE_REPLY = struct.Struct("=IIiIQQ256s1072x")
+ZNODE_REPLY = struct.Struct("=IIiIQQ256s1352x")
 ZNODE_DESIRED, ZNODE_REVISION, ZNODE_WATCH = 6, 7, 8
 
 NET_ROUTE_MAGIC = 0x7a6e3031
@@ -35,13 +38,18 @@ def address_bytes(text):
     return address.packed
 
 
-def route(container, address, port):
-    return ROUTE.pack(NET_ROUTE_MAGIC, OPEN, container.encode(),
-                      address_bytes(address), port, 0)
+def route(container, address, port, others=(), concurrency=0, grows=0,
+          proxy_protocol=0):
+    """others: (instance, address) each."""
+    return ROUTE.pack(
+        NET_ROUTE_MAGIC, OPEN, container.encode(), address_bytes(address),
+        port, concurrency, b"", grows, proxy_protocol, b"".join(
+            ROUTE_OTHER.pack(n, address_bytes(a)[12:]) for n, a in others))
 
 
-def route_held():
-    return ROUTE.pack(NET_ROUTE_MAGIC, HOLD, b"", bytes(16), 0, 0)
+def route_held(state=HOLD):
+    return ROUTE.pack(NET_ROUTE_MAGIC, state, b"", bytes(16), 0, 0, b"", 0,
+                      0, b"")
 
 
 class Init:
@@ -53,7 +61,7 @@ class Init:
         self.sock.connect(str(run / "init.sock"))
 
     def call(self, verb, kind, name, n, note=b"", address="::", fds=()):
-        port = n if verb == INIT_BIND else 0
+        port = n & 0xffff if verb == INIT_BIND else 0
         request = INIT_REQUEST.pack(
             INIT_REQUEST.size, verb, kind, n, name.encode(),
             address_bytes(address), port, 1024, 0, note)
@@ -76,3 +84,42 @@ class Init:
 
     def drop_output(self, container, n):
         self.call(INIT_DROP, KIND_OUTPUT, container, n)
+
+
+ZNET_WATCH, ZNET_FREEZE, ZNET_THAW, ZNET_FORGET = 3, 4, 5, 6
+ZNET_CLOSE, ZNET_KNOCKS, ZNET_DRAIN = 7, 8, 9
+ZNET_WAKE_AT_BYTE, ZNET_FREEZE_NOW = 1, 2
+LULL, QUIET, FROZEN, BUSY, WOKEN, ANSWERED = 1, 2, 3, 4, 5, 6
+CLOSED, KNOCKED, DRAINED, CROWD = 7, 8, 9, 10
+BY_CONNECTION, BY_BYTE, BY_HAND = 0, 1, 2
+ZNET_REQUEST = struct.Struct("=IIIII64s")
+ZNET_EVENT = struct.Struct("=IIiIII64s")
+
+
+class Reactor:
+    """What znode is to znet; the freezers are pipes."""
+
+    def __init__(self, run):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(30)
+        self.sock.connect(str(run / "znet.sock"))
+
+    def tell(self, verb, container, quiet_ms=0, flags=0, fds=()):
+        socket.send_fds(self.sock, [ZNET_REQUEST.pack(
+            ZNET_REQUEST.size, verb, 0, quiet_ms, flags,
+            container.encode())], list(fds))
+
+    def event(self):
+        """(what, error, by, us, open, container)"""
+        what, error, by, us, n_open, name = ZNET_EVENT.unpack(
+            self.sock.recv(ZNET_EVENT.size))[1:]
+        return what, error, by, us, n_open, name.rstrip(b"\0").decode()
+
+    def until(self, what):
+        """The next event that is `what`; those before are dropped."""
+        while (event := self.event())[0] != what:
+            pass
+        return event
+
+    def close(self):
+        self.sock.close()

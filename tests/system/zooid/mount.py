@@ -1,9 +1,14 @@
 """File systems on this machine that tests mount, and hang."""
 
+import contextlib
+import fcntl
+import os
+import struct
 import subprocess
 import time
 
 DEADLINE_S = 30
+QUOTA_CTL, SIMPLE_QUOTA = 0xc0109428, 4
 
 
 def make_disk(path, size_mb):
@@ -26,6 +31,23 @@ def unmount(path):
         if done.returncode == 0:
             return
         assert time.monotonic() < end, done.stderr
+
+
+@contextlib.contextmanager
+def btrfs(disk, size_mb, path):
+    """A new one in file `disk`, mounted at `path`, with simple quotas, as init
+    makes /data."""
+    with open(disk, "wb") as out:
+        out.truncate(size_mb << 20)
+    subprocess.run(["mkfs.btrfs", "-q", disk], check=True)
+    mount("-o", "loop", disk, path)
+    try:
+        top = os.open(path, os.O_RDONLY)
+        fcntl.ioctl(top, QUOTA_CTL, struct.pack("=QQ", SIMPLE_QUOTA, 0))
+        os.close(top)
+        yield
+    finally:
+        unmount(path)
 
 
 class Frozen:

@@ -135,7 +135,7 @@ class SocketMaker:
                         for _ in range(count if space else 0)]
                 reply = messages.ZRUN_REPLY.pack(
                     messages.ZRUN_REPLY.size, verb, 0 if space else -2, 0,
-                    name, b"" if space else b"no such container")
+                    name, b"" if space else b"no such container", b"")
                 socket.send_fds(client, [reply], [s.fileno() for s in made])
                 for sock in made:
                     sock.close()

@@ -100,7 +100,7 @@ class NetHost(Supervised):
     WORLD6, NODE6 = "2001:db8::1", "2001:db8::2"
     RESOLVER = "10.64.0.1"
 
-    def __init__(self, path, znet=BIN / "znet"):
+    def __init__(self, path, znet=BIN / "znet", files=1024):
         super().__init__(path, ZOOID_DATA=path / "data",
                          ZOOID_BOOT=path / "boot")
         (path / "data").mkdir()
@@ -120,7 +120,8 @@ class NetHost(Supervised):
         self._image()
         self.supervise(
             "zrun kmsg mode=0666 : %s serve" % product("x86_64", "bin/zrun"),
-            "znet kmsg uid=%d mode=0666 : %s" % (UID_ZNET, znet))
+            "znet kmsg uid=%d mode=0666 files=%d : %s" %
+            (UID_ZNET, files, znet))
         self._ask(messages.ZRUN_UNPACK, digest=self.digest, path="busybox")
         self.containers = {}
 
@@ -147,7 +148,8 @@ class NetHost(Supervised):
         """Of a container: there is one tree of cgroups for all that run."""
         return "%s-%d" % (name, os.getpid())
 
-    def container(self, name, address, application="", service=""):
+    def container(self, name, address, application="", service="",
+                  policy=None):
         """A container that does nothing, as its network namespace."""
         config = {
             "ociVersion": "1.2.0", "root": {"path": "rootfs"},
@@ -161,6 +163,8 @@ class NetHost(Supervised):
                         "options": ["nosuid", "noexec", "nodev"]}],
             "linux": {"namespaces": [{"type": kind} for kind in (
                 "pid", "network", "ipc", "uts", "mount", "cgroup")]}}
+        if policy is not None:
+            config["annotations"]["org.zooid.policy"] = policy
         fd = os.memfd_create("config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.write(fd, json.dumps(config).encode())

@@ -217,14 +217,16 @@ class Node:
         """What the console answers to one line."""
         # Its first prompt may come later than the node is ready.
         self.wait_for(PROMPT, deadline_s, self._boot_mark)
-        mark = self.log.mark()
-        self.log.send("\r")
-        self.wait_for(PROMPT, deadline_s, mark)
-        mark = self.log.mark()
-        self.log.send(line + "\r")
-        match = self.wait_for(
-            r"%s\n((?:.*\n)*?)zooid> " % re.escape(line), deadline_s, mark)
-        return match[1]
+        while True:
+            mark = self.log.mark()
+            self.log.send("\r")
+            self.wait_for(PROMPT, deadline_s, mark)
+            mark = self.log.mark()
+            self.log.send(line + "\r")
+            answer = self.wait_for(r"((?:.*\n)+?)zooid> ", deadline_s, mark)[1]
+            # A message of the kernel may come between its letters.
+            if line + "\n" in answer:
+                return answer.split(line + "\n", 1)[1]
 
     def url(self, port, path="/"):
         return "http://127.0.0.1:%d%s" % (self.port(port), path)

@@ -63,6 +63,7 @@ class Host(Supervised):
             folder.mkdir(parents=True)
         os.chown(self.data / "desired", UID_ZNODE, UID_ZNODE)
         write_layout(self.boot / "images/one")
+        self.more = []  # services
         self.zrun = "/usr/bin/python3 %s %s" % (HERE / "zrun_peer.py",
                                                 self.peer)
 
@@ -77,7 +78,7 @@ class Host(Supervised):
             "zpull mode=0666 : /usr/bin/python3 %s %s" %
             (HERE / "zpull_peer.py", self.peer),
             "znode kmsg uid=%d mode=0666 needs=zrun : %s" %
-            (UID_ZNODE, BIN / "znode"))
+            (UID_ZNODE, BIN / "znode"), *self.more)
 
     def order(self, verb, what):
         (self.peer / ("next-" + verb)).write_text(what)
@@ -99,7 +100,7 @@ class Host(Supervised):
         return None
 
     def wait_state(self, state, name="web"):
-        self.wait(lambda: self.app(name)["state"] == state)
+        self.wait(lambda: (self.app(name) or {}).get("state") == state)
         return self.app(name)
 
     def requests(self, verb):
@@ -148,9 +149,9 @@ def answer(sock):
     return -error, (epoch, revision), text.split(b"\0")[0].decode()
 
 
-def connects(port):
+def connects(port, address="127.0.0.1"):
     try:
-        socket.create_connection(("127.0.0.1", port), 5).close()
+        socket.create_connection((address, port), 5).close()
         return True
     except ConnectionRefusedError:
         return False

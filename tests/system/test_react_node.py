@@ -1,0 +1,116 @@
+"""A node freezes a service, puts it to sleep, and who asks wakes it, on our
+kernel."""
+
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from zooid import medium, react_host, web
+from zooid.agent import AgentError
+
+PORT = medium.WEB_PORT
+
+
+def row(node):
+    return json.loads(node.agent.run("/bin/znode", "ps", "-o", "json"))[0]
+
+
+def switch(node):
+    return node.agent.read("/run/zooid/cgroups/%s/cgroup.freeze" %
+                           row(node)["container"]).strip()
+
+
+def freeze(node):
+    node.agent.run("/bin/znode", "freeze", "web")
+    assert switch(node) == "1" and row(node)["state"] == "frozen"
+
+
+def test_frozen_then_asked(node):
+    started = node.fetch(PORT, "/cgi-bin/started")
+    for wakes in range(1, 4):
+        freeze(node)
+        assert node.fetch(PORT) == web.PAGE
+        now = row(node)
+        assert (now["state"], now["wakes"]) == ("running", wakes)
+        assert switch(node) == "0"
+    assert node.fetch(PORT, "/cgi-bin/started") == started
+    for name in ("znet", "znode"):
+        freeze(node)
+        node.agent.kill(node.agent.pids_of("service/" + name)[0],
+                        signal.SIGKILL)
+        assert node.fetch(PORT) == web.PAGE
+    node.wait_console("ps", r"^web .*running")
+    assert node.fetch(PORT, "/cgi-bin/started") == started
+
+
+def test_asleep_then_asked(node):
+    """Woken as the instance that it was, also when serve was killed meanwhile;
+    while it sleeps it has no process."""
+    was = row(node)["container"]
+    for wakes in range(1, 4):
+        pid = row(node)["pid"]
+        node.agent.run("/bin/znode", "sleep", "web")
+        now = row(node)
+        assert (now["state"], now["pid"]) == ("asleep", 0)
+        with pytest.raises(AgentError, match="No such"):
+            node.agent.read("/proc/%d/comm" % pid)
+        if wakes == 3:
+            node.agent.kill(node.agent.pids_of("service/zrun")[0],
+                            signal.SIGKILL)
+        assert node.fetch(PORT) == web.PAGE
+        now = row(node)
+        assert (now["state"], now["wakes"]) == ("running", wakes)
+        assert now["container"] == was and now["restarts"] == 0
+
+
+HELD_MB = 24
+
+
+def held_kb(node):
+    """Of the container's processes, without the pages of files."""
+    text = node.agent.read("/run/zooid/cgroups/%s/memory.stat" %
+                           row(node)["container"])
+    return int(re.search(r"^anon (\d+)", text, re.MULTILINE)[1]) // 1024
+
+
+def may_swap(node):
+    return node.agent.read("/run/zooid/cgroups/%s/memory.swap.max" %
+                           row(node)["container"]).strip() != "0"
+
+
+def until(is_so, deadline_s=60):
+    end = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < end
+
+
+def test_memory_of_the_frozen_is_pushed_out(boot, scratch):
+    """And comes back as it was; what runs has no swap."""
+    text = medium.node_json(medium.web_app(
+        ports=["%d:%d" % (PORT, react_host.PORT)]))
+    disk = medium.web(scratch / "disk", react_host.audited(), text=text)
+    node = boot(disks=[disk], ports=[PORT], agent=True)
+    node.wait_ready()
+    node.wait_console("ps", r"^web .*running")
+    until(lambda: "/dev/zram0" in node.agent.read("/proc/swaps"))
+    client = react_host.Client(node.port(PORT))
+    client.ask(react_host.COUNT, 0)
+    client.ask(react_host.FILL, arg=HELD_MB)
+    before = held_kb(node)
+    assert before > HELD_MB << 10 and not may_swap(node)
+    for number in (1, 2):
+        freeze(node)
+        until(lambda: held_kb(node) * 20 < before)
+        until(lambda: not may_swap(node))
+        assert client.ask(react_host.COUNT, number) == (0, number)
+        assert client.ask(react_host.AUDIT, 3) == (0, number + 1)
+    # What is turned round keeps the most of it, and has no swap again.
+    client.ask(react_host.FILL, arg=HELD_MB)
+    freeze(node)
+    assert client.ask(react_host.COUNT, 3) == (0, 3)
+    until(lambda: not may_swap(node))
+    assert held_kb(node) > HELD_MB << 9
+    client.close()

@@ -1,0 +1,448 @@
+"""What containers, name servers and the node's own link do that they should
+not: others are served as before, and what it costs is bounded. Real containers
+of zrun serve, znet with the sanitizers in it, the world behind a veth."""
+
+import contextlib
+import os
+import re
+import socket
+import struct
+import threading
+
+import pytest
+
+from test_znet_dns import (SERVER_FAILURE, TRUNCATED, A, NameServer, ask, code,
+                           name_servers, query, record)
+from test_znet_out import echo, ip4_header, read_line
+from zooid import FULL, messages
+from zooid.crowd import Crowd
+from zooid.host import directory
+from zooid.net_host import NetHost
+
+PORT, PUBLISHED = 7, 8007
+AWAY = "198.51.100.%d"  # addresses of the world behind its first
+OWN, OWN6 = "10.64.0.2", "fd7a:6f6f:6964::a40:2"
+
+
+@pytest.fixture(scope="module")
+def host():
+    with directory() as path:
+        host = NetHost(path)
+        host.world.sh("ip route add local 198.51.100.0/24 dev lo")
+        host.container("a", OWN, "shop")
+        host.container("b", "10.64.0.3", "shop")
+        yield host
+        host.close()
+
+
+@pytest.fixture
+def inside(host):
+    return host.containers["a"]
+
+
+@pytest.fixture
+def neighbour(host):
+    return host.containers["b"]
+
+
+@pytest.fixture(scope="module")
+def crowd(host):
+    """Serves PORT of the world and of container b, whose port is published."""
+    made = [Crowd(net, "serve", "0.0.0.0", PORT)
+            for net in (host.world, host.containers["b"])]
+    messages.Init(host.run).bind("web", PUBLISHED, messages.route(
+        host.id("b"), "10.64.0.3", PORT))
+    yield made
+    for one in made:
+        one.close()
+
+
+def count(host, name, container="a"):
+    row = re.search(r"^\S+ of %s: .*" % host.id(container), host.status(), re.M)
+    return int(re.search(r"%s (\d+)" % name, row[0])[1])
+
+
+def served(net, address, port=PORT):
+    with net.connect(address, port) as sock:
+        sock.sendall(b"?")
+        return sock.recv(1) == b"?"
+
+
+def clients(host):
+    """How many are connected, and how many may be."""
+    return tuple(map(int, re.search(r"^connections (\d+) of (\d+)",
+                                    host.status()).groups()))
+
+
+def come(host, n):
+    """n clients, with a question each."""
+    socks = [host.world.connect(host.NODE, PUBLISHED) for _ in range(n)]
+    for sock in socks:
+        sock.sendall(b"?")
+    return socks
+
+
+def test_descriptors_go_to_whom_needs_them(host, inside, neighbour, crowd):
+    """1,024 are room for 290 clients, or for 250 connections of a container
+    and fewer clients, who get theirs when it lets go."""
+    assert clients(host) == (0, 290)
+    waiting = come(host, 300)
+    host.wait(lambda: clients(host) == (290, 290))
+    # What is kept for containers, clients do not get.
+    assert served(neighbour, host.WORLD)
+    for sock in waiting:
+        sock.close()
+    host.wait(lambda: clients(host) == (0, 290))
+    opened = Crowd(inside, "connect", host.WORLD, PORT, 250)
+    try:
+        _, room = clients(host)
+        assert 100 < room < 200
+        waiting = come(host, room + 20)
+        host.wait(lambda: clients(host) == (room, room))
+        opened.tell("close")
+        for sock in waiting:
+            assert sock.recv(1) == b"?"
+    finally:
+        opened.close()
+        for sock in waiting:
+            sock.close()
+    host.wait(lambda: clients(host) == (0, 290))
+
+
+def test_sockets_without_end(host, inside, neighbour, crowd):
+    """One container opens many more connections than there is room for."""
+    storms = [Crowd(inside, "storm", AWAY % (n + 1), PORT,
+                    19000 if FULL else 1500) for n in range(6 if FULL else 2)]
+    try:
+        host.wait(lambda: count(host, "dropped") > 0)
+        before = count(host, "connections")
+        for _ in range(20):
+            assert served(neighbour, host.WORLD)
+            assert served(host.world, host.NODE, PUBLISHED)
+        assert before < 1024
+    finally:
+        for storm in storms:
+            storm.close()
+    host.wait(lambda: count(host, "connections") == 0)
+    assert served(inside, host.WORLD)
+
+
+def segment(port=PORT, offset=5):
+    return struct.pack("!HHIIBBHHH", 4000, port, 7, 0, offset << 4, 2, 1000, 0,
+                       0)
+
+
+def datagram(size, said=None):
+    return struct.pack("!HHHH", 4000, PORT, size if said is None else said,
+                       0) + bytes(max(0, size - 8))
+
+
+def ip6(to, kind, body, said=None):
+    return struct.pack("!IHBB", 6 << 28, len(body) if said is None else said,
+                       kind, 64) + socket.inet_pton(socket.AF_INET6, OWN6) + \
+        socket.inet_pton(socket.AF_INET6, to) + body
+
+
+def ip4(to, kind, body, **options):
+    return ip4_header(to, kind, len(body), **options) + body
+
+
+def with_byte(packet, at, value):
+    return packet[:at] + bytes([value]) + packet[at + 1:]
+
+
+def bad_packets():
+    """None of them may lead to anything."""
+    to, to6 = NetHost.WORLD, NetHost.WORLD6
+    good = [ip4(to, 6, segment()), ip4(to, 17, datagram(12)),
+            ip4(to, 1, b"\x08" + bytes(7)), ip6(to6, 6, segment()),
+            ip6(to6, 17, datagram(12)), ip6(to6, 58, b"\x80" + bytes(7))]
+    for packet in good:
+        v6 = packet[0] >> 4 == 6
+        header = 40 if v6 else 20
+        # Cut short anywhere, as it says of itself and not.
+        yield from (packet[:n] for n in range(1, len(packet)))
+        for n in range(len(packet) - header):
+            body = packet[header:header + n]
+            yield ip6(to6, packet[6], body) if v6 else \
+                ip4(to, packet[9], body)
+        # Sizes that are larger than it is.
+        yield with_byte(packet, 4 if v6 else 2, 0xff)
+        yield from (with_byte(packet, 0, packet[0] & 15 | version << 4)
+                    for version in range(16) if version not in (4, 6))
+    # Headers that are too short, or longer than the packet.
+    yield from (with_byte(good[0], 0, 0x40 | n) for n in (0, 1, 2, 3, 4, 15))
+    yield from (ip4(to, 6, segment(offset=n)) for n in (0, 1, 4, 6, 15))
+    yield from (ip6(to6, 6, segment(offset=n)) for n in (0, 1, 4, 6, 15))
+    yield from (ip4(to, 17, datagram(12, n)) for n in (0, 7, 13, 0xffff))
+    yield from (ip6(to6, 17, datagram(12, n)) for n in (0, 7, 13, 0xffff))
+    # Fragments: the first, one in the middle, the last, and beyond 64 KB.
+    for fragment in (0x2000, 0x2001, 0x0001, 0x1fff, 0x3fff):
+        yield from (ip4(to, kind, body, fragment=fragment) for kind, body in
+                    ((6, segment()), (17, datagram(12)), (1, bytes(8))))
+    # Other protocols, IPv6 extension headers, other messages of ICMP.
+    yield from (ip4(to, n, bytes(40)) for n in range(256)
+                if n not in (1, 6, 17))
+    yield from (ip6(to6, n, bytes(40)) for n in range(256)
+                if n not in (6, 17, 58))
+    yield from (ip4(to, 1, bytes([n]) + bytes(7)) for n in range(256)
+                if n != 8)
+    yield from (ip6(to6, 58, bytes([n]) + bytes(7)) for n in range(256)
+                if n != 128)
+
+
+def useless(host):
+    return count(host, "malformed") + count(host, "unsupported")
+
+
+def test_every_bad_packet_is_counted_as_one(host, inside, neighbour, crowd):
+    """And begins no flow. A queue full of them is as many as the TUN takes."""
+    packets, pid = list(bad_packets()), host.pid("znet")
+    sent, flows = useless(host), count(host, "datagrams")
+    connections, step = count(host, "connections"), 400
+    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+        for i in range(0, len(packets), step):
+            for packet in packets[i:i + step]:
+                sock.sendto(packet, ("tun0", 0x86dd if packet[0] >> 4 == 6
+                                     else 0x0800))
+            sent += len(packets[i:i + step])
+            # The container's kernel says a thing or two itself, of IPv6.
+            host.wait(lambda: useless(host) >= sent)
+            assert served(neighbour, host.WORLD)
+    assert useless(host) - sent < 20
+    assert count(host, "datagrams") == flows
+    assert count(host, "connections") == connections
+    assert host.pid("znet") == pid
+
+
+def test_offloads_that_lie(host, inside, neighbour, crowd, rng):
+    """A packet's own header for its device: sums and segments where there are
+    none. Those that the container's kernel takes come to znet."""
+    pid, before = host.pid("znet"), count(host, "out")
+    with inside.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as sock:
+        sock.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+        for _ in range(2000 if FULL else 400):
+            packet = rng.choice((
+                ip4(host.WORLD, 6, segment() + bytes(rng.randrange(3000))),
+                ip4(host.WORLD, 17, datagram(rng.randrange(8, 3000)))))
+            header = struct.pack(
+                "=BBHHHH", rng.randrange(4), rng.choice((0, 1, 3, 4, 5, 0x81)),
+                rng.randrange(80), rng.choice((0, 1, 7, 536, 1448, 65535)),
+                rng.choice((0, 20, 40, 60, 3000)), rng.choice((0, 6, 16, 90)))
+            try:
+                sock.sendto(header + packet, ("tun0", 0x0800))
+            except OSError:  # its kernel knows better
+                pass
+    assert served(neighbour, host.WORLD)
+    assert host.pid("znet") == pid and count(host, "out") > before
+
+
+# The node's own link.
+
+def test_uplink_goes_and_comes(host, inside, neighbour, crowd):
+    """What is open waits for it and goes on; what is begun meanwhile is told
+    that there is no way; inside the node nobody notices."""
+    listener = neighbour.serve("10.64.0.3", 0, echo)
+    with inside.connect(host.WORLD, PORT) as open_, \
+            inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow, \
+            host.world.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((host.WORLD, 0))
+        flow.connect(server.getsockname())
+        flow.send(b"before")
+        assert server.recv(10) == b"before"
+        host.node.sh("ip link set node0 down")
+        try:
+            with pytest.raises(OSError, match="unreachable|No route"):
+                inside.connect(host.WORLD, PORT)
+            open_.sendall(b"?")
+            with inside.connect(*listener.getsockname()) as sock:
+                assert read_line(sock) == OWN
+        finally:
+            host.node.sh(
+                "ip link set node0 up; ip address replace %s/64 dev node0 "
+                "nodad; ip route replace default via %s" %
+                (host.NODE6, host.WORLD))
+        assert open_.recv(1) == b"?"
+        assert served(inside, host.WORLD)
+        assert served(host.world, host.NODE, PUBLISHED)
+        host.wait(lambda: passes(flow, server))
+
+
+def passes(flow, server):
+    """Whether a datagram of a client gets there, from whatever address; the
+    first one of a flow may be what shows that its way has gone."""
+    server.settimeout(0.5)
+    try:
+        flow.send(b"after")
+        return server.recv(10) == b"after"
+    except (OSError, TimeoutError):
+        return False
+
+
+@pytest.fixture
+def other_address(host):
+    """As DHCP gives it: the old one goes."""
+    def change(old, new):
+        host.node.sh("ip address del %s/24 dev node0; ip address add %s/24 "
+                     "dev node0; ip route replace default via %s" %
+                     (old, new, host.WORLD))
+    yield lambda: change(host.NODE, "192.0.2.77")
+    change("192.0.2.77", host.NODE)
+
+
+def test_address_of_the_node_changes(host, inside, crowd, other_address):
+    """Under load. Who comes then is served at the new one, and a flow of
+    datagrams goes on from there."""
+    over, good = threading.Event(), []
+
+    def load():
+        while not over.is_set():
+            # What was on its way is lost, and there is a moment without any.
+            with contextlib.suppress(OSError), inside.socket() as sock:
+                sock.settimeout(2)
+                sock.connect((host.WORLD, PORT))
+                sock.sendall(b"?")
+                good.append(sock.recv(1))
+    with inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as flow, \
+            inside.socket(socket.AF_INET, socket.SOCK_DGRAM, 1) as ping, \
+            host.world.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((host.WORLD, 0))
+        flow.connect(server.getsockname())
+        flow.send(b"before")
+        assert server.recvfrom(10)[1][0] == host.NODE
+        ping.connect((host.WORLD, 0))
+        ping.settimeout(0.5)
+        host.wait(lambda: pings(ping))
+        loads = [threading.Thread(target=load) for _ in range(4)]
+        for one in loads:
+            one.start()
+        try:
+            host.wait(lambda: len(good) > 20)
+            other_address()
+            before = len(good)
+            host.wait(lambda: len(good) > before + 20)
+            assert served(inside, host.WORLD)
+            assert served(host.world, "192.0.2.77", PUBLISHED)
+            host.wait(lambda: passes(flow, server))
+            host.wait(lambda: pings(ping))
+        finally:
+            over.set()
+            for one in loads:
+                one.join()
+    assert set(good) == {b"?"}
+
+
+def pings(sock):
+    try:
+        sock.send(struct.pack("!BBHHH", 8, 0, 0, 0, 1))
+        return sock.recv(100)[0] == 0
+    except OSError:
+        return False
+
+
+# Name servers.
+
+class Liar(NameServer):
+    """Says what `lies` makes of the query first, if anything, then the truth,
+    if told to."""
+    lies, truth = staticmethod(lambda message, asked: []), True
+
+    def _loop(self):
+        while True:
+            try:
+                message, peer = self.datagrams.recvfrom(4096)
+            except OSError:
+                return
+            if not message:
+                return
+            reply = self.reply(message)
+            for lie in self.lies(message, reply):
+                self.datagrams.sendto(lie, peer)
+            if self.truth:
+                self.datagrams.sendto(reply, peer)
+
+
+@pytest.fixture(scope="module")
+def liar(host):
+    made = Liar(host.world, host.WORLD,
+                lambda asked: (0, [record(A, b"\x0a\1\2\3", 600)], []))
+    name_servers(host, host.WORLD)
+    yield made
+    made.close()
+
+
+# Not answers to what was asked: they count for nothing, the true one comes.
+FORGED = {
+    "wrong id": lambda m, r: [bytes([r[0] ^ n, r[1] ^ 1]) + r[2:-4] + b"evil"
+                              for n in range(1, 30)],
+    "other question": lambda m, r: [r[:13] + b"X" + r[14:-4] + b"evil"],
+    "no question": lambda m, r: [r[:4] + bytes(2) + r[6:12]],
+    "a query": lambda m, r: [m],
+    "cut": lambda m, r: [r[:n] for n in range(12)],
+    "empty": lambda m, r: [b""],
+    "noise": lambda m, r: [os.urandom(n) for n in (1, 12, 100, 4000, 60000)],
+}
+# Answers to it in bad shape: they count for none.
+BROKEN = {
+    "name that leads to itself": lambda m, r: [
+        r[:-16] + struct.pack("!H", 0xc000 | len(r) - 16) + r[-14:]],
+    "names in a ring": lambda m, r: [
+        r[:-16] + struct.pack("!HH", 0xc000 | len(r) - 14,
+                              0xc000 | len(r) - 16) + r[-14:]],
+    "beyond the end": lambda m, r: [r[:-16] + b"\xff\xff" + r[-14:]],
+    "many that are not there": lambda m, r: [r[:6] + b"\xff" * 6 + r[12:]],
+    "record cut": lambda m, r: [r[:-n] for n in (1, 4, 5, 10, 15)],
+    "size beyond the end": lambda m, r: [r[:-6] + b"\xff\xff" + r[-4:]],
+}
+# What does not fit was cut.
+HUGE = {
+    "huge": lambda m, r: [r + bytes(60000)],
+    "huge with records": lambda m, r: [
+        r[:6] + struct.pack("!H", 3000) + r[8:] + r[-16:] * 2999],
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_forged_answers(host, inside, liar, monkeypatch, kind):
+    monkeypatch.setattr(liar, "lies", FORGED[kind])
+    name = "forged-%s.example" % kind.replace(" ", "-")
+    for n in range(2):  # what is kept is the same
+        assert ask(inside, query(name, id=n + 7)).endswith(b"\x0a\1\2\3")
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_answers(host, inside, neighbour, liar, monkeypatch, kind):
+    """None is handed on, nor kept, and others are answered."""
+    pid = host.pid("znet")
+    monkeypatch.setattr(liar, "lies", BROKEN[kind])
+    monkeypatch.setattr(liar, "truth", False)
+    name = "broken-%s.example" % kind.replace(" ", "-")
+    assert code(ask(inside, query(name))) == SERVER_FAILURE
+    monkeypatch.setattr(liar, "lies", lambda m, r: [])
+    monkeypatch.setattr(liar, "truth", True)
+    assert ask(neighbour, query(name)).endswith(b"\x0a\1\2\3")
+    assert host.pid("znet") == pid
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_huge_answers(inside, liar, monkeypatch, kind):
+    """Who could take 4,096 bytes is told that there is more."""
+    monkeypatch.setattr(liar, "lies", HUGE[kind])
+    monkeypatch.setattr(liar, "truth", False)
+    reply = ask(inside, query(kind.replace(" ", "-"), edns=4096))
+    assert struct.unpack("!H", reply[2:4])[0] & TRUNCATED
+
+
+def test_silent_name_server(host, inside, neighbour, liar, monkeypatch):
+    """Who asks one is told in the end, and who asks without end takes from
+    himself only."""
+    monkeypatch.setattr(liar, "truth", False)
+    with inside.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((host.RESOLVER, 53))
+        before = count(host, "dropped")
+        for n in range(400):
+            sock.send(query("silent-%d.example" % n, id=n))
+        host.wait(lambda: count(host, "dropped") > before)
+        monkeypatch.setattr(liar, "truth", True)
+        assert ask(neighbour, query("loud.example")).endswith(b"\x0a\1\2\3")
+        assert sock.recv(100)[:2]

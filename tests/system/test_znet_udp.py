@@ -1,0 +1,229 @@
+"""Published UDP ports: datagrams of the world come into a container with their
+client's address, and the answers go back from where they were sent to."""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+
+import pytest
+
+from zooid import messages
+from zooid.host import DEADLINE_S, directory
+from zooid.net_host import NetHost
+
+PORT, INSIDE = 5353, 53
+
+
+@pytest.fixture(scope="module")
+def host():
+    with directory() as path:
+        host = NetHost(path)
+        host.container("a", "10.64.0.2")
+        host.container("b", "10.64.0.3")
+        host.init = messages.Init(host.run)
+        yield host
+        host.close()
+
+
+def route_to(host, name="a", port=INSIDE):
+    address = {"a": "10.64.0.2", "b": "10.64.0.3"}[name]
+    return messages.route(host.id(name), address, port)
+
+
+@contextlib.contextmanager
+def published(host, port=PORT, note=None, address="::"):
+    n = port | messages.LISTEN_UDP
+
+    def bound():
+        try:
+            host.init.bind("web", n, note or route_to(host), address)
+        except OSError as e:
+            # Of the test before: znet closes it when it is told.
+            assert e.errno == errno.EADDRINUSE
+            return False
+        return True
+    host.wait(bound)
+    try:
+        yield n
+    finally:
+        host.init.drop("web", n)
+
+
+@contextlib.contextmanager
+def service(host, name="a", port=INSIDE):
+    """Tells each client who it is, and what it has said."""
+    sock = host.containers[name].socket(kind=socket.SOCK_DGRAM)
+    sock.bind(("", port))
+    sock.settimeout(None)
+    stop = b"stop " + os.urandom(8)
+
+    def loop():
+        while True:
+            data, peer = sock.recvfrom(65536)
+            if data == stop:
+                return
+            sock.sendto(("%s %s %d\n" % ((name,) + peer)).encode() + data,
+                        peer)
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield sock
+    finally:
+        with host.containers[name].socket(kind=socket.SOCK_DGRAM) as ender:
+            ender.sendto(stop, ("127.0.0.1", port))
+        thread.join(DEADLINE_S)
+        sock.close()
+
+
+def client_of(net, address=None, family=socket.AF_INET):
+    sock = net.socket(family, socket.SOCK_DGRAM)
+    if address:
+        sock.bind((address, 0))
+    return sock
+
+
+def ask(sock, to, data=b"x"):
+    """(who answered, as whom it saw us, what it heard); who answers from
+    elsewhere is not heard."""
+    sock.connect(to)
+    sock.send(data)
+    who, _, said = sock.recv(65536).partition(b"\n")
+    name, address, port = who.decode().split()
+    return name, (address, int(port)), said
+
+
+def test_the_application_sees_the_client(host):
+    with service(host), published(host), client_of(host.world) as client:
+        for size in (0, 1, 1472, 20000, 60000):
+            data = os.urandom(size)
+            name, seen, said = ask(client, (host.NODE, PORT), data)
+            assert (name, said) == ("a", data)
+            assert seen == client.getsockname()
+        assert "%d/udp  web" % PORT in host.status()
+
+
+def test_tcp_and_udp_of_one_number(host):
+    """They are two ports."""
+    with service(host), published(host), client_of(host.world) as client:
+        host.init.bind("web", PORT, messages.route_held())
+        assert ask(client, (host.NODE, PORT))[2] == b"x"
+        host.init.drop("web", PORT)
+        assert ask(client, (host.NODE, PORT))[2] == b"x"
+
+
+def test_ipv6_client(host):
+    """The container's address is IPv4: it comes from the resolver's."""
+    with service(host), published(host), \
+            client_of(host.world, family=socket.AF_INET6) as client:
+        name, seen, said = ask(client, (host.NODE6, PORT), b"six")
+        assert (seen[0], said) == (host.RESOLVER, b"six")
+
+
+def test_client_on_the_node(host):
+    with service(host), published(host), client_of(host.node) as client:
+        name, seen, said = ask(client, ("127.0.0.1", PORT), b"own")
+        assert (seen[0], said) == (host.RESOLVER, b"own")
+
+
+def test_answers_come_from_where_was_asked(host):
+    """Of several addresses of a node; the client's socket takes no other."""
+    second = "192.0.2.77"
+    host.node.sh("ip address add %s/24 dev node0" % second)
+    with service(host), published(host), client_of(host.world) as client:
+        assert ask(client, (second, PORT))[2] == b"x"
+        assert ask(client, (host.NODE, PORT))[2] == b"x"
+        assert ask(client, (second, PORT))[2] == b"x"
+    host.node.sh("ip address del %s/24 dev node0" % second)
+
+
+def test_one_port_of_a_client_to_two_published_ports(host):
+    """Both lead to one port inside: the answers must not be mixed up."""
+    with service(host), published(host), published(host, PORT + 1), \
+            client_of(host.world) as client:
+        client.bind((host.WORLD, 0))
+        one, other = (host.NODE, PORT), (host.NODE, PORT + 1)
+        for _ in range(3):
+            for to in one, other:
+                client.sendto(b"to %d" % to[1], to)
+                data, peer = client.recvfrom(65536)
+                assert peer == to
+                assert data.endswith(b"\nto %d" % to[1])
+
+
+def test_address_of_the_node(host):
+    second = "192.0.2.77"
+    host.node.sh("ip address add %s/24 dev node0" % second)
+    with service(host), published(host, address=second), \
+            client_of(host.world) as client:
+        assert ask(client, (second, PORT))[2] == b"x"
+        with pytest.raises(ConnectionRefusedError):
+            ask(client, (host.NODE, PORT))
+    host.node.sh("ip address del %s/24 dev node0" % second)
+
+
+def test_held_route(host):
+    """What comes while nothing runs waits, and is led to who comes."""
+    with service(host, "b"), client_of(host.world) as client, \
+            published(host, note=messages.route_held()) as n:
+        client.connect((host.NODE, PORT))
+        client.send(b"early")
+        host.init.note("web", n, route_to(host, "b"))
+        assert client.recv(100).startswith(b"b ")
+
+
+def test_route_leads_elsewhere(host):
+    with service(host), service(host, "b"), client_of(host.world) as client, \
+            published(host) as n:
+        assert ask(client, (host.NODE, PORT))[0] == "a"
+        host.init.note("web", n, route_to(host, "b"))
+
+        def moved():
+            # An answer that is on its way meanwhile is lost.
+            with contextlib.suppress(TimeoutError):
+                return ask(client, (host.NODE, PORT))[0] == "b"
+        client.settimeout(0.5)
+        host.wait(moved)
+
+
+def test_others_are_not_answered(host):
+    """Only who has sent is sent to from the published port."""
+    with service(host) as sock, published(host), \
+            client_of(host.world) as client, client_of(host.world) as other:
+        other.bind((host.WORLD, 0))
+        ask(client, (host.NODE, PORT))
+        sock.sendto(b"unasked", other.getsockname())
+        data, peer = other.recvfrom(100)
+        assert data == b"unasked" and peer[1] != PORT
+
+
+def answered(host, port):
+    """A new client is, sooner or later: a flood fills queues too."""
+    def heard():
+        with client_of(host.world) as client:
+            client.settimeout(0.5)
+            try:
+                return ask(client, (host.NODE, port))[2] == b"x"
+            except TimeoutError:
+                return False
+    host.wait(heard)
+
+
+def test_flood_of_sources(host):
+    """It costs the listener its oldest clients; another one keeps those that
+    it has, and one that has none has room for some."""
+    with service(host) as sock, published(host), published(host, PORT + 1), \
+            published(host, PORT + 2), \
+            client_of(host.world) as client, client_of(host.world) as pace:
+        _, seen, _ = ask(client, (host.NODE, PORT + 1))
+        for port in range(10000, 16000):
+            with host.world.socket(kind=socket.SOCK_DGRAM) as source:
+                source.bind((host.WORLD, port))
+                source.sendto(b"", (host.NODE, PORT))
+            if port % 50 == 0:  # so that none is lost in a queue
+                ask(pace, (host.NODE, PORT))
+        sock.sendto(b"still known", seen)
+        assert client.recv(100) == b"still known"
+        answered(host, PORT + 2)
+        answered(host, PORT)
