@@ -54,7 +54,7 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 procps \
 	skopeo podman containerd uidmap openssl prometheus docker-registry zsh \
 	protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace
-DEPS_FUZZ := clang
+DEPS_FUZZ := clang libclang-rt-dev
 DEPS_BENCH := iperf3 slirp4netns
 DEPS_LINT := clang clang-format clang-tidy cppcheck
 
@@ -121,14 +121,16 @@ image_SRC := $(wildcard runtime/image/*.c)
 registry_SRC := $(wildcard runtime/image/registry/*.c)
 zpull_SRC := $(wildcard runtime/image/zpull/*.c)
 zunpack_SRC := $(wildcard runtime/image/zunpack/*.c)
+grant_SRC := $(wildcard runtime/grant/*.c)
 zrun_SRC := $(filter-out runtime/zrun/mk%,$(wildcard runtime/zrun/*.c runtime/zrun/*/*.c))
 node_SRC := $(wildcard runtime/node/*.c)
 net_SRC := $(wildcard runtime/net/*.c)
+reap_SRC := $(wildcard runtime/reap/*.c)
 wire_SRC := $(wildcard sync/wire/*.c)
 hub_SRC := $(wildcard sync/hub/*.c)
 agent_SRC := $(wildcard sync/agent/*.c)
 ctl_SRC := $(wildcard sync/ctl/*.c)
-MODULES := base init zlog oci image registry zpull zunpack zrun node net wire hub agent ctl
+MODULES := base init zlog oci image registry zpull zunpack zrun grant reap node net wire hub agent ctl
 
 DIR_base := init/base
 DIR_init := init
@@ -139,7 +141,9 @@ DIR_registry := runtime/image/registry
 DIR_zpull := runtime/image/zpull
 DIR_zunpack := runtime/image/zunpack
 DIR_zrun := runtime/zrun
+DIR_grant := runtime/grant
 DIR_node := runtime/node
+DIR_reap := runtime/reap
 DIR_net := runtime/net
 DIR_wire := sync/wire
 DIR_hub := sync/hub
@@ -155,8 +159,10 @@ SEES_image := base oci image
 SEES_registry := base oci registry
 SEES_zpull := base oci registry
 SEES_zunpack := base oci image
+SEES_grant := base oci
 SEES_zrun := base oci image zrun
 SEES_node := base oci
+SEES_reap :=
 SEES_net := base oci
 SEES_wire := base oci
 SEES_hub := base oci wire registry hub
@@ -168,8 +174,8 @@ SPEAKS_base := init/init.h
 SPEAKS_init := init/init.h runtime/zrun/serve.h runtime/node/znode.h sync/agent/zagent.h
 SPEAKS_zlog := init/init.h
 SPEAKS_zrun := init/init.h runtime/net/outlet.h
-SPEAKS_node := init/init.h runtime/zrun/serve.h runtime/net/route.h runtime/net/outlet.h \
-	runtime/node/znode.h runtime/image/zpull/zpull.h
+SPEAKS_node := init/init.h init/zlog/zlog.h runtime/zrun/serve.h runtime/net/route.h runtime/net/outlet.h \
+	runtime/node/znode.h runtime/image/zpull/zpull.h runtime/net/znet.h sync/agent/zagent.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
 SPEAKS_zpull := init/init.h sync/agent/zagent.h runtime/image/zpull/zpull.h
 SPEAKS_agent := init/init.h init/zlog/zlog.h runtime/node/znode.h sync/agent/zagent.h
@@ -183,8 +189,9 @@ build/include/ok: Makefile
 
 # ---- seccomp filters, from the lists beside the code ----
 
-FILTERS := unpack zlog znode znet zpull zhub zagent
+FILTERS := unpack zgrant zlog znode znet zpull zhub zagent
 FILTER_unpack := runtime/image/worker.c
+FILTER_zgrant := $(grant_SRC)
 FILTER_zlog := $(zlog_SRC)
 FILTER_znode := $(node_SRC)
 FILTER_znet := $(net_SRC)
@@ -263,7 +270,7 @@ LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_aarch64 = $(LDFLAGS_x86_64),-z,max-page-size=4096
 LDFLAGS_host = $(SANITIZE)
 LDFLAGS_fuzz = $(SANITIZE)
-LINK_x86_64 = $(if $(filter zrun,$1),-static -no-pie -Wl$(comma)-z$(comma)noseparate-code,-static-pie)
+LINK_x86_64 = $(if $(filter zrun zreap,$1),-static -no-pie -Wl$(comma)-z$(comma)noseparate-code,-static-pie)
 LINK_aarch64 = $(LINK_x86_64)
 
 # Third-party libraries of each flavour, and the one place that includes each.
@@ -301,7 +308,7 @@ module_of = $(or $(lastword $(foreach m,$(filter-out init,$(MODULES)),\
 	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
-		$(if $(filter host fuzz,$f),,$(if $(filter zrun,$(call module_of,$d)),-fno-pie -Os,-fPIE))))))
+		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),-fno-pie -Os,-fPIE))))))
 
 objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
 
@@ -315,11 +322,13 @@ $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m)
 
 # ---- programs ----
 
-PROGRAMS := init zlog zrun zunpack znode znet zpull zhub zagent zctl
+PROGRAMS := init zlog zrun zunpack zgrant zreap znode znet zpull zhub zagent zctl
 MODULE_init := init
 MODULE_zlog := zlog
 MODULE_zrun := zrun
 MODULE_zunpack := zunpack
+MODULE_zgrant := grant
+MODULE_zreap := reap
 MODULE_znode := node
 MODULE_znet := net
 MODULE_zpull := zpull
@@ -330,8 +339,9 @@ NEEDS_init := base
 NEEDS_zlog := base
 NEEDS_zrun := image oci base
 NEEDS_zunpack := image oci base
+NEEDS_zgrant := oci base
 NEEDS_znode := oci base
-NEEDS_znet := base
+NEEDS_znet := oci base
 NEEDS_zpull := registry oci base
 NEEDS_zhub := registry wire oci base
 NEEDS_zagent := wire oci base
@@ -344,6 +354,8 @@ LIBS_net := lwip/liblwip
 LIBS_wire := mbedtls/libmbedtls nghttp2/libnghttp2 http-parser/libhttp_parser
 LIBS_hub := sqlite3/libsqlite3
 LIBS_ctl := libyaml/libyaml
+# crypt(3) is in a library of its own but for musl, whose libcrypt is empty.
+SYSTEM_init := -lcrypt
 # The judge of the compiler of seccomp profiles.
 LIBS_test := libseccomp/libseccomp
 
@@ -360,7 +372,7 @@ build/$1/sym/$2: $(call objects,$1,$(MODULE_$2)) \
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $$(call LINK_$1,$2) -o $$@ \
 		$$(filter %.o,$$^) $$(filter %.a,$$^) \
-		$(call foreign,$1,$(MODULE_$2) $(NEEDS_$2))
+		$(call foreign,$1,$(MODULE_$2) $(NEEDS_$2)) $(SYSTEM_$2)
 build/$1/bin/$2: build/$1/sym/$2
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(STRIP_$1) $(if $(filter host,$1),$$< $$@,-o $$@ $$<)
@@ -369,8 +381,8 @@ endef
 $(foreach f,$(ARCHES) host,$(foreach p,$(PROGRAMS),\
 	$(eval $(call program_rule,$f,$p))))
 
-# zrun starts it.
-$(foreach f,$(ARCHES) host,$(eval build/$f/bin/zrun: | build/$f/bin/zunpack))
+# zrun starts them.
+$(foreach f,$(ARCHES) host,$(eval build/$f/bin/zrun: | build/$f/bin/zunpack build/$f/bin/zgrant build/$f/bin/zreap))
 
 # Only those whose main exists.
 EXISTING := $(foreach p,$(PROGRAMS),$(if $(shell grep -ls '^int main' \
@@ -517,8 +529,8 @@ test-all: $(TESTED)
 	@ZOOID_STARTED=$(STARTED) ZOOID_TEST_FULL=1 tests/run
 fuzz: fuzzers
 	@ZOOID_FUZZ_S=$(or $(FUZZ_S),60) tests/run fuzz
-bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun znet) build/host/pkg/crun.ok \
-		build/host/pkg/passt.ok build/deps-bench \
+bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun znet znode) build/host/pkg/crun.ok \
+		build/host/pkg/passt.ok build/deps-bench build/$(ARCH)/tests/audited \
 		$(BENCHES:%=build/$(ARCH)/bench/%)
 	@tests/bench/run.py
 
@@ -527,16 +539,28 @@ bench: $(ARCHES:%=image-%) dev $(addprefix build/x86_64/bin/,zhub zagent zrun zn
 SOURCES := $(foreach m,$(MODULES),$($m_SRC))
 FORMATTED := $(wildcard $(foreach d,$(sort $(dir $(SOURCES))) tests/unit/ tests/fuzz/ tests/system/ \
 	tests/conformance/,$d*.c $d*.h))
-lint: build/deps-lint build/include/ok build/gen/version.h build/host/gen/seccomp_default.h build/host/gen/seccomp_calls.h $(FILTERS:%=build/host/gen/%_filter.h) \
-		$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
-	@status=0; clang-format --dry-run -Werror $(FORMATTED) || status=1; \
-	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \
+LINT_NEEDS := build/deps-lint build/include/ok build/gen/version.h build/host/gen/seccomp_default.h \
+	build/host/gen/seccomp_calls.h $(FILTERS:%=build/host/gen/%_filter.h) \
+	$(foreach l,$(sort $(foreach d,$(DIRS:%/=%),$(USES_$d))),build/host/pkg/$l.ok)
+# One rule a source: all of them in one command are more than a command may hold.
+define tidy_rule # SOURCE DIRECTORY
+tidy/$1: $(LINT_NEEDS)
+	$(Q)clang-tidy --quiet $1 -- $(CFLAGS) -Ibuild/include/$(call module_of,$2) \
+		-Ibuild/host/gen -Ibuild/gen $(foreach u,$(USES_$2),-isystem build/host/pkg/$u/include) \
+		2>/dev/null
+.PHONY: tidy/$1
+endef
+$(foreach s,$(SOURCES),$(eval $(call tidy_rule,$s,$(patsubst %/,%,$(dir $s)))))
+lint-format: build/deps-lint
+	$(Q)clang-format --dry-run -Werror $(FORMATTED)
+lint-cppcheck: build/deps-lint
+	$(Q)cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j$(shell nproc) \
 		--enable=warning,performance,portability \
-		--suppressions-list=.cppcheck $(SOURCES) || status=1; \
-	$(foreach s,$(SOURCES),clang-tidy --quiet $s -- $(CFLAGS) \
-		-Ibuild/include/$(call module_of,$(patsubst %/,%,$(dir $s))) -Ibuild/host/gen \
-		$(foreach u,$(USES_$(patsubst %/,%,$(dir $s))),-isystem build/host/pkg/$u/include) \
-		2>/dev/null || status=1;) exit $$status
+		--suppressions-list=.cppcheck $(SOURCES)
+# All that each of them says, not only the first.
+MAKEFLAGS += $(if $(filter lint,$(MAKECMDGOALS)),-k -Otarget)
+lint: lint-format lint-cppcheck $(SOURCES:%=tidy/%)
+.PHONY: lint-format lint-cppcheck
 
 # ---- the rest of the dependencies ----
 
