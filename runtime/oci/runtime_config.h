@@ -252,6 +252,16 @@ struct runtime_memory_policy {
 	struct runtime_number_set nodes;
 };
 
+/* Schemata as the kernel's resctrl file system has them: "L3:0=ff;1=f". */
+struct runtime_intel_rdt {
+	bool set;
+	const char *clos_id; /* NULL: the container's id */
+	const char *l3_cache_schema, *mem_bw_schema;
+	struct text_list schemata; /* in place of both (1.3) */
+	bool enable_cmt, enable_mbm;
+	bool enable_monitoring; /* a monitoring group of its own (1.3) */
+};
+
 struct runtime_net_device {
 	const char *host_name;
 	const char *name; /* inside; may hold "%d" */
@@ -312,6 +322,8 @@ struct runtime_config {
 	struct runtime_net_device *net_device;
 	size_t n_net_device;
 	struct runtime_memory_policy memory_policy;
+	struct runtime_intel_rdt intel_rdt;
+	const char *mount_label; /* SELinux; NULL when not given */
 	struct runtime_time_offset time_offset[RUNTIME_CLOCK_COUNT];
 	struct maybe_u32 personality; /* PER_LINUX, PER_LINUX32 */
 	struct text_map sysctl;

@@ -1,4 +1,6 @@
 /* config.json: linux (resources and seccomp have files of their own) */
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/personality.h>
 
@@ -299,22 +301,58 @@ static int at_time_offsets(struct json_read *in, const struct at *at, void *out)
 	return at_object(in, at, fields, N_OF(fields), out);
 }
 
+/* It becomes the name of a directory beside the kernel's own. */
+static int at_clos_id(struct json_read *in, const struct at *at, void *out)
+{
+	static const char *const taken[] = { "",     ".",	   "..",
+					     "info", "mon_groups", "mon_data" };
+	const char **name = out;
+	int r = at_text(in, at, out);
+
+	for (size_t i = 0; r == 0 && i < N_OF(taken); i++) {
+		if (strcmp(*name, taken[i]) == 0)
+			r = -EINVAL;
+	}
+	if (r == 0 && (strlen(*name) > NAME_MAX || strpbrk(*name, "/\n")))
+		r = -EINVAL;
+	return r < 0 ? at_error(in, at, "is no name of a class") : 0;
+}
+
+static int at_mem_bw_schema(struct json_read *in, const struct at *at,
+			    void *out)
+{
+	const char **text = out;
+	int r = at_text(in, at, out);
+
+	if (r == 0 && **text &&
+	    (strncmp(*text, "MB:", 3) != 0 || strchr(*text, '\n')))
+		return at_error(in, at, "want one line that starts with MB:");
+	return r;
+}
+
+#define RDT(name) offsetof(struct runtime_intel_rdt, name)
+
 static int at_intel_rdt(struct json_read *in, const struct at *at, void *out)
 {
-	int r = at_refuse(in, at, out);
+	static const struct field fields[] = {
+		{ "closID", at_clos_id, RDT(clos_id) },
+		{ "l3CacheSchema", at_text, RDT(l3_cache_schema) },
+		{ "memBwSchema", at_mem_bw_schema, RDT(mem_bw_schema) },
+		{ "schemata", at_text_list, RDT(schemata) },
+		{ "enableCMT", at_bool, RDT(enable_cmt) },
+		{ "enableMBM", at_bool, RDT(enable_mbm) },
+		{ "enableMonitoring", at_bool, RDT(enable_monitoring) },
+	};
+	struct runtime_intel_rdt *rdt = out;
 
-	return r < 0 ? at_error(in, at,
-				"cache and bandwidth classes of Intel RDT are "
-				"not made by zrun")
-		     : 0;
+	rdt->set = true;
+	return at_object(in, at, fields, N_OF(fields), rdt);
 }
 
 #define AT(name) offsetof(struct runtime_config, name)
 
 int at_linux(struct json_read *in, const struct at *at, void *out)
 {
-	/* mountLabel is not read: it only means anything on a host with
-	 * SELinux, where selinuxLabel (refused) comes with it. */
 	static const struct field fields[] = {
 		{ "namespaces", at_namespaces, 0 },
 		{ "uidMappings", at_id_maps, AT(uid_maps) },
@@ -329,7 +367,8 @@ int at_linux(struct json_read *in, const struct at *at, void *out)
 		{ "rootfsPropagation", at_propagation, 0 },
 		{ "personality", at_personality, AT(personality) },
 		{ "timeOffsets", at_time_offsets, AT(time_offset) },
-		{ "intelRdt", at_intel_rdt, 0 },
+		{ "intelRdt", at_intel_rdt, AT(intel_rdt) },
+		{ "mountLabel", at_label, AT(mount_label) },
 		{ "netDevices", at_net_devices, 0 },
 		{ "memoryPolicy", at_memory_policy, AT(memory_policy) },
 	};

@@ -28,6 +28,8 @@ int at_cpu_affinity(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_memory_policy */
 int at_memory_policy(struct json_read *in, const struct at *at, void *out);
 
+/* out: const char *; "" is how engines say that there is none: NULL */
+int at_label(struct json_read *in, const struct at *at, void *out);
 /* out: struct runtime_id_maps */
 int at_id_maps(struct json_read *in, const struct at *at, void *out);
 /* Reads what follows "idmap=" of a mount's option. */

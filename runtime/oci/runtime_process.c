@@ -268,8 +268,7 @@ static int at_environment(struct json_read *in, const struct at *at, void *out)
 	return r;
 }
 
-/* "" is how engines say that there is none. */
-static int at_label(struct json_read *in, const struct at *at, void *out)
+int at_label(struct json_read *in, const struct at *at, void *out)
 {
 	const char **label = out;
 	int r = at_text(in, at, label);

@@ -19,6 +19,7 @@
 #include "base/path.h"
 #include "child.h"
 #include "kernel.h"
+#include "label.h"
 #include "mount_source.h"
 
 enum { MAKE_SIZE = 4096, LINKS_MAX = 40 /* as the kernel */ };
@@ -283,6 +284,12 @@ static int fs_configure(struct child *c, int fs, const struct runtime_mount *m)
 	}
 	for (size_t i = 0; r == 0 && i < m->data.n; i++)
 		r = fs_option(c, fs, m->data.item[i]);
+	if (r == 0 && c->config->mount_label && label_is_of(m->type)) {
+		r = kernel_fsconfig(fs, FSCONFIG_SET_STRING, "context",
+				    c->config->mount_label);
+		if (r < 0)
+			return child_detail(c, r, "linux.mountLabel");
+	}
 	if (r == 0)
 		r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
 	return r;

@@ -81,6 +81,7 @@ bool child_plain(struct child *c, const struct runtime_mount *m)
 
 	if ((m->attr_set & ~(uint64_t)SHARED) || m->attr_clear || m->sb_set ||
 	    m->tree_attr_clear || m->destination_nofollow ||
+	    c->config->mount_label ||
 	    !options_of(m, options, sizeof(options)) ||
 	    has_relative_source(c->config))
 		return false;

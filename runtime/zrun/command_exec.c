@@ -16,6 +16,7 @@
 #include "create.h"
 #include "join.h"
 #include "option.h"
+#include "resctrl.h"
 #include "seccomp_filter.h"
 #include "seccomp_listener.h"
 #include "terminal.h"
@@ -354,6 +355,21 @@ static int open_cgroup(struct exec *e, struct fault *fault)
 	return 0;
 }
 
+static int open_resctrl(struct exec *e, struct fault *fault)
+{
+	const struct runtime_intel_rdt *rdt = &e->config.intel_rdt;
+	autoclose int root = rdt->set ? resctrl_find(fault) : -1;
+
+	if (!rdt->set)
+		return 0;
+	int group = root < 0 ? root
+			     : resctrl_open(root, rdt, e->container.state.id,
+					    fault);
+
+	e->launch.resctrl = group;
+	return group < 0 ? group : 0;
+}
+
 /* Of a container whose mount namespace is not its own. */
 static int open_root(struct exec *e, struct plan_setting *setting,
 		     struct fault *fault)
@@ -424,6 +440,8 @@ static int launch(struct exec *e, struct fault *fault)
 		r = read_process(e, fault);
 	if (r == 0)
 		r = open_cgroup(e, fault);
+	if (r == 0)
+		r = open_resctrl(e, fault);
 	if (r == 0)
 		r = join_open(&e->join, e->container.state.pid, fault);
 	if (r < 0)

@@ -87,6 +87,15 @@ static void put_cgroup(yyjson_mut_doc *doc, yyjson_mut_val *to)
 	json_put_bool(doc, cgroup, "rdma", true);
 }
 
+static void put_intel_rdt(yyjson_mut_doc *doc, yyjson_mut_val *to)
+{
+	yyjson_mut_val *object = json_put_object(doc, to, "intelRdt");
+
+	json_put_bool(doc, object, "enabled", true);
+	json_put_bool(doc, object, "schemata", true);
+	json_put_bool(doc, object, "monitoring", true);
+}
+
 static void put_linux(yyjson_mut_doc *doc, yyjson_mut_val *to)
 {
 	yyjson_mut_val *object = json_put_object(doc, to, "linux");
@@ -109,7 +118,7 @@ static void put_linux(yyjson_mut_doc *doc, yyjson_mut_val *to)
 	put_enabled(doc, object, "selinux", true);
 	put_enabled(doc, object, "netDevices", true);
 	put_memory(doc, object);
-	put_enabled(doc, object, "intelRdt", false);
+	put_intel_rdt(doc, object);
 	put_enabled(doc, json_put_object(doc, object, "mountExtensions"),
 		    "idmap", true);
 }

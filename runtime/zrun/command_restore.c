@@ -116,6 +116,9 @@ static int enter(void *arg)
 			? file_put(c->cgroup.dir, "cgroup.procs", "0")
 			: 0;
 
+	/* "0" is whoever writes. */
+	if (r == 0 && restored->create.launch.resctrl >= 0)
+		r = file_put(restored->create.launch.resctrl, "tasks", "0");
 	if (r == 0 && unshare(CLONE_NEWNS) < 0)
 		r = -errno;
 	if (r == 0)

@@ -13,6 +13,7 @@
 #include "cgroup_stat.h"
 #include "cli.h"
 #include "option.h"
+#include "resctrl.h"
 
 enum form {
 	FORM_I64,
@@ -47,8 +48,10 @@ static const struct setting {
 	{ "cpu-rt-runtime", FORM_ABSENT, 0 },
 	{ "kernel-memory", FORM_ABSENT, 0 },
 	{ "kernel-memory-tcp", FORM_ABSENT, 0 },
-	{ "l3-cache-schema", FORM_RDT, 0 },
-	{ "mem-bw-schema", FORM_RDT, 0 },
+	{ "l3-cache-schema", FORM_RDT,
+	  offsetof(struct runtime_intel_rdt, l3_cache_schema) },
+	{ "mem-bw-schema", FORM_RDT,
+	  offsetof(struct runtime_intel_rdt, mem_bw_schema) },
 };
 
 #define N_SETTINGS (sizeof(settings) / sizeof(settings[0]))
@@ -112,20 +115,23 @@ static int set_number(struct runtime_resources *to, const struct setting *s,
 	return -EINVAL;
 }
 
-static int set_option(struct runtime_resources *to, const struct setting *s,
+static int set_option(struct runtime_config *config, const struct setting *s,
 		      const char *text, struct fault *fault)
 {
+	struct runtime_resources *to = &config->resources;
 	int64_t value = 0;
 
+	if (s->form == FORM_RDT) {
+		config->intel_rdt.set = true;
+		*(const char **)((char *)&config->intel_rdt + s->at) = text;
+		return 0;
+	}
 	if (s->form == FORM_TEXT) {
 		*(const char **)((char *)to + s->at) = text;
 		return 0;
 	}
 	if (s->form == FORM_ABSENT)
 		return fault_set(fault, 0, "--%s: cgroup v2 has no such limit",
-				 s->name);
-	if (s->form == FORM_RDT)
-		return fault_set(fault, 0, "--%s: Intel RDT is not supported",
 				 s->name);
 	int r = s->form == FORM_BYTES ? read_bytes(text, &value)
 				      : read_number(text, &value);
@@ -165,9 +171,30 @@ static void complete_swap(const struct cgroup *cg,
 	memory->limit.value = limit == CGROUP_NUMBER_MAX ? -1 : limit;
 }
 
-static int update(struct container *c, struct runtime_resources *resources,
+/* Into the class that its config put it into. */
+static int update_rdt(const struct container *c, struct runtime_intel_rdt *rdt,
+		      struct fault *fault)
+{
+	struct runtime_config own = { 0 };
+	int r = container_config(c->dir, &own, fault);
+
+	if (r == 0 && !own.intel_rdt.set)
+		r = fault_set(fault, 0,
+			      "--l3-cache-schema, --mem-bw-schema: has no "
+			      "linux.intelRdt");
+	autoclose int root = r < 0 ? r : resctrl_find(fault);
+
+	rdt->clos_id = own.intel_rdt.clos_id;
+	if (root >= 0)
+		r = resctrl_write(root, rdt, c->state.id, fault);
+	runtime_config_free(&own);
+	return root < 0 ? root : r;
+}
+
+static int update(struct container *c, struct runtime_config *config,
 		  struct fault *fault)
 {
+	struct runtime_resources *resources = &config->resources;
 	enum status status = state_status(c->dir, &c->state);
 
 	if (status == STATUS_STOPPED || status == STATUS_CREATING)
@@ -181,6 +208,8 @@ static int update(struct container *c, struct runtime_resources *resources,
 
 	if (r == 0 && resources->n_device)
 		r = cgroup_devices(&c->cgroup, resources, fault);
+	if (r == 0 && config->intel_rdt.set)
+		r = update_rdt(c, &config->intel_rdt, fault);
 	return r;
 }
 
@@ -202,8 +231,7 @@ static int read_options(int argc, char **argv, struct runtime_config *config,
 		if (option == 'r')
 			file = optarg;
 		else if (r == 0)
-			r = set_option(&config->resources, &settings[index],
-				       optarg, fault);
+			r = set_option(config, &settings[index], optarg, fault);
 	}
 	/* All other options are ignored beside a file, as by runc. */
 	return file ? read_file(file, config, fault) : r;
@@ -221,7 +249,7 @@ int command_update(int argc, char **argv)
 	if (r == 0 && container_open(&c, argv[optind]) < 0)
 		return 1;
 	if (r == 0) {
-		r = update(&c, &config.resources, &fault);
+		r = update(&c, &config, &fault);
 		container_close(&c);
 	}
 	runtime_config_free(&config);

@@ -13,6 +13,7 @@
 #include "base/span.h"
 #include "cli.h"
 #include "kernel.h"
+#include "resctrl.h"
 #include "root_mount.h"
 #include "state_json.h"
 
@@ -185,6 +186,8 @@ int container_destroy(struct container *c, const struct runtime_config *config,
 		r = 0;
 	if (r < 0)
 		return fault_set(fault, r, "remove its cgroup");
+	if (config->intel_rdt.set || c->damaged)
+		resctrl_undo(c->dir);
 	if (!config->namespace[RUNTIME_NS_MOUNT].set)
 		root_mount_remove(c->dir);
 	r = state_remove(c->root, c->state.id);

@@ -15,6 +15,7 @@
 #include "base/span.h"
 #include "kernel.h"
 #include "option.h"
+#include "resctrl.h"
 #include "root_mount.h"
 #include "seccomp_filter.h"
 #include "seccomp_listener.h"
@@ -176,6 +177,19 @@ static int make_cgroup(struct create *c, struct fault *fault)
 	if (r < 0)
 		return r;
 	return cgroup_limit(cg, &config->resources, fault);
+}
+
+static int make_resctrl(struct create *c, struct fault *fault)
+{
+	const struct runtime_intel_rdt *rdt = &c->config.intel_rdt;
+	autoclose int root = rdt->set ? resctrl_find(fault) : -1;
+
+	if (!rdt->set)
+		return 0;
+	c->launch.resctrl = root < 0 ? root
+				     : resctrl_make(root, c->container.dir, rdt,
+						    c->id, fault);
+	return c->launch.resctrl < 0 ? c->launch.resctrl : 0;
 }
 
 int create_devices(const struct create *c, struct fault *fault)
@@ -501,6 +515,8 @@ int create_begin(struct create *c, struct fault *fault)
 		r = make_state(c, fault);
 	if (r == 0)
 		r = make_cgroup(c, fault);
+	if (r == 0)
+		r = make_resctrl(c, fault);
 	if (r < 0) {
 		create_undo(c);
 		create_close(c);
@@ -532,6 +548,8 @@ void create_undo(struct create *c)
 	if (c->container.cgroup.dir >= 0)
 		cgroup_remove(&c->container.cgroup);
 	if (c->container.dir >= 0) {
+		if (c->config.intel_rdt.set)
+			resctrl_undo(c->container.dir);
 		root_mount_remove(c->container.dir);
 		state_remove(c->container.root, c->id);
 	}

@@ -1,6 +1,7 @@
 #include "label.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -32,4 +33,20 @@ int label_check(const struct runtime_process *process, struct fault *fault)
 				 "enabled on this host",
 				 process->selinux_label);
 	return 0;
+}
+
+int label_check_mounts(const struct runtime_config *config, struct fault *fault)
+{
+	if (config->mount_label && !has_selinux())
+		return fault_set(fault, 0,
+				 "linux.mountLabel (%.80s): SELinux is not "
+				 "enabled on this host",
+				 config->mount_label);
+	return 0;
+}
+
+bool label_is_of(const char *type)
+{
+	return strcmp(type, "proc") != 0 && strcmp(type, "sysfs") != 0 &&
+	       strcmp(type, "mqueue") != 0;
 }

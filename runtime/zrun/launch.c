@@ -27,6 +27,7 @@ void launch_init(struct launch *l, const char *id,
 	l->config = config;
 	l->privileged = geteuid() == 0;
 	l->join_pid = l->cgroup_dir = l->pidfd = l->channel = -1;
+	l->resctrl = -1;
 	l->child.config = config;
 	l->child.process = &config->process;
 	l->child.plan = &l->plan;
@@ -193,6 +194,7 @@ void launch_close(struct launch *l)
 {
 	fd_close(&l->channel);
 	fd_close(&l->pidfd);
+	fd_close(&l->resctrl);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.reaper);
 	fd_close(&l->child.start_listener);

@@ -128,7 +128,8 @@ static bool parent_has_part(const struct launch *l)
 {
 	const struct runtime_process *process = l->child.process;
 
-	return plan_parent_raises(l->config) || process->scheduler.policy.set ||
+	return l->resctrl >= 0 || plan_parent_raises(l->config) ||
+	       process->scheduler.policy.set ||
 	       process->io_priority.class ||
 	       (l->exec && process->cpu_affinity.final.set) ||
 	       (!l->exec && l->config->n_net_device);

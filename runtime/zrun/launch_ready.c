@@ -15,6 +15,7 @@
 #include "kernel.h"
 #include "launch.h"
 #include "net_device.h"
+#include "resctrl.h"
 
 static int set_scheduler(pid_t pid, const struct runtime_scheduler *s)
 {
@@ -76,7 +77,9 @@ int launch_ready(struct launch *l, struct fault *fault)
 	const struct runtime_process *process = l->child.process;
 	int r = 0;
 
-	if (plan_parent_raises(l->config))
+	if (l->resctrl >= 0)
+		r = resctrl_enter(l->resctrl, l->pid, fault);
+	if (r == 0 && plan_parent_raises(l->config))
 		r = raise_limits(l->pid, process, fault);
 	if (r < 0)
 		return r;

@@ -498,6 +498,8 @@ int plan_container(struct plan *plan, struct runtime_config *config,
 
 	if (r == 0)
 		r = label_check(&config->process, fault);
+	if (r == 0)
+		r = label_check_mounts(config, fault);
 	if (r < 0)
 		return r;
 	if (!setting->joins_ahead)

@@ -405,6 +405,12 @@ static int check_linux(const struct runtime_config *config, const char *id,
 	if (config->memory_policy.mode.set)
 		return refuse(refusal, "linux.memoryPolicy: is not for "
 				       "containers of a node");
+	if (config->intel_rdt.set)
+		return refuse(refusal, "linux.intelRdt: is not for containers "
+				       "of a node");
+	if (config->mount_label)
+		return refuse(refusal, "linux.mountLabel: is not for "
+				       "containers of a node");
 	if (config->rootfs_propagation & MS_SHARED)
 		return refuse(refusal, "linux.rootfsPropagation: must not be "
 				       "shared");

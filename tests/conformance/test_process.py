@@ -203,6 +203,15 @@ def test_apparmor(bundle):
                 "is not enabled on this host")
 
 
+def test_mount_label(bundle):
+    bundle.config["linux"]["mountLabel"] = "no:such:label:s0"
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        refused(bundle, "linux.mountLabel")
+    else:
+        refused(bundle, "linux.mountLabel (no:such:label:s0): SELinux is "
+                "not enabled on this host")
+
+
 def test_selinux(bundle):
     bundle.process["selinuxLabel"] = "no:such:label:s0"
     if os.path.exists("/sys/fs/selinux/enforce"):

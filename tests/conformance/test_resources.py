@@ -35,6 +35,15 @@ def read(bundle, file):
     return open("%s/zrun/%s/%s" % (tree(), name, file)).read().strip()
 
 
+def test_class_of_a_host_without_resctrl(bundle):
+    """With a folder in its place: tests/unit/zrun_resctrl_test.c."""
+    bundle.config["linux"]["intelRdt"] = {"closID": "gold"}
+    mounts = open("/proc/self/mountinfo").read()
+    refused(bundle, "linux.intelRdt.closID (gold): no such class"
+            if " - resctrl " in mounts
+            else "linux.intelRdt: no resctrl file system is mounted here")
+
+
 # Each limit, its file, and what it must say there.
 LIMITS = [
     ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},

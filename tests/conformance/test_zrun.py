@@ -730,6 +730,8 @@ def test_features_is_honest(bundle):
                                  "poststart", "poststop"]
     assert set(features["linux"]["namespaces"]) == {
         "cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}
+    assert features["linux"]["intelRdt"] == {
+        "enabled": True, "schemata": True, "monitoring": True}
     assert "nonsense" not in features["mountOptions"]
     assert {"ro", "rbind", "rro"} <= set(features["mountOptions"])
 

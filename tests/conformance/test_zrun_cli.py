@@ -131,7 +131,7 @@ def test_events_refuses_an_interval(running, interval):
     (["--kernel-memory", "1m"],
      "--kernel-memory: cgroup v2 has no such limit"),
     (["--l3-cache-schema", "x"],
-     "--l3-cache-schema: Intel RDT is not supported"),
+     "--l3-cache-schema, --mem-bw-schema: has no linux.intelRdt"),
     (["-r", "none"], "--resources none: No such file or directory"),
     (["-r", "bad"], "--resources: memory.limit: want an integer"),
 ])

@@ -277,9 +277,20 @@ static const struct mistake {
 	{ "network device of wrong type",
 	  LINUX(", \"netDevices\": {\"eth0\": \"eth1\"}"),
 	  "linux.netDevices.eth0: want an object" },
-	{ "Intel RDT", LINUX(", \"intelRdt\": {\"closID\": \"a\"}"),
-	  "linux.intelRdt: cache and bandwidth classes of Intel RDT are not "
-	  "made by zrun" },
+	{ "class that is a path",
+	  LINUX(", \"intelRdt\": {\"closID\": \"../a\"}"),
+	  "linux.intelRdt.closID: is no name of a class" },
+	{ "class that is the kernel's",
+	  LINUX(", \"intelRdt\": {\"closID\": \"info\"}"),
+	  "linux.intelRdt.closID: is no name of a class" },
+	{ "memory bandwidth of the cache",
+	  LINUX(", \"intelRdt\": {\"memBwSchema\": \"L3:0=f\"}"),
+	  "linux.intelRdt.memBwSchema: want one line that starts with MB:" },
+	{ "memory bandwidth in two lines",
+	  LINUX(", \"intelRdt\": {\"memBwSchema\": \"MB:0=1\\nL3:0=f\"}"),
+	  "linux.intelRdt.memBwSchema: want one line that starts with MB:" },
+	{ "mount label of wrong type", LINUX(", \"mountLabel\": 1"),
+	  "linux.mountLabel: want a string" },
 	{ "memory policy", LINUX(", \"memoryPolicy\": {\"nodes\": \"0\"}"),
 	  "linux.memoryPolicy: mode is missing" },
 	{ "memory policy mode",
@@ -413,6 +424,11 @@ static const struct {
 	{ "Linux as personality",
 	  LINUX(", \"personality\": {\"domain\": \"LINUX\"}") },
 	{ "mount label", LINUX(", \"mountLabel\": \"x\"") },
+	{ "Intel RDT",
+	  LINUX(", \"intelRdt\": {\"closID\": \"a\", \"l3CacheSchema\": "
+		"\"L3:0=f\", \"memBwSchema\": \"MB:0=10\", \"schemata\": "
+		"[\"L3:0=f\"], \"enableCMT\": true, \"enableMBM\": false, "
+		"\"enableMonitoring\": true}") },
 };
 
 static void test_taken(void)

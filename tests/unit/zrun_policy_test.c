@@ -233,6 +233,12 @@ static const struct {
 	    "\"memoryPolicy\": {\"mode\": \"MPOL_BIND\", \"nodes\": "
 	    "\"0\"}" },
 	  "linux.memoryPolicy: is not for containers of a node" },
+	{ "a class of cache",
+	  { NULL, NULL, NULL, "\"intelRdt\": {\"closID\": \"a\"}" },
+	  "linux.intelRdt: is not for containers of a node" },
+	{ "a label of mounts",
+	  { NULL, NULL, NULL, "\"mountLabel\": \"a\"" },
+	  "linux.mountLabel: is not for containers of a node" },
 	{ "shared root",
 	  { NULL, NULL, NULL, "\"rootfsPropagation\": \"rshared\"" },
 	  "linux.rootfsPropagation: must not be shared" },
