@@ -217,6 +217,14 @@ int memfd_sealed(const char *name, const void *data, size_t size_bytes)
 	return fd_take(&fd);
 }
 
+/* Twice, as btrfs itself writes a file twice: where it compresses, writing out
+ * only hands the pages to workers, and a commit that comes before them has
+ * files of zeros. Whoever looks at the pages again waits for the workers. */
+int fd_sync_all(int fd)
+{
+	return syncfs(fd) < 0 || syncfs(fd) < 0 ? -errno : 0;
+}
+
 /* The size of a memfd that nobody can change any more; -errno. */
 static off_t sealed_size(int fd)
 {

@@ -72,6 +72,10 @@ int file_replace(int dir, const char *name, mode_t mode, const void *data,
  * atomic for readers, but after a power cut the file may be empty. */
 int file_swap(int dir, const char *name, const void *data, size_t size_bytes);
 
+/* When it returns 0, all that was written before to the file system of
+ * descriptor fd is on stable storage. 0 or -errno. */
+int fd_sync_all(int fd);
+
 /* Makes a sealed memfd (F_SEAL_WRITE|GROW|SHRINK|SEAL) that holds data.
  * Returns the descriptor or -errno. */
 int memfd_sealed(const char *name, const void *data, size_t size_bytes);

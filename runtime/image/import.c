@@ -176,10 +176,12 @@ static int unpack_missing(struct import *im)
 			r = unpack_layer_of(im, i);
 			unpacked = true;
 		}
-	if (!r && unpacked && syncfs(im->store->layers) < 0)
-		r = image_fail(im->digest, im->error, -errno,
-			       "its layers: sync: %s", strerror(errno));
-	return r;
+	if (r || !unpacked)
+		return r;
+	r = fd_sync_all(im->store->layers);
+	return r ? image_fail(im->digest, im->error, r, "its layers: sync: %s",
+			      strerror(-r))
+		 : 0;
 }
 
 static void made_remove(struct import *im)

@@ -75,8 +75,8 @@ static int copy(struct child *c, const char *path, int volume)
 	if (r == 0)
 		r = child_copy_up(c, path, volume);
 	/* Whole, and only then without the mark. */
-	if (r == 0 && syncfs(mark) < 0)
-		r = -errno;
+	if (r == 0)
+		r = fd_sync_all(mark);
 	if (r == 0 && unlinkat(volume, UNFINISHED, 0) < 0)
 		r = -errno;
 	return r < 0 ? r : directory_sync(volume);

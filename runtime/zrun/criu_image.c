@@ -63,7 +63,7 @@ int criu_image_seal(int dir, struct fault *fault)
 {
 	size_t size = 0;
 	autofree char *text = list_sizes(dir, &size);
-	int r = !text ? -ENOMEM : syncfs(dir) < 0 ? -errno : 0;
+	int r = text ? fd_sync_all(dir) : -ENOMEM;
 
 	if (r == 0)
 		r = file_replace(dir, LIST, 0600, text, size);

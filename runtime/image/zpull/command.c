@@ -234,8 +234,10 @@ static int run(struct pull_want *want)
 		return complain(fetch.options.layout, strerror(-r),
 				STATUS_FAILED);
 	loop_run(&fetch.loop);
-	if (!fetch.error && syncfs(want->layout) < 0)
-		return complain(fetch.options.layout, strerror(errno),
+	if (!fetch.error)
+		r = fd_sync_all(want->layout);
+	if (r)
+		return complain(fetch.options.layout, strerror(-r),
 				STATUS_FAILED);
 	return status_of(fetch.error);
 }
