@@ -42,13 +42,14 @@ def boot(request):
 
 @pytest.fixture
 def flaky(scratch):
-    """flaky(disk, **options) -> (FlakyDisk, Disk reached through it)."""
+    """flaky(disk, **options) -> (FlakyDisk, Disk reached through it); `kind`
+    is a class made from FlakyDisk."""
     with contextlib.ExitStack() as stack:
-        def made(disk, seed=None, **options):
+        def made(disk, seed=None, kind=FlakyDisk, **options):
             # Short: a path to a socket has at most 107 bytes.
             where = pathlib.Path(stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="zooid-")))
-            server = stack.enter_context(FlakyDisk(
+            server = stack.enter_context(kind(
                 disk.path, where / "nbd", build.seed() if seed is None
                 else seed, **options))
             return server, Disk(disk.path, nbd=where / "nbd")

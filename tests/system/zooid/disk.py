@@ -57,13 +57,17 @@ class Disk:
                 "iflag=skip_bytes,count_bytes", "conv=sparse,notrunc",
                 "skip=%d" % start, "count=%d" % size)
             os.truncate(part.name, size)
-            # The node's own: Debian 12's does not know simple quotas.
-            own = BUILD / "x86_64/pkg/btrfs-progs/bin/btrfs.box"
-            done = subprocess.run(
-                ["btrfs", "check", "--readonly", part.name], text=True,
-                executable=own if own.exists() else None,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        return "clean" if done.returncode == 0 else done.stdout
+            return check(part.name)
+
+def check(device):
+    """What btrfs check says of a file system: "clean", or its output."""
+    # The node's own: Debian 12's does not know simple quotas.
+    own = BUILD / "x86_64/pkg/btrfs-progs/bin/btrfs.box"
+    done = subprocess.run(
+        ["btrfs", "check", "--readonly", device], text=True,
+        executable=own if own.exists() else None,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return "clean" if done.returncode == 0 else done.stdout
 
 
 @contextlib.contextmanager
