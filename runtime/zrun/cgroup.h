@@ -42,6 +42,9 @@ int cgroup_limit(const struct cgroup *cg,
 int cgroup_devices(const struct cgroup *cg,
 		   const struct runtime_resources *resources,
 		   struct fault *fault);
+/* In a process that has closed the descriptors of the one it was forked from.
+ */
+void cgroup_devices_forget(void);
 
 /* Sends a signal to every process in it and below. */
 int cgroup_signal(const struct cgroup *cg, int signal);

@@ -199,11 +199,17 @@ static int compile(const struct runtime_resources *resources)
 }
 
 /* The default rules are most containers': their program is loaded once. */
+static int standard = -1;
+
+void cgroup_devices_forget(void)
+{
+	standard = -1;
+}
+
 int cgroup_devices(const struct cgroup *cg,
 		   const struct runtime_resources *resources,
 		   struct fault *fault)
 {
-	static int standard = -1;
 	autoclose int own = resources->n_device ? compile(resources) : -1;
 
 	if (!resources->n_device && standard < 0)

@@ -235,6 +235,7 @@ int nursery_fork(int cgroups)
 		    dup3(tree, 4, O_CLOEXEC) < 0)
 			_exit(1);
 		kernel_close_range(5, ~0u, 0);
+		cgroup_devices_forget();
 		nursery_run(3, 4);
 	}
 	close(pair[1]);
