@@ -139,6 +139,9 @@ struct desired_health {
 struct desired_reactive {
 	bool is_on; /* else nothing is ever frozen */
 	bool wakes_at_byte;
+	/* Written to disk when it first listens, and later started from there.
+	 * Without a volume that it may write, a pod, and init. */
+	bool checkpoints;
 	uint32_t freeze_after_ms;
 	/* Then it is written to disk, and made anew for the next client; not
 	 * before it is frozen; 0: never. Only with ports. */

@@ -87,6 +87,17 @@ static int wake_read(struct json_walk *w, yyjson_val *v, void *into)
 	return n < 0 ? n : 0;
 }
 
+static int checkpoint_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const char *const words[] = { "listen" };
+	struct desired_reactive *r = into;
+	int n = desired_word_read(w, v, words, ARRAY_SIZE(words),
+				  "want listen");
+
+	r->checkpoints = n == 0;
+	return n < 0 ? n : 0;
+}
+
 int desired_reactive_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
@@ -97,6 +108,7 @@ int desired_reactive_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "concurrency", concurrency_read, false },
 		{ "max", max_read, false },
 		{ "wake", wake_read, false },
+		{ "checkpoint", checkpoint_read, false },
 	};
 	struct desired_app *app = into;
 
@@ -107,14 +119,27 @@ int desired_reactive_read(struct json_walk *w, yyjson_val *v, void *into)
 	return json_object(w, v, keys, ARRAY_SIZE(keys), &app->reactive);
 }
 
-/* Instances run side by side, and only clients of ports are spread. */
-static bool can_be_several(const struct desired_app *app)
+static bool writes_volume(const struct desired_app *app)
 {
 	for (unsigned i = 0; i < app->n_mounts; i++)
 		if (app->mount[i].type == DESIRED_MOUNT_VOLUME &&
 		    !app->mount[i].read_only)
-			return false;
-	return app->n_ports && !app->pod.on.app;
+			return true;
+	return false;
+}
+
+/* Instances run side by side, and only clients of ports are spread. */
+static bool can_be_several(const struct desired_app *app)
+{
+	return app->n_ports && !app->pod.on.app && !writes_volume(app);
+}
+
+/* What it has read of a volume before it listened would be older than what it
+ * has written since, and could be written over that. And criu takes no init
+ * from outside the root. */
+static bool can_be_restored(const struct desired_app *app)
+{
+	return !writes_volume(app) && !app->pod.on.app && !app->init;
 }
 
 int desired_reactive_check(struct json_walk *w, const struct desired_app *app)
@@ -133,5 +158,8 @@ int desired_reactive_check(struct json_walk *w, const struct desired_app *app)
 	if (r->max > 1 && !can_be_several(app))
 		return json_fail(w, "want ports with max, no volume that it "
 				    "may write, and no pod");
+	if (r->checkpoints && !can_be_restored(app))
+		return json_fail(w, "want no volume that it may write with "
+				    "checkpoint, no pod, and no init");
 	return 0;
 }

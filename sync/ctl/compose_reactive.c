@@ -7,7 +7,7 @@ struct reactive {
 	uint64_t freeze_after, sleep_after, image_after, lifetime, concurrency;
 	uint64_t max;
 	unsigned sleep_after_line, image_after_line;
-	const char *wake;
+	const char *wake, *checkpoint;
 };
 
 static void time_read(struct walk *w, const struct compose_node *value,
@@ -89,6 +89,17 @@ static void wake_read(struct walk *w, const struct compose_node *value,
 			  r->wake);
 }
 
+static void checkpoint_read(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	struct reactive *r = into;
+
+	r->checkpoint = walk_text(w, value, "listen");
+	if (r->checkpoint && strcmp(r->checkpoint, "listen") != 0)
+		walk_fail(w, value->line, "\"%.40s\": want listen",
+			  r->checkpoint);
+}
+
 /* `reactive: {}`, and `reactive:` with nothing behind it, take the defaults. */
 void reactive_read(struct walk *w, const struct compose_node *value, void *into)
 {
@@ -100,6 +111,7 @@ void reactive_read(struct walk *w, const struct compose_node *value, void *into)
 		{ "concurrency", concurrency_read },
 		{ "max", max_read },
 		{ "wake", wake_read },
+		{ "checkpoint", checkpoint_read },
 	};
 	struct service *s = into;
 	struct reactive r = { 0 };
@@ -133,6 +145,9 @@ void reactive_read(struct walk *w, const struct compose_node *value, void *into)
 		yyjson_mut_obj_add_uint(s->doc, o, "max", r.max);
 	if (r.wake)
 		yyjson_mut_obj_add_strcpy(s->doc, o, "wake", r.wake);
+	if (r.checkpoint)
+		yyjson_mut_obj_add_strcpy(s->doc, o, "checkpoint",
+					  r.checkpoint);
 }
 
 void reactive_check(struct walk *w, const struct service *s)

@@ -344,6 +344,10 @@ static const struct {
 	{ "a lifetime that nothing could live",
 	  WEB("    x-zooid: {reactive: {lifetime: 999ms}}\n"),
 	  "f:4: services.web.x-zooid.reactive.lifetime: want 1s to 24h" },
+	{ "a checkpoint at another moment",
+	  WEB("    x-zooid: {reactive: {checkpoint: start}}\n"),
+	  "f:4: services.web.x-zooid.reactive.checkpoint: \"start\": want "
+	  "listen" },
 	{ "reactive, another wake",
 	  WEB("    x-zooid: {reactive: {wake: never}}\n"),
 	  "f:4: services.web.x-zooid.reactive.wake: \"never\": want connect "

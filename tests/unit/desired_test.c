@@ -37,6 +37,7 @@ static void whole_test(void)
 		"\"ports\":[{\"host\":8080,\"container\":80}],"
 		"\"restart\":\"unless-stopped\",\"memory\":67108864,"
 		"\"cpus\":0.5,\"pids\":100,\"read_only\":true,"
+		"\"reactive\":{\"checkpoint\":\"listen\"},"
 		"\"origin\":{\"application\":\"shop\",\"by\":\"alice\","
 		"\"at\":\"2026-11-23T06:00:00Z\"}}]}";
 	struct desired d;
@@ -59,7 +60,7 @@ static void whole_test(void)
 		   a->port[0].container == 80 &&
 		   a->restart == DESIRED_RESTART_UNLESS_STOPPED &&
 		   a->memory_bytes == 64 << 20 && a->cpus_milli == 500 &&
-		   a->pids == 100 && a->read_only &&
+		   a->pids == 100 && a->read_only && a->reactive.checkpoints &&
 		   !strcmp(a->application, "shop") && !strcmp(a->by, "alice"),
 	   "ports, restart, limits, origin");
 	desired_free(&d);
@@ -374,6 +375,18 @@ static const struct {
 	{ "a lifetime that nothing could live",
 	  HEAD "{" WEB ",\"reactive\":{\"lifetime_ms\":999}}]}",
 	  "apps[0].reactive.lifetime_ms: 999: want 1000 ms" },
+	{ "a checkpoint of what writes a volume",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\",\"target\":"
+	       "\"/d\",\"source\":\"d\"}],"
+	       "\"reactive\":{\"checkpoint\":\"listen\"}}]}",
+	  "apps[0]: want no volume that it may write with checkpoint" },
+	{ "a checkpoint with an init",
+	  HEAD "{" WEB ",\"init\":true,"
+	       "\"reactive\":{\"checkpoint\":\"listen\"}}]}",
+	  "apps[0]: want no volume that it may write with checkpoint" },
+	{ "a checkpoint at another moment",
+	  HEAD "{" WEB ",\"reactive\":{\"checkpoint\":\"start\"}}]}",
+	  "apps[0].reactive.checkpoint: \"start\"" },
 	{ "a wake unknown", HEAD "{" WEB ",\"reactive\":{\"wake\":\"no\"}}]}",
 	  "apps[0].reactive.wake: \"no\"" },
 	{ "no revision",
