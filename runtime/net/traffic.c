@@ -23,8 +23,9 @@ struct traffic {
 	bool wakes_at_byte;
 	bool closing, closed; /* to be, is closed for clients */
 	uint64_t named_ms;    /* its address was told last; 0: never */
-	struct timer named;   /* until that is forgotten */
+	struct timer named;   /* until that is forgotten, or all is answered */
 	bool draining;	      /* closed, and znode waits for its end */
+	bool answers;	      /* no more than answers are waited for */
 	uint32_t quiet_ms;    /* 0: never told to be quiet */
 	unsigned int flows;   /* into it; of these such whose client may say */
 	unsigned int come;    /* are being connected */
@@ -117,12 +118,14 @@ static void used(struct traffic *t, enum znet_wake by)
 		     (struct znet_event){ .head.verb = ZNET_WOKEN, .by = by });
 }
 
-/* In how many milliseconds it has been silent for `ms`; 0: it has. */
+/* In how many milliseconds it has been silent for `ms`; 0: it has. Who waits to
+ * be connected is not silent: it may be about to listen. */
 static uint64_t until_silent(const struct traffic *t, uint64_t ms)
 {
 	uint64_t now = clock_ms();
-	uint64_t due = t->asked ? t->asked_ms + TRAFFIC_WORK_MAX_MS
-				: t->used_ms + ms;
+	uint64_t due = t->asked	 ? t->asked_ms + TRAFFIC_WORK_MAX_MS
+		       : t->come ? t->used_ms + TRAFFIC_WORK_MAX_MS
+				 : t->used_ms + ms;
 
 	return due > now ? due - now : 0;
 }
@@ -230,6 +233,17 @@ void traffic_begin(struct traffic_flow *f, struct traffic *t)
 		used(t, ZNET_BY_CONNECTION);
 }
 
+static void drain_try(struct traffic *t);
+
+/* One that waits for a long answer, or to be connected, has no more to wait
+ * for. */
+static void timer_shorten(struct traffic *t)
+{
+	if (!t->asked && !t->come &&
+	    t->timer.deadline_ms > clock_ms() + t->quiet_ms)
+		timer_arm(t);
+}
+
 static void asked_set(struct traffic_flow *f, bool asked)
 {
 	struct traffic *t = f->of;
@@ -238,9 +252,9 @@ static void asked_set(struct traffic_flow *f, bool asked)
 		return;
 	f->asked = asked;
 	t->asked += asked ? 1 : -1U;
-	/* A timer that waits for a long answer has no more to wait for. */
-	if (!t->asked && t->timer.deadline_ms > clock_ms() + t->quiet_ms)
-		timer_arm(t);
+	timer_shorten(t);
+	if (t->answers && !t->asked)
+		drain_try(t);
 }
 
 static void close_try(struct traffic *t)
@@ -254,14 +268,29 @@ static void close_try(struct traffic *t)
 						   .open = t->flows });
 }
 
+/* When it will have drained, if nothing happens; UINT64_MAX: it will not. */
+static uint64_t drained_ms(const struct traffic *t)
+{
+	if (t->answers && !t->flows)
+		return 0;
+	if (t->answers && !t->asked && !t->come)
+		return t->used_ms + TRAFFIC_ANSWERED_MS;
+	if (t->answers || t->flows)
+		return UINT64_MAX;
+	return t->named_ms ? t->named_ms + DNS_SERVICE_TTL_S * 1000 : 0;
+}
+
 static void drain_try(struct traffic *t)
 {
-	uint64_t now = clock_ms(), until = 0;
+	uint64_t now = clock_ms(), until = drained_ms(t);
 
-	if (!t->draining || t->flows || t->named.deadline_ms)
+	if (!t->draining || until == UINT64_MAX ||
+	    (t->named.deadline_ms && until > now))
 		return;
-	if (t->named_ms)
-		until = t->named_ms + DNS_SERVICE_TTL_S * 1000;
+	if (t->named.deadline_ms) {
+		timer_cancel(&t->named);
+		traffic_put(t);
+	}
 	if (until > now) {
 		t->users++; /* the row stays while its timer runs */
 		timer_set(loop, &t->named, until - now);
@@ -283,9 +312,10 @@ void traffic_named(struct traffic *t)
 	t->named_ms = clock_ms();
 }
 
-static void drain(struct traffic *t)
+static void drain(struct traffic *t, bool answers)
 {
 	t->draining = t->closed = true;
+	t->answers = answers;
 	listeners_update();
 	drain_try(t);
 }
@@ -326,9 +356,13 @@ void traffic_move(struct traffic_flow *f, struct traffic *t)
 
 void traffic_came(struct traffic_flow *f)
 {
-	if (f->of && f->comes)
-		f->of->come--;
+	struct traffic *t = f->of;
+
+	if (!t || !f->comes)
+		return;
 	f->comes = false;
+	t->come--;
+	timer_shorten(t);
 }
 
 unsigned int traffic_in_flight(const struct traffic *t)
@@ -339,6 +373,11 @@ unsigned int traffic_in_flight(const struct traffic *t)
 bool traffic_is_closed(const struct traffic *t)
 {
 	return t->closed;
+}
+
+bool traffic_is_nameless(const struct traffic *t)
+{
+	return t->closed && !t->answers;
 }
 
 void traffic_knock(const char *app)
@@ -405,7 +444,8 @@ static void watch_begin(struct traffic *t, const struct znet_request *q,
 
 static void freeze(struct traffic *t, const struct znet_request *q)
 {
-	bool may = q->flags & ZNET_FREEZE_NOW ? !t->asked : t->quiet;
+	bool may = q->flags & ZNET_FREEZE_NOW ? !t->asked && !t->come
+					      : t->quiet;
 	int error = may ? freezer_write(t, "1") : -EBUSY;
 
 	if (error < 0) {
@@ -441,7 +481,7 @@ static void obey(struct traffic *t, const struct znet_request *q,
 		close_try(t);
 		return;
 	case ZNET_DRAIN:
-		drain(t);
+		drain(t, q->flags & ZNET_DRAIN_ANSWERS);
 		return;
 	case ZNET_STATUS:
 	case ZNET_OUTLET:
@@ -493,7 +533,7 @@ void traffic_peer_gone(const struct peer *p)
 		/* Whoever comes next says it again; till then what the route
 		 * leads to is served. */
 		if (t->draining)
-			t->draining = t->closed = false;
+			t->draining = t->closed = t->answers = false;
 	}
 	listeners_update();
 }

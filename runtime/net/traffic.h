@@ -36,6 +36,9 @@
  * with HTTP/2's window updates) only for a while. */
 enum { TRAFFIC_WORK_MAX_MS = 600000 };
 
+/* Silence after which an answer is taken for whole. */
+enum { TRAFFIC_ANSWERED_MS = 1000 };
+
 enum { TRAFFIC_MAX = 1024 }; /* containers */
 
 struct traffic;
@@ -77,6 +80,9 @@ void traffic_part(struct traffic_flow *f);
 void traffic_end(struct traffic_flow *f);
 /* Whether no client may be let to it (ZNET_CLOSE, ZNET_DRAIN). */
 bool traffic_is_closed(const struct traffic *t);
+/* The same, and nobody finds it by its name any more: until another one can be,
+ * one that only has to answer (ZNET_DRAIN_ANSWERS) is. */
+bool traffic_is_nameless(const struct traffic *t);
 /* A client waits for application `app`, of which nothing runs; what runs of it
  * has too much to do. */
 void traffic_knock(const char *app);

@@ -83,11 +83,11 @@ static bool is_service(const struct tun *t, const struct tun *other,
 		       const char *service)
 {
 	if (!tun_meets(t, other) || strcmp(other->service, service) != 0 ||
-	    traffic_is_closed(other->traffic))
+	    traffic_is_nameless(other->traffic))
 		return false;
 	for (const struct tun *one = tuns; one < tuns_end; one++)
 		if (one->used && is_after(other, one) &&
-		    !traffic_is_closed(one->traffic))
+		    !traffic_is_nameless(one->traffic))
 			return false;
 	return true;
 }

@@ -37,7 +37,10 @@ enum znet_verb {
 	ZNET_KNOCKS,
 	/* Another container has taken its place: from now on no client is let
 	 * to it, and once no connection into it is left ZNET_DRAINED comes. It
-	 * need not be watched. */
+	 * need not be watched. flags: ZNET_DRAIN_ANSWERS: another one will,
+	 * when it has ended; until then it is found by its name, and
+	 * connections on which no answer is owed and nothing was said for a
+	 * second are not waited for. */
 	ZNET_DRAIN,
 	/* Rule number `row` of `container`, behind the last one what goes where
 	 * none matches; then, or where it has none, -ENOENT in rule.error.
@@ -45,7 +48,11 @@ enum znet_verb {
 	ZNET_RULE,
 };
 
-enum { ZNET_WAKE_AT_BYTE = 1, ZNET_FREEZE_NOW = 2 };
+enum {
+	ZNET_WAKE_AT_BYTE = 1,
+	ZNET_FREEZE_NOW = 2,
+	ZNET_DRAIN_ANSWERS = 4,
+};
 
 struct znet_request {
 	struct ipc_head head; /* verb: enum znet_verb */
