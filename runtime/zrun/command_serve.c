@@ -46,6 +46,11 @@ static const struct verb {
 	[ZRUN_GRANTS] = { "grants", UID_ZNODE },
 	[ZRUN_RECLAIM] = { "reclaim", UID_ZNODE },
 	[ZRUN_FULL] = { "full", UID_ZNODE },
+	[ZRUN_LISTEN] = { "listen", UID_ZNODE },
+	[ZRUN_CHECKPOINT] = { "checkpoint", UID_ZNODE },
+	[ZRUN_RESTORE] = { "restore", UID_ZNODE },
+	[ZRUN_CHECKPOINTS] = { "checkpoints", UID_ZNODE },
+	[ZRUN_CHECKPOINT_REMOVE] = { "checkpoint remove", UID_ZNODE },
 };
 
 static void client_close(struct client *client)
@@ -128,6 +133,16 @@ static int dispatch(const struct asked *asked, struct zrun_reply *reply,
 		return serve_reclaim(asked, reply);
 	case ZRUN_FULL:
 		return serve_full(asked, reply);
+	case ZRUN_LISTEN:
+		return serve_listen(asked, reply, out);
+	case ZRUN_CHECKPOINT:
+		return serve_checkpoint(asked, reply);
+	case ZRUN_RESTORE:
+		return serve_restore(asked, reply);
+	case ZRUN_CHECKPOINTS:
+		return serve_checkpoints(asked, reply);
+	case ZRUN_CHECKPOINT_REMOVE:
+		return serve_checkpoint_remove(asked, reply);
 	}
 	return -ENOSYS;
 }

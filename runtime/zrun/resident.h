@@ -16,6 +16,7 @@
 #include "image/store.h"
 #include "init/init.h"
 #include "launch.h"
+#include "listening.h"
 #include "serve.h"
 #include "state.h"
 
@@ -72,6 +73,8 @@ struct resident_container {
 	struct watch exit;     /* pidfd */
 	/* While it sleeps: ZRUN_SLEEP's. */
 	uint8_t note[INIT_NOTE_SIZE];
+	int config; /* memfd, of ZRUN_START_KEEP; or -1 */
+	struct listening listening;
 };
 
 /* Slow work that a container waits for. */
@@ -147,6 +150,13 @@ int serve_sleep(const struct asked *asked, struct zrun_reply *reply);
 int serve_wake(const struct asked *asked, struct zrun_reply *reply);
 int serve_grants(const struct asked *asked, struct zrun_reply *reply);
 int serve_reclaim(const struct asked *asked, struct zrun_reply *reply);
+int serve_listen(const struct asked *asked, struct zrun_reply *reply,
+		 struct ipc_fds *fds);
+int serve_checkpoint(const struct asked *asked, struct zrun_reply *reply);
+int serve_restore(const struct asked *asked, struct zrun_reply *reply);
+int serve_checkpoints(const struct asked *asked, struct zrun_reply *reply);
+int serve_checkpoint_remove(const struct asked *asked,
+			    struct zrun_reply *reply);
 
 /* serve_job.c: does the work in a child and answers with what it returns; text
  * is the reply's. */
@@ -179,6 +189,9 @@ struct resident_container *container_running(const struct asked *asked,
 /* Opens the cgroup of the container. 0 or -errno; close it either way. */
 int container_cgroup(const struct resident_container *c, struct cgroup *cg);
 
+/* The number of a namespace of a process; 0 when there is none. */
+ino_t container_namespace(pid_t pid, const char *kind);
+
 /* serve_reclaim.c: takes back the swap that the worker of a serve that died
  * let it have. */
 void container_swap_recover(const struct resident_container *c);
@@ -192,6 +205,8 @@ struct resident_container *container_new(const char *id);
 int container_watch(struct resident_container *c, int pidfd);
 /* Its first process has ended. */
 void container_ended(struct resident_container *c);
+/* There will be no checkpoint of it (any more). */
+void container_unkeep(struct resident_container *c);
 /* Init forgets what it holds of it. */
 void container_drop(const char *id);
 void container_free(struct resident_container *c);
@@ -207,6 +222,5 @@ void container_recover_all(void);
 int container_layer_make(const char *id);
 int container_layer_rename(const char *from, const char *to);
 int container_layer_remove(const char *id);
-int container_checkpoint_remove(const char *id);
 
 #endif

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "bud.h"
+#include "checkpoint.h"
 #include "kernel.h"
 #include "quota.h"
 #include "resident.h"
@@ -71,11 +72,18 @@ struct resident_container *container_new(const char *id)
 
 	memset(c, 0, sizeof(*c));
 	c->phase = PHASE_STARTING;
-	c->pidfd = c->exit.fd = c->mounts = c->tun = -1;
+	c->pidfd = c->exit.fd = c->mounts = c->tun = c->config = -1;
+	listening_init(&c->listening);
 	text_copy(c->id, sizeof(c->id), id);
 	text_copy(c->cgroup, sizeof(c->cgroup), id);
 	id_hash[i] = hash_id(id);
 	return c;
+}
+
+void container_unkeep(struct resident_container *c)
+{
+	fd_close(&c->config);
+	listening_end(&c->listening);
 }
 
 void container_free(struct resident_container *c)
@@ -84,6 +92,7 @@ void container_free(struct resident_container *c)
 	fd_close(&c->pidfd);
 	fd_close(&c->mounts);
 	fd_close(&c->tun);
+	container_unkeep(c);
 	c->phase = PHASE_FREE;
 }
 
@@ -103,6 +112,7 @@ static void exit_ready(struct watch *w, uint32_t events)
 void container_ended(struct resident_container *c)
 {
 	c->phase = PHASE_ENDED;
+	container_unkeep(c);
 	if (c->address)
 		c->tun = tun_take(c->id);
 }
@@ -203,7 +213,7 @@ int container_sweep(const struct resident_container *c,
 
 	if (r == 0) {
 		what = "its checkpoint";
-		r = container_checkpoint_remove(id);
+		r = checkpoint_remove(id);
 	}
 	if (r == 0) {
 		what = "its writable layer";
@@ -308,7 +318,8 @@ static void remove_strays(int dir, int (*remove)(const char *id))
 	DIR *list = path_list(dir, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_name[0] == '.' || container_find(e->d_name))
+		if (e->d_name[0] == '.' || container_find(e->d_name) ||
+		    checkpoint_is_kept(e->d_name))
 			continue;
 		int r = remove(e->d_name);
 
@@ -318,11 +329,6 @@ static void remove_strays(int dir, int (*remove)(const char *id))
 	}
 	if (list)
 		closedir(list);
-}
-
-int container_checkpoint_remove(const char *id)
-{
-	return path_remove_tree(resident.checkpoints, id);
 }
 
 static bool has_container(const char *cgroup)
@@ -345,6 +351,6 @@ void container_recover_all(void)
 	if (list)
 		closedir(list);
 	remove_strays(resident.containers, container_layer_remove);
-	remove_strays(resident.checkpoints, container_checkpoint_remove);
+	remove_strays(resident.checkpoints, checkpoint_remove);
 	nursery_sweep(resident.cgroup_dir, "@", has_container);
 }

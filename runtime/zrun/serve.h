@@ -58,7 +58,10 @@ enum zrun_verb {
 	 * gid=N, or owner=user for the process's own; one of type "device" is
 	 * the node's device at its source, with options read, write, mknod;
 	 * option "volume-copy" of a bind mount fills a volume that is empty
-	 * with what the image has in that place. */
+	 * with what the image has in that place.
+	 *
+	 * flags: ZRUN_START_KEEP: serve keeps the config for ZRUN_CHECKPOINT.
+	 */
 	ZRUN_START = 1,
 	/* Sends signal `arg` to the first process of `id`, or with
 	 * ZRUN_KILL_ALL to every process; flags from ZRUN_KILL_EXEC on are
@@ -158,9 +161,36 @@ enum zrun_verb {
 	 * "all-" before it for the one that holds most when all of that kind
 	 * together have. -ENOENT past the end. znode. */
 	ZRUN_FULL,
+	/* Replies with a descriptor that hangs up when a process of `id` has
+	 * begun to listen on TCP port `arg` (0: any), which it may have done
+	 * already, when the container has ended, and with serve. znode. */
+	ZRUN_LISTEN,
+	/* Writes running container `id`, started with ZRUN_START_KEEP, to
+	 * checkpoint `path` (an id), on stable storage when the reply comes, in
+	 * place of what has that name. It runs on; after an error there is no
+	 * checkpoint, and it runs as before, or has ended where criu was killed
+	 * meanwhile. -ESTALE: serve was started anew since; -EBUSY: as with
+	 * ZRUN_SLEEP; -EINVAL: it may write a volume, or listens on its own
+	 * address alone. Which image, config, kernel and processor it is of is
+	 * noted with it. znode. */
+	ZRUN_CHECKPOINT,
+	/* The same as ZRUN_START, but from checkpoint `path`, if that is of the
+	 * same image and config (but for the address), of this kernel and
+	 * processor, and not older than `arg` s (0: no matter). Processes go on
+	 * where they were when it was written, with the writable layer of then.
+	 * After an error there is no container. -ENOENT: there is no such
+	 * checkpoint; after any other error neither, for one that is stale, is
+	 * damaged or was not restored is removed. znode. */
+	ZRUN_RESTORE,
+	/* Checkpoint number `arg`, in any order: reply.id is its name. -ENOENT
+	 * past the end. znode. */
+	ZRUN_CHECKPOINTS,
+	/* Removes checkpoint `path`. -ENOENT. znode. */
+	ZRUN_CHECKPOINT_REMOVE,
 };
 
 enum {
+	ZRUN_START_KEEP = 1,
 	ZRUN_KILL_ALL = 1,
 	ZRUN_KILL_EXEC = 256,
 	ZRUN_VOLUME_NAME_MAX = 127,

@@ -15,6 +15,7 @@
 #include "ahead.h"
 #include "base/fd.h"
 #include "base/path.h"
+#include "checkpoint.h"
 #include "image_root.h"
 #include "resident.h"
 #include "store_execute.h"
@@ -203,13 +204,13 @@ void serve_remove_layer(const char *id)
 
 void serve_remove_checkpoint(const char *id)
 {
-	char name[ZRUN_ID_SIZE + 24];
+	char name[CHECKPOINT_NAME_SIZE + 24];
 
 	/* It may be wanted again before it is gone; no id has a dot. */
-	snprintf(name, sizeof(name), "%.63s.%llu", id,
+	snprintf(name, sizeof(name), "%.64s.%llu", id,
 		 (unsigned long long)++resident.serial);
 	if (renameat(resident.checkpoints, id, resident.checkpoints, name) == 0)
-		remove_later(name, container_checkpoint_remove);
+		remove_later(name, checkpoint_remove);
 }
 
 static int no_container(const char *id, struct zrun_reply *reply)

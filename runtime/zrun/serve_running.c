@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -37,7 +38,9 @@ struct resident_container *container_running(const struct asked *asked,
 			 "container %s does "
 			 "not run",
 			 id);
-		*error = c->phase == PHASE_STARTING ? -EAGAIN : -ESRCH;
+		*error = c->phase == PHASE_STARTING || c->phase == PHASE_DOZING
+				 ? -EAGAIN
+				 : -ESRCH;
 	}
 	return *error ? NULL : c;
 }
@@ -50,6 +53,15 @@ int container_cgroup(const struct resident_container *c, struct cgroup *cg)
 	snprintf(path, sizeof(path), "zooid/%s", c->cgroup);
 	cg->root = fcntl(resident.cgroups.root, F_DUPFD_CLOEXEC, 3);
 	return cg->root < 0 ? -errno : cgroup_open(cg, path);
+}
+
+ino_t container_namespace(pid_t pid, const char *kind)
+{
+	char path[40];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	return stat(path, &st) < 0 ? 0 : st.st_ino;
 }
 
 /* A process of ZRUN_EXEC is init's to know. */

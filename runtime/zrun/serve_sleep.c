@@ -4,10 +4,8 @@
  *	worker: state BETWEEN, freeze, dump, close the image, state ASLEEP
  *	serve:  PHASE_DOZING ...                        | PHASE_ASLEEP
  *
- * The network namespace is not saved but made anew by ZRUN_WAKE, so criu is
- * told that it is external; that is why it must hold no connection, for which
- * criu looks. Whoever dies on the way leaves state BETWEEN, and processes of
- * which nobody knows how whole they are: serve kills them when it starts.
+ * Whoever dies on the way leaves state BETWEEN, and processes of which nobody
+ * knows how whole they are: serve kills them when it starts.
  *
  * Nothing is synced: a checkpoint is of use as long as the machine runs. */
 #define _GNU_SOURCE
@@ -18,15 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/path.h"
 #include "criu_image.h"
-#include "criu_mount.h"
-#include "criu_stdio.h"
 #include "resident.h"
 #include "sleep.h"
 #include "store_link.h"
@@ -35,143 +29,29 @@
 struct dump {
 	struct container_work work;
 	const struct asked *asked; /* of the worker only */
-	struct runtime_config config;
-	struct criu_options options;
-	struct cgroup cgroup;
+	struct sleep_image image;
 	uint8_t note[INIT_NOTE_SIZE];
-	int state_dir, image_dir;
-	char image_path[4096];
 };
-
-void sleep_options(struct criu_options *options, const char *id,
-		   char path[static 4096])
-{
-	snprintf(path, 4096, "%s/checkpoints/%.63s", path_data(), id);
-	*options = (struct criu_options){
-		.image_path = path,
-		.work_path = path,
-		.manage_cgroups_mode = "ignore",
-		.log_level = "1",
-		/* There is no connection to keep quiet. */
-		.network_lock = "skip",
-		.given = { [3] = true }, /* --file-locks */
-	};
-}
-
-static int read_config(struct dump *d, struct fault *fault)
-{
-	const struct ipc_fds *fds = d->asked->fds;
-	autofree char *text = NULL;
-	char error[RUNTIME_ERROR_SIZE];
-	size_t size;
-
-	if (fds->n != 1)
-		return fault_set(fault, 0, "want the config with the message");
-	int r = memfd_read(fds->fd[0], ZRUN_CONFIG_MAX, &text, &size);
-
-	if (r < 0)
-		return fault_set(fault, r, "config");
-	r = runtime_config_parse(&d->config, text, size, error);
-	return r < 0 ? fault_set(fault, 0, "config: %s", error) : 0;
-}
-
-static int make_image_dir(struct dump *d, struct fault *fault)
-{
-	const char *id = d->work.container->id;
-	int r = path_remove_tree(resident.checkpoints, id);
-
-	if (r == 0 && mkdirat(resident.checkpoints, id, 0700) < 0)
-		r = -errno;
-	d->image_dir = r < 0 ? r
-			     : openat(resident.checkpoints, id,
-				      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->image_dir == -1)
-		d->image_dir = -errno;
-	return d->image_dir < 0
-		       ? fault_set(fault, d->image_dir, "%.200s", d->image_path)
-		       : 0;
-}
-
-static int note(const struct dump *d, enum state_sleep sleep,
-		struct fault *fault)
-{
-	struct state state;
-	int r = state_read(d->state_dir, &state, fault);
-
-	if (r < 0)
-		return r;
-	state.sleep = sleep;
-	if (sleep == SLEEP_ASLEEP) {
-		state.pid = 0;
-		memcpy(state.note, d->note, sizeof(state.note));
-	}
-	r = state_write(d->state_dir, &state);
-	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
-}
-
-static ino_t namespace_of(pid_t pid, const char *kind)
-{
-	char path[40];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
-	return stat(path, &st) < 0 ? 0 : st.st_ino;
-}
-
-static int save(struct dump *d, struct fault *fault)
-{
-	static struct criu_command command;
-	const struct resident_container *c = d->work.container;
-	int r = criu_image_begin(d->image_dir, fault);
-
-	if (r < 0)
-		return r;
-	r = criu_stdio_keep(d->image_dir, c->pid);
-	criu_begin(&command, "dump", &d->options);
-	criu_add(&command, "--tree");
-	criu_add(&command, "%d", (int)c->pid);
-	criu_add(&command, "--freeze-cgroup");
-	criu_add(&command, "%s/zooid/%s", resident.cgroups.mount, c->cgroup);
-	criu_add(&command, "--external");
-	criu_add(&command, "net[%llu]:" SLEEP_NETWORK,
-		 (unsigned long long)namespace_of(c->pid, "net"));
-	if (r < 0)
-		return fault_set(fault, r, "look at process %d", (int)c->pid);
-	r = criu_mount_dump(&command, &d->config, c->pid, d->image_dir, fault);
-	if (r == 0)
-		r = criu_run(&command, &d->options, NULL, NULL, fault);
-	return r == 0 ? criu_image_close(d->image_dir, fault) : r;
-}
-
-/* It goes on as it was, unless nobody knows how it is. */
-static void undo(struct dump *d, bool was_frozen, int error)
-{
-	struct fault ignored = { "" };
-
-	if (error == -ECANCELED)
-		cgroup_signal(&d->cgroup, SIGKILL);
-	if (!was_frozen)
-		cgroup_freeze(&d->cgroup, false);
-	note(d, SLEEP_AWAKE, &ignored);
-	path_remove_tree(resident.checkpoints, d->work.container->id);
-}
 
 static int save_frozen(struct dump *d, struct fault *fault)
 {
-	bool was_frozen = cgroup_is_frozen(&d->cgroup);
-	int r = note(d, SLEEP_BETWEEN, fault);
+	struct sleep_image *image = &d->image;
+	bool was_frozen = cgroup_is_frozen(&image->cgroup);
+	int r = sleep_image_note(image, SLEEP_BETWEEN, NULL, fault);
 
 	if (r < 0)
 		return r;
-	r = was_frozen ? 0 : cgroup_pause(&d->cgroup);
+	r = was_frozen ? 0 : cgroup_pause(&image->cgroup);
 	if (r < 0)
 		fault_set(fault, r, "freeze it");
 	if (r == 0)
-		r = save(d, fault);
+		r = sleep_image_dump(image, fault);
 	if (r == 0)
-		r = note(d, SLEEP_ASLEEP, fault);
+		r = criu_image_close(image->dir, fault);
+	if (r == 0)
+		r = sleep_image_note(image, SLEEP_ASLEEP, d->note, fault);
 	if (r < 0)
-		undo(d, was_frozen, r);
+		sleep_image_undo(image, was_frozen, r);
 	return r;
 }
 
@@ -179,25 +59,21 @@ static int sleep_run(struct container_work *work, char text[STORE_ERROR_SIZE])
 {
 	struct dump *d = container_of(work, struct dump, work);
 	struct resident_container *c = d->work.container;
+	struct ipc_fds *fds = d->asked->fds;
 	struct fault fault = { "" };
+	int r = fds->n == 1 ? 0
+			    : fault_set(&fault, 0,
+					"want the config with the message");
 
-	d->image_dir = -1;
-	d->cgroup = CGROUP_NONE;
-	sleep_options(&d->options, c->id, d->image_path);
-	d->state_dir = state_open(resident.state, c->id, &fault);
-	int r = d->state_dir < 0 ? d->state_dir : read_config(d, &fault);
-
+	d->image.container = c;
 	if (r == 0)
-		r = make_image_dir(d, &fault);
-	if (r == 0) {
-		r = container_cgroup(c, &d->cgroup);
-		if (r < 0)
-			fault_set(&fault, r, "its cgroup");
-	}
+		r = sleep_image_open(&d->image, fds->fd[0], &fault);
+	if (r == 0)
+		r = sleep_image_make(&d->image, c->id, &fault);
 	if (r == 0)
 		r = save_frozen(d, &fault);
 	if (r == 0) {
-		int left = cgroup_remove(&d->cgroup);
+		int left = cgroup_remove(&d->image.cgroup);
 
 		if (left < 0)
 			log_error(c->id, "remove its cgroup: %s",
@@ -210,8 +86,7 @@ static int sleep_run(struct container_work *work, char text[STORE_ERROR_SIZE])
 	return r;
 }
 
-/* It was killed, and criu with it: as in undo(). */
-static void worker_lost(const struct resident_container *c)
+void sleep_worker_lost(const struct resident_container *c)
 {
 	struct cgroup cg;
 
@@ -234,7 +109,7 @@ static void sleep_finish(struct container_work *work, struct zrun_reply *reply)
 		if (ended)
 			container_ended(c);
 		else if (reply->error == -EIO)
-			worker_lost(c);
+			sleep_worker_lost(c);
 		return;
 	}
 	c->phase = PHASE_ASLEEP;
@@ -269,20 +144,19 @@ static const struct resident_container *companion(
 	static const char *const kinds[] = { "net", "pid", "ipc" };
 
 	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
-		ino_t own = namespace_of(c->pid, kinds[k]);
+		ino_t own = container_namespace(c->pid, kinds[k]);
 
 		for (struct resident_container *other = NULL;
 		     (other = container_next(other));) {
 			if (other != c && other->phase == PHASE_RUNNING &&
-			    namespace_of(other->pid, kinds[k]) == own)
+			    container_namespace(other->pid, kinds[k]) == own)
 				return other;
 		}
 	}
 	return NULL;
 }
 
-static int refuse_sleep(const struct resident_container *c,
-			struct zrun_reply *reply)
+int sleep_refuse(const struct resident_container *c, struct zrun_reply *reply)
 {
 	const struct resident_container *other = companion(c);
 
@@ -306,7 +180,7 @@ int serve_sleep(const struct asked *asked, struct zrun_reply *reply)
 
 	if (!c)
 		return r;
-	r = refuse_sleep(c, reply);
+	r = sleep_refuse(c, reply);
 	if (r < 0)
 		return r;
 	/* Held by the worker beyond init's, see serve_container_work(). */

@@ -234,9 +234,10 @@ static void tidy(struct timer *t)
 {
 	struct start *s = container_of(t, struct start, timer);
 
-	/* Of a bud, not made ahead already, and without a grant, which may be
-	 * gone by then. */
-	if (s->bud.cgroup[0] && !s->before.id[0] && !s->container->capabilities)
+	/* Of a bud, not made ahead already, which will not be restored, and
+	 * without a grant, which may be gone by then. */
+	if (s->bud.cgroup[0] && !s->before.id[0] && !s->keeps &&
+	    !s->container->capabilities)
 		ahead_note(s);
 	start_free(s);
 }
@@ -249,6 +250,8 @@ static void start_done(struct start *s)
 
 	memcpy(reply.id, c->id, sizeof(reply.id));
 	c->phase = PHASE_RUNNING;
+	if (s->keeps)
+		c->config = fcntl(s->config_fd, F_DUPFD_CLOEXEC, 3);
 	serve_answer(&asker, &reply, NULL);
 	container_watch(c, fd_take(&s->launch.pidfd));
 	/* The rest has time, and the program wants the processor. */
@@ -444,7 +447,8 @@ struct start *start_new(struct resident_container *c)
 	s->channel.fd = s->state_dir = s->output[0] = s->output[1] = -1;
 	s->config_fd = s->root = -1;
 	s->before.pidfd = s->before.mounts = s->before.exit.fd = -1;
-	s->before.tun = -1;
+	s->before.tun = s->before.config = -1;
+	listening_init(&s->before.listening);
 	s->bud.pidfd = s->bud.channel = s->bud.mounts = s->bud.cgroup_dir = -1;
 	s->wait.ready = bud_came;
 	s->cgroup = CGROUP_NONE;
@@ -559,7 +563,8 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 		return -EEXIST;
 	}
 	struct resident_container *c = container_new(id);
-	struct start *s = c ? ahead_take(asked) : NULL;
+	bool keeps = asked->request->flags & ZRUN_START_KEEP;
+	struct start *s = c && !keeps ? ahead_take(asked) : NULL;
 	bool ahead = s;
 
 	if (c && !s)
@@ -573,6 +578,7 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 		return -ENOSPC;
 	}
 	s->container = c;
+	s->keeps = keeps;
 	s->asker = asked->asker;
 	memcpy(s->note, asked->request->note, sizeof(s->note));
 	int r = ahead ? adopt(s) : prepare(s, asked);

@@ -19,6 +19,7 @@
 #include "base/stamp.h"
 #include "quota.h"
 #include "resident.h"
+#include "sleep.h"
 
 #define SNAPSHOTS ".snapshots"
 
@@ -217,13 +218,30 @@ static bool has_mounted(pid_t pid, const char *name)
 	return false;
 }
 
+/* What is on its way may have it soon. */
+static bool uses(const struct resident_container *c, const char *name)
+{
+	switch (c->phase) {
+	case PHASE_STARTING:
+	case PHASE_DOZING:
+		return true;
+	case PHASE_RUNNING:
+		return has_mounted(c->pid, name);
+	case PHASE_ASLEEP:
+		return sleep_has_volume(c->id, name);
+	case PHASE_FREE:
+	case PHASE_ENDED:
+	case PHASE_DELETING:
+		break;
+	}
+	return false;
+}
+
 static const char *user_of(const char *name)
 {
-	for (struct resident_container *c = NULL; (c = container_next(c));) {
-		if (c->phase == PHASE_STARTING ||
-		    (c->phase == PHASE_RUNNING && has_mounted(c->pid, name)))
+	for (struct resident_container *c = NULL; (c = container_next(c));)
+		if (uses(c, name))
 			return c->id;
-	}
 	return NULL;
 }
 

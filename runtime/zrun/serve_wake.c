@@ -13,7 +13,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/path.h"
+#include "checkpoint.h"
 #include "criu_image.h"
 #include "kernel.h"
 #include "policy.h"
@@ -75,10 +75,24 @@ static int release(struct start *s)
 	return r < 0 ? fault_set(&s->fault, r, "keep its state") : 0;
 }
 
+int start_restored(struct start *s)
+{
+	struct resident_container *c = s->container;
+	int r = find_process(s);
+
+	if (r == 0)
+		r = release(s);
+	if (r < 0)
+		return r;
+	c->phase = PHASE_RUNNING;
+	container_watch(c, fd_take(&s->launch.pidfd));
+	return 0;
+}
+
 static int wake_run(struct container_work *work, char text[STORE_ERROR_SIZE])
 {
 	struct start *s = container_of(work, struct start, work);
-	int r = sleep_restore(s);
+	int r = sleep_restore(s, s->container->id);
 
 	if (r < 0)
 		snprintf(text, STORE_ERROR_SIZE, "container %.63s: %.180s",
@@ -93,9 +107,7 @@ static void wake_finish(struct container_work *work, struct zrun_reply *reply)
 	int r = reply->error;
 
 	if (r == 0)
-		r = find_process(s);
-	if (r == 0)
-		r = release(s);
+		r = start_restored(s);
 	if (r < 0 && reply->error == 0) {
 		reply->error = r;
 		snprintf(reply->text, sizeof(reply->text),
@@ -106,8 +118,6 @@ static void wake_finish(struct container_work *work, struct zrun_reply *reply)
 		return;
 	}
 	reply->pid = (uint32_t)c->pid;
-	c->phase = PHASE_RUNNING;
-	container_watch(c, fd_take(&s->launch.pidfd));
 	serve_remove_checkpoint(c->id);
 	start_free(s);
 }

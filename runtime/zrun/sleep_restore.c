@@ -29,7 +29,7 @@ enum { FD_NETWORK = 3, FD_FREE = 4 };
 struct restored {
 	struct start *start;
 	struct criu_options options;
-	char image_path[4096];
+	char image_path[4096], work_path[4096];
 	int stage; /* a tmpfs of ours, for places to mount on */
 	int network;
 	char stage_path[4096 + 64];
@@ -192,13 +192,16 @@ static int make_places(struct restored *r, struct fault *fault)
 	return error < 0 ? fault_set(fault, error, "its volumes") : 0;
 }
 
-int sleep_restore(struct start *s)
+int sleep_restore(struct start *s, const char *image)
 {
 	static struct restored r;
 	static struct criu_command command;
 
 	r.start = s;
-	sleep_options(&r.options, s->container->id, r.image_path);
+	sleep_options(&r.options, image, r.image_path);
+	snprintf(r.work_path, sizeof(r.work_path), "%s/zrun/%s", path_run(),
+		 s->container->id);
+	r.options.work_path = r.work_path;
 	snprintf(r.stage_path, sizeof(r.stage_path), "%s/" CRIU_MOUNT_TREES,
 		 r.image_path);
 	int error = make_places(&r, &s->fault);

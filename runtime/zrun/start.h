@@ -29,15 +29,17 @@ struct start {
 	int root;      /* for a bud: detached mount */
 	int output[2]; /* our ends, until init has them */
 	int *mount_fd;
-	bool made;	/* something of it is to be swept */
-	bool has_layer; /* writable, of its own */
-	bool ready;	/* it has said so */
-	bool is_bud;	/* to init, which keeps its process */
-	bool naming;	/* init has been told the name */
-	bool kept;	/* as a container's by init */
-	bool executed;	/* its program, as the channel's end has told */
-	bool released;	/* told to go: the channel's end means execve */
-	int error;	/* it has failed; told when init has answered */
+	char checkpoint[ZRUN_ID_SIZE + 1]; /* that it is restored from */
+	bool keeps;			   /* its config, for a checkpoint */
+	bool made;			   /* something of it is to be swept */
+	bool has_layer;			   /* writable, of its own */
+	bool ready;			   /* it has said so */
+	bool is_bud;   /* to init, which keeps its process */
+	bool naming;   /* init has been told the name */
+	bool kept;     /* as a container's by init */
+	bool executed; /* its program, as the channel's end has told */
+	bool released; /* told to go: the channel's end means execve */
+	int error;     /* it has failed; told when init has answered */
 	struct fault fault;
 };
 
