@@ -39,7 +39,8 @@ static void health_follow(struct app *app, enum znode_state before)
 	else if (app->state == ZNODE_RUNNING &&
 		 (before == ZNODE_FROZEN || app->sleep.waking))
 		app_health_resume(app);
-	else if (app->sleep.waking)
+	else if (app->sleep.waking ||
+		 (app->state == ZNODE_RUNNING && app->checkpoint.makes))
 		return;
 	else if (app->state == ZNODE_RUNNING)
 		app_health_begin(app);
@@ -60,6 +61,7 @@ void app_set(struct app *app, enum znode_state state)
 	if (state != ZNODE_RUNNING && state != ZNODE_FROZEN) {
 		reactor_end(app);
 		limits_end(app);
+		checkpoint_end(app);
 	} else if (state == ZNODE_RUNNING && before != ZNODE_FROZEN) {
 		limits_begin(app);
 	}
@@ -164,6 +166,7 @@ void app_init(struct app *app, struct app_host *host, const char *name)
 	app->health.process = -1;
 	reactor_init(app);
 	sleep_init(app);
+	checkpoint_init(app);
 	limits_init(app);
 	reclaim_init(app);
 	call_init(&app->unpack);
@@ -186,6 +189,7 @@ static void content_changed(struct app *app)
 	if (app->want)
 		app->reason[0] = '\0';
 	app->final = app->refused = false;
+	app->checkpoint.failures = 0;
 	if (!app->alive) {
 		timer_cancel(&app->timer);
 		app->note.backoff_ms = 0;
@@ -292,8 +296,10 @@ void app_wish(struct app *app, enum znode_verb verb)
 		sleep_wake(app);
 	stopped_set(app, verb == ZNODE_STOP);
 	app->reactor.rests &= verb == ZNODE_STOP;
-	if (verb == ZNODE_RESTART)
+	if (verb == ZNODE_RESTART) {
 		scale_restart(app);
+		checkpoint_distrust(app);
+	}
 	app->restart = verb == ZNODE_RESTART &&
 		       (app->alive || app->state == ZNODE_ASLEEP);
 	if (!app->stopped && !app->alive) {

@@ -23,6 +23,7 @@
 #include "oci/desired.h"
 
 #include "call.h"
+#include "checkpoint.h"
 #include "document.h"
 #include "image.h"
 #include "limits.h"
@@ -56,6 +57,7 @@ struct app_note {
 				* slept since */
 	uint32_t health;       /* when it fell asleep; 0 too before there was
 				* this member */
+	uint32_t restored;     /* 1: from a checkpoint (checkpoint.h) */
 };
 
 _Static_assert(sizeof(struct app_note) <= INIT_NOTE_SIZE, "fits a note");
@@ -107,7 +109,7 @@ struct app {
 		APP_SERVES,
 		APP_DRAINS, /* no client is led to it, some are left */
 		APP_DRAINED,
-	} drain; /* of one that is retired */
+	} drain; /* of one that is to end */
 
 	/* Wishes of a person on the node. */
 	bool stopped, restart;
@@ -151,6 +153,7 @@ struct app {
 	struct app_health health;
 	struct app_reactor reactor;
 	struct app_sleep sleep;
+	struct app_checkpoint checkpoint;
 	struct app_limits limits;
 	struct app_reclaim reclaim;
 	/* Conditions of others that it meets, a bit each, then whether its
@@ -263,7 +266,9 @@ bool app_is_ready(const struct app *app);
 /* The old instance may go. */
 void app_release(struct app *app);
 /* Whether an instance may be asked to end: an old one once no connection leads
- * into it, or after ten minutes, counted from the first call. */
+ * into it, or after ten minutes, counted from the first call; one whose place
+ * the next one takes only after it once it has answered, or its grace period
+ * is over. */
 bool app_is_drained(struct app *app);
 /* Whether an old instance of the same application drains; ends that, where
  * nobody wants its answers any more. */

@@ -44,7 +44,8 @@ static struct net_route route_of(struct app *app, const struct app_port *p)
 	}
 	app_address(to, address);
 	inet_pton(AF_INET, address, route.address + 12);
-	if (app->state == ZNODE_RUNNING || app->state == ZNODE_FROZEN ||
+	if (((app->state == ZNODE_RUNNING || app->state == ZNODE_FROZEN) &&
+	     !app->checkpoint.makes) ||
 	    app->old) {
 		route.state = NET_ROUTE_OPEN;
 		text_copy(route.container, sizeof(route.container), to->id);

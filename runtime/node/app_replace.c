@@ -1,8 +1,13 @@
 /* How one instance takes the place of another without a gap: the new one is
  * started beside it, clients are led to it once it is ready, then the old one
  * drains: no client is let to it any more, and when the last has gone it is
- * asked to end. If the new one fails, the old one serves on. */
+ * asked to end. If the new one fails, the old one serves on.
+ *
+ * Where two may not run side by side the old one first answers what it was
+ * asked, and ends; new clients wait in the listen queue for the next one. */
 #include <string.h>
+
+#include "net/znet.h"
 
 #include "app_step.h"
 #include "node.h"
@@ -64,6 +69,7 @@ bool app_retire(struct app *app)
 	reactor_end(app);
 	/* Both slots would have the same watch, and this one end it. */
 	limits_end(app);
+	checkpoint_end(app);
 	instance_move(old, app);
 	pair(app, old);
 	app_set(old, ZNODE_RUNNING);
@@ -74,7 +80,7 @@ bool app_retire(struct app *app)
 bool app_is_ready(const struct app *app)
 {
 	return (app->state == ZNODE_RUNNING || app->state == ZNODE_FROZEN) &&
-	       app->alive &&
+	       app->alive && !app->checkpoint.makes &&
 	       (!app->health.is_checked || app->health.state == ZNODE_HEALTHY);
 }
 
@@ -114,17 +120,25 @@ void app_drain_end(const struct app *app)
 	}
 }
 
+/* New clients wait for its end meanwhile, so it gets no longer than for that.
+ */
+static bool drain_begin(struct app *app)
+{
+	bool beside = app->retired || app->extra_of;
+
+	if (!reactor_drain(app, beside ? 0 : ZNET_DRAIN_ANSWERS))
+		return false;
+	app->drain = APP_DRAINS;
+	timer_set(app->host->loop, &app->timer,
+		  beside ? DRAIN_MAX_MS : app_grace_ms(app));
+	return true;
+}
+
 bool app_is_drained(struct app *app)
 {
-	if (!(app->retired || app->extra_of) || app->drain == APP_DRAINED)
+	if (app->drain == APP_SERVES && !drain_begin(app))
 		return true;
-	if (app->drain == APP_SERVES) {
-		if (!reactor_drain(app))
-			return true;
-		app->drain = APP_DRAINS;
-		timer_set(app->host->loop, &app->timer, DRAIN_MAX_MS);
-	}
-	return !app->timer.deadline_ms;
+	return app->drain == APP_DRAINED || !app->timer.deadline_ms;
 }
 
 /* Of NAME-NUMBER. */

@@ -298,6 +298,8 @@ void app_ended(struct app *app)
 		if (app->reactor.rests)
 			app->reason[0] = '\0';
 	} else if (runs_again(app)) {
+		if (app->note.restored)
+			checkpoint_distrust(app);
 		if (app->ended_ms - app->started_ms >= HEALTHY_MS)
 			app->note.backoff_ms = 0;
 		app->note.restarts++;
@@ -331,7 +333,9 @@ static void start_done(struct call *call, const union call_reply *any, int fd)
 	app->remains = true;
 	if (reply->error == 0 && !app->record)
 		app->alive = true;
-	if (reply->error && !app->alive) {
+	if (checkpoint_is_missed(app, reply)) {
+		app_set(app, ZNODE_IMAGE);
+	} else if (reply->error && !app->alive) {
 		app->pulled = false;
 		app->suspect = reply->error == -ENOENT ||
 			       reply->error == -EBADMSG;
@@ -344,7 +348,9 @@ static void start_done(struct call *call, const union call_reply *any, int fd)
 		app->pid = app->alive ? reply->pid : 0;
 		if (!app->started_ms)
 			app->started_ms = clock_boot_ms();
+		checkpoint_started(app);
 		app_set(app, ZNODE_RUNNING);
+		checkpoint_begin(app);
 	}
 	app_step(app);
 }
@@ -445,6 +451,7 @@ static void app_start(struct app *app)
 	autoclose int memfd = -1;
 
 	app->granted = app->sleep.failed = app->sleep.ends = false;
+	app->drain = APP_SERVES;
 	app->n_volumes = 0;
 	record_drop(app);
 	app->instance = next_instance(app);
@@ -462,8 +469,8 @@ static void app_start(struct app *app)
 	}
 	call_zrun(&app->call, app->id);
 	digest_text(&app->manifest, app->call.request.zrun.digest);
-	memcpy(app->call.request.zrun.note, &app->note, sizeof(app->note));
-	if (call_start(app, ZRUN_START, memfd, start_done))
+	if (call_start(app, checkpoint_prepare(app) ? ZRUN_RESTORE : ZRUN_START,
+		       memfd, start_done))
 		app_set(app, ZNODE_STARTING);
 }
 
@@ -551,9 +558,32 @@ static bool goes_on(struct app *app)
 	       app_image_need(app) <= 0;
 }
 
+uint32_t app_grace_ms(const struct app *app)
+{
+	return app->note.stop_grace_ms ? app->note.stop_grace_ms
+				       : STOP_PATIENCE_MS;
+}
+
+/* Whether it may be asked to end now. A person who wants it to end does not
+ * wait; for the next one's sake it is not stopped in the middle of an answer.
+ */
+static bool may_end(struct app *app)
+{
+	bool drains = app->retired || app->extra_of;
+
+	if (app_should_run(app) && !app->reactor.rests && !drains) {
+		drains = !app->restart || app->drain != APP_SERVES;
+		/* Also when the hub takes that back meanwhile. */
+		app->restart = true;
+	}
+	return !drains || app_is_drained(app);
+}
+
 void step_running(struct app *app)
 {
 	app_ports(app);
+	if (checkpoint_is_busy(app))
+		return;
 	if (!app->alive) {
 		app_ended(app);
 		return;
@@ -565,16 +595,11 @@ void step_running(struct app *app)
 	if (app_should_run(app) && !app->restart && !app->reactor.rests &&
 	    app_may_overlap(app) && app_retire(app))
 		return;
-	if (!app_is_drained(app))
+	if (!may_end(app))
 		return;
-	/* It is replaced, also when the hub takes that back meanwhile. */
-	if (app_should_run(app) && !app->reactor.rests)
-		app->restart = true;
 	if (app_kill(app, stop_signal(app), 0)) {
 		app_set(app, ZNODE_STOPPING);
-		timer_set(app->host->loop, &app->timer,
-			  app->note.stop_grace_ms ? app->note.stop_grace_ms
-						  : STOP_PATIENCE_MS);
+		timer_set(app->host->loop, &app->timer, app_grace_ms(app));
 	}
 }
 

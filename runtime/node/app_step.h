@@ -23,6 +23,8 @@ void app_ended(struct app *app);
 /* It failed for `text`, which may be app->reason itself; app->final was set by
  * the caller. */
 void app_fail(struct app *app, const char *text);
+/* How long it may take to end. */
+uint32_t app_grace_ms(const struct app *app);
 /* Whether it did so with 0. */
 bool app_ended_well(const struct app *app);
 /* Whether the next attempt is not due yet. */

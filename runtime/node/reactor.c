@@ -31,6 +31,7 @@ static void event_ready(struct watch *w, uint32_t events);
 static bool is_here(const struct app *app)
 {
 	return app->in_use && app->alive && !app->kept && !app->retired &&
+	       !app->checkpoint.makes &&
 	       (app->state == ZNODE_RUNNING || app->state == ZNODE_FROZEN);
 }
 
@@ -173,7 +174,7 @@ static const char *works(const struct app *app)
 		return "a health probe runs";
 	if (app->reactor.execs)
 		return "a program was executed in it";
-	if (app->successor || app->old)
+	if (app->successor || app->old || app->drain != APP_SERVES)
 		return "it is being replaced";
 	if (scale_has_extras(app))
 		return "it has more than one instance";
@@ -340,10 +341,12 @@ static void drained(const struct znet_event *e)
 	app_step(app);
 }
 
-bool reactor_drain(const struct app *app)
+bool reactor_drain(const struct app *app, uint32_t flags)
 {
 	return znet_connect() &&
-	       znet_tell(app, (struct znet_request){ .head.verb = ZNET_DRAIN },
+	       znet_tell(app,
+			 (struct znet_request){ .head.verb = ZNET_DRAIN,
+						.flags = flags },
 			 -1);
 }
 
@@ -388,7 +391,8 @@ static void freezer_came(struct call *call, const union call_reply *any, int fd)
 		if (r->adopted)
 			thaw(app);
 		r->adopted = false;
-	} else if (any->zrun.error == -ECONNRESET) {
+	} else if (any->zrun.error == -ECONNRESET ||
+		   any->zrun.error == -EAGAIN) {
 		later(AGAIN_MS);
 		return;
 	} else {
@@ -457,9 +461,9 @@ void reactor_step(struct app *app)
 	if (r->freezer < 0 && !r->failed)
 		freezer_ask(app);
 	r->by_hand &= !r->failed;
-	/* What is to rest stays closed. */
+	/* What is to rest, or to end, stays closed. */
 	if (r->freezer < 0 || !is_watched(app) || r->rests ||
-	    sleep_holds_ports(app))
+	    app->drain != APP_SERVES || sleep_holds_ports(app))
 		return;
 	watch_tell(app);
 	if (r->by_hand && r->told && !r->ordered)

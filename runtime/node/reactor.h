@@ -72,8 +72,9 @@ void reactor_wake(struct app *app, const char *why);
 /* znet is to lead no client to it once nobody is connected: sleep_closed(). */
 void reactor_close(const struct app *app);
 /* No client is to be led to it any more: app_is_drained() may then be asked
- * anew once no connection leads into it. False: none does. */
-bool reactor_drain(const struct app *app);
+ * anew once no connection leads into it, or with ZNET_DRAIN_ANSWERS in flags no
+ * request is in its hands. False: none is. */
+bool reactor_drain(const struct app *app, uint32_t flags);
 /* It is to run after all, and clients are led to it again. */
 void reactor_reopen(struct app *app, const char *why);
 /* It took so long from the first client until it ran. */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include "app_step.h"
+#include "node.h"
 
 static uint64_t now_us(void)
 {
@@ -329,6 +330,15 @@ static bool is_taken(const struct zrun_reply *reply)
 	return note.magic == APP_NOTE_MAGIC && search.found(reply->id, &note);
 }
 
+/* Of a wake or a restore that was cut short init may have heard nothing: then
+ * nobody else removes what is left. */
+static bool is_left_alone(const struct zrun_reply *reply)
+{
+	if (strcmp(reply->text, "stopped") == 0)
+		return node_by_id(reply->id);
+	return strcmp(reply->text, "asleep") != 0 || is_taken(reply);
+}
+
 static void list_done(struct call *call, const union call_reply *any, int fd)
 {
 	const struct zrun_reply *reply = &any->zrun;
@@ -337,7 +347,7 @@ static void list_done(struct call *call, const union call_reply *any, int fd)
 	(void)fd;
 	if (reply->error) {
 		search.done();
-	} else if (strcmp(reply->text, "asleep") != 0 || is_taken(reply)) {
+	} else if (is_left_alone(reply)) {
 		list(q->arg + 1);
 	} else {
 		text_copy(q->id, sizeof(q->id), reply->id);

@@ -62,8 +62,10 @@ void sleep_wish(struct app *app);
 /* Init forgot its process, without telling of its end first. */
 void sleep_gone(struct app *app);
 
-/* Once before anything is started: calls `found` for each that sleeps in zrun
- * serve, then `done`. What `found` has no use for is removed there. */
+/* Once before anything is started, when it is known what init holds: calls
+ * `found` for each that sleeps in zrun serve, then `done`. What `found` has no
+ * use for is removed there, and so is what has ended and init knows nothing of.
+ */
 void sleep_search(struct loop *loop,
 		  bool (*found)(const char *id, const struct app_note *note),
 		  void (*done)(void));

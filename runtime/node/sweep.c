@@ -113,4 +113,5 @@ void sweep_consider(void)
 	/* One under way begins anew. */
 	call_cancel(&sweep.call);
 	list(0);
+	checkpoint_sweep();
 }

@@ -7,7 +7,10 @@
  *
  * A request and its answer are one struct message each. One thread serves one
  * connection, in order. At SIGTERM it says how many requests it has counted,
- * of all numbers together. */
+ * of all numbers together.
+ *
+ * With WARM_MS in its environment it takes so long before it listens, says
+ * "warmed", and leaves a line in /warmed, which it keeps open. */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -120,6 +123,21 @@ static void *end(void *signals)
 	exit(0);
 }
 
+static void warm(void)
+{
+	const char *ms = getenv("WARM_MS");
+
+	if (!ms)
+		return;
+	usleep((useconds_t)atoi(ms) * 1000);
+	FILE *file = fopen("/warmed", "a");
+
+	if (!file || fprintf(file, "warmed\n") < 0 || fflush(file) != 0)
+		exit(1);
+	printf("warmed\n");
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
@@ -139,6 +157,7 @@ int main(int argc, char **argv)
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (fd && bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		return 1;
+	warm();
 	if (listen(fd, 4096) < 0)
 		return 1;
 	pthread_attr_init(&small);

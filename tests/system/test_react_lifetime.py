@@ -169,6 +169,87 @@ def test_new_content_drains_too(host):
     host.wait(lambda: not is_there(old))
 
 
+VOLUME = [{"type": "volume", "source": "v", "target": "/v"}]
+
+
+def change(host, why, port, **changes):
+    """What makes an instance end for the next one."""
+    if why == "content":
+        host.apply(host.service(WEB, port, environment={"NEW": "1"},
+                                **changes))
+
+
+@pytest.mark.parametrize("why", ["lifetime", "content"])
+def test_two_may_not_write_one_volume(host, why):
+    """The old one answers what it was asked, also who has ended his stream;
+    who comes meanwhile waits for the next one."""
+    life = LIFE if why == "lifetime" else {"freeze_after_ms": 600000}
+    port = serving(host, reactive=life, mounts=VOLUME)
+    old = host.row(WEB)
+    clients = [Client(port) for _ in range(3)]
+    for number, client in enumerate(clients):
+        client.send(COUNT, number, 2500000)
+    clients[0].sock.shutdown(socket.SHUT_WR)
+    idle = Client(port)
+    assert idle.ask(COUNT, 9) == (0, 9)
+    change(host, why, port, reactive=life, mounts=VOLUME)
+    time.sleep(1.2)
+    late = [Client(port) for _ in range(5)]
+    for client in late:
+        client.send(AUDIT, 10)
+    assert is_there(old)
+    for number, client in enumerate(clients):
+        assert client.answer() == (2500000, number)
+    assert is_there(old)
+    for client in late:
+        assert client.answer() == (0, 0)  # of another instance
+    assert not is_there(old)
+    assert host.row(WEB)["restarts"] == 0
+    with pytest.raises(ConnectionResetError):
+        idle.ask(AUDIT, 10)
+
+
+@pytest.mark.parametrize("ends", ["grace", "stop"])
+def test_no_answer_is_waited_for_too_long(host, ends):
+    grace = 1000 if ends == "grace" else 60000
+    port = serving(host, mounts=VOLUME, stop_grace_ms=grace)
+    old = host.row(WEB)
+    client = Client(port)
+    client.send(COUNT, 1, 9000000)
+    host.apply(host.service(WEB, port, mounts=VOLUME, stop_grace_ms=grace,
+                            environment={"NEW": "1"}))
+    begin = time.monotonic()
+    if ends == "stop":
+        host.znode("stop", host.name(WEB))
+    host.wait(lambda: not is_there(old))
+    assert time.monotonic() - begin < 4
+    with pytest.raises(ConnectionResetError):
+        client.answer()
+
+
+@pytest.mark.parametrize("dies", ["znet", "znode", "zrun", "znet znode"])
+def test_who_dies_before_the_next_one(host, dies):
+    """It still ends, and the next one serves."""
+    port = serving(host, mounts=VOLUME, stop_grace_ms=4000)
+    old = host.row(WEB)
+    client = Client(port)
+    client.send(COUNT, 1, 2000000)
+    host.apply(host.service(WEB, port, mounts=VOLUME, stop_grace_ms=4000,
+                            environment={"NEW": "1"}))
+    time.sleep(0.2)
+    host.kill(*dies.split())
+    late = Client(port)
+    if "znet" in dies:
+        with pytest.raises(ConnectionResetError):
+            client.answer()
+    else:
+        assert client.answer() == (2000000, 1)
+    # Until there is a znode again the old one is led to.
+    counted = late.ask(AUDIT, 2)[1]
+    assert counted == 0 or dies == "znode"
+    host.wait(lambda: not is_there(old))
+
+
 @pytest.mark.parametrize("dies", ["znet", "znode", "zrun", "znet znode"])
 def test_who_dies_while_it_drains(host, dies):
     """What drains ends all the same, and the other one serves."""

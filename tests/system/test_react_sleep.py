@@ -227,6 +227,25 @@ def test_full_disk(host):
     client.close()
 
 
+@pytest.mark.parametrize("since", ["", "zrun"])
+def test_volume_of_a_sleeper(host, since):
+    """It is in use, though nobody has it mounted."""
+    mounts = [{"type": "volume", "source": "v", "target": "/v"},
+              {"type": "volume", "source": "w", "target": "/w",
+               "read_only": True}]
+    port = sleeping(host, mounts=mounts)
+    if since:
+        host.kill(since)
+    for volume in ("shop.v", "shop.w"):
+        assert "container %s uses it" % host.row(WEB)["container"] in \
+            host.znode("volume-rm", volume, status=1)
+    served(port, 1)
+    assert Client(port).ask(AUDIT, 2) == (0, 2)
+    host.apply()
+    host.wait(lambda: not host.rows())
+    assert host.znode("volume-rm", "shop.v") == "shop.v removed\n"
+
+
 @pytest.mark.parametrize("dies", ["znet", "znode", "zrun", "znet znode",
                                   "znode zrun"])
 def test_who_dies_while_it_sleeps(host, dies):

@@ -46,3 +46,47 @@ def test_secret_and_shared_network_in_a_node(tmp_path):
         assert node.fetch(PORT) == page
         assert "s3cret" not in node.log.text
         node.wait_console("ps", r"page +hub +running")
+
+
+WARM = """\
+name: shop
+services:
+  page:
+    image: hub/httpd:latest
+    command:
+      - sh
+      - -c
+      - >-
+        sleep 2 && mkdir /p &&
+        cat /proc/sys/kernel/random/uuid >/p/index.html &&
+        exec httpd -f -h /p
+    environment: {N: "%d"}
+    ports: ["%d:80"]
+    x-zooid:
+      reactive: {freeze_after: 500ms, image_after: 1s, checkpoint: listen}
+"""
+
+
+def test_started_from_where_it_listened(tmp_path):
+    """By each client, also after a cut, until it is of another config; what it
+    had drawn by then shows which one it is."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1")
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        colony.apply("n1", text=WARM % (1, PORT))
+        drawn = node.fetch(PORT)
+        for cut in (False, True):
+            node.wait_console("ps", r"page +hub +image")
+            if cut:
+                node = colony.boot("n1")
+                node.wait_ready()
+            assert node.fetch(PORT) == drawn
+            assert "goes on from its checkpoint" in node.log.text
+        node.wait_console("ps", r"page +hub +image")
+        colony.apply("n1", text=WARM % (2, PORT))
+        other = node.fetch(PORT)
+        assert other != drawn
+        node.wait_console("ps", r"page +hub +image")
+        assert node.fetch(PORT) == other

@@ -3,6 +3,7 @@ services that keep account of what they were asked (audited.c)."""
 
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -68,7 +69,7 @@ class ReactHost(Host):
         self.write()
         (self.data / "logs").mkdir()
         os.chown(self.data / "logs", UID_ZLOG, UID_ZLOG)
-        self.supervise(
+        self.services = (
             "zlog kmsg uid=%d mode=0666 files=4096 : %s" % (UID_ZLOG, bin / "zlog"),
             "zrun kmsg mode=0666 files=65536 : %s --criu %s serve" % (
                 product(os.uname().machine, "bin/zrun"),
@@ -79,6 +80,17 @@ class ReactHost(Host):
             (UID_ZNET, bin / "znet"),
             "znode kmsg uid=%d mode=0666 files=4096 needs=zrun : %s" %
             (UID_ZNODE, bin / "znode"))
+        self.supervise(*self.services)
+
+    def reboot(self):
+        """All ends, and /run is empty then."""
+        self.stop()
+        for entry in self.run.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        self.supervise(*self.services)
 
     @staticmethod
     def name(name):
