@@ -29,7 +29,7 @@ int checkpoint_remove(const char *name);
  * of, to be freed; NULL without memory or config. A line each:
  *	image sha256:...
  *	config HEX	of all but the address, which is made anew
- *	machine HEX	kernel and processor */
+ *	machine HEX	kernel, processor, and the zrun that wrote it */
 char *checkpoint_key(const char *digest, int config);
 /* 0 when the checkpoint in that directory is of that key; -ESTALE with which
  * line differs as the fault. */

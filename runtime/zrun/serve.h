@@ -179,8 +179,8 @@ enum zrun_verb {
 	 * processor, and not older than `arg` s (0: no matter). Processes go on
 	 * where they were when it was written, with the writable layer of then.
 	 * After an error there is no container. -ENOENT: there is no such
-	 * checkpoint; after any other error neither, for one that is stale, is
-	 * damaged or was not restored is removed. znode. */
+	 * checkpoint. One that is stale (-ESTALE), is damaged or could not be
+	 * restored is removed. znode. */
 	ZRUN_RESTORE,
 	/* Checkpoint number `arg`, in any order: reply.id is its name. -ENOENT
 	 * past the end. znode. */

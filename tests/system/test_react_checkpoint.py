@@ -183,7 +183,7 @@ def test_it_is_made_anew(host, what):
     elif what == "key":
         key = checkpoint(host) / "key"
         key.write_text(key.read_text().replace("machine ", "machine 0"))
-        said = "the kernel or the processor is another one"
+        said = "the system or the processor is another one"
     elif what == "old":
         day = time.time() - 86400
         os.utime(checkpoint(host), (day, day))
@@ -329,6 +329,7 @@ def test_stopped_while_criu_works(slow):
     slow.wait((slow.orders / "held-dump").exists)
     slow.znode("stop", slow.name(WEB))
     assert not slow.row(WEB)["pid"]
+    assert "cannot stop" not in slow.said()
     client.close()
 
 
@@ -377,7 +378,8 @@ def test_who_does_not_listen(host):
 def test_health_waits_for_it(host):
     """A probe would be lost in it."""
     port = serving(host, reactive=AWAKE, health={
-        "test": ["/bin/busybox", "true"], "interval_ms": 500})
+        "test": ["/bin/busybox", "sleep", "1"], "interval_ms": 500,
+        "timeout_ms": 5000})
     first_answer(port)
     host.wait_row(WEB, health="healthy")
     assert "no checkpoint" not in host.said()
