@@ -84,7 +84,7 @@ static int mount_ahead(struct child *c)
 	r = child_run_some(c, &n);
 	if (r < 0)
 		child_fail(c, (int)n, r);
-	free(plan.op);
+	plan_free(&plan);
 	c->plan = NULL;
 	fd_close(&c->mask);
 	return kernel_mount_setattr(c->stage, 0, &readonly);

@@ -307,7 +307,7 @@ static int run_op(struct child *c, const struct op *op)
 static uint64_t changed_signals(const struct child *c)
 {
 	char text[4096];
-	autoclose int fd = openat(c->host_proc, "self/status",
+	autoleave int fd = openat(c->host_proc, "self/status",
 				  O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -378,13 +378,14 @@ void child_reset(struct child *c)
 {
 	c->root = c->mask = c->null = c->fresh = c->files = -1;
 	c->proc = c->sys = c->parent = -1;
+	c->mask_at = c->null_at = c->here = -1;
 	c->umask = umask(0);
 	c->start_peer = c->terminal = -1;
 	reset_signals(c);
 	/* In a pid namespace that is joined, others could otherwise trace this
 	 * process and take its descriptors of the host (CVE-2016-9962); execve
 	 * undoes it. For a user namespace /proc/PID/uid_map must stay ours. */
-	if (!c->new_user_namespace)
+	if (!c->new_user_namespace && !c->hidden)
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 

@@ -55,6 +55,7 @@ struct child {
 	int created_state;
 	unsigned preserve_fds;
 	bool new_user_namespace;
+	bool hidden;	  /* nobody may trace it, from its birth on */
 	bool user_joined; /* already, by who made us */
 	struct sock_fprog filter;
 	unsigned filter_flags;
@@ -73,10 +74,12 @@ struct child {
 	int root;  /* the root file system once it is mounted */
 	int mask;  /* an empty read-only tmpfs, attached once */
 	int null;  /* the host's null device, attached once */
+	int mask_at, null_at; /* the same by name, in proc or sys; -1 */
+	const char *mask_name, *null_name;
+	int here;  /* the working directory, if it is one of these; -1 */
 	int fresh; /* a tmpfs that was just mounted: all in it is ours; -1 */
 	const char *fresh_path;
 	bool fresh_has_group; /* for what is made in it */
-	bool in_fresh;	      /* it is the working directory */
 	int files;	      /* a tmpfs for files, once there is one */
 	unsigned n_files;
 	int proc, sys;		      /* what is mounted there; -1 */
@@ -139,15 +142,24 @@ int child_make(struct child *c, const char *path, bool directory);
 int child_attach(struct child *c, int mount, int onto);
 int child_move(struct child *c, const struct runtime_mount *m);
 int child_mount(struct child *c, const struct runtime_mount *m, int source);
-int child_mask(struct child *c, const char *path);
-int child_readonly(struct child *c, const char *path);
 int child_unmount(struct child *c, const char *path);
 /* A new file system, not attached yet. */
 int child_mount_new(struct child *c, const struct runtime_mount *m);
 int child_propagation(uint64_t flags);
+/* Makes `dir` the working directory, from which mount(2) takes names; it is to
+ * be closed by child_forget(). 0 or -errno. */
+int child_go(struct child *c, int dir);
+void child_forget(struct child *c, int *dir);
+/* Which of the trees that hold masked paths `path` lies in, made the rest of
+ * the path there; NULL: in none. */
+int *child_kernel_tree(struct child *c, const char **path);
 
 /* Whether the first n bytes of path name the tmpfs that c->fresh is. */
 bool child_is_fresh(const struct child *c, const char *path, size_t n);
+
+/* child_hide.c */
+int child_mask(struct child *c, const char *path);
+int child_readonly(struct child *c, const char *path);
 
 /* child_plain.c: mounts a new file system of the kernel's own, which needs
  * nothing done to it before it is attached, by one call where that says all.

@@ -310,7 +310,7 @@ static int open_null(struct child *c)
  * container that runs anything may lie there. */
 static int own_null(struct child *c)
 {
-	autoclose int own = -1;
+	autoleave int own = -1;
 	struct stat st;
 
 	for (int i = 0; i < 3; i++) {

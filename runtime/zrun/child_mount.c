@@ -31,6 +31,24 @@ int child_open(struct child *c, const char *path, int flags)
 	return path_open_in_root(c->root, *path ? path : ".", flags, 0);
 }
 
+int child_go(struct child *c, int dir)
+{
+	if (c->here == dir)
+		return 0;
+	c->here = -1;
+	if (fchdir(dir) < 0)
+		return -errno;
+	c->here = dir;
+	return 0;
+}
+
+void child_forget(struct child *c, int *dir)
+{
+	if (c->here == *dir)
+		c->here = -1;
+	fd_close(dir);
+}
+
 int child_propagation(uint64_t flags)
 {
 	return kernel_mount(NULL, "/", NULL, flags, NULL);
@@ -424,9 +442,7 @@ static int mount_make(struct child *c, const struct runtime_mount *m,
 	return *directory ? child_mount_new(c, m) : child_file(c, m);
 }
 
-/* Which of the trees that hold masked paths `path` lies in, made the rest of
- * the path there; NULL: in none. */
-static int *kernel_tree(struct child *c, const char **path)
+int *child_kernel_tree(struct child *c, const char **path)
 {
 	const char *p = *path + strspn(*path, "/");
 	size_t n = strcspn(p, "/");
@@ -438,42 +454,15 @@ static int *kernel_tree(struct child *c, const char **path)
 	return tree;
 }
 
-/* Opens what is to be hidden. A root may be shared, and whoever else has it
- * could give /proc another name meanwhile: what lies in it is looked up from
- * the mount itself. */
-static int open_hidden(struct child *c, const char *path)
-{
-	const char *rest = path;
-	const int *tree = kernel_tree(c, &rest);
-
-	if (!tree || *tree < 0 || !*rest || strstr(rest, ".."))
-		return child_open(c, path, O_PATH);
-	return path_open_in_root(*tree, rest, O_PATH, 0);
-}
-
-/* The tree of ours that holds path by one name; -1: it takes a search. */
-static int kernel_directory(struct child *c, const char *path,
-			    const char **name)
-{
-	const int *tree = kernel_tree(c, &path);
-	bool is_new = tree == &c->proc ? c->proc_is_new : c->sys_is_new;
-
-	*name = path;
-	return tree && *tree >= 0 && is_new && *path && !strchr(path, '/') &&
-			       path[0] != '.'
-		       ? *tree
-		       : -1;
-}
-
 static void keep_kernel_tree(struct child *c, const struct runtime_mount *m,
 			     int *mount)
 {
 	const char *path = m->destination;
-	int *tree = kernel_tree(c, &path);
+	int *tree = child_kernel_tree(c, &path);
 
 	if (!tree || *path)
 		return;
-	fd_close(tree);
+	child_forget(c, tree);
 	*tree = fd_take(mount);
 	*(tree == &c->proc ? &c->proc_is_new
 			   : &c->sys_is_new) = !m->bind && wants_directory(m);
@@ -495,8 +484,7 @@ static void keep_fresh(struct child *c, const struct runtime_mount *m,
 	    *mount < 0 || (c->config->rootfs_propagation & MS_SHARED) ||
 	    fstat(*mount, &st) < 0)
 		return;
-	fd_close(&c->fresh);
-	c->in_fresh = false;
+	child_forget(c, &c->fresh);
 	c->fresh = fd_take(mount);
 	c->fresh_path = m->destination;
 	c->fresh_has_group = st.st_mode & S_ISGID;
@@ -507,20 +495,85 @@ static void keep_fresh(struct child *c, const struct runtime_mount *m,
 static void forget_fresh(struct child *c, const struct runtime_mount *m)
 {
 	const char *at = m->destination, *rest = at;
-	const int *tree = kernel_tree(c, &rest);
+	const int *tree = child_kernel_tree(c, &rest);
 	size_t n = c->fresh < 0 ? 0 : strlen(c->fresh_path);
 	bool kernels = tree && (*rest ? *tree >= 0 : wants_directory(m));
 	bool inside = n && strncmp(c->fresh_path, at, n) == 0 && at[n] == '/' &&
 		      at[n + 1] && at[n + 1] != '/';
 
 	if (c->fresh >= 0 && ((!kernels && !inside) || strstr(at, "..")))
-		fd_close(&c->fresh);
+		child_forget(c, &c->fresh);
 }
 
 /* What masked paths are looked up in is kept by its descriptor. */
 static bool is_kernel_tree(struct child *c, const char *path)
 {
-	return kernel_tree(c, &path) && !*path;
+	return child_kernel_tree(c, &path) && !*path;
+}
+
+/* Where a directory is mounted on one name in the root, or where cgroups are
+ * always: there the name alone is as good as a descriptor, since it is looked
+ * up once and no link is followed. NULL: it takes a search. */
+static const char *name_of_target(struct child *c,
+				  const struct runtime_mount *m, bool directory,
+				  int *dir)
+{
+	const char *at = m->destination, *rest = at;
+	const int *tree = child_kernel_tree(c, &rest);
+
+	if (!directory || m->copy_up || m->fill)
+		return NULL;
+	*dir = c->root;
+	if (tree == &c->sys && *tree >= 0 && c->sys_is_new &&
+	    strcmp(m->type, "cgroup2") == 0 && strcmp(rest, "fs/cgroup") == 0) {
+		*dir = *tree;
+		return rest;
+	}
+	at += at[0] == '/';
+	return *at && *at != '.' && !strchr(at, '/') ? at : NULL;
+}
+
+/* False: it is not there, or no directory; the longer way sees to that. */
+static bool attach_by_name(struct child *c, const struct runtime_mount *m,
+			   int mount, bool directory)
+{
+	int dir = -1;
+	const char *name = name_of_target(c, m, directory, &dir);
+
+	return name && kernel_attach_name(mount, dir, name) == 0;
+}
+
+/* What it takes is done before it is attached: nobody sees it half made. */
+static int mount_finish(struct child *c, const struct runtime_mount *m,
+			int source, int mount, bool directory)
+{
+	int r = 0;
+
+	if (!m->bind)
+		r = fill_new(c, m, mount, source);
+	else if (m->fill && directory)
+		r = child_volume_fill(c, m->destination, mount);
+	if (r < 0 || is_dressed(m, directory))
+		return r;
+	r = mount_dress(mount, m);
+	return r < 0 ? child_detail(c, r, "options") : 0;
+}
+
+static int mount_onto(struct child *c, const struct runtime_mount *m,
+		      int source, int mount, bool directory)
+{
+	bool needs_target = m->copy_up || m->fill;
+	autoleave int onto = needs_target ? open_target(c, m, directory) : -1;
+
+	if (needs_target && onto < 0)
+		return onto;
+	int r = mount_finish(c, m, source, mount, directory);
+
+	if (r < 0 || attach_by_name(c, m, mount, directory))
+		return r;
+	if (onto < 0)
+		onto = open_target(c, m, directory);
+	return onto < 0 ? onto : child_attach(c, mount, onto);
 }
 
 int child_mount(struct child *c, const struct runtime_mount *m, int source)
@@ -543,22 +596,7 @@ int child_mount(struct child *c, const struct runtime_mount *m, int source)
 
 	if (mount < 0)
 		return mount;
-	autoleave int onto = open_target(c, m, directory);
-
-	if (onto < 0)
-		return onto;
-	if (m->bind)
-		r = m->fill && directory
-			    ? child_volume_fill(c, m->destination, mount)
-			    : 0;
-	else
-		r = fill_new(c, m, mount, source);
-	if (r < 0)
-		return r;
-	r = is_dressed(m, directory) ? 0 : mount_dress(mount, m);
-	if (r < 0)
-		return child_detail(c, r, "options");
-	r = child_attach(c, mount, onto);
+	r = mount_onto(c, m, source, mount, directory);
 	if (r < 0)
 		return r;
 	keep_kernel_tree(c, m, &mount);
@@ -577,109 +615,6 @@ int child_move(struct child *c, const struct runtime_mount *m)
 	return child_attach(c, from, onto);
 }
 
-/* The host's /dev/null, and truly that: a container's own could be anything. */
-static int null_tree(struct child *c)
-{
-	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
-	struct stat st;
-
-	if (c->null >= 0)
-		return kernel_open_tree(c->null, "",
-					OPEN_TREE_CLONE | AT_EMPTY_PATH);
-	int tree = kernel_open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE);
-
-	if (tree < 0)
-		return child_detail(c, tree, "/dev/null of the host");
-	if (fstat(tree, &st) == 0 && is_null(&st)) {
-		/* Or its mode could be changed there. */
-		int r = kernel_mount_setattr(tree, 0, &readonly);
-
-		if (r == 0)
-			return tree;
-		close(tree);
-		return child_detail(c, r, "/dev/null of the host");
-	}
-	close(tree);
-	return child_detail(c, -ENODEV,
-			    "/dev/null of the host is no null "
-			    "device");
-}
-
-/* One empty read-only tmpfs masks all directories: attached to the first, it
- * is cloned for the others. */
-static int empty_tree(struct child *c)
-{
-	static const struct runtime_mount empty = {
-		.type = "tmpfs",
-		.source = "tmpfs",
-		.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-			    MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-	};
-
-	if (c->mask >= 0)
-		return kernel_open_tree(c->mask, "",
-					OPEN_TREE_CLONE | AT_EMPTY_PATH);
-	return child_mount_new(c, &empty);
-}
-
-/* What is to be hidden: a descriptor of it and "", or of the kernel's directory
- * that has it and its name. *opened: to be closed. */
-static int find_hidden(struct child *c, const char *path, const char **name,
-		       int *opened)
-{
-	int dir = kernel_directory(c, path, name);
-
-	if (dir >= 0)
-		return dir;
-	*name = "";
-	*opened = open_hidden(c, path);
-	return *opened == -ENOTDIR ? -ENOENT : *opened;
-}
-
-/* What was attached first is what the others are cloned from. */
-int child_mask(struct child *c, const char *path)
-{
-	const char *name;
-	struct stat st;
-	autoclose int opened = -1;
-	int dir = find_hidden(c, path, &name, &opened);
-
-	if (dir >= 0 && fstatat(dir, name, &st, AT_EMPTY_PATH) < 0)
-		dir = -errno;
-	if (dir < 0)
-		return dir == -ENOENT ? 0 : dir;
-	bool directory = S_ISDIR(st.st_mode);
-	int *first = directory ? &c->mask : &c->null;
-	autoleave int mount = directory ? empty_tree(c) : null_tree(c);
-
-	if (mount < 0)
-		return mount;
-	int r = kernel_attach_at(mount, dir, name);
-
-	if (r == 0 && *first < 0)
-		*first = fd_take(&mount);
-	return r;
-}
-
-int child_readonly(struct child *c, const char *path)
-{
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
-	const char *name;
-	autoclose int opened = -1;
-	int dir = find_hidden(c, path, &name, &opened);
-	autoleave int tree = dir < 0 ? dir
-				     : kernel_open_tree(dir, name,
-							OPEN_TREE_CLONE |
-								AT_RECURSIVE |
-								AT_EMPTY_PATH);
-
-	if (tree < 0)
-		return tree == -ENOENT ? 0 : tree;
-	int r = kernel_mount_setattr(tree, AT_RECURSIVE, &attr);
-
-	return r < 0 ? r : kernel_attach_at(tree, dir, name);
-}
-
 /* What is open is named by the host's /proc: a path could change meanwhile. */
 int child_unmount(struct child *c, const char *path)
 {
@@ -689,7 +624,7 @@ int child_unmount(struct child *c, const char *path)
 	if (at < 0)
 		return at;
 	snprintf(name, sizeof(name), "self/fd/%d", at);
-	if (fchdir(c->host_proc) < 0)
-		return -errno;
-	return kernel_umount(name, KERNEL_MNT_DETACH);
+	int r = child_go(c, c->host_proc);
+
+	return r < 0 ? r : kernel_umount(name, KERNEL_MNT_DETACH);
 }

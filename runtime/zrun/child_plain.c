@@ -61,9 +61,8 @@ static const char *go_to(struct child *c, const struct runtime_mount *m)
 		name++;
 		if (!*name || name[0] == '.' ||
 		    mkdirat(c->fresh, name, 0755) < 0 ||
-		    (!c->in_fresh && fchdir(c->fresh) < 0))
+		    child_go(c, c->fresh) < 0)
 			return NULL;
-		c->in_fresh = true;
 		return name;
 	}
 	if (strcmp(m->type, "tmpfs") == 0)
@@ -71,7 +70,7 @@ static const char *go_to(struct child *c, const struct runtime_mount *m)
 	autoleave int onto = child_open(c, m->destination,
 					O_PATH | O_DIRECTORY);
 
-	c->in_fresh = false;
+	c->here = -1;
 	return onto >= 0 && fchdir(onto) == 0 ? "." : NULL;
 }
 

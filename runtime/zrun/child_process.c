@@ -26,6 +26,8 @@ int child_cwd(struct child *c, const char *path)
 
 	if (chdir(path) < 0)
 		return -errno;
+	if (strcmp(path, "/") == 0)
+		return 0;
 	long n = syscall(SYS_getcwd, here, sizeof(here));
 
 	if (n < 0)
@@ -144,7 +146,9 @@ int child_capabilities(struct child *c)
 
 	if (r < 0)
 		return r;
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	/* The kernel takes out what is not both permitted and inheritable. */
+	if (permitted & inheritable)
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (unsigned i = 0; i < 64; i++) {
 		if ((ambient >> i & 1) &&
 		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) < 0)

@@ -18,6 +18,7 @@ int child_root_bind(struct child *c, const struct op *op)
 {
 	struct mount_attr attr = { .propagation = op->number };
 	bool given = op->fd >= 0;
+	char onto[4098];
 	autoclose int tree = given ? fcntl(op->fd, F_DUPFD_CLOEXEC, 3)
 				   : kernel_open_tree(AT_FDCWD, op->path,
 						      OPEN_TREE_CLONE |
@@ -29,12 +30,9 @@ int child_root_bind(struct child *c, const struct op *op)
 
 	if (r < 0)
 		return r;
-	autoleave int onto = openat(AT_FDCWD, given ? "/" : op->path,
-				    O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-	if (onto < 0)
-		return -errno;
-	r = child_attach(c, tree, onto);
+	/* With the slash it must be a directory. */
+	snprintf(onto, sizeof(onto), "%s/", given ? "" : op->path);
+	r = kernel_attach_at(tree, AT_FDCWD, onto);
 	if (r < 0)
 		return r;
 	c->root = fd_take(&tree);

@@ -65,18 +65,33 @@ static inline int kernel_attach_at(int mount, int onto, const char *name)
 					     MOVE_MOUNT_T_SYMLINKS));
 }
 
+/* The same onto a name of which the last link is not followed. */
+static inline int kernel_attach_name(int mount, int dir, const char *name)
+{
+	return kernel_result(syscall(SYS_move_mount, mount, "", dir, name,
+				     MOVE_MOUNT_F_EMPTY_PATH));
+}
+
 /* Neither is named by a path that somebody could change meanwhile. */
 static inline int kernel_attach(int mount, int onto)
 {
 	return kernel_attach_at(mount, onto, "");
 }
 
+/* `name` in dir; "": what dir itself refers to. */
+static inline int kernel_mount_setattr_at(int dir, const char *name,
+					  unsigned flags,
+					  struct mount_attr *attr)
+{
+	return kernel_result(syscall(SYS_mount_setattr, dir, name,
+				     flags | AT_EMPTY_PATH, attr,
+				     sizeof(*attr)));
+}
+
 static inline int kernel_mount_setattr(int mount, unsigned flags,
 				       struct mount_attr *attr)
 {
-	return kernel_result(syscall(SYS_mount_setattr, mount, "",
-				     flags | AT_EMPTY_PATH, attr,
-				     sizeof(*attr)));
+	return kernel_mount_setattr_at(mount, "", flags, attr);
 }
 
 static inline int kernel_fsopen(const char *type)

@@ -201,6 +201,5 @@ void launch_close(struct launch *l)
 	seccomp_listener_close(&l->child);
 	fd_close(&l->child.creating_state);
 	fd_close(&l->child.created_state);
-	free(l->plan.op);
-	l->plan.op = NULL;
+	plan_free(&l->plan);
 }

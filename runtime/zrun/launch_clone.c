@@ -186,7 +186,12 @@ static void child_main(void *data)
 	l->child.began = true;
 	child_leaves = l->early;
 	enter_cgroup(l);
-	close_others(l);
+	/* What executes its program at once closes the rest by that; the
+	 * parent's end must be the parent's alone. */
+	if (l->early)
+		close(l->channel);
+	else
+		close_others(l);
 	child_run(&l->child);
 }
 
@@ -353,8 +358,7 @@ static int clone_hidden(struct launch *l)
 {
 	bool hides = !l->child.new_user_namespace && l->privileged;
 
-	if (hides)
-		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	l->child.hidden = hides && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
 	int pid = launch_make(l);
 
 	/* Shared memory has one such flag for both. */

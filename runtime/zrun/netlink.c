@@ -20,6 +20,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -185,13 +186,20 @@ int network_address(uint32_t address)
 	return sock < 0 ? sock : lo_address(sock, address);
 }
 
+/* Nothing but that: one call, of which any socket of the namespace will do. */
+static int only_lo_up(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	autoclose int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return sock < 0 || ioctl(sock, SIOCSIFFLAGS, &lo) < 0 ? -errno : 0;
+}
+
 int network_prepare(int host_proc, uint32_t address)
 {
-	autoclose int sock = open_socket();
-	int r = sock < 0 ? sock : lo_up(sock);
+	if (!address)
+		return only_lo_up();
+	int r = network_ahead(host_proc);
 
-	if (r < 0 || !address)
-		return r;
-	r = network_ahead(host_proc);
-	return r < 0 ? r : lo_address(sock, address);
+	return r < 0 ? r : network_address(address);
 }

@@ -158,6 +158,19 @@ static void add_object(struct plan *plan, enum op_code code, int index,
 			       .object = object });
 }
 
+/* Enough for most: who makes one plan in its life needs no heap for it. */
+static struct op few[160];
+static bool few_taken;
+
+void plan_free(struct plan *plan)
+{
+	if (plan->op == few)
+		few_taken = false;
+	else
+		free(plan->op);
+	plan->op = NULL;
+}
+
 static int plan_room(struct plan *plan, const struct runtime_config *config,
 		     struct fault *fault)
 {
@@ -165,8 +178,13 @@ static int plan_room(struct plan *plan, const struct runtime_config *config,
 		     N_OF(default_links) + config->sysctl.n + config->n_mount +
 		     config->n_device + config->masked_paths.n +
 		     config->readonly_paths.n + config->process.n_rlimit;
-	plan->op = calloc(plan->room, sizeof(*plan->op));
 	plan->n = 0;
+	if (!few_taken && plan->room <= N_OF(few)) {
+		few_taken = true;
+		plan->op = few;
+		return 0;
+	}
+	plan->op = calloc(plan->room, sizeof(*plan->op));
 	if (!plan->op)
 		return fault_set(fault, -ENOMEM, "plan");
 	return 0;

@@ -117,9 +117,11 @@ struct plan_setting {
 };
 
 /* Makes the list for a container's first process. The list points into config
- * and setting. 0 or -errno with fault set. plan->op is the caller's to free. */
+ * and setting. 0 or -errno with fault set; plan_free() in either case. */
 int plan_container(struct plan *plan, struct runtime_config *config,
 		   const struct plan_setting *setting, struct fault *fault);
+
+void plan_free(struct plan *plan);
 
 /* The list for a further process in a container that runs. */
 int plan_exec(struct plan *plan, const struct runtime_config *config,

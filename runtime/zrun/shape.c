@@ -250,7 +250,7 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 			 from->code != OP_PIVOT && !op_is_ahead(from, config))
 			op[n++] = *from;
 	}
-	free(plan->op);
+	plan_free(plan);
 	*plan = (struct plan){ op, n, room };
 	return 0;
 }

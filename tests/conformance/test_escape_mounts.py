@@ -139,7 +139,7 @@ def test_link_in_the_place_of_proc(bundle, name, type_):
 def test_proc_swapped_for_a_link_in_a_shared_root(bundle):
     """The same while another container of that root swaps /proc: wherever
     procfs lies then, its masked files are masked.
-    Guard: runtime/zrun/child_mount.c, open_hidden."""
+    Guard: runtime/zrun/child_hide.c, kernel_directory."""
     names = ["cmdline", "cpuinfo", "devices", "diskstats", "filesystems",
              "interrupts", "iomem", "ioports", "keys", "loadavg", "meminfo",
              "misc", "modules", "partitions", "softirqs", "stat", "swaps",
@@ -161,7 +161,7 @@ def test_proc_swapped_for_a_link_in_a_shared_root(bundle):
 def test_dev_null_of_the_image_masks_nothing(bundle, outside):
     """CVE-2025-31133: a masked file is covered by the container's /dev/null,
     which its maker made a link to what he wants to write.
-    Guard: runtime/zrun/child_mount.c, null_tree (the host's, and checked)."""
+    Guard: runtime/zrun/child_hide.c, null_tree (the host's, and checked)."""
     bundle.config["mounts"] = bundle.config["mounts"][:1]  # no /dev
     dev = bundle.rootfs / "dev"
     os.mknod(dev / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))

@@ -517,7 +517,7 @@ def test_refusal_inside_a_tmpfs_says_why(bundle):
 def test_two_files_masked(bundle):
     """The second mask is a copy of the first: read-only and empty as well.
     Only looked at: with the guard cut a change would be one of the host's own
-    device. Guard: runtime/zrun/child_mount.c, null_tree."""
+    device. Guard: runtime/zrun/child_hide.c, null_tree."""
     bundle.config["linux"]["maskedPaths"] = ["/proc/timer_list",
                                              "/proc/version", "/proc/none"]
     done = bundle.run("sh", "-c",
