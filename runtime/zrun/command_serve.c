@@ -306,6 +306,7 @@ int command_serve(int argc, char **argv)
 		return 2;
 	}
 	(void)argv;
+	fd_close(&cli.exe);
 	umask(0022);
 	/* Workers are reaped by the kernel; their report is a pipe. */
 	signal(SIGCHLD, SIG_IGN);

@@ -503,6 +503,7 @@ int create_begin(struct create *c, struct fault *fault)
 	c->sources = (struct mount_sources)MOUNT_SOURCES_NONE;
 	join_init(&c->join);
 	launch_init(&c->launch, c->id, &c->config);
+	c->launch.exe = cli.exe;
 	/* The caller may name files from its own directory. */
 	container->root = state_root(cli.root, true, fault);
 	int r = container->root < 0 ? container->root : read_config(c, fault);

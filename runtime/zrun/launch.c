@@ -27,7 +27,7 @@ void launch_init(struct launch *l, const char *id,
 	l->config = config;
 	l->privileged = geteuid() == 0;
 	l->join_pid = l->cgroup_dir = l->pidfd = l->channel = -1;
-	l->resctrl = -1;
+	l->resctrl = l->exe = -1;
 	l->child.config = config;
 	l->child.process = &config->process;
 	l->child.plan = &l->plan;
@@ -178,7 +178,10 @@ int launch_receive(struct launch *l, struct fault *fault)
 
 int launch_go(struct launch *l)
 {
-	return send(l->channel, "g", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+	int r = send(l->channel, "g", 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+
+	fd_close(&l->exe);
+	return r;
 }
 
 void launch_kill(struct launch *l)

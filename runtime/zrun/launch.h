@@ -24,6 +24,7 @@ struct launch {
 	int join_pid;	     /* pid namespace to join; -1 */
 	int cgroup_dir;	     /* the child enters it first; -1 */
 	int resctrl;	     /* group that it is put into; -1 */
+	int exe;	     /* cli.exe, to be closed; -1 */
 	bool parent_is_init; /* CLONE_PARENT: init reaps it (DESIGN §4) */
 	bool exec;	     /* no new namespaces */
 	bool privileged;     /* launch_init() was called by uid 0 */

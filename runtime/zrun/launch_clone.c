@@ -129,8 +129,7 @@ static bool parent_has_part(const struct launch *l)
 	const struct runtime_process *process = l->child.process;
 
 	return l->resctrl >= 0 || plan_parent_raises(l->config) ||
-	       process->scheduler.policy.set ||
-	       process->io_priority.class ||
+	       process->scheduler.policy.set || process->io_priority.class ||
 	       (l->exec && process->cpu_affinity.final.set) ||
 	       (!l->exec && l->config->n_net_device);
 }
@@ -188,10 +187,12 @@ static void child_main(void *data)
 	enter_cgroup(l);
 	/* What executes its program at once closes the rest by that; the
 	 * parent's end must be the parent's alone. */
-	if (l->early)
-		close(l->channel);
-	else
+	if (!l->early)
 		close_others(l);
+	else
+		close(l->channel);
+	if (l->early && l->exe >= 0)
+		close(l->exe);
 	child_run(&l->child);
 }
 
@@ -390,6 +391,9 @@ int launch_clone(struct launch *l, struct fault *fault)
 	const struct runtime_cpu_affinity *cpus =
 		&l->child.process->cpu_affinity;
 
+	/* A number that --preserve-fds means would go on into the container. */
+	if (!l->early || l->exe < 3 + (int)l->child.preserve_fds)
+		fd_close(&l->exe);
 	l->child.host_proc = openat(AT_FDCWD, "/proc",
 				    O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (l->child.host_proc < 0)

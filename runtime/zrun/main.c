@@ -22,7 +22,7 @@
 #define ZRUN_VERSION "0.1"
 #endif
 
-struct cli cli;
+struct cli cli = { .exe = -1 };
 
 void cli_beside(const char *program, char path[static 4096])
 {
