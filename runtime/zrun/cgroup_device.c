@@ -35,7 +35,7 @@ enum {
 	TTY_MAJOR = 5,
 	TTY_MINOR_MAX = 2,
 	PTS_MAJOR = 136,
-	DEFAULT_INSNS = 14,
+	DEFAULT_INSNS = 42,
 };
 
 struct program {
@@ -101,31 +101,56 @@ static bool emit_rule(struct program *p, const struct runtime_device_rule *rule)
 	       rule->minor.set;
 }
 
-static void emit_if(struct program *p, uint8_t compare, unsigned reg,
-		    int32_t value, int16_t over)
+static void emit_alu(struct program *p, uint8_t op, unsigned dst, int32_t value)
 {
-	emit(p, BPF_JMP | compare | BPF_K, reg, 0, over, value);
+	emit(p, BPF_ALU64 | op | BPF_K, dst, 0, 0, value);
 }
 
-/* The default rules as one: the kernel checks a program branch by branch, at a
- * cost that a list of eleven would multiply. */
+static void emit_with(struct program *p, uint8_t op, unsigned dst, unsigned src)
+{
+	emit(p, BPF_ALU64 | op | BPF_X, dst, src, 0, 0);
+}
+
+/* dst = value of reg == k, as 0 or 1: only 0 is below 0 once it is less by 1.
+ */
+static void emit_is(struct program *p, unsigned dst, unsigned reg, int32_t k)
+{
+	emit_with(p, BPF_MOV, dst, reg);
+	emit_alu(p, BPF_XOR, dst, k);
+	emit_alu(p, BPF_SUB, dst, 1);
+	emit_alu(p, BPF_RSH, dst, 63);
+}
+
+static void emit_below(struct program *p, unsigned dst, unsigned reg, int32_t k)
+{
+	emit_with(p, BPF_MOV, dst, reg);
+	emit_alu(p, BPF_SUB, dst, k);
+	emit_alu(p, BPF_RSH, dst, 63);
+}
+
+/* The default rules as one, and without a branch: the kernel checks a program
+ * branch by branch. The numbers are of 32 bits in registers of 64. */
 static void emit_default(struct program *p)
 {
-	enum { ALLOW = DEFAULT_INSNS - 2, NEXT = DEFAULT_INSNS };
+	enum { RESULT = BPF_REG_0, DEVICE, TYPE, ACCESS, MAJOR, MINOR, A, B };
 
-	emit_if(p, BPF_JEQ, BPF_REG_3, MKNOD, ALLOW - 1);
-	emit_if(p, BPF_JNE, BPF_REG_2, BPF_DEVCG_DEV_CHAR, NEXT - 2);
-	emit_if(p, BPF_JEQ, BPF_REG_4, PTS_MAJOR, ALLOW - 3);
-	emit_if(p, BPF_JNE, BPF_REG_4, TTY_MAJOR, 2);
-	emit_if(p, BPF_JGT, BPF_REG_5, TTY_MINOR_MAX, NEXT - 5);
-	emit(p, BPF_JMP | BPF_JA, 0, 0, ALLOW - 6, 0);
-	emit_if(p, BPF_JNE, BPF_REG_4, MEMORY_MAJOR, NEXT - 7);
-	emit_if(p, BPF_JGT, BPF_REG_5, MEMORY_MINOR_MAX, NEXT - 8);
-	emit(p, BPF_ALU | BPF_MOV | BPF_K, BPF_REG_1, 0, 0, MEMORY_MINORS);
-	emit(p, BPF_ALU | BPF_RSH | BPF_X, BPF_REG_1, BPF_REG_5, 0, 0);
-	emit(p, BPF_ALU | BPF_AND | BPF_K, BPF_REG_1, 0, 0, 1);
-	emit_if(p, BPF_JEQ, BPF_REG_1, 0, NEXT - 12);
-	emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+	emit_is(p, DEVICE, MAJOR, PTS_MAJOR);
+	emit_is(p, A, MAJOR, TTY_MAJOR);
+	emit_below(p, B, MINOR, TTY_MINOR_MAX + 1);
+	emit_with(p, BPF_AND, A, B);
+	emit_with(p, BPF_OR, DEVICE, A);
+	emit_is(p, A, MAJOR, MEMORY_MAJOR);
+	emit_below(p, B, MINOR, MEMORY_MINOR_MAX + 1);
+	emit_with(p, BPF_AND, A, B);
+	emit_alu(p, BPF_MOV, B, MEMORY_MINORS);
+	emit_with(p, BPF_RSH, B, MINOR);
+	emit_with(p, BPF_AND, A, B);
+	emit_with(p, BPF_OR, DEVICE, A);
+	emit_is(p, RESULT, TYPE, BPF_DEVCG_DEV_CHAR);
+	emit_with(p, BPF_AND, RESULT, DEVICE);
+	emit_is(p, A, ACCESS, MKNOD);
+	emit_with(p, BPF_OR, RESULT, A);
+	emit(p, BPF_JMP | BPF_JEQ | BPF_K, RESULT, 0, 1, 0);
 	emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 

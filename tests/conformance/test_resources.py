@@ -44,6 +44,22 @@ def test_class_of_a_host_without_resctrl(bundle):
             else "linux.intelRdt: no resctrl file system is mounted here")
 
 
+def test_default_devices_and_their_neighbours(bundle):
+    """What may be opened without a rule: null, zero, full, random, urandom,
+    tty, console, ptmx, pts; 67 is null's number and 64."""
+    open_ = ["c 1 3", "c 1 5", "c 1 7", "c 1 8", "c 1 9", "c 5 0", "c 5 1",
+             "c 5 2", "c 136 0", "c 136 500"]
+    shut = ["c 1 1", "c 1 2", "c 1 4", "c 1 6", "c 1 10", "c 1 11", "c 1 67",
+            "c 5 3", "c 10 200", "c 0 3", "c 137 0", "c 135 0", "b 1 3",
+            "b 7 0"]
+    for kind in ("bounding", "effective", "permitted"):
+        bundle.config["process"]["capabilities"][kind] = ["CAP_MKNOD"]
+    done = bundle.sh("cd /dev; for d in %s; do mknod x ${d//_/ }; "
+                     "(: <x) 2>&1 | grep -q permitted && echo $d; rm x; done"
+                     % " ".join(d.replace(" ", "_") for d in open_ + shut))
+    assert done.stdout.replace("_", " ").splitlines() == shut, done.stderr
+
+
 # Each limit, its file, and what it must say there.
 LIMITS = [
     ("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4194304}]},
