@@ -501,11 +501,11 @@ int command_exec(int argc, char **argv)
 	struct fault fault = { "" };
 
 	launch_init(&e.launch, NULL, &e.config);
-	e.launch.exe = cli.exe;
 	join_init(&e.join);
 	if (read_options(argc, argv, &e) < 0 ||
 	    container_open(&e.container, e.id) < 0)
 		return ERROR_EXIT;
+	e.launch.exe = cli.exe;
 	if (!e.detach)
 		foreground_block();
 	int r = exec(&e, &fault);

@@ -8,7 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/span.h"
+#include "cli.h"
 #include "plan.h"
 
 #define FIRST_PASSED 3
@@ -33,6 +35,8 @@ int option_preserve_fds(const char *text, unsigned *n, struct fault *fault)
 		return fault_set(fault, 0,
 				 "--preserve-fds %.20s: want a number", text);
 	*n = (unsigned)value;
+	if (cli.exe < 3 + (int)*n)
+		fd_close(&cli.exe); /* it is none of them */
 	return check_open("--preserve-fds", *n, fault);
 }
 
