@@ -47,14 +47,15 @@ enum init_verb {
 	 * key.n a UDP socket, and keeps it under key (kind LISTEN). znode.
 	 * -EADDRINUSE, -EEXIST ... */
 	INIT_BIND,
-	/* Replaces the note of an entry. owner or znode. -ENOENT */
+	/* Replaces the note of an entry. owner; znode: PIDFD, LISTEN. -ENOENT
+	 */
 	INIT_NOTE,
 	/* Returns the descriptor and note of key. root, or the uid that may
 	 * watch the kind. -ENOENT */
 	INIT_GET,
 	/* Forgets key and closes init's descriptor; for INIT_KIND_PIDFD it
 	 * acknowledges the exit record (-EBUSY while the process lives).
-	 * owner or znode. -ENOENT */
+	 * owner; znode: PIDFD, LISTEN. -ENOENT */
 	INIT_DROP,
 	/* Turns the connection into a stream of events of key.kind, of every
 	 * container. root, znode: PIDFD, LISTEN; zlog: OUTPUT; znet: LISTEN,

@@ -85,10 +85,13 @@ static bool owns(uid_t uid, const struct store_entry *e)
 	return uid == 0 || uid == geteuid() || uid == e->owner;
 }
 
-/* What zrun puts is znode's to note and to drop. */
+/* What zrun puts is znode's to note and to drop, where it may watch it: not a
+ * network, which says where its container may go. */
 static bool may_change(uid_t uid, const struct store_entry *e)
 {
-	return !e->builtin && (owns(uid, e) || uid == UID_ZNODE);
+	return !e->builtin &&
+	       (owns(uid, e) ||
+		(uid == UID_ZNODE && kinds_watched(uid) & 1u << e->key.kind));
 }
 
 static int keep(struct store_new *new, struct store_entry **e)

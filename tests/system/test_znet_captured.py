@@ -60,6 +60,7 @@ def host():
     with directory() as path:
         host = NetHost(path, product("x86_64", "bin/znet"))
         host.container("a", "10.64.0.2")
+        host.init = messages.Init(host.run)
         yield host
         host.close()
 
@@ -148,11 +149,11 @@ ASK = """
 """
 
 
-def asked(host, server, request):
-    """(bytes of the reply, number of descriptors) to uid znet; None when it
-    was hung up on."""
+def asked(host, server, request, uid=UID_ZNET):
+    """(bytes of the reply, number of descriptors) to a uid; None when it was
+    hung up on."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(ASK % {"uid": UID_ZNET}),
+        [sys.executable, "-c", textwrap.dedent(ASK % {"uid": uid}),
          host.run / server, request.hex()], text=True, capture_output=True,
         timeout=60)
     assert done.returncode == 0, done.stderr
@@ -162,6 +163,7 @@ def asked(host, server, request):
 
 
 INIT_GET = 4
+UID_ZNODE = 102
 KINDS = {"pidfd": 0, "output": 1, "netns": 4}
 
 
@@ -196,3 +198,21 @@ def test_zrun_does_nothing_for_it(host, verb):
     assert fds == 0
     assert messages.ZRUN_REPLY.unpack(reply)[2] == -errno.EACCES
     assert os.path.exists("/proc/%d" % host.containers["a"].pid)
+
+
+@pytest.mark.parametrize("verb", [messages.INIT_NOTE, messages.INIT_DROP])
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_captured_znode_changes_no_network(host, verb, n):
+    """The note with a TUN says whether its container has a policy, and whom it
+    may meet; the policy lies beside it."""
+    if n == 1:
+        host.init.call(messages.INIT_PUT, 3, host.id("a"), 1,
+                       fds=[os.memfd_create("policy")])
+    try:
+        reply, _ = asked(host, "init.sock",
+                         init_request(host, verb, 3, n), UID_ZNODE)
+        assert messages.INIT_REPLY.unpack(reply)[2] == -errno.EPERM
+        assert "10.64.0.2" in host.status()
+    finally:
+        if n == 1:
+            host.init.call(messages.INIT_DROP, 3, host.id("a"), 1)
