@@ -5,14 +5,25 @@
  *
  * The document is believed when its signer chains to the organism's root, whose
  * pin the token in node.json has: that file is on a partition which no daemon
- * can write. It prints
+ * can write. It prints what node.json says,
+ *
+ *	free				it names no hub: nothing is signed
+ *	hub				it does, so what is signed holds
+ *	local NAME IMAGE		an application of its own, if so
+ *
+ * then the document,
  *
  *	node NODE EPOCH REVISION PIN
- *	app NAME DIGEST			an application that has grants, and its
- *	grant TEXT			grants (oci/grant.h), one a line
+ *	app NAME DIGEST			an application, then of it:
+ *	grant TEXT			a grant (oci/grant.h)
+ *	application NAME
+ *	service NAME			by which its neighbours find it
+ *	alone				it has no network
+ *	joins APP			it has that one's
+ *	policy LINE			where it may go (oci/net_policy.h)
  *
- * or "error TEXT" alone, and ends with 1. Whether the document is this node's,
- * and none of yesterday, is for who remembers: serve. */
+ * or in its place "error TEXT", and ends with 1. Whether the document is this
+ * node's, and none of yesterday, is for who remembers: serve. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +40,7 @@
 #include "base/path.h"
 #include "oci/desired.h"
 #include "oci/envelope.h"
+#include "oci/net_policy.h"
 #include "zgrant_filter.h"
 
 enum { DOCUMENT_MAX = CHAIN_PEM_MAX + ENVELOPE_SIZE_MAX };
@@ -49,34 +61,77 @@ __attribute__((format(printf, 1, 2))) _Noreturn static void fail(
 	_exit(1);
 }
 
-static char *file_of(const char *directory, const char *name, size_t max,
-		     size_t *size)
-{
-	autoclose int dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *text = NULL;
-	int r = dir < 0 ? -errno : file_read(dir, name, max, &text, size);
+struct file {
+	char directory[4096];
+	const char *name;
+	int error; /* 0 or -errno */
+	struct span text;
+};
 
-	if (r < 0)
-		fail("%s/%s: %s", directory, name, strerror(-r));
-	return text;
+static void file_get(struct file *f, size_t max)
+{
+	autoclose int dir = open(f->directory,
+				 O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char *text = NULL;
+
+	f->error = dir < 0 ? -errno
+			   : file_read(dir, f->name, max, &text, &f->text.size);
+	f->text.data = text;
 }
 
-static void pin_read(const char *text, size_t size, uint8_t pin[CHAIN_PIN_SIZE])
+_Noreturn static void fail_file(const struct file *f)
+{
+	fail("%s/%s: %s", f->directory, f->name, strerror(-f->error));
+}
+
+static void say_node(const char *line)
+{
+	if (fd_write(STDOUT_FILENO, line, strlen(line)) < 0)
+		_exit(1);
+}
+
+/* What names no hub, be it because a person has put nonsense there. */
+__attribute__((format(printf, 1, 2))) _Noreturn static void fail_free(
+	const char *fmt, ...)
+{
+	char text[NODE_ERROR_SIZE + 100];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	say_node("free\n");
+	fail("%s", text);
+}
+
+/* Said at once: known even where the document is no good. */
+static void node_read(const struct file *f, uint8_t pin[CHAIN_PIN_SIZE])
 {
 	static struct node_json node;
-	size_t scratch_size = NODE_SCRATCH_SIZE(size);
+	size_t scratch_size = NODE_SCRATCH_SIZE(f->text.size);
 	void *scratch = malloc(scratch_size);
-	char error[NODE_ERROR_SIZE];
+	char error[NODE_ERROR_SIZE], line[300];
 
+	if (f->error == -ENOENT)
+		fail_free("%s/%s: %s", f->directory, f->name, strerror(ENOENT));
+	if (f->error < 0)
+		fail_file(f);
 	if (!scratch)
 		fail("out of memory");
-	if (node_json_parse(text, size, scratch, scratch_size, &node, error) <
-	    0)
-		fail("%s", error);
+	if (node_json_parse(f->text.data, f->text.size, scratch, scratch_size,
+			    &node, error) < 0)
+		fail_free("%s", error);
 	if (!node.hub.n_hub)
-		fail("node.json: names no hub, so nobody can grant anything");
+		fail_free("node.json: names no hub, so nobody can grant "
+			  "anything");
 	memcpy(pin, node.hub.pin, CHAIN_PIN_SIZE);
 	free(scratch);
+	say_node("hub\n");
+	for (unsigned i = 0; i < node.n_app; i++) {
+		snprintf(line, sizeof(line), "local %s %s\n", node.app[i].name,
+			 node.app[i].image);
+		say_node(line);
+	}
 }
 
 static void document_read(struct span text, const uint8_t pin[CHAIN_PIN_SIZE],
@@ -98,6 +153,26 @@ static void document_read(struct span text, const uint8_t pin[CHAIN_PIN_SIZE],
 		fail("%s", error);
 }
 
+static void print_network(FILE *out, const struct desired_app *app)
+{
+	static char policy[NET_POLICY_TEXT_MAX];
+	struct span rest = { policy, 0 }, line;
+
+	fprintf(out, "application %s\n", app->application);
+	fprintf(out, "service %s\n",
+		app->service[0] ? app->service : app->name);
+	if (app->no_network)
+		fputs("alone\n", out);
+	if (app->pod.shares & DESIRED_POD_NETWORK)
+		fprintf(out, "joins %s\n", app->pod.on.app);
+	if (!app->policy.is_said)
+		return;
+	desired_policy_text(&app->policy, policy);
+	rest.size = strlen(policy) - 1;
+	while (span_cut(&rest, '\n', &line))
+		fprintf(out, "policy %.*s\n", (int)line.size, line.data);
+}
+
 static void print(FILE *out, const struct desired *desired,
 		  const uint8_t pin[CHAIN_PIN_SIZE])
 {
@@ -112,12 +187,11 @@ static void print(FILE *out, const struct desired *desired,
 	for (unsigned i = 0; i < desired->n_apps; i++) {
 		const struct desired_app *app = &desired->app[i];
 
-		if (!app->grants.n)
-			continue;
 		digest_text(&app->digest, text);
 		fprintf(out, "app %s %s\n", app->name, text);
 		for (unsigned k = 0; k < app->grants.n; k++)
 			fprintf(out, "grant %s\n", app->grants.item[k]);
+		print_network(out, app);
 	}
 }
 
@@ -138,10 +212,10 @@ static void say(const struct desired *desired,
 
 int main(int argc, char **argv)
 {
-	char directory[4096];
-	uint8_t pin[CHAIN_PIN_SIZE];
+	static struct file node = { .name = "node.json" },
+			   document = { .name = "document" };
 	static struct desired desired;
-	struct span document = { NULL, 0 }, node = { NULL, 0 };
+	uint8_t pin[CHAIN_PIN_SIZE];
 
 	(void)argv;
 	log_open("zgrant");
@@ -149,16 +223,18 @@ int main(int argc, char **argv)
 		fputs("zgrant: only zrun serve starts it\n", stderr);
 		return 2;
 	}
-	snprintf(directory, sizeof(directory), "%s/desired", path_data());
-	node.data = file_of(path_boot(), "node.json", NODE_JSON_SIZE_MAX,
-			    &node.size);
-	document.data = file_of(directory, "document", DOCUMENT_MAX,
-				&document.size);
+	text_copy(node.directory, sizeof(node.directory), path_boot());
+	snprintf(document.directory, sizeof(document.directory), "%s/desired",
+		 path_data());
+	file_get(&node, NODE_JSON_SIZE_MAX);
+	file_get(&document, DOCUMENT_MAX);
 	if (confine_files(NULL, 0) < 0 ||
 	    confine(seccomp_filter,
 		    sizeof(seccomp_filter) / sizeof(seccomp_filter[0])) < 0)
 		fail("cannot confine itself");
-	pin_read(node.data, node.size, pin);
-	document_read(document, pin, &desired);
+	node_read(&node, pin);
+	if (document.error < 0)
+		fail_file(&document);
+	document_read(document.text, pin, &desired);
 	say(&desired, pin);
 }

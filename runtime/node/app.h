@@ -146,7 +146,6 @@ struct app {
 
 	struct call call;
 	unsigned n_volumes; /* that are ready for the next start */
-	bool granted;	    /* serve has looked at the document for it */
 	/* By mount, what is unsealed for the next start; or NULL. */
 	char **secret;
 	unsigned n_secrets; /* mounts that were looked at for one */
@@ -190,6 +189,8 @@ struct app_host {
 	struct app *(*slot)(const char *name);
 	/* Those that wait for this one may go on. */
 	void (*met)(struct app *);
+	/* Those that wait for zrun to look at the document may go on. */
+	void (*looked)(void);
 	/* Whether others share its namespaces. */
 	bool (*is_shared)(const struct app *);
 };

@@ -14,6 +14,7 @@
 
 #include "config.h"
 #include "node.h"
+#include "signed.h"
 #include "sweep.h"
 #include "usage.h"
 #include "volume.h"
@@ -412,27 +413,16 @@ static bool volumes_ready(struct app *app)
 	return false;
 }
 
-static void grants_done(struct call *call, const union call_reply *any, int fd)
-{
-	struct app *app = container_of(call, struct app, call);
-	const struct zrun_reply *reply = &any->zrun;
-
-	if (reply->error) {
-		app->final = start_is_final(app, reply->error);
-		app_fail(app, reason_of(reply));
-		return;
-	}
-	app->granted = true;
-	app_step(app);
-}
-
-/* Whether serve has looked at the document as it is now. */
+/* Whether serve has looked at the document as it is now. Where it cannot, who
+ * has no grant may try: what serve refuses it says. */
 static bool grants_ready(struct app *app)
 {
-	if (!app->want->grants.n || app->granted)
-		return true;
-	call_zrun(&app->call, app->id);
-	call_start(app, ZRUN_GRANTS, -1, grants_done);
+	int r = app->local ? 1 : signed_look(app->host);
+
+	if (r >= 0 || !app->want->grants.n)
+		return r != 0;
+	app->final = start_is_final(app, r);
+	app_fail(app, signed_reason());
 	return false;
 }
 
@@ -450,7 +440,7 @@ static void app_start(struct app *app)
 {
 	autoclose int memfd = -1;
 
-	app->granted = app->sleep.failed = app->sleep.ends = false;
+	app->sleep.failed = app->sleep.ends = false;
 	app->drain = APP_SERVES;
 	app->n_volumes = 0;
 	record_drop(app);

@@ -278,40 +278,11 @@ static void add_linux(doc d, val root, const struct node_config *c)
 			  &app->sysctls);
 }
 
-/* The policy as net_policy.h has it: a line each. */
 static void add_policy(doc d, val object, const struct desired_policy *p)
 {
 	static char text[NET_POLICY_TEXT_MAX];
-	size_t n = (size_t)snprintf(text, sizeof(text), "default %s\n",
-				    p->denies ? "deny" : "allow");
-	const struct {
-		const char *key;
-		uint64_t value;
-	} limits[] = {
-		{ "up", p->bytes_up },
-		{ "down", p->bytes_down },
-		{ "connections", p->connections },
-	};
 
-	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
-		if (limits[i].value)
-			n += (size_t)snprintf(
-				text + n, sizeof(text) - n, "%s %llu\n",
-				limits[i].key,
-				(unsigned long long)limits[i].value);
-	for (unsigned i = 0; i < p->rules.n; i++) {
-		n += text_copy(text + n, sizeof(text) - n - 1,
-			       p->rules.item[i]);
-		if (n >= sizeof(text) - 1)
-			break;
-		text[n++] = '\n';
-	}
-	/* Rules blown up with spaces. Half a policy would be another one: what
-	 * is no rule is refused as a whole. */
-	if (n >= sizeof(text) - 1)
-		text_copy(text, sizeof(text), "too long");
-	else
-		text[n] = '\0';
+	desired_policy_text(p, text);
 	yyjson_mut_obj_add_strcpy(d, object, ZRUN_ANNOTATION_POLICY, text);
 }
 

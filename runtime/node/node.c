@@ -291,6 +291,13 @@ static void met(struct app *app)
 	}
 }
 
+static void looked(void)
+{
+	for (int i = 0; i < node.n_slots; i++)
+		if (node.app[i].in_use && node.app[i].state == ZNODE_IMAGE)
+			app_step(&node.app[i]);
+}
+
 static bool is_shared(const struct app *app)
 {
 	for (int i = 0; i < node.n_slots && node.depends; i++)
@@ -471,6 +478,7 @@ int node_open(void (*ready)(void))
 	node.host.slot = node_slot_new;
 	node.host.met = met;
 	node.host.is_shared = is_shared;
+	node.host.looked = looked;
 	node.host.link.event = event;
 	node.host.link.ready = synced;
 	return link_open(&node.host.link, &node.loop);

@@ -235,6 +235,10 @@ void desired_free(struct desired *desired);
 int desired_parse_apps(struct span text, struct desired *desired,
 		       char error[DESIRED_ERROR_SIZE]);
 
+/* The policy as the text of net_policy.h, a line each; text has room for
+ * NET_POLICY_TEXT_MAX bytes. */
+void desired_policy_text(const struct desired_policy *policy, char *text);
+
 /* Whether it is an absolute path to something below "/", without "." and ".."
  * as parts. */
 bool desired_path_valid(struct span path);

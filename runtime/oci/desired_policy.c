@@ -1,5 +1,7 @@
 /* The key "policy" of an app: where it may go (net_policy.h). Each rule is
  * read here, so that a document with a bad one is refused as a whole. */
+#include <stdio.h>
+
 #include "desired_read.h"
 #include "net_policy.h"
 
@@ -77,4 +79,38 @@ int desired_policy_read(struct json_walk *w, yyjson_val *v, void *into)
 
 	app->policy.is_said = true;
 	return json_object(w, v, keys, ARRAY_SIZE(keys), &app->policy);
+}
+
+void desired_policy_text(const struct desired_policy *p, char *text)
+{
+	size_t n = (size_t)snprintf(text, NET_POLICY_TEXT_MAX, "default %s\n",
+				    p->denies ? "deny" : "allow");
+	const struct {
+		const char *key;
+		uint64_t value;
+	} limits[] = {
+		{ "up", p->bytes_up },
+		{ "down", p->bytes_down },
+		{ "connections", p->connections },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (limits[i].value)
+			n += (size_t)snprintf(
+				text + n, NET_POLICY_TEXT_MAX - n, "%s %llu\n",
+				limits[i].key,
+				(unsigned long long)limits[i].value);
+	for (unsigned i = 0; i < p->rules.n; i++) {
+		n += text_copy(text + n, NET_POLICY_TEXT_MAX - n - 1,
+			       p->rules.item[i]);
+		if (n >= NET_POLICY_TEXT_MAX - 1)
+			break;
+		text[n++] = '\n';
+	}
+	/* Rules blown up with spaces. Half a policy would be another one: what
+	 * is no rule is refused as a whole. */
+	if (n >= NET_POLICY_TEXT_MAX - 1)
+		text_copy(text, NET_POLICY_TEXT_MAX, "too long\n");
+	else
+		text[n] = '\0';
 }

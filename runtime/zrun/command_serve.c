@@ -14,6 +14,7 @@
 #include "base/path.h"
 #include "base/service.h"
 #include "cli.h"
+#include "grants.h"
 #include "image_root.h"
 #include "pool.h"
 #include "quota.h"
@@ -308,8 +309,6 @@ int command_serve(int argc, char **argv)
 	(void)argv;
 	fd_close(&cli.exe);
 	umask(0022);
-	/* Workers are reaped by the kernel; their report is a pipe. */
-	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	for (int i = 0; i < RESIDENT_CLIENTS_MAX; i++) {
 		peer_init(&resident.client[i].peer);
@@ -319,6 +318,9 @@ int command_serve(int argc, char **argv)
 	pool_init();
 	if (loop_init(&resident.loop) < 0 || open_all() < 0)
 		return 1;
+	grants_boot();
+	/* Workers are reaped by the kernel; their report is a pipe. */
+	signal(SIGCHLD, SIG_IGN);
 	if (store_clean(&resident.store) < 0)
 		return 1;
 	container_recover_all();

@@ -12,6 +12,10 @@ struct grants {
 	/* private */
 	char *text;
 	struct grant *device;
+	bool is_bound;	     /* the document says who has a network */
+	bool is_listed;	     /* it has the app, with that image, and */
+	struct span network; /* its lines on the network */
+	struct span local;   /* those on the applications of node.json */
 };
 
 /* Those of the app that the config names as its service, if `image` is the
@@ -19,6 +23,29 @@ struct grants {
 void grants_find(const struct runtime_config *config, const char *image,
 		 struct grants *grants);
 void grants_free(struct grants *grants);
+
+/* The app that the config says it is of; "" for none. */
+const char *grants_app(const struct runtime_config *config);
+
+/* What wants a network. */
+struct network_asked {
+	const struct runtime_config *config;
+	const char *id, *image, *app;
+	const char *joined; /* the container whose network it joins; NULL */
+};
+
+/* Refuses a network that is not as the document says (grants_network.c). 0 or
+ * -EPERM. */
+int grants_network(const struct network_asked *asked,
+		   const struct grants *grants, char refusal[POLICY_TEXT_SIZE]);
+
+/* Cuts a line that begins with `word` off the front of what zgrant says: *line
+ * is what is behind it. */
+bool grants_line(struct span *rest, const char *word, struct span *line);
+
+/* Learns what is signed, where nothing was learned since the machine was
+ * started. Before the loop. */
+void grants_boot(void);
 
 /* Turns the mounts of type "device", which the policy has passed, into devices
  * of the config, with the numbers and the mode that they have on the node now.

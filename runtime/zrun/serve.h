@@ -8,8 +8,9 @@
  * OCI's default; devices are none of the node's. What the signed document
  * grants beyond that is had by a container whose annotation
  * ZRUN_ANNOTATION_APP, or without it ZRUN_ANNOTATION_SERVICE, names the app and
- * that is of its image. A config that asks for more is refused with -EPERM and
- * a message that names the JSON path.
+ * that is of its image; and where there is a hub, a network only as the
+ * document says (grants_network.c). A config that asks for more is refused with
+ * -EPERM and a message that names the JSON path.
  *
  * A connection has one request in hand at a time; the next is read after the
  * reply. Who wants two things at once connects twice. */

@@ -4,8 +4,8 @@
  * document; serve believes only the signature. ZRUN_GRANTS lets zgrant check
  * the document as it lies on the disk, in a worker. What it says is kept where
  * nobody but root can write, file .grants beside the states, for every start to
- * look at: /run does not outlive the machine's run, and before znode has asked
- * again nothing is granted.
+ * look at. /run does not outlive the machine's run: after a boot serve looks at
+ * the document by itself, and while there is no such file nothing is granted.
  *
  * File /data/grants/seen holds the node, the pin and the newest epoch and
  * revision that were ever seen here: a captured znode may keep a document from
@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/path.h"
 #include "cli.h"
 #include "grants.h"
@@ -42,15 +43,14 @@
 #define SEEN	"seen"
 
 enum {
-	TABLE_MAX = 512 << 10,
+	TABLE_MAX = 2 << 20, /* more than the largest document says */
 	SEEN_MAX = 512,
 	INDEX_MAX = 4 << 20,
 };
 
 /* ---- what zgrant says ---- */
 
-/* One line of text that ends with it. */
-static bool line_cut(struct span *rest, const char *word, struct span *line)
+bool grants_line(struct span *rest, const char *word, struct span *line)
 {
 	struct span copy = *rest, token;
 
@@ -78,7 +78,7 @@ static int zgrant_start(int *said)
 	if (pid == 0) {
 		dup2(pair[1], 1);
 		execlp(path, PROGRAM, NULL);
-		dprintf(1, "error %.200s: %s\n", path, strerror(errno));
+		dprintf(1, "exec %.200s: %s\n", path, strerror(errno));
 		_exit(1);
 	}
 	close(pair[1]);
@@ -86,6 +86,19 @@ static int zgrant_start(int *said)
 		close(pair[0]);
 	*said = pair[0];
 	return pid < 0 ? -errno : pid;
+}
+
+static int fault_of(const char *text, size_t size, struct fault *fault)
+{
+	struct span rest = { text, size }, line;
+
+	do {
+		if (grants_line(&rest, "error", &line) ||
+		    grants_line(&rest, "exec", &line))
+			return fault_set(fault, 0, "%.*s", (int)line.size,
+					 line.data);
+	} while (span_cut(&rest, '\n', &line));
+	return fault_set(fault, -EIO, PROGRAM " was killed");
 }
 
 /* What it printed, to be freed; its own error is ours. */
@@ -106,11 +119,7 @@ static int zgrant_read(char **text, size_t *size, struct fault *fault)
 	*size = (size_t)n;
 	if (status == 0)
 		return 0;
-	if (n == 0)
-		return fault_set(fault, -EIO, PROGRAM " was killed");
-	return fault_set(fault, 0, "%.*s",
-			 (int)strcspn(*text + strcspn(*text, " "), "\n"),
-			 *text + strcspn(*text, " "));
+	return fault_of(*text, *size, fault);
 }
 
 struct origin {
@@ -193,6 +202,38 @@ static int origin_judge(const struct origin *o, struct fault *fault)
 		     : 0;
 }
 
+/* Of what zgrant said, what is node.json's; nothing where it did not come so
+ * far. */
+static struct span node_part(const char *text, size_t size)
+{
+	struct span rest = { text, size }, line;
+
+	if (!grants_line(&rest, "hub", &line))
+		(void)grants_line(&rest, "free", &line);
+	while (grants_line(&rest, "local", &line))
+		;
+	return (struct span){ text, (size_t)(rest.data - text) };
+}
+
+static bool is_known(void)
+{
+	return faccessat(resident.state, TABLE, F_OK, 0) == 0;
+}
+
+/* What cannot be believed grants nothing, and nobody of it has a network: but
+ * an old document leaves what a newer one has said. */
+static int document_refuse(struct span node, int error)
+{
+	int r = error == -ESTALE && is_known()
+			? 0
+			: file_swap(resident.state, TABLE, node.data,
+				    node.size);
+
+	if (r < 0)
+		log_error(TABLE, "%s", strerror(-r));
+	return error;
+}
+
 static int grants_learn(struct fault *fault)
 {
 	autofree char *text = NULL;
@@ -201,16 +242,24 @@ static int grants_learn(struct fault *fault)
 	struct span line;
 	int r = zgrant_read(&text, &size, fault);
 
-	if (r < 0)
-		return r;
-	struct span rest = { text, size };
+	struct span node = node_part(text, size);
 
-	if (!line_cut(&rest, "node", &line) || origin_parse(line, &origin) < 0)
-		return fault_set(fault, -EBADMSG, PROGRAM);
-	r = origin_judge(&origin, fault);
+	if (!text || node.size == 0)
+		return r < 0 ? r : fault_set(fault, -EBADMSG, PROGRAM);
+	struct span rest = { text + node.size, size - node.size };
+
+	if (r == 0 && (!grants_line(&rest, "node", &line) ||
+		       origin_parse(line, &origin) < 0)) {
+		fault_set(fault, -EBADMSG, PROGRAM);
+		r = -EBADMSG;
+	}
+	if (r == 0)
+		r = origin_judge(&origin, fault);
 	if (r < 0)
-		return r;
-	r = file_swap(resident.state, TABLE, rest.data, rest.size);
+		return document_refuse(node, r);
+	/* The line of its origin goes: the rest is behind node.json's part. */
+	memmove(text + node.size, rest.data, rest.size);
+	r = file_swap(resident.state, TABLE, text, node.size + rest.size);
 	return r < 0 ? fault_set(fault, r, TABLE) : 0;
 }
 
@@ -221,13 +270,18 @@ static int grants_work(const struct zrun_request *q,
 	int r = grants_learn(&fault);
 
 	(void)q;
-	if (r < 0) {
+	if (r < 0)
 		snprintf(text, STORE_ERROR_SIZE, "grants: %.200s", fault.text);
-		/* What cannot be believed any more grants nothing. */
-		if (r != -ESTALE)
-			unlinkat(resident.state, TABLE, 0);
-	}
 	return r;
+}
+
+void grants_boot(void)
+{
+	struct fault fault = { "" };
+
+	/* What is wrong with it is said to who asks for it. */
+	if (!is_known())
+		(void)grants_learn(&fault);
 }
 
 int serve_grants(const struct asked *asked, struct zrun_reply *reply)
@@ -238,7 +292,7 @@ int serve_grants(const struct asked *asked, struct zrun_reply *reply)
 /* ---- what a start may have ---- */
 
 /* Several apps may be one service, by the name of which another may go. */
-static const char *app_of(const struct runtime_config *config)
+const char *grants_app(const struct runtime_config *config)
 {
 	const char *app = text_map_find(&config->annotations,
 					ZRUN_ANNOTATION_APP);
@@ -274,7 +328,7 @@ static bool app_find(struct span *rest, const char *app, const char *image)
 	struct span line, name;
 
 	while (rest->size > 0) {
-		if (!line_cut(rest, "app", &line)) {
+		if (!grants_line(rest, "app", &line)) {
 			if (!span_cut(rest, '\n', &line))
 				return false;
 			continue;
@@ -291,19 +345,22 @@ void grants_find(const struct runtime_config *config, const char *image,
 	size_t size, n = 1;
 	struct span line;
 
-	*grants = (struct grants){ .text = NULL };
+	*grants = (struct grants){ .is_bound = true };
 	if (file_read(resident.state, TABLE, TABLE_MAX, &grants->text, &size) <
 	    0)
 		return;
 	struct span rest = { grants->text, size };
 
-	if (!app_find(&rest, app_of(config), image))
+	grants->is_bound = !grants_line(&rest, "free", &line);
+	(void)grants_line(&rest, "hub", &line);
+	grants->local = rest;
+	if (!app_find(&rest, grants_app(config), image))
 		return;
 	for (const char *p = grants->text; (p = strchr(p, '\n')); p++)
 		n++;
 	grants->device = calloc(n, sizeof(*grants->device));
 	for (struct grant g;
-	     grants->device && line_cut(&rest, "grant", &line);) {
+	     grants->device && grants_line(&rest, "grant", &line);) {
 		if (grant_parse(line, &g) < 0)
 			continue;
 		if (g.kind == GRANT_CAPABILITY)
@@ -313,6 +370,8 @@ void grants_find(const struct runtime_config *config, const char *image,
 			grants->device[grants->policy.n_device++] = g;
 	}
 	grants->policy.device = grants->device;
+	grants->is_listed = true;
+	grants->network = rest;
 }
 
 void grants_free(struct grants *grants)

@@ -86,6 +86,21 @@ static int open_joined(struct start *s)
 		     : 0;
 }
 
+static int check_network(const struct start *s, const struct asked *asked,
+			 const struct grants *granted, char *refusal)
+{
+	pid_t pid = policy_joined(&s->config, RUNTIME_NS_NETWORK);
+	const struct network_asked wanted = {
+		.config = &s->config,
+		.id = asked->request->id,
+		.image = asked->request->digest,
+		.app = grants_app(&s->config),
+		.joined = pid ? container_of_pid(pid)->id : NULL,
+	};
+
+	return grants_network(&wanted, granted, refusal);
+}
+
 static int read_config(struct start *s, const struct asked *asked)
 {
 	autofree char *text = NULL;
@@ -110,6 +125,8 @@ static int read_config(struct start *s, const struct asked *asked)
 	s->container->capabilities = granted.policy.capabilities;
 	r = policy_container(&s->config, asked->request->id, &granted.policy,
 			     may_join, refusal);
+	if (r == 0)
+		r = check_network(s, asked, &granted, refusal);
 	grants_free(&granted);
 	if (r < 0) {
 		fault_set(&s->fault, 0, "refused: %s", refusal);
