@@ -99,20 +99,20 @@ static void list_del(struct flow *f)
 	f->prevp = NULL;
 }
 
-/* How many more there may be. */
-static unsigned int room(void)
+/* How many more there may be of h's. */
+static unsigned int room(const struct fds_holder *h)
 {
-	unsigned int n = fds_free(FDS_FLOWS) / SIDES;
+	unsigned int n = fds_free(FDS_FLOWS, h) / SIDES;
 
 	return n < FLOW_MAX - n_open ? n : FLOW_MAX - n_open;
 }
 
-bool flow_room(void)
+bool flow_room(const struct listener *l)
 {
-	return room() > 0;
+	return room(&l->fds) > 0;
 }
 
-static struct flow *flow_take(void)
+static struct flow *flow_take(struct listener *l)
 {
 	struct flow *f = free_flows;
 
@@ -121,7 +121,7 @@ static struct flow *flow_take(void)
 	else
 		f = &flows[n_fresh++];
 	n_open++;
-	fds_take(FDS_FLOWS, SIDES);
+	fds_take(FDS_FLOWS, SIDES, &l->fds);
 	return f;
 }
 
@@ -159,7 +159,7 @@ static void flow_free(struct flow *f)
 	free_flows = f;
 	n_open--;
 	l->open--;
-	fds_give(FDS_FLOWS, SIDES);
+	fds_give(FDS_FLOWS, SIDES, &l->fds);
 }
 
 static void flow_reset(struct flow *f)
@@ -513,7 +513,7 @@ bool flow_waits(const struct listener *l)
 
 void flow_begin(struct listener *l, int client, const union node_address *from)
 {
-	struct flow *f = flow_take();
+	struct flow *f = flow_take(l);
 
 	*f = (struct flow){
 		.state = FLOW_WAITING,
@@ -543,7 +543,7 @@ void flow_counts(struct znet_counts *out)
 {
 	*out = counts;
 	out->open = n_open;
-	out->open_max = n_open + room();
+	out->open_max = n_open + room(NULL);
 	out->pipes = pipe_used();
 	out->pipes_max = pipe_max();
 }

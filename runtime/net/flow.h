@@ -10,8 +10,8 @@
 
 void flow_init(struct loop *loop);
 
-/* Whether there is room for one more. */
-bool flow_room(void);
+/* Whether there is room for one more of l's. */
+bool flow_room(const struct listener *l);
 
 /* Leads `client` (which becomes the flow's) to l's container. */
 void flow_begin(struct listener *l, int client, const union node_address *from);

@@ -6,9 +6,17 @@
  *
  * A flow has two keys: of the client, as the node sees it (`outer`), and as the
  * container does (`inner`). They differ for a client whose address cannot come
- * out of a TUN: of the node's own loopback, or IPv6, which the container's
- * address is not. Such a one comes from the address of the resolver; and from
- * another port where that is taken, as by one client's port to two of ours.
+ * out of a TUN, as of the node's own loopback: such a one comes from the
+ * address of the resolver; and from another port where that is taken, as by one
+ * client's port to two of ours.
+ *
+ * A client by IPv6 is led to the container's IPv6 address. Where the
+ * application listens to IPv4 alone, the container's kernel refuses that, and
+ * quotes the datagram: so nothing is lost, and this client, with all that come
+ * in the next REFUSED_MS, comes from the resolver's IPv4 address.
+ *
+ * Of several containers of an application a flow keeps its own. A new one is
+ * led as a connection is (target.h), where each flow counts as a request.
  *
  * Who chose the bytes: anybody, with any source. A flood of sources makes a
  * listener lose its own oldest flows, never another's, and a client that was
@@ -42,12 +50,15 @@ enum {
 	PORT_DNS = 53,
 	PORT_TRIES = 16,
 	SIZE_MAX_INSIDE = NET_TUN_MTU - 20 - PACKET_UDP_HEADER,
+	SIZE_MAX_INSIDE6 = NET_TUN_MTU - 40 - PACKET_UDP_HEADER,
+	REFUSED_MS = 10000,
 };
 
 struct in_datagram {
 	struct key_entry outer; /* inside: the node's address and port */
 	struct key_entry inner;
 	struct listener *listener; /* NULL when free */
+	uint32_t target;
 	struct tun *tun;
 	struct sockaddr_in6 client;
 	struct in6_pktinfo from; /* what the client had called */
@@ -90,6 +101,10 @@ static void flow_unlink(struct in_datagram *f)
 
 static void flow_end(struct in_datagram *f)
 {
+	struct target *to = target_by_id(&f->listener->targets, f->target);
+
+	if (to)
+		to->datagrams--;
 	key_del(&outers, &f->outer);
 	key_del(&inners, &f->inner);
 	flow_unlink(f);
@@ -139,11 +154,17 @@ static void sweep_fire(struct timer *timer)
 /* ---------------------------------------------------------------- to inside */
 
 /* Whether a container's kernel takes a packet from there out of its TUN. */
-static bool is_seen(const uint8_t address[16])
+static bool is_seen(const uint8_t address[16], const struct tun *t)
 {
-	return address_is_mapped(address) && address[12] != 0 &&
-	       address[12] != 127 && address[12] < 224 &&
-	       !tun_in_range(address);
+	if (tun_in_range(address))
+		return false;
+	if (address_is_mapped(address))
+		return address[12] != 0 && address[12] != 127 &&
+		       address[12] < 224;
+	/* Unicast of a scope that has a meaning there. */
+	return t->has_address6 && t->refused6_ms <= clock_ms() &&
+	       (address[0] & 0xe0) != 0 && address[0] != 0xff &&
+	       !(address[0] == 0xfe && (address[1] & 0xc0) == 0x80);
 }
 
 static bool is_taken(const struct key *key)
@@ -157,18 +178,21 @@ static bool is_taken(const struct key *key)
 
 /* As the container shall see the client. False: there is no such key left. */
 static bool inner_make(struct key *inner, const struct key *outer,
-		       const struct listener *l, const struct target *to)
+		       uint16_t port, const struct tun *to)
 {
 	const uint32_t resolver = htonl(NET_RESOLVER);
+	bool seen = is_seen(outer->outside, to);
+	bool v6 = seen && !address_is_mapped(outer->outside);
 
 	*inner = (struct key){
-		.inside_port = l->route.port,
+		.inside_port = port,
 		.outside_port = outer->outside_port,
 		.protocol = IPPROTO_UDP,
 	};
-	memcpy(inner->inside, to->address, sizeof(inner->inside));
+	memcpy(inner->inside, v6 ? to->address6 : to->address,
+	       sizeof(inner->inside));
 	memcpy(inner->outside, outer->outside, sizeof(inner->outside));
-	if (!is_seen(outer->outside)) {
+	if (!seen) {
 		memset(inner->outside, 0, 10);
 		memset(inner->outside + 10, 0xff, 2);
 		memcpy(inner->outside + 12, &resolver, sizeof(resolver));
@@ -180,16 +204,21 @@ static bool inner_make(struct key *inner, const struct key *outer,
 	return !is_taken(inner);
 }
 
-/* The first that is there: datagrams have no end by which it would be known
- * who works on how many. */
+/* The first that has room, or of those that have none the one with the fewest
+ * flows. */
 static struct target *target_open(struct listener *l)
 {
-	struct target *t = NULL;
+	struct target *best = NULL;
 
-	while ((t = target_next(&l->targets, t)) &&
-	       (!tun_find(t->address) || traffic_is_closed(t->traffic)))
-		;
-	return t;
+	for (struct target *t = NULL; (t = target_next(&l->targets, t));) {
+		if (!tun_find(t->address) || traffic_is_closed(t->traffic))
+			continue;
+		if (t->datagrams < l->targets.concurrency)
+			return t;
+		if (!best || t->datagrams < best->datagrams)
+			best = t;
+	}
+	return best;
 }
 
 bool in_datagram_open(struct listener *l)
@@ -211,7 +240,8 @@ static struct in_datagram *flow_begin(struct listener *l, const struct key *key,
 	struct in_datagram *f;
 	struct key inner;
 
-	if (!to || !inner_make(&inner, key, l, to))
+	if (!to ||
+	    !inner_make(&inner, key, l->route.port, tun_find(to->address)))
 		return NULL;
 	f = flow_take(l);
 	if (!f)
@@ -220,6 +250,7 @@ static struct in_datagram *flow_begin(struct listener *l, const struct key *key,
 		.outer.key = *key,
 		.inner.key = inner,
 		.listener = l,
+		.target = to->id,
 		.tun = tun_find(to->address),
 		.client = a->client,
 		.from = a->to,
@@ -230,6 +261,7 @@ static struct in_datagram *flow_begin(struct listener *l, const struct key *key,
 	key_add(&outers, &f->outer);
 	key_add(&inners, &f->inner);
 	flow_append(f);
+	to->datagrams++;
 	l->datagrams++;
 	n_used++;
 	if (!sweep.deadline_ms)
@@ -259,7 +291,9 @@ static void deliver(struct listener *l, const struct arrival *a)
 
 	if (!f)
 		return;
-	if (a->size > SIZE_MAX_INSIDE) {
+	if (a->size > (address_is_mapped(f->inner.key.inside)
+			       ? SIZE_MAX_INSIDE
+			       : SIZE_MAX_INSIDE6)) {
 		f->tun->counts.dropped++;
 		return;
 	}
@@ -314,6 +348,33 @@ void in_datagram_ready(struct listener *l)
 	}
 }
 
+bool in_datagram_refused(struct tun *t, const struct packet *p)
+{
+	struct packet sent;
+	struct key_entry *e = packet_refusal(p, &sent)
+				      ? key_find(&inners, &sent.key)
+				      : NULL;
+	struct in_datagram *f = e ? container_of(e, struct in_datagram, inner)
+				  : NULL;
+	struct key inner;
+
+	if (!f || f->tun != t)
+		return false;
+	t->refused6_ms = clock_ms() + REFUSED_MS;
+	if (!inner_make(&inner, &f->outer.key, f->inner.key.inside_port, t)) {
+		flow_end(f);
+		return true;
+	}
+	key_del(&inners, &f->inner);
+	f->inner.key = inner;
+	key_add(&inners, &f->inner);
+	if (sent.size)
+		out_datagram_reply(t, &inner,
+				   sent.transport + PACKET_UDP_HEADER,
+				   sent.size - PACKET_UDP_HEADER);
+	return true;
+}
+
 /* --------------------------------------------------------------- to clients */
 
 bool in_datagram_answer(struct tun *t, const struct packet *p)
@@ -349,6 +410,17 @@ bool in_datagram_answer(struct tun *t, const struct packet *p)
 }
 
 /* ------------------------------------------------------------------ the end */
+
+void in_datagram_moved(struct listener *l)
+{
+	struct in_datagram *next;
+
+	for (struct in_datagram *f = l->oldest; f; f = next) {
+		next = f->next;
+		if (!target_by_id(&l->targets, f->target))
+			flow_end(f);
+	}
+}
 
 void in_datagram_forget(struct listener *l)
 {

@@ -28,7 +28,13 @@ void in_datagram_ready(struct listener *l);
  * none. */
 bool in_datagram_answer(struct tun *t, const struct packet *p);
 
-/* l, or the TUN, is gone, or leads elsewhere. */
+/* p, which t has sent, may say that nobody listens where a datagram of a client
+ * was led to. False: it does not. */
+bool in_datagram_refused(struct tun *t, const struct packet *p);
+
+/* l leads elsewhere: flows to targets that are left go on. */
+void in_datagram_moved(struct listener *l);
+/* l, or the TUN, is gone. */
 void in_datagram_forget(struct listener *l);
 void in_datagram_end(const struct tun *t);
 

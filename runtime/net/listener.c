@@ -63,7 +63,7 @@ static void listener_update(struct listener *l)
 	bool want = is_udp(l) ? in_datagram_open(l)
 			      : targets_ready(&l->targets);
 
-	if (want && !is_udp(l) && !flow_room()) {
+	if (want && !is_udp(l) && !flow_room(l)) {
 		was_full = true;
 		want = false;
 	}
@@ -242,6 +242,8 @@ static struct listener *listener_new(const struct init_key *key)
 		.watch = { .fd = -1, .ready = accept_ready },
 		.key = *key,
 	};
+	if (!is_udp(l))
+		fds_enter(&l->fds);
 	return l;
 }
 
@@ -251,12 +253,12 @@ static void listener_fd_set(struct listener *l, int fd)
 
 	watch_del(loop, &l->watch);
 	if (l->fd >= 0)
-		fds_give(FDS_HELD, 1);
+		fds_give(FDS_HELD, 1, NULL);
 	fd_close(&l->fd);
 	l->fd = fd;
 	if (fd < 0)
 		return;
-	fds_take(FDS_HELD, 1);
+	fds_take(FDS_HELD, 1, NULL);
 	/* Connections inherit them, but for those that were there before. */
 	if (is_udp(l))
 		in_datagram_options(fd);
@@ -292,8 +294,10 @@ static void route_set(struct listener *l, const uint8_t *note)
 	route_check(&route, l->key.container);
 	if (!memcmp(&route, &l->route, sizeof(route)))
 		return;
+	if (route.port != l->route.port)
+		in_datagram_forget(l);
 	targets_set(&l->targets, &route, l->key.container);
-	in_datagram_forget(l);
+	in_datagram_moved(l);
 	l->route = route;
 	l->opened_ms = clock_ms();
 	l->knocked = l->crowded = false;
@@ -310,6 +314,7 @@ static void listener_gone(struct listener *l)
 	l->route.state = NET_ROUTE_HOLD;
 	targets_set(&l->targets, &l->route, l->key.container);
 	l->used = false;
+	fds_leave(&l->fds);
 	flow_forget(l);
 	in_datagram_forget(l);
 }

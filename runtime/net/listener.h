@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "fds.h"
 #include "init/init.h"
 #include "route.h"
 #include "target.h"
@@ -32,6 +33,7 @@ struct listener {
 	bool knocked;  /* znode was told that a client waits, */
 	bool crowded;  /* that its containers have too much to do */
 	unsigned int open; /* flows */
+	struct fds_holder fds;
 	/* Of a UDP port; in_datagram.c's. */
 	unsigned int datagrams;
 	struct in_datagram *oldest, **newest;

@@ -87,7 +87,7 @@ static void flow_end(struct out_datagram *f)
 	f->next = free_flows;
 	free_flows = f;
 	n_used--;
-	fds_give(FDS_DATAGRAMS, 1);
+	fds_give(FDS_DATAGRAMS, 1, &f->tun->fds);
 }
 
 static void flow_used(struct out_datagram *f)
@@ -100,10 +100,10 @@ static void flow_used(struct out_datagram *f)
 	flow_append(f);
 }
 
-/* How many more there may be. */
-static unsigned int room(void)
+/* How many more there may be of t's. */
+static unsigned int room(const struct tun *t)
 {
-	unsigned int n = fds_free(FDS_DATAGRAMS);
+	unsigned int n = fds_free(FDS_DATAGRAMS, &t->fds);
 
 	return n < OUT_DATAGRAM_MAX - n_used ? n : OUT_DATAGRAM_MAX - n_used;
 }
@@ -112,7 +112,7 @@ static struct out_datagram *flow_new(struct tun *t, const struct key *key)
 {
 	struct out_datagram *f;
 
-	if (t->counts.datagrams >= room() * SHARE) {
+	if (t->counts.datagrams >= room(t) * SHARE) {
 		if (!t->oldest)
 			return NULL;
 		flow_end(t->oldest);
@@ -132,7 +132,7 @@ static struct out_datagram *flow_new(struct tun *t, const struct key *key)
 	flow_append(f);
 	t->counts.datagrams++;
 	n_used++;
-	fds_take(FDS_DATAGRAMS, 1);
+	fds_take(FDS_DATAGRAMS, 1, &t->fds);
 	return f;
 }
 

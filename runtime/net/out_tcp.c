@@ -92,10 +92,10 @@ static struct timer tick;
 
 /* The table */
 
-/* How many more there may be. */
-static unsigned int room(void)
+/* How many more there may be of t's. */
+static unsigned int room(const struct tun *t)
 {
-	unsigned int n = fds_free(FDS_OUT);
+	unsigned int n = fds_free(FDS_OUT, &t->fds);
 
 	return n < OUT_TCP_MAX - n_used ? n : OUT_TCP_MAX - n_used;
 }
@@ -105,7 +105,7 @@ static struct out_tcp *flow_new(struct tun *t, const struct key *key)
 	struct out_tcp *f = free_flows;
 
 	/* One that opens ever more finds less and less room. */
-	if (t->counts.connections >= room() * SHARE)
+	if (t->counts.connections >= room(t) * SHARE)
 		return NULL;
 	if (f)
 		free_flows = f->next;
@@ -125,7 +125,7 @@ static struct out_tcp *flow_new(struct tun *t, const struct key *key)
 	t->connections = f;
 	t->counts.connections++;
 	n_used++;
-	fds_take(FDS_OUT, 1);
+	fds_take(FDS_OUT, 1, &t->fds);
 	key_add(&table, &f->entry);
 	return f;
 }
@@ -152,7 +152,7 @@ static void flow_free(struct out_tcp *f)
 	f->next = free_flows;
 	free_flows = f;
 	n_used--;
-	fds_give(FDS_OUT, 1);
+	fds_give(FDS_OUT, 1, &f->tun->fds);
 }
 
 static void flow_reset(struct out_tcp *f)

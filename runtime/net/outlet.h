@@ -32,6 +32,7 @@ struct net_outlet {
 	/* Not 0: it goes nowhere before its policy (oci/net_policy.h) is at
 	 * hand, which is kept beside the TUN, n NET_OUTLET_POLICY. */
 	uint32_t has_policy;
+	uint32_t has_address6; /* not where IPv6 is switched off inside */
 };
 
 enum { NET_OUTLET_POLICY = 1 };

@@ -13,6 +13,9 @@ enum {
 	TTL = 64,
 	ECHO_REQUEST = 8,
 	ECHO6_REQUEST = 128,
+	UNREACHABLE6 = 1, /* with its code for a port: */
+	UNREACHABLE6_PORT = 4,
+	ICMP_ERROR_HEADER = 8,
 };
 
 static void map4(uint8_t out[16], const uint8_t in[4])
@@ -133,6 +136,33 @@ int packet_parse(struct packet *p, uint8_t *data, size_t size)
 	if (p->key.protocol == (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP))
 		return parse_echo(p);
 	return -EPROTONOSUPPORT;
+}
+
+bool packet_refusal(const struct packet *p, struct packet *sent)
+{
+	const size_t before = ICMP_ERROR_HEADER + IP6_SIZE;
+	uint8_t *icmp = p->transport, *udp;
+
+	*sent = (struct packet){ .v6 = true, .ip_size = IP6_SIZE };
+	if (!p->v6 || !icmp || p->key.protocol != IPPROTO_ICMPV6 ||
+	    p->size < before + PACKET_UDP_HEADER || icmp[0] != UNREACHABLE6 ||
+	    icmp[1] != UNREACHABLE6_PORT)
+		return false;
+	udp = icmp + before;
+	sent->ip = icmp + ICMP_ERROR_HEADER;
+	if (sent->ip[0] >> 4 != 6 || sent->ip[6] != IPPROTO_UDP)
+		return false;
+	sent->transport = udp;
+	sent->header_size = PACKET_UDP_HEADER;
+	sent->size = get16(udp + 4);
+	if (sent->size > p->size - before || sent->size < PACKET_UDP_HEADER)
+		sent->size = 0;
+	sent->key.protocol = IPPROTO_UDP;
+	memcpy(sent->key.outside, sent->ip + 8, 16);
+	memcpy(sent->key.inside, sent->ip + 24, 16);
+	sent->key.outside_port = get16(udp);
+	sent->key.inside_port = get16(udp + 2);
+	return true;
 }
 
 void packet_cut(uint8_t *ip, size_t size)

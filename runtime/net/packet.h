@@ -44,6 +44,12 @@ struct packet {
  * fragment. */
 int packet_parse(struct packet *p, uint8_t *data, size_t size);
 
+/* Whether p, which packet_parse() did not take, says by ICMPv6 that nobody
+ * listens where a datagram was sent to. Then *sent is that: key.inside is the
+ * container, transport and size are the UDP header and what is behind it, size
+ * 0 where not all of it is quoted. */
+bool packet_refusal(const struct packet *p, struct packet *sent);
+
 /* Ends the packet at ip after `size` bytes, which are headers. */
 void packet_cut(uint8_t *ip, size_t size);
 

@@ -172,7 +172,7 @@ static void socket_add(struct stock *s, int fd)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	s->fd[s->n++] = fd;
 	n_total++;
-	fds_take(FDS_HELD, 1);
+	fds_take(FDS_HELD, 1, NULL);
 }
 
 static void answer_take(struct stock *s, const struct zrun_reply *reply,
@@ -267,7 +267,7 @@ void stock_put(struct stock *s)
 	while (s->n) {
 		fd_close(&s->fd[--s->n]);
 		n_total--;
-		fds_give(FDS_HELD, 1);
+		fds_give(FDS_HELD, 1, NULL);
 	}
 }
 
@@ -278,7 +278,7 @@ int stock_take(struct stock *s)
 	if (s->n) {
 		fd = s->fd[--s->n];
 		n_total--;
-		fds_give(FDS_HELD, 1);
+		fds_give(FDS_HELD, 1, NULL);
 	}
 	if (s->n == 0)
 		target_raise(s);

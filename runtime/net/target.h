@@ -32,6 +32,7 @@ struct target {
 	uint8_t address[16]; /* inside; v4 is mapped */
 	struct stock *stock; /* NULL: no room for one */
 	struct traffic *traffic;
+	unsigned int datagrams; /* flows; in_datagram.c's */
 	enum target_proof proof;
 	uint8_t refusals;  /* in a row, while others took clients: */
 	uint64_t after_ms; /* it is not tried before */

@@ -211,7 +211,7 @@ static void row_forget(struct traffic *t)
 	thaw(t, ZNET_BY_HAND);
 	timer_cancel(&t->timer);
 	if (t->freezer >= 0)
-		fds_give(FDS_HELD, 1);
+		fds_give(FDS_HELD, 1, NULL);
 	fd_close(&t->freezer);
 	t->quiet = t->lulled = t->closing = false;
 }
@@ -426,7 +426,7 @@ static void watch_begin(struct traffic *t, const struct znet_request *q,
 	if (t->freezer < 0) {
 		t->freezer = ipc_fds_take(fds, 0);
 		if (t->freezer >= 0)
-			fds_take(FDS_HELD, 1);
+			fds_take(FDS_HELD, 1, NULL);
 	}
 	if (t->closed) {
 		t->closed = false;

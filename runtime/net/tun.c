@@ -232,6 +232,8 @@ static void packet_in(struct tun *t, struct buffer *b)
 	t->counts.bytes_out += b->size;
 	if (error == -EBADMSG)
 		t->counts.malformed++;
+	else if (error < 0 && in_datagram_refused(t, &p))
+		;
 	else if (error < 0)
 		t->counts.unsupported++;
 	else if (!is_own(t, &p))
@@ -341,7 +343,8 @@ static void tun_gone(struct tun *t)
 	timer_cancel(&t->resume);
 	watch_del(loop, &t->watch);
 	fd_close(&t->fd);
-	fds_give(FDS_HELD, 1);
+	fds_give(FDS_HELD, 1, NULL);
+	fds_leave(&t->fds);
 	t->used = false;
 	listeners_update();
 }
@@ -381,6 +384,7 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 		.watch = { .fd = -1, .ready = tun_ready },
 		.resume.fire = resume_fire,
 		.has_policy = o->has_policy,
+		.has_address6 = o->has_address6,
 	};
 	t->newest = &t->oldest;
 	text_copy(t->container, sizeof(t->container), e->key.container);
@@ -397,7 +401,8 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 	if (error < 0)
 		return error;
 	t->fd = fd;
-	fds_take(FDS_HELD, 1);
+	fds_take(FDS_HELD, 1, NULL);
+	fds_enter(&t->fds);
 	t->traffic = traffic_get(t->container);
 	t->used = true;
 	by_address[low_bits(t->address)] = (uint16_t)(t - tuns + 1);

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "base/loop.h"
+#include "fds.h"
 #include "init/init.h"
 #include "znet.h"
 
@@ -24,6 +25,10 @@ struct tun {
 	struct watch watch;
 	char container[INIT_NAME_SIZE];
 	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
+	/* By IPv6 it can be reached, as far as is known: a datagram was refused
+	 * before that time where only IPv4 was listened to. */
+	bool has_address6;
+	uint64_t refused6_ms;
 	char application[64], service[64];
 	struct stock *stock[2]; /* sockets inside for the others of its
 				 * application: IPv4, IPv6; NULL until used */
@@ -31,7 +36,8 @@ struct tun {
 	struct policy *policy;
 	struct timer resume; /* while what it sends is over its rate */
 	struct traffic *traffic;
-	struct znet_outlet counts;   /* but for error and names */
+	struct znet_outlet counts; /* but for error and names */
+	struct fds_holder fds;
 	unsigned int queries;	     /* not answered by name servers yet */
 	unsigned int name_streams;   /* to the resolver by TCP */
 	unsigned int large;	     /* buffers that its connections hold */

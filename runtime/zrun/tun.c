@@ -127,6 +127,7 @@ static int route_default(int sock, uint32_t index, uint8_t family,
 	return netlink_do(sock, &q);
 }
 
+/* 1 with IPv6, 0 without, or -errno. */
 static int network_lead(int sock, uint32_t address)
 {
 	uint32_t index = if_nametoindex(TUN_NAME), wire = htonl(address);
@@ -143,17 +144,20 @@ static int network_lead(int sock, uint32_t address)
 	r = address6_add(sock, address6);
 	if (r == 0)
 		r = route_default(sock, index, AF_INET6, address6);
+	if (r == 0)
+		return 1;
 	/* A kernel without IPv6, or a namespace that has switched it off. */
 	return r == -EAFNOSUPPORT || r == -EOPNOTSUPP || r == -EACCES ? 0 : r;
 }
 
-int tun_open(uint32_t address)
+int tun_open(uint32_t address, bool *has_address6)
 {
 	autoclose int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
 				    NETLINK_ROUTE);
 	autoclose int fd = sock < 0 ? -errno : device_open();
 	int r = fd < 0 ? fd : network_lead(sock, address);
 
+	*has_address6 = r > 0;
 	return r < 0 ? r : fd_take(&fd);
 }
 
@@ -218,7 +222,8 @@ int tun_give(const char *id, int pidfd, uint32_t address,
 
 	if (setns(pidfd, CLONE_NEWNET) < 0)
 		return -errno;
-	autoclose int fd = tun_open(address);
+	bool has_address6;
+	autoclose int fd = tun_open(address, &has_address6);
 
 	/* Going on in a container's namespace would be worse than dying. */
 	if (setns(resident.own_netns, CLONE_NEWNET) < 0) {
@@ -227,6 +232,7 @@ int tun_give(const char *id, int pidfd, uint32_t address,
 	}
 	if (fd < 0)
 		return fd;
+	outlet.has_address6 = has_address6;
 	annotation_copy(annotations, ZRUN_ANNOTATION_APPLICATION,
 			outlet.application);
 	annotation_copy(annotations, ZRUN_ANNOTATION_SERVICE, outlet.service);

@@ -14,6 +14,7 @@ from zooid.host import DEADLINE_S, directory
 from zooid.net_host import NetHost
 
 PORT, INSIDE = 5353, 53
+APP = "u%d" % os.getpid()  # there is one tree of cgroups for all that run
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +29,17 @@ def host():
 
 
 def route_to(host, name="a", port=INSIDE):
-    address = {"a": "10.64.0.2", "b": "10.64.0.3"}[name]
+    address = {"a": "10.64.0.2", "b": "10.64.0.3", "c": "10.64.0.4"}[name]
     return messages.route(host.id(name), address, port)
 
 
 @contextlib.contextmanager
-def published(host, port=PORT, note=None, address="::"):
+def published(host, port=PORT, note=None, address="::", app="web"):
     n = port | messages.LISTEN_UDP
 
     def bound():
         try:
-            host.init.bind("web", n, note or route_to(host), address)
+            host.init.bind(app, n, note or route_to(host), address)
         except OSError as e:
             # Of the test before: znet closes it when it is told.
             assert e.errno == errno.EADDRINUSE
@@ -48,13 +49,13 @@ def published(host, port=PORT, note=None, address="::"):
     try:
         yield n
     finally:
-        host.init.drop("web", n)
+        host.init.drop(app, n)
 
 
 @contextlib.contextmanager
-def service(host, name="a", port=INSIDE):
+def service(host, name="a", port=INSIDE, family=socket.AF_INET):
     """Tells each client who it is, and what it has said."""
-    sock = host.containers[name].socket(kind=socket.SOCK_DGRAM)
+    sock = host.containers[name].socket(family, socket.SOCK_DGRAM)
     sock.bind(("", port))
     sock.settimeout(None)
     stop = b"stop " + os.urandom(8)
@@ -64,8 +65,8 @@ def service(host, name="a", port=INSIDE):
             data, peer = sock.recvfrom(65536)
             if data == stop:
                 return
-            sock.sendto(("%s %s %d\n" % ((name,) + peer)).encode() + data,
-                        peer)
+            sock.sendto(("%s %s %d\n" % ((name,) + peer[:2])).encode() +
+                        data, peer)
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
     try:
@@ -114,11 +115,41 @@ def test_tcp_and_udp_of_one_number(host):
 
 
 def test_ipv6_client(host):
-    """The container's address is IPv4: it comes from the resolver's."""
+    """Where the application listens to IPv6 too, it sees who that is."""
+    with service(host, family=socket.AF_INET6), published(host), \
+            client_of(host.world, family=socket.AF_INET6) as client, \
+            client_of(host.world) as client4:
+        for size in (0, 1, 1472, 20000, 60000):
+            data = os.urandom(size)
+            _, seen, said = ask(client, (host.NODE6, PORT), data)
+            assert (seen, said) == (client.getsockname()[:2], data)
+        _, seen, _ = ask(client4, (host.NODE, PORT))
+        assert seen == ("::ffff:" + host.WORLD, client4.getsockname()[1])
+
+
+def test_ipv6_client_of_who_listens_to_ipv4(host):
+    """Not even the first datagram is lost; it comes from the resolver's
+    address. What is too large to be quoted whole is."""
     with service(host), published(host), \
-            client_of(host.world, family=socket.AF_INET6) as client:
+            client_of(host.world, family=socket.AF_INET6) as client, \
+            client_of(host.world, family=socket.AF_INET6) as other:
         name, seen, said = ask(client, (host.NODE6, PORT), b"six")
         assert (seen[0], said) == (host.RESOLVER, b"six")
+        data = os.urandom(60000)
+        for sock in client, other:
+            assert ask(sock, (host.NODE6, PORT), data)[2] == data
+
+
+def test_ipv6_is_switched_off_inside(host):
+    """Then nobody is led there by it."""
+    host.container("c", "10.64.0.4", sysctl={
+        "net.ipv6.conf.all.disable_ipv6": "1"})
+    with service(host, "c"), published(host, note=route_to(host, "c")), \
+            client_of(host.world, family=socket.AF_INET6) as client:
+        _, seen, said = ask(client, (host.NODE6, PORT), b"six")
+        assert (seen[0], said) == (host.RESOLVER, b"six")
+    host.end("c")
+    host.containers.pop("c").close()
 
 
 def test_client_on_the_node(host):
@@ -196,6 +227,55 @@ def test_others_are_not_answered(host):
         sock.sendto(b"unasked", other.getsockname())
         data, peer = other.recvfrom(100)
         assert data == b"unasked" and peer[1] != PORT
+
+
+@contextlib.contextmanager
+def several(host, n=3):
+    """Instances of one service, as znode names them."""
+    ids = ["%s-%d" % (APP, i + 1) for i in range(n)]
+    addresses = ["10.64.2.%d" % (i + 1) for i in range(n)]
+    with contextlib.ExitStack() as stack:
+        for id, address in zip(ids, addresses):
+            host.container(id, address, id=id)
+            stack.callback(host.containers[id].close)
+            stack.callback(host.containers.pop, id)
+            stack.callback(host.end, id, id)
+            stack.enter_context(service(host, id))
+        yield ids, addresses
+
+
+def route_of(ids, addresses, concurrency=1):
+    return messages.route(
+        ids[0], addresses[0], INSIDE, concurrency=concurrency,
+        others=[(int(id.split("-")[1]), address)
+                for id, address in zip(ids[1:], addresses[1:])])
+
+
+def test_several_instances(host):
+    """Each flow keeps its own, whatever comes beside it; the first that has
+    room gets the next."""
+    with several(host) as (ids, addresses), contextlib.ExitStack() as stack, \
+            published(host, note=route_of(ids, addresses), app=APP) as n:
+        def new():
+            return stack.enter_context(client_of(host.world))
+
+        def told():
+            return [ask(c, (host.NODE, PORT))[0] for c in clients]
+        clients = [new() for _ in range(6)]
+        before = told()
+        assert before == 2 * ids
+        for _ in range(3):
+            assert told() == before
+        # One is taken out: only its own are led elsewhere.
+        host.init.note(APP, n, route_of(ids[:2], addresses[:2]))
+        host.wait(lambda: ids[2] not in told())
+        assert [a for a in zip(before, told()) if a[0] != a[1]] == [
+            (ids[2], ids[0]), (ids[2], ids[1])]
+        # It comes back: only who is new is led to it.
+        before = told()
+        host.init.note(APP, n, route_of(ids, addresses))
+        host.wait(lambda: ask(new(), (host.NODE, PORT))[0] == ids[2])
+        assert told() == before
 
 
 def answered(host, port):

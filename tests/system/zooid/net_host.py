@@ -2,6 +2,7 @@
 namespace, the world in another, a veth between them, and real containers."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -149,7 +150,7 @@ class NetHost(Supervised):
         return "%s-%d" % (name, os.getpid())
 
     def container(self, name, address, application="", service="",
-                  policy=None):
+                  policy=None, sysctl=None, id=None):
         """A container that does nothing, as its network namespace."""
         config = {
             "ociVersion": "1.2.0", "root": {"path": "rootfs"},
@@ -163,22 +164,35 @@ class NetHost(Supervised):
                         "options": ["nosuid", "noexec", "nodev"]}],
             "linux": {"namespaces": [{"type": kind} for kind in (
                 "pid", "network", "ipc", "uts", "mount", "cgroup")]}}
+        config["linux"]["sysctl"] = sysctl or {}
         if policy is not None:
             config["annotations"]["org.zooid.policy"] = policy
         fd = os.memfd_create("config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.write(fd, json.dumps(config).encode())
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
-            pid = self._ask(messages.ZRUN_START, self.id(name), self.digest,
-                            fds=[fd])
+            pid = self._ask(messages.ZRUN_START, id or self.id(name),
+                            self.digest, fds=[fd])
         finally:
             os.close(fd)
         self.containers[name] = Net(pid)
         return self.containers[name]
 
-    def end(self, name):
+    def end(self, name, id=None):
         """Kills a container."""
-        self._ask(messages.ZRUN_KILL, self.id(name), arg=9)
+        self._ask(messages.ZRUN_KILL, id or self.id(name), arg=9)
+
+    def delete(self, name):
+        """Of one that was ended, when it has."""
+        def gone():
+            try:
+                self._ask(messages.ZRUN_DELETE, self.id(name))
+            except AssertionError as e:
+                assert e.args[0][0][2] == -errno.EBUSY, e
+                return False
+            return True
+        self.wait(gone)
+        messages.Init(self.run).call(messages.INIT_DROP, 0, self.id(name), 0)
 
     def status(self, *args):
         done = subprocess.run([BIN / "znet", "status", *args], env=self.env,
