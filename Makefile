@@ -53,7 +53,7 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs curl iproute2 procps \
 	skopeo podman containerd uidmap openssl prometheus docker-registry zsh \
-	protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace
+	protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace valgrind
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_BENCH := iperf3 slirp4netns
 DEPS_LINT := clang clang-format clang-tidy cppcheck
@@ -512,6 +512,20 @@ GUESTS := $(wildcard tests/system/*.c tests/conformance/*.c)
 $(foreach a,$(ARCHES),$(foreach g,$(GUESTS),$(eval $(call guest_rule,$a,$g))))
 guests: $(foreach a,$(ARCHES),$(addprefix build/$a/tests/,$(basename $(notdir $(GUESTS)))))
 
+# znet with what it ends with changed: see its head.
+define soak_rule # FLAVOUR
+build/$1/tests/znet_soak: build/$1/obj/tests/soak/znet_soak.o \
+		$(call objects,$1,net) $(foreach m,oci base,build/$1/lib/lib$m.a) \
+		$(call foreign_ok,$1,net oci base)
+	$(Q)mkdir -p $$(@D)
+	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $$(call LINK_$1,znet) -o $$@ $$(filter %.o,$$^) \
+		$$(filter %.a,$$^) $(call foreign,$1,net oci base)
+endef
+$(foreach f,x86_64 host,$(eval $(call compile_rule,$f,tests/soak,test,$(if $(filter x86_64,$f),-fPIE)))\
+	$(eval $(call soak_rule,$f)))
+soak: build/x86_64/tests/znet_soak build/host/tests/znet_soak
+.PHONY: soak
+
 unit: $(UNIT_TESTS:%=build/host/unit/%)
 fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 .PHONY: unit fuzzers guests
@@ -519,7 +533,7 @@ fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 # What people run on an ordinary machine.
 HUB_SIDE := $(addprefix build/$(shell uname -m)/bin/,zhub zctl)
 TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
-	$(HUB_SIDE) fuzzers
+	$(HUB_SIDE) fuzzers soak
 hub: $(HUB_SIDE)
 run: image-$(ARCH) $(HUB_SIDE)
 	@ARCH=$(ARCH) tests/system/run.py

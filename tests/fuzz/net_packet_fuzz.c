@@ -24,6 +24,17 @@ static void answers_check(struct packet *p)
 		abort();
 }
 
+static void refusal_check(const struct packet *p, const uint8_t *end)
+{
+	struct packet sent;
+
+	if (packet_refusal(p, &sent) &&
+	    (sent.transport < p->transport ||
+	     sent.transport + PACKET_UDP_HEADER > end ||
+	     sent.transport + sent.size > end))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct packet p;
@@ -41,6 +52,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (packet_parse(&p, copy, p.ip_size + p.header_size) != 0 &&
 		    p.key.protocol != IPPROTO_UDP)
 			abort();
+	} else {
+		refusal_check(&p, copy + size);
 	}
 	free(copy);
 	return 0;

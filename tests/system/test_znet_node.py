@@ -1,9 +1,19 @@
-"""The network of a container in a node: what it opens leaves the machine."""
+"""The network of a container in a node: what it opens leaves the machine, and
+who comes to it is many."""
 
+import re
 import socket
 import threading
 
-from zooid import medium
+import pytest
+
+from zooid import FULL, image, medium
+from zooid.build import product
+
+IDLE = 10000 if FULL else 500
+# Of a connection that says nothing: in znet, and of the whole machine, where
+# both its ends are here, the client's and the application's.
+ZNET_BYTES, MACHINE_BYTES = 1024, 24 << 10
 
 GATEWAY = "10.0.2.2"  # this machine, as QEMU's user network shows it
 
@@ -41,3 +51,55 @@ def test_container_reaches_the_world(boot, scratch, httpd):
                      r"Server:\s+10\.64\.0\.1"):
             node.wait_console("log web-1", said)
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def crowd_image():
+    return image.make("crowd", {"bin/crowd": (
+        0o755, product("x86_64", "tests/crowd").read_bytes())},
+        ["--config.cmd", "crowd", "--config.cmd", "serve",
+         "--config.cmd", "80"])
+
+
+def resident_bytes(node):
+    """Of znet alone."""
+    pid = node.agent.pids_of("service/znet")[0]
+    return int(re.search(r"^Pss: +(\d+) kB", node.agent.read(
+        "/proc/%d/smaps_rollup" % pid), re.M)[1]) << 10
+
+
+def available_bytes(node):
+    return node.agent.memory_kb()["MemAvailable"] << 10
+
+
+@pytest.mark.deadline(900)
+def test_idle_clients(boot, scratch, capfd):
+    """All stay, each costs little, and who comes then is served."""
+    disk = medium.web(scratch / "disk", crowd_image())
+    node = boot(disks=[disk], ports=[medium.WEB_PORT], agent=True,
+                memory_mb=768 if FULL else 256)
+    node.wait_ready()
+    asked(node)
+    pid = node.agent.pids_of("zooid/web-1")[0]
+    crowd = "/proc/%d/root/bin/crowd" % pid
+    znet, machine = resident_bytes(node), available_bytes(node)
+    said = node.agent.ask("exec", crowd, "connect", medium.WEB_PORT, IDLE,
+                          deadline_s=600)
+    assert said == b"done %d\n" % IDLE
+    znet = (resident_bytes(node) - znet) / IDLE
+    machine = (machine - available_bytes(node)) / IDLE
+    with capfd.disabled():
+        print("%d idle clients: %d bytes each in znet, %.1f KB of the machine "
+              "with both ends" % (IDLE, znet, machine / 1024))
+    assert znet <= ZNET_BYTES and machine <= MACHINE_BYTES
+    asked(node)
+    assert node.agent.ask("exec", crowd, "tell", "ask", deadline_s=600) == \
+        b"answered %d\n" % IDLE
+    asked(node)
+
+
+def asked(node):
+    """One more client, from outside."""
+    with socket.create_connection(("127.0.0.1", node.port(medium.WEB_PORT)),
+                                  60) as sock:
+        sock.sendall(b"new")
+        assert sock.recv(3) == b"new"
