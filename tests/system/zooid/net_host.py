@@ -192,7 +192,6 @@ class NetHost(Supervised):
                 return False
             return True
         self.wait(gone)
-        messages.Init(self.run).call(messages.INIT_DROP, 0, self.id(name), 0)
 
     def status(self, *args):
         done = subprocess.run([BIN / "znet", "status", *args], env=self.env,
