@@ -155,7 +155,7 @@ def test_kill_of_serve_while_one_is_taken(kills):
         select.select([connection.socket], [], [], seeded.random() / 2000)
         node.kill_serve()
         rows = node.list()
-        assert set(os.listdir(node.path / "run/zrun")) == set(rows)
+        assert node.states() == set(rows)
         assert set(os.listdir(node.path / "data/containers")) == set(rows)
         node.wait(lambda: sleeping(node) == len(rows))
         for id in rows:
