@@ -443,7 +443,8 @@ static int launch(struct exec *e, struct fault *fault)
 	if (r == 0)
 		r = open_resctrl(e, fault);
 	if (r == 0)
-		r = join_open(&e->join, e->container.state.pid, fault);
+		r = join_open(&e->join, e->container.state.pid, &e->config,
+			      fault);
 	if (r < 0)
 		return r;
 	setting.seccomp = e->config.seccomp.set;

@@ -95,7 +95,7 @@ static int change(struct mounts *m, const char *path, struct fault *fault)
 	int r = read_mounts(m, path, fault);
 
 	if (r == 0)
-		r = join_open(&m->join, c->state.pid, fault);
+		r = join_open(&m->join, c->state.pid, NULL, fault);
 	if (r == 0)
 		r = make_plan(m, fault);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "kernel.h"
 
 static const char *const files[] = {
 	[RUNTIME_NS_USER] = "user",
@@ -28,6 +29,7 @@ void join_init(struct join *join)
 {
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
 		join->fd[i] = -1;
+	join->pidfd = -1;
 }
 
 #define OWN "/proc/self/ns"
@@ -48,8 +50,31 @@ bool join_is_ours(int fd, enum runtime_namespace ns)
 	return own >= 0 && is_same(fd, own, files[ns]);
 }
 
-int join_open(struct join *join, pid_t pid, struct fault *fault)
+/* Those that were made for the container are not ours, and a pidfd leads to all
+ * at once. One's own user namespace, alone, cannot be joined. */
+static int join_made(struct join *join, pid_t pid,
+		     const struct runtime_config *config)
 {
+	join->pidfd = kernel_pidfd_open(pid);
+	if (join->pidfd < 0)
+		return join->pidfd;
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		const struct runtime_namespace_use *ns = &config->namespace[i];
+
+		if (ns->set && !ns->path && i != RUNTIME_NS_USER &&
+		    i != RUNTIME_NS_TIME)
+			join->fd[i] = join->pidfd;
+	}
+	return 0;
+}
+
+int join_open(struct join *join, pid_t pid, const struct runtime_config *config,
+	      struct fault *fault)
+{
+	int r = config ? join_made(join, pid, config) : 0;
+
+	if (r < 0)
+		return fault_set(fault, r, "its process");
 	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns", (int)pid);
@@ -62,6 +87,8 @@ int join_open(struct join *join, pid_t pid, struct fault *fault)
 	if (dir < 0 || own < 0)
 		return fault_set(fault, -errno, "%s", dir < 0 ? path : OWN);
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		if (join->fd[i] >= 0)
+			continue;
 		int fd = openat(dir, files[i], O_RDONLY | O_CLOEXEC);
 
 		if (fd < 0 && errno == ENOENT && i == RUNTIME_NS_TIME)
@@ -86,6 +113,10 @@ void join_setting(const struct join *join, struct plan_setting *setting,
 
 void join_close(struct join *join)
 {
-	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
+		if (join->fd[i] == join->pidfd)
+			join->fd[i] = -1;
 		fd_close(&join->fd[i]);
+	}
+	fd_close(&join->pidfd);
 }

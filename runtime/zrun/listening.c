@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -150,18 +151,19 @@ struct wanted {
  * is mapped. */
 static bool line_matches(const char *line, const struct wanted *w)
 {
-	char address[40];
-	unsigned int port, state, low;
+	struct span rest = span_of(line + strspn(line, " ")), skipped, local;
 
-	if (sscanf(line, " %*u: %32[0-9A-F]:%x %*[0-9A-F]:%*x %x", address,
-		   &port, &state) != 3 ||
-	    state != STATE_LISTEN || (w->port && port != w->port))
+	if (!span_cut(&rest, ' ', &skipped) || !span_cut(&rest, ' ', &local) ||
+	    !span_cut(&rest, ' ', &skipped))
 		return false;
-	if (!w->address)
-		return true;
-	return sscanf(address + strlen(address) - ADDRESS_DIGITS, "%x", &low) ==
-		       1 &&
-	       low == w->address;
+	const char *colon = memchr(local.data, ':', local.size);
+
+	if (!colon || colon - local.data < ADDRESS_DIGITS ||
+	    strtoul(rest.data, NULL, 16) != STATE_LISTEN ||
+	    (w->port && strtoul(colon + 1, NULL, 16) != w->port))
+		return false;
+	return !w->address ||
+	       strtoul(colon - ADDRESS_DIGITS, NULL, 16) == w->address;
 }
 
 static int table_has(pid_t pid, const char *name, const struct wanted *w)

@@ -263,6 +263,15 @@ static void plan_namespaces(struct plan *plan,
 		 * holds for children. */
 		if (setting->join_fd[i] < 0 || i == RUNTIME_NS_PID)
 			continue;
+		struct op *before = plan->n ? &plan->op[plan->n - 1] : NULL;
+
+		/* By a pidfd all at once. */
+		if (before && before->code == OP_JOIN &&
+		    before->fd == setting->join_fd[i]) {
+			before->number |= namespace_flags[i];
+			before->path = NULL;
+			continue;
+		}
 		add(plan, (struct op){ .code = OP_JOIN,
 				       .index = -1,
 				       .fd = setting->join_fd[i],

@@ -185,7 +185,7 @@ static int clone_into(struct exec *e, const struct resident_container *c,
 		return fault_set(&e->fault, r, "cgroup");
 	/* What is born in a frozen one would never say that it is there. */
 	cgroup_freeze(cgroup, false);
-	r = join_open(join, c->pid, &e->fault);
+	r = join_open(join, c->pid, NULL, &e->fault);
 	if (r < 0)
 		return r;
 	/* While the pidfd says that it lives, the number was its own. */

@@ -64,7 +64,7 @@ static int open_joined(struct start *s)
 	}
 	if (!pid)
 		return 0;
-	int r = join_open(&s->join, pid, &s->fault);
+	int r = join_open(&s->join, pid, NULL, &s->fault);
 
 	if (r < 0)
 		return r;

@@ -358,8 +358,11 @@ int start_listen(int dir)
 	return fd_take(&sock);
 }
 
+/* Once it was started there is none: the common case is told by one look. */
 int start_connect(int dir)
 {
+	if (faccessat(dir, STATE_START_SOCKET, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
 	struct sockaddr_un address;
 	socklen_t size = start_address(dir, &address);
 
