@@ -308,7 +308,8 @@ module_of = $(or $(lastword $(foreach m,$(filter-out init,$(MODULES)),\
 	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
-		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),-fno-pie -Os,-fPIE))))))
+		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),-fno-pie -Os,\
+		-fPIE $(if $(filter oci,$(call module_of,$d)),-Os)))))))
 
 objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
 
