@@ -61,10 +61,11 @@ void app_set(struct app *app, enum znode_state state)
 	if (state != ZNODE_RUNNING && state != ZNODE_FROZEN) {
 		reactor_end(app);
 		limits_end(app);
-		checkpoint_end(app);
 	} else if (state == ZNODE_RUNNING && before != ZNODE_FROZEN) {
 		limits_begin(app);
 	}
+	if (state != ZNODE_STARTING && state != ZNODE_RUNNING)
+		checkpoint_end(app);
 	if (rows[state].told && !app->retired && before != ZNODE_FROZEN)
 		log_info(app->name, "%s %s", znode_state_name(state),
 			 state == ZNODE_PULLING ? app->want->image : app->id);

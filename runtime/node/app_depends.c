@@ -5,6 +5,8 @@
 
 static bool is_met(const struct app *app, enum desired_condition condition)
 {
+	/* A connection of theirs could not be written to its checkpoint. */
+	bool runs = app->alive && !app->checkpoint.makes;
 	bool completed = app->final && app->record && app_ended_well(app);
 	/* It is there for who asks. */
 	bool rests = (app->reactor.rests && app->state == ZNODE_IMAGE) ||
@@ -12,11 +14,10 @@ static bool is_met(const struct app *app, enum desired_condition condition)
 
 	switch (condition) {
 	case DESIRED_STARTED:
-		return app->alive || completed || rests;
+		return runs || completed || rests;
 	case DESIRED_HEALTHY:
-		return rests ||
-		       (app->alive && (app->health.state == ZNODE_HEALTHY ||
-				       !app->health.is_checked));
+		return rests || (runs && (app->health.state == ZNODE_HEALTHY ||
+					  !app->health.is_checked));
 	case DESIRED_COMPLETED:
 		return completed;
 	}

@@ -45,10 +45,12 @@ bool checkpoint_prepare(struct app *app)
 	bool restore = has_one(app) && !c->missed && !is_distrusted(app);
 
 	c->missed = false;
+	/* Init may tell of it before serve does. */
+	c->makes = !restore && may_make(app);
 	if (restore) {
 		text_copy(q->path, sizeof(q->path), app->name);
 		q->arg = app->want->reactive.lifetime_ms / 1000;
-	} else if (may_make(app)) {
+	} else if (c->makes) {
 		q->flags = ZRUN_START_KEEP;
 	}
 	app->note.restored = restore;
@@ -173,8 +175,7 @@ static void patience_fire(struct timer *t)
 
 void checkpoint_started(struct app *app)
 {
-	app->checkpoint.makes = app->alive &&
-				app->call.request.zrun.flags & ZRUN_START_KEEP;
+	app->checkpoint.makes = app->checkpoint.makes && app->alive;
 }
 
 /* The first of the ports that it publishes, else any. */

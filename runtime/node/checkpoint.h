@@ -40,7 +40,7 @@ bool checkpoint_prepare(struct app *app);
 /* The reply to that: true where it said that the start is one from the image.
  */
 bool checkpoint_is_missed(struct app *app, const struct zrun_reply *reply);
-/* It has been started from its image, and is about to be RUNNING. */
+/* The start is answered, and it is about to be RUNNING. */
 void checkpoint_started(struct app *app);
 /* It is RUNNING: what there is to be made is begun. */
 void checkpoint_begin(struct app *app);

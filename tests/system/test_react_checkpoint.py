@@ -386,6 +386,17 @@ def test_health_waits_for_it(host):
     assert checkpoint(host).is_dir()
 
 
+def test_who_depends_on_it_waits_for_it(host):
+    """He could be connected at that moment."""
+    host.apply(service(host, free_port(), reactive=AWAKE),
+               host.service("front", free_port(), depends_on=[
+                   {"app": host.name(WEB), "condition": "started"}]))
+    host.wait_row("front", state="running")
+    assert "is in its checkpoint" in host.said()
+    assert host.row("front")["started_ms"] >= \
+        host.row(WEB)["started_ms"] + 1000 * WARM_S
+
+
 def test_no_request_is_lost_when_it_takes_over(host):
     """The old one serves until the new one is written."""
     port = serving(host, reactive={**AWAKE, "lifetime_ms": 2000})
