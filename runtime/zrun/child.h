@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 
 #include "identity.h"
+#include "made.h"
 #include "plan.h"
 
 enum child_what {
@@ -62,6 +63,7 @@ struct child {
 	int listener; /* to the agent of seccomp_listener.h; -1: none */
 	struct seccomp_message *message;
 	uint64_t grantable; /* capabilities that can be given */
+	struct made *made;  /* where it is to be noted; NULL */
 	int reaper; /* program that runs ours, with its words; -1: none */
 	const char **reaper_args;
 

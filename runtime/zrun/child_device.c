@@ -132,6 +132,8 @@ int child_device(struct child *c, const struct runtime_device *device)
 	if (mknodat(dir, name, mode, makedev(device->major, device->minor)) < 0)
 		return errno == EEXIST ? take_node(c, dir, name, device)
 				       : -errno;
+	if (dir != c->fresh)
+		made_note(c->made, device->path);
 	if (!device->uid && !device->gid && !c->parent_has_group)
 		return 0;
 	/* Giving it away takes the bits beyond 0777. */
@@ -170,8 +172,10 @@ int child_symlink(struct child *c, const char *path, const char *target)
 	if (dir < 0)
 		return dir;
 	/* What the image has there is the image's choice. */
-	if (symlinkat(target, dir, name) < 0 && errno != EEXIST)
-		return -errno;
+	if (symlinkat(target, dir, name) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (dir != c->fresh)
+		made_note(c->made, path);
 	return 0;
 }
 

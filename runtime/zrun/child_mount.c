@@ -54,8 +54,20 @@ int child_propagation(uint64_t flags)
 	return kernel_mount(NULL, "/", NULL, flags, NULL);
 }
 
-/* Makes one missing component: parent is path up to `end`, of which the last
- * name begins at `name`. */
+static int make_entry(int dir, const char *name, bool directory)
+{
+	if (directory)
+		return mkdirat(dir, name, 0755) < 0 ? -errno : 0;
+	autoclose int fd = openat(dir, name,
+				  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW |
+					  O_NONBLOCK | O_CLOEXEC,
+				  0644);
+
+	return fd < 0 ? -errno : 0;
+}
+
+/* Makes one missing component, the last of path, whose name begins at `name`.
+ */
 static int make_one(struct child *c, char *path, char *name, bool directory)
 {
 	autoclose int dir = -1;
@@ -69,13 +81,11 @@ static int make_one(struct child *c, char *path, char *name, bool directory)
 	}
 	if (dir < 0)
 		return dir;
-	if (directory)
-		return mkdirat(dir, name, 0755) < 0 ? -errno : 0;
-	autoclose int fd = openat(
-		dir, name,
-		O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+	int r = make_entry(dir, name, directory);
 
-	return fd < 0 ? -errno : 0;
+	if (r == 0)
+		made_note(c->made, path);
+	return r;
 }
 
 /* Puts in place of the name that ends at `end` what the link of that name says,

@@ -27,6 +27,9 @@
 static char config_text[RUNTIME_CONFIG_SIZE_MAX + 1];
 static size_t config_size;
 
+/* Of the one container that this process makes. */
+static struct made made;
+
 static int read_text(struct create *c, struct fault *fault)
 {
 	if (!c->config_file)
@@ -504,6 +507,7 @@ int create_begin(struct create *c, struct fault *fault)
 	join_init(&c->join);
 	launch_init(&c->launch, c->id, &c->config);
 	c->launch.exe = cli.exe;
+	c->launch.child.made = &made;
 	/* The caller may name files from its own directory. */
 	container->root = state_root(cli.root, true, fault);
 	int r = container->root < 0 ? container->root : read_config(c, fault);
@@ -552,6 +556,7 @@ void create_undo(struct create *c)
 		if (c->config.intel_rdt.set)
 			resctrl_undo(c->container.dir);
 		root_mount_remove(c->container.dir);
+		made_remove(c->launch.child.made, c->container.state.rootfs);
 		state_remove(c->container.root, c->id);
 	}
 	if (c->poststop_due)

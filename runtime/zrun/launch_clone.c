@@ -25,6 +25,7 @@
 #include <stdalign.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -391,6 +392,15 @@ int launch_clone(struct launch *l, struct fault *fault)
 	const struct runtime_cpu_affinity *cpus =
 		&l->child.process->cpu_affinity;
 
+	/* Where it has a memory of its own, a piece is shared. */
+	if (l->child.made &&
+	    (l->join_fd || l->join_pid >= 0 || !may_share(l, clone_flags(l)))) {
+		void *p = mmap(NULL, sizeof(struct made),
+			       PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+		l->child.made = p == MAP_FAILED ? NULL : p;
+	}
 	/* A number that --preserve-fds means would go on into the container. */
 	if (!l->early || l->exe < 3 + (int)l->child.preserve_fds)
 		fd_close(&l->exe);

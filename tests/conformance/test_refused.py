@@ -259,3 +259,45 @@ def test_key_given_twice_is_refused(bundle, text):
     parts = [p for p in (text, whole) if p]
     assert first in whole
     check(around, text, ("{%s, %s}" % tuple(parts)).encode(), refused=True)
+
+
+def tree(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
+
+
+LATE = {
+    "program": lambda b: b.process.update(args=["no-such"]),
+    "mount": lambda b: bind(b.config, "/no-such-source", "/late"),
+    "user": lambda b: b.process.update(
+        user={"uid": 0, "gid": 0}, args=["/etc"]),
+}
+
+
+@pytest.mark.parametrize("kind", ["", "user namespace", "joined"])
+@pytest.mark.parametrize("late", LATE)
+def test_places_made_for_a_refused_config_are_removed(bundle, late, kind):
+    """Mount points, the working directory, devices: those that the image had
+    stay, with what is in them."""
+    for name in ("proc", "sys", "dev"):
+        (bundle.rootfs / name).rmdir()
+    (bundle.rootfs / "had").mkdir()
+    mount(bundle.config, destination="/deep/in/the/root")
+    mount(bundle.config, destination="/had")
+    bind(bundle.config, "config.json", "/files/file")
+    bundle.process["cwd"] = "/work/here"
+    bundle.linux["devices"] = [{"path": "/pipes/pipe", "type": "p"}]
+    if kind == "user namespace":
+        bundle.user_namespace()
+    elif kind == "joined":
+        bundle.namespace("ipc", "/proc/self/ns/ipc")
+    before = tree(bundle.rootfs)
+    LATE[late](bundle)
+    done = bundle.run()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert tree(bundle.rootfs) == before
+
+
+def test_places_made_for_a_container_stay(bundle):
+    mount(bundle.config, destination="/deep/in/the/root")
+    assert bundle.run("true").returncode == 0
+    assert (bundle.rootfs / "deep/in/the/root").is_dir()
