@@ -318,8 +318,7 @@ static void remove_strays(int dir, int (*remove)(const char *id))
 	DIR *list = path_list(dir, ".");
 
 	for (struct dirent *e; list && (e = readdir(list));) {
-		if (e->d_name[0] == '.' || container_find(e->d_name) ||
-		    checkpoint_is_kept(e->d_name))
+		if (e->d_name[0] == '.' || container_find(e->d_name))
 			continue;
 		int r = remove(e->d_name);
 
@@ -329,6 +328,12 @@ static void remove_strays(int dir, int (*remove)(const char *id))
 	}
 	if (list)
 		closedir(list);
+}
+
+/* Of a container it is of no use after a boot; of its own it is. */
+static int remove_unkept(const char *name)
+{
+	return checkpoint_is_kept(name) ? 0 : checkpoint_remove(name);
 }
 
 static bool has_container(const char *cgroup)
@@ -351,6 +356,6 @@ void container_recover_all(void)
 	if (list)
 		closedir(list);
 	remove_strays(resident.containers, container_layer_remove);
-	remove_strays(resident.checkpoints, checkpoint_remove);
+	remove_strays(resident.checkpoints, remove_unkept);
 	nursery_sweep(resident.cgroup_dir, "@", has_container);
 }
