@@ -124,11 +124,20 @@ static int set_sysctl(struct child *c, const char *key, const char *value)
 	return file_put(c->host_proc, path, value);
 }
 
+/* A lower limit of descriptors takes no privilege: it waits, since until
+ * execve more are open than the program will have. */
 static int set_rlimit(struct child *c, const struct runtime_rlimit *limit)
 {
 	struct rlimit want = { .rlim_cur = limit->soft,
 			       .rlim_max = limit->hard };
+	struct rlimit is;
 
+	if (limit->resource == RLIMIT_NOFILE &&
+	    getrlimit(RLIMIT_NOFILE, &is) == 0 &&
+	    want.rlim_max <= is.rlim_max) {
+		c->files_limit = limit;
+		return 0;
+	}
 	if (setrlimit((int)limit->resource, &want) == 0)
 		return 0;
 	return child_detail(c, -errno, "limit %llu above what zrun may set",

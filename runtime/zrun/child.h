@@ -95,6 +95,7 @@ struct child {
 	int terminal;	       /* slave side */
 	bool has_identity;
 	struct identity identity; /* in place of the config's user */
+	const struct runtime_rlimit *files_limit; /* to be set last; NULL */
 	char program[4096];
 	char detail[108];
 };
@@ -218,7 +219,8 @@ int child_cwd(struct child *c, const char *path);
 int child_lookup(struct child *c);
 /* All that can be granted, in effect. */
 int child_capabilities_raise(struct child *c);
-/* Marks all descriptors to be closed by execve but those that go on. */
+/* Marks all descriptors to be closed by execve but those that go on; how many
+ * there may be counts from here. */
 int child_descriptors(struct child *c);
 int child_exec(struct child *c);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -215,6 +216,11 @@ int child_lookup(struct child *c)
  * closes by the same means when execve succeeds. */
 int child_descriptors(struct child *c)
 {
+	const struct runtime_rlimit *l = c->files_limit;
+	struct rlimit files = { l ? l->soft : 0, l ? l->hard : 0 };
+
+	if (l && setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return child_detail(c, -errno, "RLIMIT_NOFILE");
 	return kernel_close_range(3 + c->preserve_fds, ~0u,
 				  CLOSE_RANGE_CLOEXEC);
 }

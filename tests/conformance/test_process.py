@@ -203,6 +203,24 @@ def test_apparmor(bundle):
                 "is not enabled on this host")
 
 
+@pytest.mark.parametrize("n", [3, 8, 64])
+def test_few_descriptors(bundle, n):
+    """What zrun itself still opens does not count: HOME comes from a file, and
+    a created container waits with a socket."""
+    etc = bundle.path / "rootfs/etc"
+    etc.mkdir(exist_ok=True)
+    (etc / "passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    process = bundle.config["process"]
+    process["env"] = ["PATH=/bin"]
+    process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": n, "hard": n}]
+    done = bundle.run("env")
+    assert "HOME=/root\n" in done.stdout, done.stderr
+    name = started(bundle)
+    with open("/proc/%d/limits" % bundle.state(name)["pid"]) as limits:
+        line = [l for l in limits if l.startswith("Max open files")][0]
+    assert line.split()[3:5] == [str(n), str(n)]
+
+
 def test_mount_label(bundle):
     bundle.config["linux"]["mountLabel"] = "no:such:label:s0"
     if os.path.exists("/sys/fs/selinux/enforce"):
