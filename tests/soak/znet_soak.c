@@ -1,6 +1,6 @@
-/* znet for the soak: not confined, and at its end it lets run what runs at
- * exit, so that leaks are looked for, by the address sanitizer or valgrind,
- * which both need system calls that znet does not. The rest is the program. */
+/* znet for the soak: not confined, for the address sanitizer, when it looks for
+ * leaks, and valgrind need system calls that znet does not; and at its end it
+ * lets run what runs at exit. The rest is the program. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdlib.h>
