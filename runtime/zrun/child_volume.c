@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -82,14 +83,33 @@ static int copy(struct child *c, const char *path, int volume)
 	return r < 0 ? r : directory_sync(volume);
 }
 
+/* Where the image has nothing there is only whose the directory is, and a full
+ * disk is in nobody's way. */
+static int begin(struct child *c, const char *path, int volume)
+{
+	autoclose int from = child_open(c, path, O_RDONLY | O_DIRECTORY);
+	struct stat there, here;
+	int n = from < 0 ? from : has_entries(from);
+
+	if (n != 0)
+		return n < 0 ? n : copy(c, path, volume);
+	if (fstat(from, &there) < 0 || fstat(volume, &here) < 0)
+		return -errno;
+	return there.st_uid == here.st_uid && there.st_gid == here.st_gid &&
+			       there.st_mode == here.st_mode
+		       ? 0
+		       : child_copy_up(c, path, volume);
+}
+
 int child_volume_fill(struct child *c, const char *path, int volume)
 {
 	int n = has_entries(volume), r = 0;
 
 	if (n < 0)
 		return n;
-	if (n == 0 ||
-	    faccessat(volume, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (faccessat(volume, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		r = copy(c, path, volume);
+	else if (n == 0)
+		r = begin(c, path, volume);
 	return r < 0 ? child_detail(c, r, "fill the volume") : 0;
 }

@@ -33,13 +33,16 @@ class Node:
                 "origin": {"application": "shop"}, **changes}
 
     def apply(self, *apps):
+        assert self.ask(*apps) == ""
+
+    def ask(self, *apps):
+        """What znode says against a new document."""
         self.revision += 1
         document = {"node": NODE, "name": "n1", "epoch": 1,
                     "revision": self.revision, "registry": "hub",
                     "apps": list(apps)}
-        assert self.host.ask(
-            ZNODE_DESIRED, self.organism.envelope(document),
-            self.chain)[2] == ""
+        return self.host.ask(
+            ZNODE_DESIRED, self.organism.envelope(document), self.chain)[2]
 
     def ended(self):
         """Nothing is wanted, and nothing is left."""
