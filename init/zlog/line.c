@@ -6,7 +6,7 @@
 
 static size_t part_add(struct line_part *part, struct span more)
 {
-	size_t room = sizeof(part->data) - part->size;
+	size_t room = LINE_MAX_SIZE - part->size;
 	size_t n = more.size < room ? more.size : room;
 
 	memcpy(part->data + part->size, more.data, n);
@@ -47,7 +47,7 @@ bool line_cut(struct line_part *part, struct span *input, struct span *line)
 		cut_front(input, 1);
 		return part_take(part, line);
 	}
-	return part->size == sizeof(part->data) && part_take(part, line);
+	return part->size == LINE_MAX_SIZE && part_take(part, line);
 }
 
 bool line_rest(struct line_part *part, struct span *line)

@@ -24,7 +24,7 @@ enum {
 /* What a line has begun with in earlier reads. */
 struct line_part {
 	size_t size;
-	char data[LINE_MAX_SIZE];
+	char *data; /* LINE_MAX_SIZE bytes */
 };
 
 /* Takes one line from the front of *input, without its '\n', completed by what

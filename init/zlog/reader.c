@@ -29,18 +29,14 @@ struct reader {
 	char name[ZLOG_NAME_SIZE];
 	struct watch watch;
 	struct source *source; /* NULL: not in use */
+	struct line_part part;
 };
 
 static struct loop *loop;
 static struct reader readers[READER_MAX];
 /* Apart, so that only what is used of them takes memory. */
-static struct line_part parts[READER_MAX];
+static char rooms[READER_MAX][LINE_MAX_SIZE];
 static struct timer flood_timer;
-
-static struct line_part *part_of(const struct reader *r)
-{
-	return &parts[r - readers];
-}
 
 /* A service says itself who it is. */
 static const char *tag_of(const struct reader *r)
@@ -63,7 +59,7 @@ static void reader_end(struct reader *r)
 {
 	struct span line;
 
-	if (line_rest(part_of(r), &line))
+	if (line_rest(&r->part, &line))
 		source_line(r->source, tag_of(r), line);
 	source_grown(r->source);
 	reader_release(r);
@@ -78,7 +74,7 @@ static ssize_t reader_read(struct reader *r)
 
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
-	while (line_cut(part_of(r), &input, &line))
+	while (line_cut(&r->part, &input, &line))
 		source_line(r->source, tag_of(r), line);
 	source_grown(r->source);
 	return n;
@@ -133,7 +129,7 @@ static struct reader *reader_make(const char *name, uint32_t n)
 	r->source->readers++;
 	text_copy(r->name, sizeof(r->name), name);
 	r->n = n;
-	part_of(r)->size = 0;
+	r->part.size = 0;
 	return r;
 }
 
@@ -180,5 +176,6 @@ void reader_init(struct loop *on)
 	for (struct reader *r = readers; r < readers + READER_MAX; r++) {
 		r->fd = r->watch.fd = -1;
 		r->watch.ready = reader_ready;
+		r->part.data = rooms[r - readers];
 	}
 }

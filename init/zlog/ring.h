@@ -4,7 +4,10 @@
  * as a number when its byte is overwritten: [oldest, end) are still here. The
  * file gets what lies between `written` and `end`; a reader keeps a place of
  * its own. What the file had before comes later than the first new lines and
- * belongs in front of them, so a ring starts at RING_HISTORY. No I/O. */
+ * belongs in front of them, so a ring starts at RING_HISTORY. No I/O.
+ *
+ * The room for the bytes is the owner's and apart: of a source that is silent
+ * none of it is ever touched. */
 #ifndef ZLOG_RING_H
 #define ZLOG_RING_H
 
@@ -20,7 +23,7 @@ struct ring {
 	uint64_t end;
 	uint64_t written; /* up to here the file has it */
 	uint64_t lost;	  /* bytes overwritten before, not yet told */
-	char data[RING_SIZE];
+	char *data;	  /* RING_SIZE bytes */
 };
 
 /* Empty, with room for RING_HISTORY bytes in front. */

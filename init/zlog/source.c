@@ -25,8 +25,9 @@ enum {
 
 static struct source_setup setup;
 static struct source sources[SOURCE_MAX];
-/* Apart, so that only what is used of them takes memory. */
 static struct ring rings[SOURCE_MAX];
+/* Apart, so that only what is used of them takes memory. */
+static char rooms[SOURCE_MAX][RING_SIZE];
 static char services[SERVICE_MAX][24];
 static unsigned int n_services;
 static struct timer flush_timer;
@@ -301,6 +302,8 @@ void source_init(const struct source_setup *given)
 {
 	setup = *given;
 	flush_timer.fire = flush_fire;
-	for (int n = 0; n < SOURCE_MAX; n++)
+	for (int n = 0; n < SOURCE_MAX; n++) {
 		sources[n].ring = &rings[n];
+		rings[n].data = rooms[n];
+	}
 }

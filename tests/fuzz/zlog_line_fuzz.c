@@ -29,7 +29,8 @@ static size_t line_check(struct span line)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct line_part part;
+	static char room[LINE_MAX_SIZE];
+	static struct line_part part = { .data = room };
 	size_t step = size ? data[0] + 1u : 1, ends = 0, got = 0;
 	struct span line;
 

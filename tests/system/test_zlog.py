@@ -16,6 +16,7 @@ from zooid.host import BIN, DEADLINE_S, Supervised, directory
 from zooid.mount import Frozen, make_disk, mount, unmount
 
 UID_ZLOG = 101
+SILENT = 100  # containers
 FILE_MAX = 512 << 10  # bytes, of each of the two files of a source
 STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z "
 
@@ -342,6 +343,31 @@ def test_containers_of_an_application(start):
     os.write(writer, b"I am another\n")
     host.wait_tail("calm-1", "calm-1: I am another$")
     assert "another" not in host.tail("calm", 1000)
+
+
+def anonymous_kb(pid):
+    text = pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text()
+    return int(re.search(r"^Anonymous:\s+(\d+) kB", text, re.M)[1])
+
+
+def test_silent_containers_take_no_memory(start):
+    """But what is noted of each; their lines have room of its own."""
+    host = start(scripts={"calm": CALM})
+    host.wait_tail("calm", "calm 1$")
+    init, pid, writers = messages.Init(host.run), host.pid("zlog"), []
+    before = anonymous_kb(pid)
+    for number in range(SILENT):
+        for output in 1, 2:
+            reader, writer = os.pipe()
+            init.put_output("quiet%d-1" % number, output, reader)
+            os.close(reader)
+            writers.append(writer)
+    host.wait(lambda: len(os.listdir("/proc/%d/fd" % pid)) > 2 * SILENT)
+    assert anonymous_kb(pid) - before < SILENT * 4 / 2
+    os.write(writers[-1], b"no more\n")
+    host.wait_tail("quiet%d" % (SILENT - 1), "no more$")
+    for writer in writers:
+        os.close(writer)
 
 
 def test_files_of_ended_applications_go(start):
