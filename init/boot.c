@@ -177,7 +177,6 @@ static void controllers_enable(int dir, const char *const *wanted)
 	}
 }
 
-/* wanted: NULL for all controllers. */
 static int cgroup_open(int root, const char *name, const char *const *wanted)
 {
 	int dir;
@@ -192,9 +191,11 @@ static int cgroup_open(int root, const char *name, const char *const *wanted)
 
 struct boot_cgroups boot_cgroups_make(void)
 {
-	/* Each more costs time and memory for every service. */
+	/* Each more costs time and memory for every service and container. */
 	static const char *const of_services[] = { "cpu", "memory", "pids",
 						   NULL };
+	static const char *const of_containers[] = { "cpu", "memory", "pids",
+						     "io", NULL };
 	struct boot_cgroups made = { -1, -1 };
 	autoclose int root = open("/sys/fs/cgroup",
 				  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -204,7 +205,7 @@ struct boot_cgroups boot_cgroups_make(void)
 		return made;
 	controllers_enable(root, NULL);
 	made.service = cgroup_open(root, "service", of_services);
-	containers = cgroup_open(root, "zooid", NULL);
+	containers = cgroup_open(root, "zooid", of_containers);
 	if (containers >= 0)
 		made.containers_kill = openat(containers, "cgroup.kill",
 					      O_WRONLY | O_CLOEXEC);

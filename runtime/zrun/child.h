@@ -40,8 +40,9 @@ struct child_message {
 	char detail[108];
 };
 
-/* Directory in a bud's empty root. */
+/* Directories in a bud's empty root. */
 #define CHILD_STAGE_FILES "files"
+#define CHILD_STAGE_MASK  "mask"
 
 struct child {
 	const struct plan *plan;

@@ -71,7 +71,7 @@ static int null_tree(struct child *c)
 }
 
 /* One empty read-only tmpfs masks all directories: attached to the first, it
- * is cloned for the others. */
+ * is cloned for the others; that of buds is one for all of them. */
 static int empty_tree(struct child *c)
 {
 	static const struct runtime_mount empty = {
@@ -84,6 +84,9 @@ static int empty_tree(struct child *c)
 	if (c->mask >= 0)
 		return kernel_open_tree(c->mask, "",
 					OPEN_TREE_CLONE | AT_EMPTY_PATH);
+	if (c->stage >= 0)
+		return kernel_open_tree(c->stage, CHILD_STAGE_MASK,
+					OPEN_TREE_CLONE);
 	return child_mount_new(c, &empty);
 }
 

@@ -58,6 +58,30 @@ static int empty_root(void)
 						  MOUNT_ATTR_NOEXEC);
 }
 
+/* What hides directories of all containers is one file system that nobody can
+ * write to: each is known to every memory cgroup, so that those of n containers
+ * would cost n * n. */
+static int attach_mask(void)
+{
+	autoclose int fs = kernel_fsopen("tmpfs");
+	autoclose int onto = open("/" CHILD_STAGE_MASK,
+				  O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	if (fs < 0 || onto < 0)
+		return fs < 0 ? fs : -errno;
+	int r = kernel_fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL);
+
+	if (r == 0)
+		r = kernel_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+	if (r < 0)
+		return r;
+	autoclose int mount = kernel_fsmount(
+		fs, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			    MOUNT_ATTR_NOEXEC);
+
+	return mount < 0 ? mount : kernel_attach(mount, onto);
+}
+
 /* The mount namespace that every bud gets a copy of. */
 static int enter_empty_root(void)
 {
@@ -74,9 +98,13 @@ static int enter_empty_root(void)
 		return child.root < 0 ? child.root : -errno;
 	r = kernel_result(mkdirat(child.root, CHILD_STAGE_FILES, 0755));
 	if (r == 0)
+		r = kernel_result(mkdirat(child.root, CHILD_STAGE_MASK, 0755));
+	if (r == 0)
 		r = kernel_attach(child.root, onto);
 	if (r == 0)
 		r = child_pivot(&child);
+	if (r == 0)
+		r = attach_mask();
 	close(child.root);
 	return r;
 }

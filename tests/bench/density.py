@@ -1,21 +1,21 @@
 """What an idle container costs a node beyond its application.
 
 A node of 512 MB in QEMU runs one container, then 200 more of the same image.
-What free memory falls by, after the caches were dropped, is the kernel's and
-the daemons' share too. Of it the application's own is taken off: the PSS of its
-process, its page tables and its kernel stack."""
+What free memory falls by, beyond what is given back when memory is short
+(press.py), is the kernel's and the daemons' share too. Of it the application's
+own is taken off: the PSS of its process, its page tables and its kernel
+stack."""
 
 import re
 import tempfile
-import time
 
 from colony import Colony
+from press import free_kb
 from row import Row
 from zooid.build import test_directory
 
 CONTAINERS = 200
 STACK_KB = 16
-DROP = "sync; echo 3 >/proc/sys/vm/drop_caches"
 SERVICE = """\
   idle-%d:
     image: hub/httpd:latest
@@ -26,12 +26,6 @@ SERVICE = """\
 def compose(n):
     return "name: shop\nservices:\n" + "".join(
         SERVICE % i for i in range(n))
-
-
-def free_kb(node):
-    node.agent.run("/bin/busybox", "sh", "-c", DROP)
-    time.sleep(2)
-    return node.agent.memory_kb()["MemFree"]
 
 
 def own_kb(node):

@@ -66,6 +66,56 @@ def test_asleep_then_asked(node):
         assert now["container"] == was and now["restarts"] == 0
 
 
+DAEMONS = ("zlog", "zrun", "znode", "znet")
+
+
+def held(node):
+    """By init and its daemons: TUNs, pidfds, pipes, net namespaces."""
+    pids = [node.agent.pids_of("service/" + name)[0] for name in DAEMONS]
+    text = node.agent.run(
+        "/bin/busybox", "sh", "-c", "for p in 1 %s; do ls -l /proc/$p/fd; done"
+        % " ".join(map(str, pids)))
+    return [len(re.findall(what, text)) for what in
+            (r"/dev/net/tun", r"\[pidfd\]", r"pipe:\[", r"net:\[")]
+
+
+def test_asleep_holds_nothing(node):
+    """But its state, its checkpoint and its writable layer: no cgroup is left
+    of it, nor any descriptor of it."""
+    node.fetch(PORT)
+    was, running = row(node)["container"], held(node)
+    cgroup = node.agent.run("/bin/busybox", "readlink",
+                            "/run/zooid/cgroups/" + was).strip()
+    node.agent.read(cgroup + "/cgroup.procs")
+    node.agent.run("/bin/znode", "sleep", "web")
+    with pytest.raises(AgentError, match="No such"):
+        node.agent.read(cgroup + "/cgroup.procs")
+    # Of init and of another one each; a pool's have no TUN.
+    assert [a - b for a, b in zip(running, held(node))] == [2, 2, 4, 0]
+    node.fetch(PORT)
+    assert held(node) == running
+
+
+def test_what_every_container_costs(node):
+    """Controllers without a limit, a file system for what is masked, and large
+    nodes of btrfs, which keeps the root of each writable layer in memory."""
+    was = row(node)["container"]
+    assert set(node.agent.read("/run/zooid/cgroups/%s/cgroup.controllers" %
+                               was).split()) == {"cpu", "io", "memory", "pids"}
+    # The first one is made before there are buds.
+    masks = []
+    for _ in range(2):
+        node.agent.run("/bin/znode", "restart", "web")
+        node.fetch(PORT)
+        mounts = node.agent.read("/proc/%d/mountinfo" % row(node)["pid"])
+        masks += re.findall(r" (\d+:\d+) / /(?:proc|sys)/\S+ .* - tmpfs ",
+                            mounts)
+    assert len(masks) > 2 and len(set(masks)) == 1
+    fs, = [name for name in node.agent.ask("list", "/sys/fs/btrfs").decode()
+           .split() if "-" in name]
+    assert node.agent.read("/sys/fs/btrfs/%s/nodesize" % fs).strip() == "4096"
+
+
 HELD_MB = 24
 
 
