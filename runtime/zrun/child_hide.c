@@ -110,13 +110,22 @@ static int mask_found(struct child *c, int at)
 	return r;
 }
 
+static int mask_first_directory(struct child *c, int dir, const char *name)
+{
+	if (c->stage < 0)
+		return kernel_mount(
+			"tmpfs", name, "tmpfs",
+			MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	autoleave int mount = empty_tree(c);
+
+	return mount < 0 ? mount : kernel_attach_at(mount, dir, name);
+}
+
 static int mask_directory(struct child *c, int dir, const char *name)
 {
 	if (c->mask_at == dir)
 		return kernel_mount(c->mask_name, name, NULL, MS_BIND, NULL);
-	int r = kernel_mount("tmpfs", name, "tmpfs",
-			     MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-			     NULL);
+	int r = mask_first_directory(c, dir, name);
 
 	if (r == 0) {
 		c->mask_at = dir;
