@@ -37,7 +37,7 @@ const struct svc_row table_rows[ROW_COUNT] = {
 		.socket_mode = 0666,
 		.oom_score_adj = -700,
 		.open_files = 4096,
-		.memory_mb = 32,
+		.memory_mb = 96,
 	},
 	[ROW_ZRUN] = {
 		.name = "zrun",

@@ -7,7 +7,7 @@
 
 #include "base/loop.h"
 
-enum { READER_MAX = 320 };
+enum { READER_MAX = 2112 };
 
 void reader_init(struct loop *loop);
 

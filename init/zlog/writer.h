@@ -15,7 +15,13 @@
 #include "ring.h"
 #include "zlog.h"
 
-enum { WRITER_SLOTS = 128, WRITER_TEXT_SIZE = RING_HISTORY };
+/* A node's thousand applications and its services. Text has room for all of a
+ * ring, and for the names of all sources. */
+enum {
+	WRITER_SLOTS = 1040,
+	WRITER_TEXT_SIZE = WRITER_SLOTS * ZLOG_NAME_SIZE,
+};
+_Static_assert((int)WRITER_TEXT_SIZE >= (int)RING_SIZE, "text of a ring");
 
 enum writer_verb {
 	/* Appends text, whole lines, to the file of `name`. */
