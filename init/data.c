@@ -231,11 +231,9 @@ static int make(struct data *d)
 {
 	char device[80];
 	const char *dup = d->size < DATA_DUP_MIN ? "single" : "dup";
-	/* -K: to discard a whole memory card first can take minutes.
-	 * -n: the root of every subvolume, of which each container has one,
-	 * stays in memory as a node once it was looked at. */
-	const char *argv[] = { MKFS, "-q",	"-f", "-K", "-n",   "4096",
-			       "-L", PART_DATA, "-m", dup,  device, NULL };
+	/* -K: to discard a whole memory card first can take minutes. */
+	const char *argv[] = { MKFS,	  "-q", "-f", "-K",   "-L",
+			       PART_DATA, "-m", dup,  device, NULL };
 
 	device_path(d, device, sizeof(device));
 	log_notice(device, "making the file system of /data");

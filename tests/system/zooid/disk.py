@@ -59,14 +59,18 @@ class Disk:
             os.truncate(part.name, size)
             return check(part.name)
 
-def check(device):
-    """What btrfs check says of a file system: "clean", or its output."""
-    # The node's own: Debian 12's does not know simple quotas.
+def btrfs(*words):
+    """btrfs(8) of the node: Debian 12's does not know simple quotas."""
     own = BUILD / "x86_64/pkg/btrfs-progs/bin/btrfs.box"
-    done = subprocess.run(
-        ["btrfs", "check", "--readonly", device], text=True,
+    return subprocess.run(
+        ["btrfs", *words], text=True,
         executable=own if own.exists() else None,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def check(device):
+    """What btrfs check says of a file system: "clean", or its output."""
+    done = btrfs("check", "--readonly", device)
     return "clean" if done.returncode == 0 else done.stdout
 
 

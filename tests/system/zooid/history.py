@@ -7,10 +7,15 @@ import shutil
 import subprocess
 import tempfile
 
-from flakydisk import SECTOR, FlakyDisk, Write
-from .mount import mount, unmount
+from flakydisk import FlakyDisk, Write
+from .disk import btrfs
+from .mount import unmount
 
 FLUSH = None
+# What flash writes as one. A superblock that tears within is mended from its
+# copy (init/super.c), which knows nothing of what was synced since the last
+# commit of the whole file system: that is lost then.
+PAGE = 4096
 
 
 class Recorded(FlakyDisk):
@@ -78,7 +83,7 @@ class Replay:
             for write in kept:
                 size = len(write.data)
                 if write is kept[-1] and not write.sure:
-                    size = rng.randint(0, size // SECTOR) * SECTOR
+                    size = rng.randint(0, size // PAGE) * PAGE
                 self.apply(copy.fileno(), write, size)
             yield copy.name
 
@@ -91,9 +96,10 @@ def mounted(device, where):
                           capture_output=True, text=True)
     if done.returncode:
         # A torn first superblock: init/super.c.
-        subprocess.run(["btrfs", "rescue", "super-recover", "-y", device],
-                       check=True, capture_output=True)
-        mount("-o", "loop", device, where)
+        repair = btrfs("rescue", "super-recover", "-y", device)
+        done = subprocess.run(["mount", "-o", "loop", device, where],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr + repair.stdout
     try:
         yield where
     finally:
