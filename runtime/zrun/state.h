@@ -17,7 +17,7 @@
 
 #define STATE_ID_SIZE	   256
 #define STATE_START_SOCKET "start.sock"
-#define STATE_RESCTRL	   "resctrl" /* see resctrl.h */
+#define STATE_RESCTRL	   "resctrl"	/* see resctrl.h */
 #define STATE_ROOT_MOUNT   "root.mount" /* see root_mount.h */
 
 enum status {
