@@ -11,7 +11,6 @@
  * Where node.json names no hub nothing is signed: znode is believed. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,17 +18,6 @@
 #include "grants.h"
 #include "oci/digest/digest.h"
 #include "serve.h"
-
-__attribute__((format(printf, 2, 3))) static int refuse(
-	char refusal[POLICY_TEXT_SIZE], const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(refusal, POLICY_TEXT_SIZE, fmt, args);
-	va_end(args);
-	return -EPERM;
-}
 
 static const char *text_of(const struct runtime_config *config, const char *key)
 {
@@ -90,14 +78,15 @@ static int check_place(const struct network_asked *a, struct span *rest,
 	struct span line;
 
 	if (grants_line(rest, "alone", &line))
-		return refuse(refusal, "the signed document gives it no "
-				       "network");
+		return policy_refuse(refusal, "the signed document gives it no "
+					      "network");
 	bool joins = grants_line(rest, "joins", &line);
 
 	if (joins == (a->joined != NULL) && (!joins || is_of(a->joined, line)))
 		return 0;
-	return refuse(refusal, "linux.namespaces: network: the signed document "
-			       "gives it another one");
+	return policy_refuse(refusal,
+			     "linux.namespaces: network: the signed document "
+			     "gives it another one");
 }
 
 /* Line by line, as both write them. */
@@ -118,9 +107,10 @@ static int check_policy(const struct network_asked *a, struct span *rest,
 		       memcmp(word.data, line.data, line.size) == 0;
 	return same && !asked.data
 		       ? 0
-		       : refuse(refusal, "annotations." ZRUN_ANNOTATION_POLICY
-					 ": the signed document has another "
-					 "one");
+		       : policy_refuse(refusal,
+				       "annotations." ZRUN_ANNOTATION_POLICY
+				       ": the signed document has another "
+				       "one");
 }
 
 static int check_listed(const struct network_asked *a, struct span rest,
@@ -137,10 +127,11 @@ static int check_listed(const struct network_asked *a, struct span rest,
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (!grants_line(&rest, names[i].word, &line) ||
 		    !span_is(line, text_of(a->config, names[i].key)))
-			return refuse(refusal,
-				      "annotations.%s: the signed document has "
-				      "another one",
-				      names[i].key);
+			return policy_refuse(
+				refusal,
+				"annotations.%s: the signed document has "
+				"another one",
+				names[i].key);
 	}
 	int r = check_place(a, &rest, refusal);
 
@@ -155,14 +146,17 @@ int grants_network(const struct network_asked *a, const struct grants *g,
 	     !text_map_find(&a->config->annotations, ZRUN_ANNOTATION_ADDRESS)))
 		return 0;
 	if (!is_of(a->id, span_of(a->app)))
-		return refuse(refusal, "id: want that of its app, %.63s-NUMBER",
-			      a->app);
+		return policy_refuse(refusal,
+				     "id: want that of its app, %.63s-NUMBER",
+				     a->app);
 	if (g->is_listed)
 		return check_listed(a, g->network, refusal);
 	return is_local(a, g)
 		       ? 0
-		       : refuse(refusal,
-				"annotations: app %.63s of that image is not "
-				"in the signed document, and so has no network",
-				a->app);
+		       : policy_refuse(
+				 refusal,
+				 "annotations: app %.63s of that image is not "
+				 "in the signed document, and so has no "
+				 "network",
+				 a->app);
 }

@@ -57,8 +57,7 @@ static const struct {
 	{ "file", NULL, false }, /* child_file.c */
 };
 
-__attribute__((format(printf, 2, 3))) static int refuse(
-	char refusal[POLICY_TEXT_SIZE], const char *fmt, ...)
+int policy_refuse(char refusal[POLICY_TEXT_SIZE], const char *fmt, ...)
 {
 	va_list args;
 
@@ -93,13 +92,14 @@ static int check_capabilities(const struct runtime_process *process,
 				 ~(RUNTIME_CAP_DEFAULT | granted);
 
 		if (wider)
-			return refuse(refusal,
-				      "process.capabilities.%s: "
-				      "CAP_%s is not among the default ones, "
-				      "nor granted",
-				      sets[i],
-				      capability_name((unsigned)__builtin_ctzll(
-					      wider)));
+			return policy_refuse(
+				refusal,
+				"process.capabilities.%s: "
+				"CAP_%s is not among the default ones, "
+				"nor granted",
+				sets[i],
+				capability_name(
+					(unsigned)__builtin_ctzll(wider)));
 	}
 	return 0;
 }
@@ -114,16 +114,19 @@ static int check_schedule(const struct runtime_process *process, char *refusal)
 		      s->policy.value == SCHED_IDLE;
 
 	if (s->policy.set && !modest)
-		return refuse(refusal, "process.scheduler.policy: is not for "
-				       "containers of a node");
+		return policy_refuse(refusal,
+				     "process.scheduler.policy: is not for "
+				     "containers of a node");
 	if (s->policy.set && (s->nice < 0 || s->flags))
-		return refuse(refusal, "process.scheduler: flags and a nice "
-				       "below 0 are not for containers of a "
-				       "node");
+		return policy_refuse(refusal,
+				     "process.scheduler: flags and a nice "
+				     "below 0 are not for containers of a "
+				     "node");
 	if (process->io_priority.class == IOPRIO_CLASS_RT)
-		return refuse(refusal, "process.ioPriority.class: "
-				       "IOPRIO_CLASS_RT is not for containers "
-				       "of a node");
+		return policy_refuse(refusal,
+				     "process.ioPriority.class: "
+				     "IOPRIO_CLASS_RT is not for containers "
+				     "of a node");
 	return 0;
 }
 
@@ -135,27 +138,30 @@ int policy_process(const struct runtime_process *process, uint64_t granted,
 	if (r < 0)
 		return r;
 	if (!process->no_new_privileges)
-		return refuse(refusal, "process.noNewPrivileges: must be true");
+		return policy_refuse(refusal,
+				     "process.noNewPrivileges: must be true");
 	if (process->apparmor_profile || process->selinux_label)
-		return refuse(refusal, "process: a label of AppArmor or "
-				       "SELinux is not for containers of a "
-				       "node");
+		return policy_refuse(refusal,
+				     "process: a label of AppArmor or "
+				     "SELinux is not for containers of a "
+				     "node");
 	r = check_schedule(process, refusal);
 	if (r < 0)
 		return r;
 	if (process->oom_score_adj.set && process->oom_score_adj.value < 0)
-		return refuse(refusal, "process.oomScoreAdj: must not be below "
-				       "0");
+		return policy_refuse(refusal,
+				     "process.oomScoreAdj: must not be below "
+				     "0");
 	for (size_t i = 0; i < process->n_rlimit; i++) {
 		uint32_t resource = process->rlimit[i].resource;
 
 		/* They let a program take the processor for itself. */
 		if ((resource == RLIMIT_RTPRIO || resource == RLIMIT_NICE) &&
 		    process->rlimit[i].hard != 0)
-			return refuse(refusal,
-				      "process.rlimits[%zu]: "
-				      "priorities cannot be raised",
-				      i);
+			return policy_refuse(refusal,
+					     "process.rlimits[%zu]: "
+					     "priorities cannot be raised",
+					     i);
 	}
 	return 0;
 }
@@ -191,15 +197,15 @@ static int check_joined(const struct runtime_config *config,
 	int r = pid > 0 ? may_join(config, pid) : -EPERM;
 
 	if (r == -ESRCH)
-		refuse(refusal,
-		       "linux.namespaces: %s: process %d is none of a "
-		       "container that runs",
-		       name, (int)pid);
+		policy_refuse(refusal,
+			      "linux.namespaces: %s: process %d is none of a "
+			      "container that runs",
+			      name, (int)pid);
 	else if (r < 0)
-		refuse(refusal,
-		       "linux.namespaces: %s must be new, or that of a "
-		       "container of the same application",
-		       name);
+		policy_refuse(refusal,
+			      "linux.namespaces: %s must be new, or that of a "
+			      "container of the same application",
+			      name);
 	return r;
 }
 
@@ -218,15 +224,15 @@ static int check_namespaces(const struct runtime_config *config,
 		if (r < 0)
 			return r;
 		if (i == RUNTIME_NS_USER && ns->set)
-			return refuse(refusal,
-				      "linux.namespaces: user is not "
-				      "supported by this version of zrun "
-				      "serve");
+			return policy_refuse(
+				refusal, "linux.namespaces: user is not "
+					 "supported by this version of zrun "
+					 "serve");
 		if (!ns->set && i != RUNTIME_NS_USER && i != RUNTIME_NS_TIME)
-			return refuse(refusal,
-				      "linux.namespaces: %s must be "
-				      "new",
-				      name);
+			return policy_refuse(refusal,
+					     "linux.namespaces: %s must be "
+					     "new",
+					     name);
 	}
 	return 0;
 }
@@ -245,27 +251,28 @@ const char *policy_volume(const char *source)
 static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
 {
 	if (m->remount)
-		return refuse(refusal,
-			      "mounts[%zu].options: remount is not "
-			      "for containers of a node",
-			      i);
+		return policy_refuse(refusal,
+				     "mounts[%zu].options: remount is not "
+				     "for containers of a node",
+				     i);
 	if (!policy_volume(m->source))
-		return refuse(refusal,
-			      "mounts[%zu].source: %.60s is not "
-			      "beneath the volumes",
-			      i, m->source);
+		return policy_refuse(refusal,
+				     "mounts[%zu].source: %.60s is not "
+				     "beneath the volumes",
+				     i, m->source);
 	/* Read by its path, in the node's own tree. */
 	if (m->copy_symlink)
-		return refuse(refusal,
-			      "mounts[%zu].options: copy-symlink is not for "
-			      "containers of a node",
-			      i);
+		return policy_refuse(
+			refusal,
+			"mounts[%zu].options: copy-symlink is not for "
+			"containers of a node",
+			i);
 	/* A volume's own mounts, if somebody put any there, are not granted. */
 	if (m->recursive || m->tree_attr_set || m->tree_attr_clear)
-		return refuse(refusal,
-			      "mounts[%zu].options: recursive ones "
-			      "are not for volumes",
-			      i);
+		return policy_refuse(refusal,
+				     "mounts[%zu].options: recursive ones "
+				     "are not for volumes",
+				     i);
 	return 0;
 }
 
@@ -303,8 +310,9 @@ static int check_device(const struct runtime_mount *m, size_t i,
 		    span_is(g->path, m->source) && !(access & ~g->access))
 			return 0;
 	}
-	return refuse(refusal, "mounts[%zu]: device %.60s is not granted", i,
-		      m->source ? m->source : "");
+	return policy_refuse(refusal,
+			     "mounts[%zu]: device %.60s is not granted", i,
+			     m->source ? m->source : "");
 }
 
 static int check_file_system(const struct runtime_mount *m, size_t i,
@@ -316,19 +324,20 @@ static int check_file_system(const struct runtime_mount *m, size_t i,
 	       strcmp(m->type, file_systems[f].type) != 0)
 		f++;
 	if (f == N_OF(file_systems))
-		return refuse(refusal,
-			      "mounts[%zu].type: %.40s is not for "
-			      "containers of a node",
-			      i, m->type);
+		return policy_refuse(refusal,
+				     "mounts[%zu].type: %.40s is not for "
+				     "containers of a node",
+				     i, m->type);
 	if (file_systems[f].only_at &&
 	    strcmp(m->destination, file_systems[f].only_at) != 0)
-		return refuse(refusal,
-			      "mounts[%zu].destination: %s belongs at "
-			      "%s",
-			      i, m->type, file_systems[f].only_at);
+		return policy_refuse(refusal,
+				     "mounts[%zu].destination: %s belongs at "
+				     "%s",
+				     i, m->type, file_systems[f].only_at);
 	if (file_systems[f].readonly && !(m->attr_set & MOUNT_ATTR_RDONLY))
-		return refuse(refusal, "mounts[%zu].options: %s must be ro", i,
-			      m->type);
+		return policy_refuse(refusal,
+				     "mounts[%zu].options: %s must be ro", i,
+				     m->type);
 	return 0;
 }
 
@@ -339,15 +348,16 @@ static int check_mounts(const struct runtime_config *config,
 		const struct runtime_mount *m = &config->mount[i];
 
 		if ((m->propagation | m->tree_propagation) & MS_SHARED)
-			return refuse(refusal,
-				      "mounts[%zu].options: shared is "
-				      "not for containers of a node",
-				      i);
+			return policy_refuse(refusal,
+					     "mounts[%zu].options: shared is "
+					     "not for containers of a node",
+					     i);
 		if (m->idmap)
-			return refuse(refusal,
-				      "mounts[%zu].options: idmap is not for "
-				      "containers of a node",
-				      i);
+			return policy_refuse(
+				refusal,
+				"mounts[%zu].options: idmap is not for "
+				"containers of a node",
+				i);
 		int r = m->bind || m->remount ? check_bind(m, i, refusal)
 			: strcmp(m->type, "device") == 0
 				? check_device(m, i, grants, refusal)
@@ -364,19 +374,19 @@ static int check_resources(const struct runtime_resources *resources,
 {
 	for (size_t i = 0; i < resources->n_device; i++) {
 		if (resources->device[i].allow)
-			return refuse(refusal,
-				      "linux.resources.devices[%zu]: "
-				      "needs a grant",
-				      i);
+			return policy_refuse(refusal,
+					     "linux.resources.devices[%zu]: "
+					     "needs a grant",
+					     i);
 	}
 	for (size_t i = 0; i < resources->unified.n; i++) {
 		const char *key = resources->unified.item[i].key;
 
 		if (!is_among(key, unified_allowed, N_OF(unified_allowed)))
-			return refuse(refusal,
-				      "linux.resources.unified: %.60s "
-				      "is not for containers of a node",
-				      key);
+			return policy_refuse(refusal,
+					     "linux.resources.unified: %.60s "
+					     "is not for containers of a node",
+					     key);
 	}
 	return 0;
 }
@@ -388,32 +398,36 @@ static int check_linux(const struct runtime_config *config, const char *id,
 
 	snprintf(own, sizeof(own), "/zooid/%s", id);
 	if (config->n_device)
-		return refuse(refusal, "linux.devices[0]: needs a grant");
+		return policy_refuse(refusal,
+				     "linux.devices[0]: needs a grant");
 	if (config->cgroups_path && config->cgroups_path[0] &&
 	    strcmp(config->cgroups_path, own) != 0)
-		return refuse(refusal,
-			      "linux.cgroupsPath: must be absent or "
-			      "%s",
-			      own);
+		return policy_refuse(refusal,
+				     "linux.cgroupsPath: must be absent or "
+				     "%s",
+				     own);
 	if (config->seccomp.set)
-		return refuse(refusal, "linux.seccomp: the node's profile "
-				       "always holds");
+		return policy_refuse(refusal,
+				     "linux.seccomp: the node's profile "
+				     "always holds");
 	if (config->n_net_device)
-		return refuse(refusal, "linux.netDevices: is not for "
-				       "containers of a node");
+		return policy_refuse(refusal, "linux.netDevices: is not for "
+					      "containers of a node");
 	/* It could fill one memory node, which others share, and no other. */
 	if (config->memory_policy.mode.set)
-		return refuse(refusal, "linux.memoryPolicy: is not for "
-				       "containers of a node");
+		return policy_refuse(refusal, "linux.memoryPolicy: is not for "
+					      "containers of a node");
 	if (config->intel_rdt.set)
-		return refuse(refusal, "linux.intelRdt: is not for containers "
-				       "of a node");
+		return policy_refuse(refusal,
+				     "linux.intelRdt: is not for containers "
+				     "of a node");
 	if (config->mount_label)
-		return refuse(refusal, "linux.mountLabel: is not for "
-				       "containers of a node");
+		return policy_refuse(refusal, "linux.mountLabel: is not for "
+					      "containers of a node");
 	if (config->rootfs_propagation & MS_SHARED)
-		return refuse(refusal, "linux.rootfsPropagation: must not be "
-				       "shared");
+		return policy_refuse(refusal,
+				     "linux.rootfsPropagation: must not be "
+				     "shared");
 	return check_resources(&config->resources, refusal);
 }
 
@@ -422,7 +436,7 @@ static int check_hooks(const struct runtime_config *config, char *refusal)
 {
 	for (int i = 0; i < RUNTIME_HOOK_COUNT; i++) {
 		if (config->hooks[i].n)
-			return refuse(
+			return policy_refuse(
 				refusal, "hooks.%s: are not run here",
 				runtime_hook_name((enum runtime_hook_kind)i));
 	}
@@ -434,9 +448,10 @@ int policy_container(const struct runtime_config *config, const char *id,
 		     char refusal[POLICY_TEXT_SIZE])
 {
 	if (!config->has_process)
-		return refuse(refusal, "process: missing");
+		return policy_refuse(refusal, "process: missing");
 	if (config->process.terminal)
-		return refuse(refusal, "process.terminal: is for exec only");
+		return policy_refuse(refusal,
+				     "process.terminal: is for exec only");
 	int r = policy_process(&config->process, grants->capabilities, refusal);
 
 	if (r == 0)

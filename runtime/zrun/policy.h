@@ -26,6 +26,9 @@ struct policy_grants {
 int policy_container(const struct runtime_config *config, const char *id,
 		     const struct policy_grants *grants, policy_join *may_join,
 		     char refusal[POLICY_TEXT_SIZE]);
+/* How a refusal is worded; -EPERM. */
+__attribute__((format(printf, 2, 3))) int policy_refuse(
+	char refusal[POLICY_TEXT_SIZE], const char *fmt, ...);
 /* The process whose namespace of that kind the config names by its path
  * ("/proc/42/ns/net"), of those that containers may share; 0: none. */
 pid_t policy_joined(const struct runtime_config *config,

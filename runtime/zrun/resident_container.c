@@ -258,6 +258,20 @@ static void recover_half(const char *id)
 		log_notice(id, "removed a start that was cut short");
 }
 
+/* What init has of one that sleeps, when serve ended before it was dropped: it
+ * would be in the way of its waking. The process goes last but for the TUN; of
+ * one that has ended init has no descriptor, and says so otherwise than of
+ * none.
+ */
+static void drop_awake(const char *id)
+{
+	autoclose int pidfd = init_get(INIT_KIND_PIDFD, id, 0);
+
+	if (pidfd != -ENOENT)
+		container_drop(id);
+	tun_drop(id);
+}
+
 static void recover(const char *id)
 {
 	struct state state;
@@ -289,6 +303,7 @@ static void recover(const char *id)
 		memcpy(c->note, state.note, sizeof(c->note));
 		/* Left when serve ended right after the dump. */
 		text_copy(c->cgroup, sizeof(c->cgroup), cgroup);
+		drop_awake(id);
 		return;
 	}
 	if (container_cgroup_set(c, cgroup) < 0)

@@ -97,16 +97,9 @@ static int check(const struct keep *k, struct fault *fault)
 static int save_frozen(struct keep *k, struct fault *fault)
 {
 	struct sleep_image *image = &k->image;
-	bool was_frozen = cgroup_is_frozen(&image->cgroup);
-	int r = sleep_image_note(image, SLEEP_BETWEEN, NULL, fault);
+	bool was_frozen;
+	int r = sleep_image_dump(image, &was_frozen, fault);
 
-	if (r < 0)
-		return r;
-	r = was_frozen ? 0 : cgroup_pause(&image->cgroup);
-	if (r < 0)
-		fault_set(fault, r, "freeze it");
-	if (r == 0)
-		r = sleep_image_dump(image, fault);
 	if (r == 0) {
 		r = checkpoint_layer_keep(image->dir, k->work.container->id);
 		if (r < 0)

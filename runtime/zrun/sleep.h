@@ -36,8 +36,10 @@ int sleep_image_make(struct sleep_image *image, const char *name,
 /* Its state says so. */
 int sleep_image_note(const struct sleep_image *image, enum state_sleep sleep,
 		     const uint8_t *note, struct fault *fault);
-/* The frozen processes are written; the image is yet to be closed or sealed. */
-int sleep_image_dump(struct sleep_image *image, struct fault *fault);
+/* It is frozen, unless it was, and written; the image is yet to be closed or
+ * sealed. Then, or after an error, it is the caller's to thaw. */
+int sleep_image_dump(struct sleep_image *image, bool *was_frozen,
+		     struct fault *fault);
 /* After an error of that: it goes on as it was, unless nobody knows how it is.
  */
 void sleep_image_undo(struct sleep_image *image, bool was_frozen, int error);

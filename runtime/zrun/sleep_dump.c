@@ -97,7 +97,7 @@ int sleep_image_note(const struct sleep_image *image, enum state_sleep sleep,
 	return r < 0 ? fault_set(fault, r, "keep its state") : 0;
 }
 
-int sleep_image_dump(struct sleep_image *image, struct fault *fault)
+static int dump(struct sleep_image *image, struct fault *fault)
 {
 	static struct criu_command command;
 	const struct resident_container *c = image->container;
@@ -125,6 +125,18 @@ int sleep_image_dump(struct sleep_image *image, struct fault *fault)
 			    fault);
 	return r < 0 ? r
 		     : criu_run(&command, &image->options, NULL, NULL, fault);
+}
+
+int sleep_image_dump(struct sleep_image *image, bool *was_frozen,
+		     struct fault *fault)
+{
+	int r = sleep_image_note(image, SLEEP_BETWEEN, NULL, fault);
+
+	*was_frozen = cgroup_is_frozen(&image->cgroup);
+	if (r < 0)
+		return r;
+	r = *was_frozen ? 0 : cgroup_pause(&image->cgroup);
+	return r < 0 ? fault_set(fault, r, "freeze it") : dump(image, fault);
 }
 
 void sleep_image_undo(struct sleep_image *image, bool was_frozen, int error)

@@ -284,7 +284,7 @@ def test_places_made_for_a_refused_config_are_removed(bundle, late, kind):
     mount(bundle.config, destination="/deep/in/the/root")
     mount(bundle.config, destination="/had")
     bind(bundle.config, "config.json", "/files/file")
-    bundle.process["cwd"] = "/work/here"
+    bundle.process["cwd"] = "/srv/here"
     bundle.linux["devices"] = [{"path": "/pipes/pipe", "type": "p"}]
     if kind == "user namespace":
         bundle.user_namespace()

@@ -18,6 +18,7 @@ import test_zrun_serve as serve
 from test_zrun_serve import (  # noqa: F401
     DEADLINE, DELETE, FULL, KILL, OUTPUT, SOCKETS, START, kills, node, remove,
     sealed)
+from zooid import messages
 
 SLEEP, WAKE = 14, 15
 
@@ -409,6 +410,31 @@ def test_sleep_outlives_serve(kills):  # noqa: F811
         made.wake()
         made.wait_count(was + 2)
         remove_any(made)
+        break
+
+
+def test_serve_ends_before_init_forgets_who_sleeps(kills):  # noqa: F811
+    """What init still has of it then is in the way of none that wakes."""
+    for node, n in kills(1):  # noqa: F811
+        made = Sleeper(node, "dormouse", "sh", "-c", COUNT,
+                       address="10.64.0.24")
+        made.sleep()
+        # Init takes its own children alone.
+        other = Sleeper(node, "other", "sleep", "1000")
+        pidfd = os.pidfd_open(other.pid)
+        pipe = os.pipe()
+        init = messages.Init(node.path / "run")
+        init.call(messages.INIT_PUT, messages.KIND_PIDFD, made.id, 0,
+                  fds=[pidfd])
+        init.put_output(made.id, 1, pipe[0])
+        remove_any(other)
+        node.kill_serve()
+        node.wait(lambda: reaches(node))
+        made.wake()
+        made.wait_count(made.count() + 1)
+        remove_any(made)
+        for fd in (pidfd, *pipe):
+            os.close(fd)
         break
 
 
