@@ -8,12 +8,9 @@ from agent import Agent
 from hub import Hub
 from zooid import FULL
 
-# Minutes each, on a busy machine: of `make test-all`. In one of several hundred
-# cuts test_store_cuts reads EIO from /data: open, and no test that others wait
-# for until its cause is known.
+# Minutes each, on a busy machine: of `make test-all`.
 collect_ignore = [] if FULL else ["test_colony_applications.py",
-                                  "test_colony_wordpress.py",
-                                  "test_store_cuts.py"]
+                                  "test_colony_wordpress.py"]
 
 
 @pytest.fixture

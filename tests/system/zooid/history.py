@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from flakydisk import FlakyDisk, Write
-from .disk import btrfs
+from .disk import btrfs, run
 from .mount import unmount
 
 FLUSH = None
@@ -89,18 +89,30 @@ class Replay:
 
 
 @contextlib.contextmanager
-def mounted(device, where):
+def looped(path):
+    """A loop device of its own: mount(8) takes one that another file of that
+    inode number had, as long as it is there."""
+    device = run("losetup", "--find", "--show", path).strip()
+    try:
+        yield device
+    finally:
+        run("losetup", "--detach", device)
+
+
+@contextlib.contextmanager
+def mounted(path, where):
     """A copy of /data, as init mounts it."""
     where.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-o", "loop", device, where],
-                          capture_output=True, text=True)
-    if done.returncode:
-        # A torn first superblock: init/super.c.
-        repair = btrfs("rescue", "super-recover", "-y", device)
-        done = subprocess.run(["mount", "-o", "loop", device, where],
+    with looped(path) as device:
+        done = subprocess.run(["mount", device, where],
                               capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr + repair.stdout
-    try:
-        yield where
-    finally:
-        unmount(where)
+        if done.returncode:
+            # A torn first superblock: init/super.c.
+            repair = btrfs("rescue", "super-recover", "-y", device)
+            done = subprocess.run(["mount", device, where],
+                                  capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr + repair.stdout
+        try:
+            yield where
+        finally:
+            unmount(where)
