@@ -68,6 +68,11 @@ int path_open_in_root(int dir, const char *path, int flags, mode_t mode)
 	return resolve(dir, path, flags, mode, RESOLVE_IN_ROOT);
 }
 
+int path_open_plain(const char *path, int flags)
+{
+	return resolve(AT_FDCWD, path, flags, 0, RESOLVE_NO_SYMLINKS);
+}
+
 int path_mkdirs(int dir, const char *path, mode_t mode)
 {
 	char part[4096];

@@ -27,6 +27,10 @@ int path_open_beneath(int dir, const char *path, int flags, mode_t mode);
  * inside a container. */
 int path_open_in_root(int dir, const char *path, int flags, mode_t mode);
 
+/* openat2(2) with RESOLVE_NO_SYMLINKS, from the root of this process: -ELOOP
+ * where a symbolic link is on the way. */
+int path_open_plain(const char *path, int flags);
+
 /* mkdir -p beneath dir; existing directories are kept as they are. */
 int path_mkdirs(int dir, const char *path, mode_t mode);
 

@@ -336,13 +336,23 @@ bool app_settled(const struct app *app, enum znode_verb verb)
 		app->final || app_waits_for(app));
 }
 
+/* As they are now; NULL where none are known. */
+static char *name_servers(int run)
+{
+	char *text;
+	size_t size;
+
+	return file_read(run, "resolv.conf", 4096, &text, &size) < 0 ? NULL
+								     : text;
+}
+
 static int config_make(struct app *app, char *const *secret,
 		       int (*write)(const struct node_config *, char **,
 				    size_t *, char *))
 {
 	struct node_image *image;
 	struct node_config config = { .app = app->want, .id = app->id };
-	autofree char *text = NULL;
+	autofree char *text = NULL, *names = NULL;
 	size_t size;
 	int r;
 
@@ -362,6 +372,12 @@ static int config_make(struct app *app, char *const *secret,
 		    config.address);
 	if (app_pod_owner(app))
 		config.pod_pid = app_pod_owner(app)->pid;
+	if (app->want->host_shares & DESIRED_POD_NETWORK) {
+		/* Its name to itself, as on other systems. */
+		text_copy(config.address, sizeof(config.address), "127.0.1.1");
+		names = name_servers(app->host->run);
+		config.name_servers = names ? names : "";
+	}
 	config.image = &image->config;
 	config.secret = (const char *const *)secret;
 	r = write(&config, &text, &size, app->reason);

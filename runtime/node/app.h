@@ -173,6 +173,7 @@ struct app_host {
 	struct link link;
 	int boot;   /* the ZOOID partition, or -1 */
 	int images; /* zrun's store, or -1 */
+	int run;    /* where resolv.conf is, or -1 */
 	int null;   /* /dev/null */
 	struct document document;
 	void (*changed)(struct app *); /* after each step */

@@ -20,7 +20,7 @@ bool app_may_overlap(const struct app *app)
 	const struct desired_app *want = app->want;
 
 	if (app->old || app->local || app->extra_of || want->pod.on.app ||
-	    app->host->is_shared(app))
+	    want->host_shares || app->host->is_shared(app))
 		return false;
 	for (unsigned i = 0; i < want->n_mounts; i++)
 		if (want->mount[i].type == DESIRED_MOUNT_VOLUME &&

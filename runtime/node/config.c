@@ -141,7 +141,7 @@ static void add_user(doc d, val process, const struct node_config *c)
 
 static uint64_t granted_capabilities(const struct desired_app *app)
 {
-	uint64_t granted = 0;
+	uint64_t granted = app->privileged ? UINT64_MAX : 0;
 	struct grant grant;
 
 	for (unsigned i = 0; i < app->grants.n; i++)
@@ -245,13 +245,15 @@ static void add_resources(doc d, val parent, const struct desired_app *app)
 			"limit", app->pids);
 }
 
-/* New ones, but for those that are shared. */
+/* New ones, but for those that are shared, with another one or the node. */
 static void add_namespaces(doc d, val object, const struct node_config *c)
 {
 	val array = yyjson_mut_obj_add_arr(d, object, "namespaces");
 	char path[40];
 
 	for (size_t i = 0; i < sizeof(namespaces) / sizeof(*namespaces); i++) {
+		if (c->app->host_shares & namespaces[i].share)
+			continue;
 		val namespace = yyjson_mut_arr_add_obj(d, array);
 
 		yyjson_mut_obj_add_str(d, namespace, "type",
@@ -270,8 +272,10 @@ static void add_linux(doc d, val root, const struct node_config *c)
 	val object = yyjson_mut_obj_add_obj(d, root, "linux");
 
 	add_namespaces(d, object, c);
-	add_strings(d, object, "maskedPaths", masked);
-	add_strings(d, object, "readonlyPaths", read_only);
+	if (!app->privileged) {
+		add_strings(d, object, "maskedPaths", masked);
+		add_strings(d, object, "readonlyPaths", read_only);
+	}
 	add_resources(d, object, app);
 	if (app->sysctls.n)
 		add_pairs(d, yyjson_mut_obj_add_obj(d, object, "sysctl"),
@@ -297,7 +301,8 @@ static void add_annotations(doc d, val root, const struct node_config *c)
 	if (c->app->service[0])
 		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APP,
 				       c->app->name);
-	if (!c->app->no_network && !(c->app->pod.shares & DESIRED_POD_NETWORK))
+	if (!c->app->no_network &&
+	    !((c->app->pod.shares | c->app->host_shares) & DESIRED_POD_NETWORK))
 		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS,
 				       c->address);
 	if (c->app->policy.is_said)

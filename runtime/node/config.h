@@ -15,6 +15,8 @@ struct node_config {
 	const char *id;	  /* of the container */
 	char address[16]; /* "10.64.0.2" */
 	uint32_t pod_pid; /* of whom it shares namespaces with */
+	/* resolv.conf(5) of the node, for who has its network. */
+	const char *name_servers;
 	/* By mount; NULL: they are not shown. */
 	const char *const *secret;
 };

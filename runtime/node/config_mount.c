@@ -16,6 +16,7 @@
 #include "volume.h"
 
 #define SHM "/dev/shm"
+#define SYS "/sys"
 
 static const struct mount {
 	const char *destination, *type, *source;
@@ -36,11 +37,11 @@ static const struct mount {
 	  "shm",
 	  { "nosuid", "noexec", "nodev", "mode=1777", "size=65536k" } },
 	{ "/dev/mqueue", "mqueue", "mqueue", { "nosuid", "noexec", "nodev" } },
-	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev", "ro" } },
+	{ "/sys", "sysfs", "sysfs", { "nosuid", "noexec", "nodev" } },
 	{ "/sys/fs/cgroup",
 	  "cgroup",
 	  "cgroup",
-	  { "nosuid", "noexec", "nodev", "relatime", "ro" } },
+	  { "nosuid", "noexec", "nodev", "relatime" } },
 };
 
 static val add_mount(doc d, val array, const struct mount *m)
@@ -84,6 +85,10 @@ static void add_defaults(doc d, val array, const struct desired_app *app)
 
 		if (strcmp(mounts[i].destination, SHM) == 0)
 			add_size(d, options, app->shm_bytes);
+		/* Of the node, which the privileged may change. */
+		if (strncmp(mounts[i].destination, SYS, sizeof(SYS) - 1) == 0 &&
+		    !app->privileged)
+			yyjson_mut_arr_add_str(d, options, "ro");
 	}
 }
 
@@ -212,9 +217,11 @@ static void put_line(FILE *out, const char *key,
 	fputc('\n', out);
 }
 
-/* The resolver that znet is, unless the application brings its own. */
-static void add_resolver(doc d, val array, const struct desired_app *app)
+/* The resolver that znet is, or those of the node for who has its network;
+ * unless the application brings its own. */
+static void add_resolver(doc d, val array, const struct node_config *c)
 {
+	const struct desired_app *app = c->app;
 	struct desired_mount m = { .target = "/etc/resolv.conf", .mode = 0644 };
 	autofree char *text = NULL;
 	size_t size;
@@ -226,7 +233,9 @@ static void add_resolver(doc d, val array, const struct desired_app *app)
 	out = open_memstream(&text, &size);
 	if (!out)
 		return;
-	fputs("nameserver " NET_RESOLVER_TEXT "\n", out);
+	fputs(c->name_servers ? c->name_servers
+			      : "nameserver " NET_RESOLVER_TEXT "\n",
+	      out);
 	put_line(out, "search", &app->dns_search);
 	put_line(out, "options", &app->dns_opt);
 	fclose(out);
@@ -234,8 +243,20 @@ static void add_resolver(doc d, val array, const struct desired_app *app)
 	add_file(d, array, &m);
 }
 
-/* Each at its own path; which of its numbers it has, serve finds out. */
-static void add_devices(doc d, val array, const struct desired_app *app)
+static val add_place(doc d, val array, const struct grant *g, const char *type)
+{
+	val object = yyjson_mut_arr_add_obj(d, array);
+
+	yyjson_mut_obj_add_strncpy(d, object, "destination", g->target.data,
+				   g->target.size);
+	yyjson_mut_obj_add_str(d, object, "type", type);
+	yyjson_mut_obj_add_strncpy(d, object, "source", g->path.data,
+				   g->path.size);
+	return yyjson_mut_obj_add_arr(d, object, "options");
+}
+
+/* Which of its numbers it has, serve finds out. */
+static void add_device(doc d, val array, const struct grant *g)
 {
 	static const struct {
 		uint8_t bit;
@@ -243,25 +264,33 @@ static void add_devices(doc d, val array, const struct desired_app *app)
 	} access[] = { { RUNTIME_DEVICE_READ, "read" },
 		       { RUNTIME_DEVICE_WRITE, "write" },
 		       { RUNTIME_DEVICE_MKNOD, "mknod" } };
+	val options = add_place(d, array, g, "device");
+
+	for (size_t k = 0; k < sizeof(access) / sizeof(access[0]); k++)
+		if (g->access & access[k].bit)
+			yyjson_mut_arr_add_str(d, options, access[k].option);
+}
+
+static void add_bind(doc d, val array, const struct grant *g)
+{
+	val options = add_place(d, array, g, "bind");
+
+	yyjson_mut_arr_add_str(d, options, "rbind");
+	if (!(g->access & RUNTIME_DEVICE_WRITE))
+		yyjson_mut_arr_add_str(d, options, "rro");
+}
+
+static void add_granted(doc d, val array, const struct desired_app *app)
+{
 	struct grant grant;
 
 	for (unsigned i = 0; i < app->grants.n; i++) {
-		if (grant_parse(span_of(app->grants.item[i]), &grant) < 0 ||
-		    grant.kind != GRANT_DEVICE)
+		if (grant_parse(span_of(app->grants.item[i]), &grant) < 0)
 			continue;
-		val object = yyjson_mut_arr_add_obj(d, array), options;
-
-		yyjson_mut_obj_add_strncpy(d, object, "destination",
-					   grant.target.data,
-					   grant.target.size);
-		yyjson_mut_obj_add_str(d, object, "type", "device");
-		yyjson_mut_obj_add_strncpy(d, object, "source", grant.path.data,
-					   grant.path.size);
-		options = yyjson_mut_obj_add_arr(d, object, "options");
-		for (size_t k = 0; k < sizeof(access) / sizeof(access[0]); k++)
-			if (grant.access & access[k].bit)
-				yyjson_mut_arr_add_str(d, options,
-						       access[k].option);
+		if (grant.kind == GRANT_DEVICE)
+			add_device(d, array, &grant);
+		else if (grant.kind == GRANT_BIND)
+			add_bind(d, array, &grant);
 	}
 }
 
@@ -278,7 +307,7 @@ void node_config_mounts(doc d, val root, const struct node_config *c)
 		for (unsigned i = 0; i < c->app->n_mounts; i++)
 			if (depth_of(c->app->mount[i].target) == depth)
 				add_wanted(d, array, c, &c->app->mount[i]);
-	add_devices(d, array, c->app);
-	add_resolver(d, array, c->app);
+	add_granted(d, array, c->app);
+	add_resolver(d, array, c);
 	add_hosts(d, array, c);
 }

@@ -97,6 +97,7 @@ static void directories_open(void)
 			   "%s: no application of a document is "
 			   "started",
 			   strerror(errno));
+	node.host.run = directory_open(path_run());
 	node.host.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	document_open(&node.host.document);
 	usage_open();
@@ -119,8 +120,9 @@ static size_t present(int *dirs, size_t n)
 static int daemon_confine(void)
 {
 	int written[] = { node.host.document.dir };
-	int read[] = { node.host.boot, node.host.images, usage_directory() };
-	size_t n = present(written, 1), n_read = present(read, 3);
+	int read[] = { node.host.boot, node.host.images, node.host.run,
+		       usage_directory() };
+	size_t n = present(written, 1), n_read = present(read, 4);
 	int r = confine_files_reading(written, n, read, n_read);
 
 	return r ? r

@@ -31,8 +31,8 @@ static const struct desired_reactive *policy(const struct app *app)
 /* Others would be left alone in the namespaces that they share. */
 static bool may_sleep(const struct app *app)
 {
-	return app->want && !app->want->pod.on.app && !app->old &&
-	       !app->successor && !app->host->is_shared(app);
+	return app->want && !app->want->pod.on.app && !app->want->host_shares &&
+	       !app->old && !app->successor && !app->host->is_shared(app);
 }
 
 /* ---------------------------------------------------------- falling asleep */

@@ -187,6 +187,9 @@ struct desired_app {
 	uint64_t shm_bytes; /* 0: the default */
 	bool read_only;
 	bool no_network;
+	/* As `grants` says; DESIRED_POD_*. */
+	bool privileged;
+	unsigned host_shares;
 	bool init; /* its first process is the node's, which reaps */
 	const char *user, *working_dir, *stop_signal; /* NULL: the image's */
 	const char *hostname;			      /* NULL: its name */

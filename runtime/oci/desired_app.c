@@ -211,15 +211,26 @@ static int network_read(struct json_walk *w, yyjson_val *v, void *into)
 	return n < 0 ? n : 0;
 }
 
+static unsigned host_share(enum grant_kind kind)
+{
+	return kind == GRANT_NETWORK ? DESIRED_POD_NETWORK
+	       : kind == GRANT_PID   ? DESIRED_POD_PID
+	       : kind == GRANT_IPC   ? DESIRED_POD_IPC
+				     : 0;
+}
+
 static int grants_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
 	struct grant grant;
 	int err = desired_list_read(w, v, &app->grants, DESIRED_LIST_MAX);
 
-	for (unsigned i = 0; err == 0 && i < app->grants.n; i++)
+	for (unsigned i = 0; err == 0 && i < app->grants.n; i++) {
 		if (grant_parse(span_of(app->grants.item[i]), &grant) < 0)
-			err = json_fail(w, GRANT_WANT);
+			return json_fail(w, GRANT_WANT);
+		app->host_shares |= host_share(grant.kind);
+		app->privileged |= grant.kind == GRANT_PRIVILEGED;
+	}
 	return err;
 }
 
@@ -525,8 +536,15 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 	err = desired_reactive_check(w, app);
 	if (err < 0)
 		return err;
-	if (app->policy.is_said && app->no_network)
-		return json_fail(w, "want a network with a policy");
+	if (app->policy.is_said &&
+	    (app->no_network || app->host_shares & DESIRED_POD_NETWORK))
+		return json_fail(w, "want a network of its own with a policy");
+	if (app->host_shares & DESIRED_POD_NETWORK &&
+	    (app->n_ports || app->no_network || app->reactive.is_on))
+		return json_fail(w, "want no ports, network nor reactive with "
+				    "the node's network");
+	if (app->host_shares & app->pod.shares)
+		return json_fail(w, "want its pod's namespaces or the node's");
 	app->content = desired_content(app);
 	d->n_apps++;
 	return 0;

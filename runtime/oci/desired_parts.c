@@ -369,6 +369,11 @@ static int pod_check(struct json_walk *w, const struct desired *d,
 				 "%s shares namespaces with %s, which has them "
 				 "of %s: name that",
 				 app->name, name, on->pod.on.app);
+	if (on->host_shares)
+		return json_fail(w,
+				 "%s shares namespaces with %s, which has some "
+				 "of the node: want a grant of its own",
+				 app->name, name);
 	if (app->pod.shares & DESIRED_POD_NETWORK &&
 	    (app->n_ports || app->no_network || app->policy.is_said))
 		return json_fail(w,

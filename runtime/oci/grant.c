@@ -21,7 +21,7 @@ static int capability_read(struct span text, struct grant *grant)
 	return 0;
 }
 
-static int access_read(struct span text, uint8_t *access)
+static int letters_read(struct span text, uint8_t *access)
 {
 	*access = 0;
 	for (size_t i = 0; i < text.size; i++) {
@@ -37,57 +37,94 @@ static int access_read(struct span text, uint8_t *access)
 	return *access ? 0 : -EINVAL;
 }
 
-/* One spelling of each, and none that ends before the text does. */
-static bool path_valid(struct span path)
+static int word_read(struct span text, uint8_t *access)
 {
-	return path.size >= sizeof("/dev/x") - 1 &&
-	       memcmp(path.data, "/dev/", 5) == 0 && desired_path_valid(path) &&
-	       !memchr(path.data, ':', path.size) &&
-	       !memmem(path.data, path.size, "//", 2);
+	*access = RUNTIME_DEVICE_READ;
+	if (span_is(text, "rw"))
+		*access |= RUNTIME_DEVICE_WRITE;
+	else if (!span_is(text, "ro"))
+		return -EINVAL;
+	return 0;
 }
 
-static int device_read(struct span text, struct grant *grant)
+/* One spelling of each, and none that ends before the text does. */
+static bool path_valid(struct span path, bool is_device)
 {
+	if (is_device && (path.size < sizeof("/dev/x") - 1 ||
+			  memcmp(path.data, "/dev/", 5) != 0))
+		return false;
+	return desired_path_valid(path) && !memchr(path.data, ':', path.size) &&
+	       !memmem(path.data, path.size, "//", 2) &&
+	       path.data[path.size - 1] != '/';
+}
+
+/* PATH[:ACCESS[:TARGET]]; the access is all there is unless said. */
+static int place_read(struct span text, struct grant *grant)
+{
+	bool is_device = grant->kind == GRANT_DEVICE;
 	struct span rest = text, access;
 
 	grant->access = RUNTIME_DEVICE_READ | RUNTIME_DEVICE_WRITE |
-			RUNTIME_DEVICE_MKNOD;
-	if (!span_cut(&rest, ':', &grant->path) || !path_valid(grant->path))
+			(is_device ? RUNTIME_DEVICE_MKNOD : 0);
+	if (!span_cut(&rest, ':', &grant->path) ||
+	    (!path_valid(grant->path, is_device) &&
+	     !(span_is(grant->path, "/") && !is_device)))
 		return -EINVAL;
 	grant->target = grant->path;
 	if (grant->path.size == text.size)
-		return 0;
+		return path_valid(grant->path, is_device) ? 0 : -EINVAL;
 	if (!span_cut(&rest, ':', &access))
 		return -EINVAL; /* "PATH:" */
 	if (rest.data) {
 		grant->target = rest;
-		if (!path_valid(rest))
+		if (!path_valid(rest, is_device))
 			return -EINVAL;
 	}
-	return access_read(access, &grant->access);
+	return is_device ? letters_read(access, &grant->access)
+			 : word_read(access, &grant->access);
 }
 
 int grant_parse(struct span text, struct grant *grant)
 {
 	struct span kind;
 
+	static const struct {
+		const char *text;
+		enum grant_kind kind;
+	} words[] = { { "privileged", GRANT_PRIVILEGED },
+		      { "network:host", GRANT_NETWORK },
+		      { "pid:host", GRANT_PID },
+		      { "ipc:host", GRANT_IPC } };
+
 	*grant = (struct grant){ 0 };
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		grant->kind = words[i].kind;
+		if (span_is(text, words[i].text))
+			return 0;
+	}
 	if (!span_cut(&text, ':', &kind))
 		return -EINVAL;
 	if (span_is(kind, "capability")) {
 		grant->kind = GRANT_CAPABILITY;
 		return capability_read(text, grant);
 	}
-	grant->kind = GRANT_DEVICE;
-	return span_is(kind, "device") ? device_read(text, grant) : -EINVAL;
+	grant->kind = span_is(kind, "device") ? GRANT_DEVICE : GRANT_BIND;
+	if (grant->kind == GRANT_BIND && !span_is(kind, "bind"))
+		return -EINVAL;
+	return place_read(text, grant);
 }
 
 bool grant_covers(const struct grant *given, const struct grant *wanted)
 {
+	if (given->kind == GRANT_PRIVILEGED &&
+	    (wanted->kind == GRANT_DEVICE || wanted->kind == GRANT_CAPABILITY))
+		return true;
 	if (given->kind != wanted->kind)
 		return false;
 	if (given->kind == GRANT_CAPABILITY)
 		return given->capability == wanted->capability;
+	if (given->kind != GRANT_DEVICE && given->kind != GRANT_BIND)
+		return true;
 	return given->path.size == wanted->path.size &&
 	       !memcmp(given->path.data, wanted->path.data, given->path.size) &&
 	       !(wanted->access & ~given->access);

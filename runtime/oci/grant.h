@@ -6,6 +6,13 @@
  *					ACCESS of r, w, m: rwm unless said;
  *					then its path in the container, the same
  *					unless said
+ *	bind:/sys[:ACCESS[:/host/sys]]	a file or folder of the node, with what
+ *					is mounted below it; ACCESS ro or rw: rw
+ *					unless said
+ *	network:host, pid:host, ipc:host
+ *					the node's namespace instead of its own
+ *	privileged			every capability and device, no seccomp
+ *					profile, no path hidden or read-only
  *
  * No I/O. */
 #ifndef OCI_GRANT_H
@@ -16,19 +23,29 @@
 
 #include "base/span.h"
 
-enum grant_kind { GRANT_CAPABILITY, GRANT_DEVICE };
+enum grant_kind {
+	GRANT_CAPABILITY,
+	GRANT_DEVICE,
+	GRANT_BIND,
+	GRANT_NETWORK,
+	GRANT_PID,
+	GRANT_IPC,
+	GRANT_PRIVILEGED,
+};
 
 struct grant {
 	enum grant_kind kind;
 	unsigned capability; /* its number */
-	/* DEVICE: on the node and in the container, within what was parsed. */
+	/* DEVICE, BIND: on the node and in the container, within what was
+	 * parsed. */
 	struct span path, target;
-	uint8_t access; /* RUNTIME_DEVICE_*, never 0 */
+	uint8_t access; /* RUNTIME_DEVICE_*, never 0; of a bind READ, WRITE */
 };
 
-#define GRANT_WANT                                                          \
-	"want capability:NAME or device:/dev/PATH[:ACCESS[:/dev/TARGET]], " \
-	"ACCESS of r, w, m"
+#define GRANT_WANT                                                            \
+	"want capability:NAME, device:/dev/PATH[:ACCESS[:/dev/TARGET]] with " \
+	"ACCESS of r, w, m, bind:/PATH[:ro|rw[:/TARGET]], network:host, "     \
+	"pid:host, ipc:host or privileged"
 
 /* 0 or -EINVAL. */
 int grant_parse(struct span text, struct grant *grant);

@@ -133,8 +133,15 @@ struct start *ahead_take(const struct asked *asked)
 	return s;
 }
 
+/* What is granted beyond the default is not made ahead. */
 static bool may_repeat(const struct runtime_config *config)
 {
+	if (config->n_device)
+		return false;
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		if (!config->namespace[i].set && i != RUNTIME_NS_USER &&
+		    i != RUNTIME_NS_TIME)
+			return false;
 	for (size_t i = 0; i < config->n_mount; i++) {
 		if (config->mount[i].bind)
 			return false;

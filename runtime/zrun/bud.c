@@ -54,7 +54,7 @@ static int read_config(int fd)
 	memset(&config, 0, sizeof(config));
 	if (r == 0)
 		r = runtime_config_parse(&config, text, size, error);
-	return r == 0 ? policy_complete(&config) : r;
+	return r == 0 ? policy_complete(&config, false) : r;
 }
 
 int bud_shape(int shape)

@@ -11,7 +11,7 @@ struct grants {
 	struct policy_grants policy;
 	/* private */
 	char *text;
-	struct grant *device;
+	struct grant *place;
 	bool is_bound;	     /* the document says who has a network */
 	bool is_listed;	     /* it has the app, with that image, and */
 	struct span network; /* its lines on the network */
@@ -48,8 +48,10 @@ bool grants_line(struct span *rest, const char *word, struct span *line);
 void grants_boot(void);
 
 /* Turns the mounts of type "device", which the policy has passed, into devices
- * of the config, with the numbers and the mode that they have on the node now.
- * 0 or -errno with fault set. */
-int grants_devices(struct runtime_config *config, struct fault *fault);
+ * of the config, with the numbers and the mode that they have on the node now;
+ * who is privileged gets all that the node has, and may use all that it will
+ * have. 0 or -errno with fault set. */
+int grants_devices(struct runtime_config *config, bool is_privileged,
+		   struct fault *fault);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include "base/path.h"
 #include "base/span.h"
+#include "serve.h"
 
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 /* So that a fork bomb ends at it, not at the memory of a small node. */
@@ -209,7 +210,18 @@ static int check_joined(const struct runtime_config *config,
 	return r;
 }
 
+/* The address of a network of its own would be put on the node's. */
+static bool is_granted_host(const struct runtime_config *config,
+			    enum runtime_namespace ns,
+			    const struct policy_grants *grants)
+{
+	return grants->capabilities & POLICY_HOST(ns) &&
+	       !(ns == RUNTIME_NS_NETWORK &&
+		 text_map_find(&config->annotations, ZRUN_ANNOTATION_ADDRESS));
+}
+
 static int check_namespaces(const struct runtime_config *config,
+			    const struct policy_grants *grants,
 			    policy_join *may_join, char *refusal)
 {
 	for (int i = 0; i < RUNTIME_NS_COUNT; i++) {
@@ -228,7 +240,8 @@ static int check_namespaces(const struct runtime_config *config,
 				refusal, "linux.namespaces: user is not "
 					 "supported by this version of zrun "
 					 "serve");
-		if (!ns->set && i != RUNTIME_NS_USER && i != RUNTIME_NS_TIME)
+		if (!ns->set && i != RUNTIME_NS_USER && i != RUNTIME_NS_TIME &&
+		    !is_granted_host(config, (enum runtime_namespace)i, grants))
 			return policy_refuse(refusal,
 					     "linux.namespaces: %s must be "
 					     "new",
@@ -248,18 +261,32 @@ const char *policy_volume(const char *source)
 	return source + n + 9;
 }
 
-static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
+static bool is_granted_bind(const struct runtime_mount *m,
+			    const struct policy_grants *grants)
+{
+	uint64_t set = m->recursive ? m->tree_attr_set : m->attr_set;
+	uint8_t access = RUNTIME_DEVICE_READ;
+
+	if (!(set & MOUNT_ATTR_RDONLY))
+		access |= RUNTIME_DEVICE_WRITE;
+	for (size_t k = 0; k < grants->n_place; k++) {
+		const struct grant *g = &grants->place[k];
+
+		if (g->kind == GRANT_BIND && span_is(g->path, m->source) &&
+		    !(access & ~g->access))
+			return true;
+	}
+	return false;
+}
+
+static int check_bind(const struct runtime_mount *m, size_t i,
+		      const struct policy_grants *grants, char *refusal)
 {
 	if (m->remount)
 		return policy_refuse(refusal,
 				     "mounts[%zu].options: remount is not "
 				     "for containers of a node",
 				     i);
-	if (!policy_volume(m->source))
-		return policy_refuse(refusal,
-				     "mounts[%zu].source: %.60s is not "
-				     "beneath the volumes",
-				     i, m->source);
 	/* Read by its path, in the node's own tree. */
 	if (m->copy_symlink)
 		return policy_refuse(
@@ -267,6 +294,13 @@ static int check_bind(const struct runtime_mount *m, size_t i, char *refusal)
 			"mounts[%zu].options: copy-symlink is not for "
 			"containers of a node",
 			i);
+	if (is_granted_bind(m, grants))
+		return 0;
+	if (!policy_volume(m->source))
+		return policy_refuse(refusal,
+				     "mounts[%zu].source: %.60s is not "
+				     "beneath the volumes",
+				     i, m->source);
 	/* A volume's own mounts, if somebody put any there, are not granted. */
 	if (m->recursive || m->tree_attr_set || m->tree_attr_clear)
 		return policy_refuse(refusal,
@@ -303,10 +337,11 @@ static int check_device(const struct runtime_mount *m, size_t i,
 {
 	uint8_t access = policy_device_access(m);
 
-	for (size_t k = 0; k < grants->n_device; k++) {
-		const struct grant *g = &grants->device[k];
+	for (size_t k = 0; k < grants->n_place; k++) {
+		const struct grant *g = &grants->place[k];
 
-		if (access && m->source && is_beneath_dev(m->destination) &&
+		if (g->kind == GRANT_DEVICE && access && m->source &&
+		    is_beneath_dev(m->destination) &&
 		    span_is(g->path, m->source) && !(access & ~g->access))
 			return 0;
 	}
@@ -316,7 +351,7 @@ static int check_device(const struct runtime_mount *m, size_t i,
 }
 
 static int check_file_system(const struct runtime_mount *m, size_t i,
-			     char *refusal)
+			     const struct policy_grants *grants, char *refusal)
 {
 	size_t f = 0;
 
@@ -334,7 +369,8 @@ static int check_file_system(const struct runtime_mount *m, size_t i,
 				     "mounts[%zu].destination: %s belongs at "
 				     "%s",
 				     i, m->type, file_systems[f].only_at);
-	if (file_systems[f].readonly && !(m->attr_set & MOUNT_ATTR_RDONLY))
+	if (file_systems[f].readonly && !(m->attr_set & MOUNT_ATTR_RDONLY) &&
+	    !(grants->capabilities & POLICY_PRIVILEGED))
 		return policy_refuse(refusal,
 				     "mounts[%zu].options: %s must be ro", i,
 				     m->type);
@@ -358,10 +394,11 @@ static int check_mounts(const struct runtime_config *config,
 				"mounts[%zu].options: idmap is not for "
 				"containers of a node",
 				i);
-		int r = m->bind || m->remount ? check_bind(m, i, refusal)
+		int r = m->bind || m->remount
+				? check_bind(m, i, grants, refusal)
 			: strcmp(m->type, "device") == 0
 				? check_device(m, i, grants, refusal)
-				: check_file_system(m, i, refusal);
+				: check_file_system(m, i, grants, refusal);
 
 		if (r < 0)
 			return r;
@@ -455,7 +492,7 @@ int policy_container(const struct runtime_config *config, const char *id,
 	int r = policy_process(&config->process, grants->capabilities, refusal);
 
 	if (r == 0)
-		r = check_namespaces(config, may_join, refusal);
+		r = check_namespaces(config, grants, may_join, refusal);
 	if (r == 0)
 		r = check_mounts(config, grants, refusal);
 	if (r == 0)
@@ -497,13 +534,14 @@ static int append(struct runtime_config *config, struct text_list *list,
 	return 0;
 }
 
-int policy_complete(struct runtime_config *config)
+int policy_complete(struct runtime_config *config, bool is_privileged)
 {
 	struct maybe_i64 *pids = &config->resources.pids_limit;
-	int r = append(config, &config->masked_paths, masked_always,
-		       N_OF(masked_always));
+	int r = is_privileged ? 0
+			      : append(config, &config->masked_paths,
+				       masked_always, N_OF(masked_always));
 
-	if (r == 0)
+	if (r == 0 && !is_privileged)
 		r = append(config, &config->readonly_paths, readonly_always,
 			   N_OF(readonly_always));
 	if (!pids->set || pids->value <= 0)

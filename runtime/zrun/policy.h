@@ -14,11 +14,17 @@
  * -EPERM when never, -ESRCH when pid is none of a container that runs. */
 typedef int policy_join(const struct runtime_config *config, pid_t pid);
 
+/* What else is granted, of which no capability has the number: all, and the
+ * node's own namespace of a kind (enum runtime_namespace). */
+#define POLICY_CAPABILITIES (POLICY_HOST(0) - 1)
+#define POLICY_HOST(ns)	    (UINT64_C(1) << (48 + (ns)))
+#define POLICY_PRIVILEGED   (UINT64_C(1) << 63)
+
 /* What goes beyond the default and was granted; zeroed: nothing. */
 struct policy_grants {
-	uint64_t capabilities; /* bit n is number n */
-	const struct grant *device;
-	size_t n_device;
+	uint64_t capabilities;	   /* bit n is number n; POLICY_* */
+	const struct grant *place; /* devices and binds */
+	size_t n_place;
 };
 
 /* Refuses what is wider than the default, naming its JSON path:
@@ -45,9 +51,9 @@ int policy_process(const struct runtime_process *process, uint64_t granted,
 int policy_stdio(int fd);
 
 /* Adds what every container of a node gets, whether asked for or not: masked
- * and read-only paths, a limit on processes, no device nor set-user-id program
- * on a bind mount. 0 or -ENOMEM. */
-int policy_complete(struct runtime_config *config);
+ * and read-only paths (unless it is privileged), a limit on processes, no
+ * device nor set-user-id program on a bind mount. 0 or -ENOMEM. */
+int policy_complete(struct runtime_config *config, bool is_privileged);
 
 /* The mount of a device of the node (type "device", its options the access):
  * what of the access the config asks for. 0 when that is nothing. */

@@ -177,7 +177,9 @@ static int read_process(struct exec *e, const struct asked *asked)
 static int clone_into(struct exec *e, const struct resident_container *c,
 		      struct join *join, struct cgroup *cgroup)
 {
-	struct plan_setting setting = { .seccomp = true, .user_name = true };
+	bool is_privileged = e->granted & POLICY_PRIVILEGED;
+	struct plan_setting setting = { .seccomp = !is_privileged,
+					.user_name = true };
 	struct launch *l = &e->launch;
 	int r = container_cgroup(c, cgroup);
 
@@ -196,7 +198,8 @@ static int clone_into(struct exec *e, const struct resident_container *c,
 	l->exec = true;
 	l->parent_is_init = true;
 	l->cgroup_dir = cgroup->dir;
-	l->child.filter = seccomp_default();
+	if (!is_privileged)
+		l->child.filter = seccomp_default();
 	l->child.grantable = launch_grantable(false);
 	r = plan_exec(&l->plan, &e->config, &setting, &e->fault);
 	if (r == 0)

@@ -20,7 +20,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,6 +341,33 @@ static bool app_find(struct span *rest, const char *app, const char *image)
 	return false;
 }
 
+static void give(struct grants *grants, const struct grant *g)
+{
+	struct policy_grants *p = &grants->policy;
+
+	switch (g->kind) {
+	case GRANT_CAPABILITY:
+		p->capabilities |= UINT64_C(1) << g->capability;
+		break;
+	case GRANT_DEVICE:
+	case GRANT_BIND:
+		grants->place[p->n_place++] = *g;
+		break;
+	case GRANT_NETWORK:
+		p->capabilities |= POLICY_HOST(RUNTIME_NS_NETWORK);
+		break;
+	case GRANT_PID:
+		p->capabilities |= POLICY_HOST(RUNTIME_NS_PID);
+		break;
+	case GRANT_IPC:
+		p->capabilities |= POLICY_HOST(RUNTIME_NS_IPC);
+		break;
+	case GRANT_PRIVILEGED:
+		p->capabilities |= POLICY_CAPABILITIES | POLICY_PRIVILEGED;
+		break;
+	}
+}
+
 void grants_find(const struct runtime_config *config, const char *image,
 		 struct grants *grants)
 {
@@ -358,18 +387,12 @@ void grants_find(const struct runtime_config *config, const char *image,
 		return;
 	for (const char *p = grants->text; (p = strchr(p, '\n')); p++)
 		n++;
-	grants->device = calloc(n, sizeof(*grants->device));
+	grants->place = calloc(n, sizeof(*grants->place));
 	for (struct grant g;
-	     grants->device && grants_line(&rest, "grant", &line);) {
-		if (grant_parse(line, &g) < 0)
-			continue;
-		if (g.kind == GRANT_CAPABILITY)
-			grants->policy.capabilities |= UINT64_C(1)
-						       << g.capability;
-		else
-			grants->device[grants->policy.n_device++] = g;
-	}
-	grants->policy.device = grants->device;
+	     grants->place && grants_line(&rest, "grant", &line);)
+		if (grant_parse(line, &g) == 0)
+			give(grants, &g);
+	grants->policy.place = grants->place;
 	grants->is_listed = true;
 	grants->network = rest;
 }
@@ -377,10 +400,28 @@ void grants_find(const struct runtime_config *config, const char *image,
 void grants_free(struct grants *grants)
 {
 	free(grants->text);
-	free(grants->device);
+	free(grants->place);
 }
 
 /* ---- devices ---- */
+
+static bool is_node(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
+}
+
+static struct runtime_device device_of(const char *path, const struct stat *st)
+{
+	return (struct runtime_device){
+		.path = path,
+		.type = S_ISCHR(st->st_mode) ? 'c' : 'b',
+		.major = major(st->st_rdev),
+		.minor = minor(st->st_rdev),
+		.mode = st->st_mode & 0777,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+	};
+}
 
 static int device_look(const struct runtime_mount *m,
 		       struct runtime_device *device,
@@ -390,17 +431,9 @@ static int device_look(const struct runtime_mount *m,
 
 	if (stat(m->source, &st) < 0)
 		return -errno;
-	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (!is_node(&st))
 		return -ENODEV;
-	*device = (struct runtime_device){
-		.path = m->destination,
-		.type = S_ISCHR(st.st_mode) ? 'c' : 'b',
-		.major = major(st.st_rdev),
-		.minor = minor(st.st_rdev),
-		.mode = st.st_mode & 0777,
-		.uid = st.st_uid,
-		.gid = st.st_gid,
-	};
+	*device = device_of(m->destination, &st);
 	*rule = (struct runtime_device_rule){
 		.allow = true,
 		.type = device->type,
@@ -416,7 +449,7 @@ static bool is_device(const struct runtime_mount *m)
 	return !m->bind && m->type && strcmp(m->type, "device") == 0;
 }
 
-int grants_devices(struct runtime_config *config, struct fault *fault)
+static int granted_devices(struct runtime_config *config, struct fault *fault)
 {
 	struct runtime_resources *resources = &config->resources;
 	size_t n = 0, kept = 0, before = resources->n_device;
@@ -454,4 +487,80 @@ int grants_devices(struct runtime_config *config, struct fault *fault)
 	resources->device = rule;
 	resources->n_device = before + n;
 	return 0;
+}
+
+/* Those of the node, for who is privileged. */
+static struct {
+	struct arena *arena;
+	struct runtime_device *item; /* NULL: they are counted */
+	size_t n, room;
+} all;
+
+/* A terminal of its own, and the console, every container has another way. */
+static int all_add(const char *path, const struct stat *st, int type,
+		   struct FTW *ftw)
+{
+	(void)ftw;
+	if (type != FTW_F || !is_node(st) || major(st->st_rdev) == TTYAUX_MAJOR)
+		return 0;
+	if (all.item && all.n < all.room) {
+		char *copy = arena_take(all.arena, strlen(path) + 1);
+
+		if (!copy)
+			return -ENOMEM;
+		strcpy(copy, path);
+		all.item[all.n] = device_of(copy, st);
+	}
+	all.n++;
+	return 0;
+}
+
+static int all_walk(void)
+{
+	return nftw("/dev", all_add, 8, FTW_PHYS | FTW_MOUNT) ? -EIO : 0;
+}
+
+/* Behind those that the config has by now. What comes later has no name in the
+ * container, but may be used there. */
+static int all_devices(struct runtime_config *config)
+{
+	static const struct runtime_device_rule any = {
+		.allow = true,
+		.type = 'a',
+		.access = RUNTIME_DEVICE_READ | RUNTIME_DEVICE_WRITE |
+			  RUNTIME_DEVICE_MKNOD,
+	};
+	size_t before = config->n_device;
+	int r;
+
+	all.n = before;
+	r = all_walk();
+	if (r < 0)
+		return r;
+	all.arena = &config->arena;
+	all.room = all.n;
+	all.n = before;
+	all.item = arena_take(&config->arena, all.room * sizeof(*all.item));
+	if (!all.item)
+		return -ENOMEM;
+	if (before)
+		memcpy(all.item, config->device, before * sizeof(*all.item));
+	r = all_walk();
+	config->device = all.item;
+	config->n_device = all.n < all.room ? all.n : all.room;
+	all.item = NULL;
+	config->resources.device = (struct runtime_device_rule *)&any;
+	config->resources.n_device = 1;
+	return r;
+}
+
+int grants_devices(struct runtime_config *config, bool is_privileged,
+		   struct fault *fault)
+{
+	int r = granted_devices(config, fault);
+
+	if (r < 0 || !is_privileged)
+		return r;
+	r = all_devices(config);
+	return r < 0 ? fault_set(fault, r, "devices") : 0;
 }

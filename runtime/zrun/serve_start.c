@@ -29,6 +29,7 @@
 #include "bud.h"
 #include "image_root.h"
 #include "kernel.h"
+#include "policy.h"
 #include "reaper.h"
 #include "seccomp_filter.h"
 #include "start.h"
@@ -41,11 +42,12 @@
 static int clone_child(struct start *s)
 {
 	struct launch *l = &s->launch;
+	bool is_privileged = s->container->capabilities & POLICY_PRIVILEGED;
 	struct plan_setting setting = {
 		.overlay = image_root_overlay(s->state.digest, s->container->id,
 					      &s->fault),
 		.address = s->container->address,
-		.seccomp = true,
+		.seccomp = !is_privileged,
 		.user_name = true,
 		.mount_fd = s->mount_fd,
 	};
@@ -60,7 +62,8 @@ static int clone_child(struct start *s)
 	if (r < 0)
 		return r;
 	l->cgroup_dir = s->cgroup.dir;
-	l->child.filter = seccomp_default();
+	if (!is_privileged)
+		l->child.filter = seccomp_default();
 	l->child.grantable = launch_grantable(false);
 	r = plan_container(&l->plan, &s->config, &setting, &s->fault);
 	if (r == 0 && reaper_wanted(&s->config))

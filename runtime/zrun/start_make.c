@@ -44,6 +44,10 @@ static int may_join(const struct runtime_config *config, pid_t pid)
 
 	if (!c)
 		return -ESRCH;
+	/* The node's own are for whom they were granted. */
+	for (int i = 0; i < RUNTIME_NS_COUNT; i++)
+		if (c->capabilities & POLICY_HOST(i))
+			return -EPERM;
 	return strcmp(c->application, application_of(config)) == 0 ? 0 : -EPERM;
 }
 
@@ -132,10 +136,12 @@ static int read_config(struct start *s, const struct asked *asked)
 		fault_set(&s->fault, 0, "refused: %s", refusal);
 		return r;
 	}
-	r = policy_complete(&s->config);
+	bool is_privileged = s->container->capabilities & POLICY_PRIVILEGED;
+
+	r = policy_complete(&s->config, is_privileged);
 	if (r < 0)
 		return fault_set(&s->fault, r, "config");
-	r = grants_devices(&s->config, &s->fault);
+	r = grants_devices(&s->config, is_privileged, &s->fault);
 	if (r < 0)
 		return r;
 	text_copy(s->container->application, sizeof(s->container->application),
@@ -284,6 +290,15 @@ int start_cgroup_name(struct start *s)
 	return r < 0 ? fault_set(&s->fault, r, "link its cgroup") : 0;
 }
 
+/* Of a granted one no link is followed: a daemon could have put it there. */
+static int open_source(const char *source)
+{
+	const char *volume = policy_volume(source);
+
+	return volume ? path_open_beneath(resident.volumes, volume, O_PATH, 0)
+		      : path_open_plain(source, O_PATH);
+}
+
 /* Sources of bind mounts, beneath the volumes whatever links lie there; held
  * as detached mounts, so that nothing can be swapped afterwards. */
 static int open_volumes(struct start *s)
@@ -300,12 +315,13 @@ static int open_volumes(struct start *s)
 
 		if (!m->bind)
 			continue;
-		autoclose int fd = path_open_beneath(
-			resident.volumes, policy_volume(m->source), O_PATH, 0);
+		autoclose int fd = open_source(m->source);
 		int tree = fd < 0 ? fd
-				  : kernel_open_tree(fd, "",
-						     OPEN_TREE_CLONE |
-							     AT_EMPTY_PATH);
+				  : kernel_open_tree(
+					    fd, "",
+					    OPEN_TREE_CLONE | AT_EMPTY_PATH |
+						    (m->recursive ? AT_RECURSIVE
+								  : 0));
 
 		if (tree < 0)
 			return fault_set(&s->fault, tree,

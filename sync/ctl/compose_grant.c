@@ -178,12 +178,12 @@ void privileged_read(struct walk *w, const struct compose_node *value,
 {
 	bool is = false;
 
-	(void)into;
 	if (value_bool(w, value, &is) && is)
-		grant_needed(w, value->line, "privileged", NULL);
+		grant_wanted(w, value->line, into, "privileged", "");
 }
 
-/* Of those that Compose has, private is what each container has. */
+/* Of those that Compose has, private is what each container has; but for users
+ * all have the node's. */
 static void host_read(struct walk *w, const struct compose_node *value,
 		      const char *kind)
 {
@@ -209,6 +209,9 @@ void cgroup_read(struct walk *w, const struct compose_node *value, void *into)
 
 void userns_read(struct walk *w, const struct compose_node *value, void *into)
 {
+	const char *text = walk_text(w, value, "host");
+
 	(void)into;
-	host_read(w, value, "userns");
+	if (text && strcmp(text, "host") != 0)
+		walk_fail(w, value->line, "\"%.40s\": not supported yet", text);
 }

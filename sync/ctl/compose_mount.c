@@ -1,5 +1,6 @@
 /* A service of a Compose file: volumes, tmpfs. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,28 @@ static char *bind_text(struct walk *w, const struct compose_node *named,
 	return NULL;
 }
 
+/* What lies on the node. */
+static void bind_node(struct walk *w, struct service *s, unsigned line,
+		      const struct desired_mount *m)
+{
+	char text[300];
+
+	if (!desired_path_valid(span_of(m->target))) {
+		walk_fail(w, line,
+			  "\"%.60s\": want an absolute path without ..",
+			  m->target);
+		return;
+	}
+	bool moves = strcmp(m->source, m->target) != 0;
+
+	snprintf(text, sizeof(text), "bind:%.120s%s%s%.120s", m->source,
+		 m->read_only ? ":ro"
+		 : moves      ? ":rw"
+			      : "",
+		 moves ? ":" : "", moves ? m->target : "");
+	grant_wanted(w, line, s, text, "");
+}
+
 /* A file that lies beside the Compose file goes with it, as a config does; one
  * of an absolute path is the node's. */
 static void bind_read(struct walk *w, struct service *s,
@@ -145,7 +168,7 @@ static void bind_read(struct walk *w, struct service *s,
 	char *text;
 
 	if (path[0] == '/') {
-		grant_needed(w, value->line, "bind", path);
+		bind_node(w, s, value->line, &m);
 		return;
 	}
 	if (path[0] == '~' || path[0] == '\\') {
@@ -177,6 +200,23 @@ static void bind_read(struct walk *w, struct service *s,
 		mount_add(w, s, value->line, m);
 }
 
+/* What asks for nothing here: rw is the default, labels there are none, and a
+ * node mounts nothing later that a folder of it would have to show. */
+static bool is_idle(struct span option, const struct desired_mount *m)
+{
+	static const char *const any[] = { "rw", "z", "Z" };
+	static const char *const bind[] = { "rbind", "rslave", "rprivate",
+					    "slave", "private" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(any); i++)
+		if (span_is(option, any[i]))
+			return true;
+	for (size_t i = 0; m->source[0] == '/' && i < ARRAY_SIZE(bind); i++)
+		if (span_is(option, bind[i]))
+			return true;
+	return false;
+}
+
 static bool options_read(struct walk *w, unsigned line, struct span options,
 			 struct desired_mount *m)
 {
@@ -187,8 +227,7 @@ static bool options_read(struct walk *w, unsigned line, struct span options,
 			m->read_only = true;
 		else if (span_is(option, "nocopy"))
 			m->nocopy = true;
-		else if (!span_is(option, "rw") && !span_is(option, "z") &&
-			 !span_is(option, "Z")) {
+		else if (!is_idle(option, m)) {
 			walk_fail(w, line, "option \"%.*s\": not supported yet",
 				  (int)(option.size < 40 ? option.size : 40),
 				  option.data);
@@ -223,8 +262,7 @@ static void volume_short(struct walk *w, const struct compose_node *value,
 		return;
 	if (!m.source[0])
 		walk_fail(w, value->line, "\"%.60s\": want NAME:PATH", text);
-	/* Of the node, whatever its options. */
-	else if (m.source[0] != '/' && !options_read(w, value->line, rest, &m))
+	else if (!options_read(w, value->line, rest, &m))
 		return;
 	else if (is_path(m.source))
 		bind_read(w, s, value, m);

@@ -1,5 +1,6 @@
 /* A service of a Compose file: the namespaces that it shares with another one,
  * and those of the node, which need a grant. */
+#include <stdio.h>
 #include <string.h>
 
 #include "compose_service.h"
@@ -33,13 +34,19 @@ static bool service_of(struct walk *w, struct service *s, unsigned line,
 	return true;
 }
 
-static void other(struct walk *w, unsigned line, const char *text,
-		  const char *kind)
+/* The node's own, which is all that is left. */
+static bool host_wanted(struct walk *w, struct service *s, unsigned line,
+			const char *kind, const char *text)
 {
-	if (!strcmp(text, "host"))
-		grant_needed(w, line, kind, text);
-	else
+	char grant[40];
+
+	if (strcmp(text, "host") != 0) {
 		walk_fail(w, line, "\"%.40s\": not supported yet", text);
+		return false;
+	}
+	snprintf(grant, sizeof(grant), "%s:host", kind);
+	grant_wanted(w, line, s, grant, "");
+	return true;
 }
 
 void network_mode_read(struct walk *w, const struct compose_node *value,
@@ -53,8 +60,8 @@ void network_mode_read(struct walk *w, const struct compose_node *value,
 		return;
 	if (!strcmp(text, "none"))
 		s->no_network = true;
-	else
-		other(w, value->line, text, "network");
+	else if (host_wanted(w, s, value->line, "network", text))
+		s->host_network_line = value->line;
 }
 
 void pid_read(struct walk *w, const struct compose_node *value, void *into)
@@ -62,7 +69,7 @@ void pid_read(struct walk *w, const struct compose_node *value, void *into)
 	const char *text = walk_text(w, value, "service:NAME");
 
 	if (text && !service_of(w, into, value->line, text, DESIRED_POD_PID))
-		other(w, value->line, text, "pid");
+		(void)host_wanted(w, into, value->line, "pid", text);
 }
 
 /* Private is what each has, and others may share it anyway. */
@@ -73,7 +80,7 @@ void ipc_read(struct walk *w, const struct compose_node *value, void *into)
 	if (text && strcmp(text, "private") != 0 &&
 	    strcmp(text, "shareable") != 0 &&
 	    !service_of(w, into, value->line, text, DESIRED_POD_IPC))
-		other(w, value->line, text, "ipc");
+		(void)host_wanted(w, into, value->line, "ipc", text);
 }
 
 void pod_read(struct walk *w, const struct compose_node *value, void *into)
@@ -104,6 +111,23 @@ void pod_write(const struct service *s)
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (s->seen->shares >> i & 1)
 			yyjson_mut_arr_add_str(s->doc, list, words[i]);
+}
+
+/* Nothing of it is led to the service, which it shares with the node. */
+void host_network_check(struct walk *w, const struct service *s)
+{
+	const char *said = s->n_ports		    ? "ports"
+			   : s->seen->says_networks ? "networks"
+			   : s->policy_line	    ? "x-zooid.network"
+			   : s->seen->is_reactive   ? "x-zooid.reactive"
+			   : s->seen->pod &&
+					   s->seen->shares & DESIRED_POD_NETWORK
+				   ? "x-zooid.pod"
+				   : NULL;
+
+	if (s->host_network_line && said)
+		walk_fail(w, s->host_network_line,
+			  "it has the node's network: want no %s", said);
 }
 
 static void pod_check(struct walk *w, const struct service_seen *s,

@@ -423,6 +423,7 @@ static void service_write(struct walk *w, struct service *s)
 	depends_write(w, s);
 	reactive_check(w, s);
 	policy_check(w, s);
+	host_network_check(w, s);
 	health = yyjson_mut_obj_get(s->app, "health");
 	s->seen->has_health = yyjson_mut_obj_get(health, "test");
 	s->seen->no_health = yyjson_mut_obj_get(health, "off");

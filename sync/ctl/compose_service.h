@@ -51,6 +51,7 @@ struct service {
 	struct desired_port port[DESIRED_PORTS_MAX];
 	unsigned n_ports;
 	bool no_network;
+	unsigned host_network_line; /* 0: not said */
 	struct limit memory, cpus_milli, pids, shm, restart;
 	const char *restart_word;
 	uint64_t restart_max;
@@ -82,6 +83,8 @@ void networks_check(struct walk *w, const struct service_seen *seen,
 /* compose_pod.c */
 service_key network_mode_read, pid_read, ipc_read, pod_read;
 void pod_write(const struct service *s);
+/* After pod_write(). */
+void host_network_check(struct walk *w, const struct service *s);
 /* Whether each finds whom it shares namespaces with. */
 void pods_check(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_replicas.c */

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import select
+import signal
 import stat
+import subprocess
 
 import pytest
 
@@ -181,6 +183,205 @@ def test_device_access(granting, device):
     assert reply.error == 0, reply
 
 
+def same_namespace(pid, kind):
+    return (os.readlink("/proc/%d/ns/%s" % (pid, kind)) ==
+            os.readlink("/proc/self/ns/%s" % kind))
+
+
+def without(config, *kinds):
+    """In the node's namespaces of these kinds."""
+    config = json.loads(json.dumps(config))
+    config["linux"]["namespaces"] = [
+        n for n in config["linux"]["namespaces"] if n["type"] not in kinds]
+    return config
+
+
+@pytest.mark.parametrize("kind, file", [("network", "net"), ("pid", "pid"),
+                                        ("ipc", "ipc")])
+def test_namespace_of_the_node(granting, kind, file):
+    shared = without(granting.config("sleep", "1000"), kind)
+    granting.refused(shared, "linux.namespaces: %s must be new" % kind)
+    others = {"network", "pid", "ipc"} - {kind}
+    granting.grant(*(k + ":host" for k in others))
+    granting.refused(shared, "linux.namespaces: %s must be new" % kind)
+    granting.grant(kind + ":host")
+    for other in ("mount", "cgroup", *others):
+        granting.refused(without(shared, other),
+                         "linux.namespaces: %s must be new" % other)
+    reply = granting.start("shares", shared)
+    assert reply.error == 0, reply
+    for name in ("net", "pid", "ipc", "mnt", "uts"):
+        assert same_namespace(reply.pid, name) == (name == file), name
+
+
+def test_the_nodes_processes_end_with_it(granting):
+    """Though no namespace of processes ends."""
+    granting.grant("pid:host")
+    reply = granting.start("shares", without(granting.config(
+        "sh", "-c", "sleep 1000 & sleep 1000 & echo $!; exec sleep 1000"),
+        "pid"))
+    assert reply.error == 0, reply
+    other = int(granting.said("shares"))
+    assert same_namespace(other, "pid") and not same_namespace(other, "mnt")
+    os.kill(reply.pid, signal.SIGKILL)
+    granting.node.wait(lambda: granting.node.ask(
+        serve.DELETE, id="shares").error == 0)
+    granting.node.wait(lambda: not os.path.exists("/proc/%d" % other))
+
+
+def test_the_nodes_network_gets_no_address(granting):
+    granting.grant("network:host")
+    shared = without(granting.config("sleep", "1000"), "network")
+    shared["annotations"]["org.zooid.address"] = "10.64.0.9"
+    granting.refused(shared, "linux.namespaces: network must be new")
+    shared = without(granting.config("sleep", "1000"), "network")
+    shared["linux"]["sysctl"] = {"net.ipv4.ip_forward": "1"}
+    reply = granting.start("sysctl", shared)
+    assert reply.error < 0 and "belongs to no namespace" in reply.text, reply
+
+
+def test_the_nodes_namespaces_are_not_joined(granting):
+    """Who was granted none would have them by another one that was."""
+    granting.grant("pid:host")
+    has = without(granting.config("sleep", "1000"), "pid")
+    has["annotations"]["org.zooid.application"] = "shop"
+    reply = granting.start("has", has)
+    assert reply.error == 0, reply
+    joins = granting.config("true", service="other")
+    joins["annotations"]["org.zooid.application"] = "shop"
+    for n in joins["linux"]["namespaces"]:
+        if n["type"] == "pid":
+            n["path"] = "/proc/%d/ns/pid" % reply.pid
+    granting.refused(joins, "linux.namespaces: pid must be new, or that of a "
+                     "container of the same application")
+
+
+def bind(config, source, target="/there", *options):
+    config["mounts"].append({"destination": target, "source": source,
+                             "type": "bind",
+                             "options": list(options or ("rbind",))})
+    return config
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "shared"
+    (folder / "in").mkdir(parents=True)
+    (folder / "file").write_text("of the node\n")
+    yield folder
+
+
+def test_bind(granting, folder):
+    use = ("cat /there/file; echo x >/there/in/new && echo written; "
+           "exec sleep 1000")
+    wanted = bind(granting.config("sh", "-c", use), str(folder))
+    refusal = "mounts[3].source: %.60s is not beneath the volumes" % folder
+    granting.refused(wanted, refusal)
+    granting.grant("bind:%s:ro" % folder, "bind:%s" % (folder / "in"))
+    granting.refused(wanted, refusal)
+    for options in (("rbind", "ro"), ("bind",), ("rbind", "rw", "rro", "rrw")):
+        granting.refused(bind(granting.config("true"), str(folder), "/there",
+                              *options), refusal)
+    granting.refused(bind(granting.config("true"), str(folder) + "/",
+                          "/there", "rbind", "rro"), "mounts[3].source")
+    granting.grant("bind:%s:rw:/there" % folder)
+    assert granting.start("dev", wanted).error == 0
+    said = granting.said("dev")
+    while "written" not in said:
+        said += granting.said("dev")
+    assert said == "of the node\nwritten\n"
+    assert (folder / "in/new").read_text() == "x\n"
+
+
+@pytest.fixture
+def mounted(folder):
+    """Before the node is there, whose mounts are its own."""
+    subprocess.run(["mount", "-t", "tmpfs", "below", folder / "in"],
+                   check=True)
+    (folder / "in/file").write_text("of a mount below\n")
+    yield folder
+    subprocess.run(["umount", folder / "in"], check=True)
+
+
+def test_bind_that_is_read_only(mounted, granting, folder):
+    """Also what is mounted below it."""
+    granting.grant("bind:%s:ro" % folder)
+    use = ("touch /there/a /there/in/a; cat /there/in/file; "
+           "exec sleep 1000")
+    config = bind(granting.config("sh", "-c", use), str(folder), "/there",
+                  "rbind", "rro")
+    reply = granting.start("ro", config)
+    assert reply.error == 0, reply
+    assert granting.said("ro") == "of a mount below\n"
+    assert sorted(os.listdir(folder)) == ["file", "in"]
+    assert os.listdir(folder / "in") == ["file"]
+
+
+def test_bind_follows_no_link(granting, folder):
+    """A daemon could lay it, where it may write."""
+    (folder / "link").symlink_to("/etc")
+    granting.grant("bind:%s:ro" % (folder / "link"),
+                   "bind:%s:ro" % (folder / "link/ssl"))
+    for path in (folder / "link", folder / "link/ssl"):
+        reply = granting.start("link", bind(
+            granting.config("true"), str(path), "/there", "rbind", "rro"))
+        assert reply.error == -errno.ELOOP, reply
+    assert "link" not in granting.node.list()
+
+
+def test_privileged(granting, device):
+    use = ("grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; ls -l %s; "
+           "mount -t tmpfs none /mnt && echo mounted; "
+           "test -w /proc/sys/kernel && echo sys; "
+           "mknod /mnt/x c 1 5 && dd if=/mnt/x bs=1 count=1 2>/dev/null | "
+           "wc -c; echo end; exec sleep 1000") % device
+    wanted = granting.config("sh", "-c", "mkdir -p /mnt;" + use)
+    for mount in wanted["mounts"]:
+        mount["options"] = [o for o in mount["options"] if o != "ro"]
+    everything = ["CAP_" + name for name in (
+        "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID "
+        "SETPCAP NET_BIND_SERVICE NET_ADMIN NET_RAW SYS_PTRACE SYS_CHROOT "
+        "SYS_ADMIN MKNOD").split()]
+    for names in wanted["process"]["capabilities"]:
+        wanted["process"]["capabilities"][names] = everything
+    granting.refused(wanted, "is not among the default ones, nor granted")
+    granting.grant("capability:SYS_ADMIN")
+    granting.refused(wanted, "is not among the default ones, nor granted")
+    granting.grant("privileged")
+    assert granting.start("all", wanted).error == 0
+    said = granting.said("all")
+    while "end\n" not in said:
+        said += granting.said("all")
+    lines = said.splitlines()
+    assert lines[0].split() == ["CapEff:"] + [lines[0].split()[1]]
+    assert int(lines[0].split()[1], 16) >> 21 & 1, said
+    assert lines[1].split() == ["NoNewPrivs:", "1"], said
+    assert lines[2].split() == ["Seccomp:", "0"], said
+    assert "crw-r-----" in lines[3] and "1,   3" in lines[3], said
+    assert lines[4:] == ["mounted", "sys", "1", "end"], said
+    # Another one of it is in its namespaces; the node's need a grant each.
+    granting.refused(without(wanted, "network"), "network must be new")
+    granting.refused(bind(granting.config("true"), "/"), "mounts[3].source")
+    # A process of exec has no profile either, also when serve began anew.
+    granting.node.kill_serve()
+    granting.node.wait(lambda: granting.node.serve_pid())
+    null = os.open("/dev/null", os.O_RDWR)
+    out, into = os.pipe()
+    process = json.loads(json.dumps(serve.process(
+        "sh", "-c", "grep Seccomp: /proc/self/status")))
+    fds = [sealed(process), null, into, null]
+    assert granting.node.ask(serve.EXEC, id="all", arg=1, fds=fds).error == 0
+    os.close(into)
+    assert os.read(out, 100).split() == [b"Seccomp:", b"0"]
+    for fd in (fds[0], null, out):
+        os.close(fd)
+    # And who is not, after it, is as ever.
+    usual = granting.config("sh", "-c", "grep Seccomp: /proc/self/status; "
+                            "exec sleep 1000", service="other")
+    assert granting.start("usual", usual).error == 0
+    assert granting.said("usual").split() == ["Seccomp:", "2"]
+
+
 def test_device_that_is_not_there(granting):
     granting.grant("device:" + DEVICE)
     reply = granting.start("dev", granting.config("true", device=DEVICE))
@@ -261,7 +462,7 @@ def test_made_ahead_is_not_what_is_granted(granting):
         g.node.path / "data/desired/document")),
     ("empty", "no root certificate", lambda g, d: g.keep(b"")),
     ("grants nobody knows", "want capability:NAME", lambda g, d: g.put(
-        dict(d, apps=[dict(d["apps"][0], grants=["privileged"])]))),
+        dict(d, apps=[dict(d["apps"][0], grants=["everything"])]))),
     ("no hub", "names no hub", lambda g, d: (
         g.put(d), (g.node.path / "boot/node.json").write_text("{}"))),
 ])

@@ -63,7 +63,8 @@ static const struct compose_config config = {
 	.dotenv = { dotenv, sizeof(dotenv) - 1 },
 };
 
-static int read_files(const char *const *yaml, struct compose *c)
+static int read_files_granting(const char *const *yaml,
+			       const char *const *grants, struct compose *c)
 {
 	static const char *const names[] = { "f", "g", "h" };
 	struct compose_file files[3];
@@ -71,7 +72,15 @@ static int read_files(const char *const *yaml, struct compose *c)
 
 	for (; n < 3 && yaml[n]; n++)
 		files[n] = (struct compose_file){ names[n], span_of(yaml[n]) };
-	return compose_read(files, n, &config, c);
+	struct compose_config granting = config;
+
+	granting.grant = grants;
+	return compose_read(files, n, &granting, c);
+}
+
+static int read_files(const char *const *yaml, struct compose *c)
+{
+	return read_files_granting(yaml, granted, c);
 }
 
 /* What zctl sends the hub must take. */

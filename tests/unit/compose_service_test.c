@@ -428,14 +428,11 @@ static const struct {
 	  "of the file, or a volume with a name" },
 	{ "a folder of the node",
 	  { WEB("    volumes: [/var/run/docker.sock:/a]\n") },
-	  "f:4: services.web.volumes[0]: needs grant "
-	  "bind:/var/run/docker.sock, "
-	  "which cannot be given yet" },
+	  "f:4: services.web.volumes[0]: needs --grant "
+	  "bind:/var/run/docker.sock:rw:/a" },
 	{ "the same in long form",
 	  { WEB("    volumes: [{type: bind, source: /etc, target: /a}]\n") },
-	  "f:4: services.web.volumes[0]: needs grant bind:/etc, which "
-	  "cannot "
-	  "be given yet" },
+	  "f:4: services.web.volumes[0]: needs --grant bind:/etc:rw:/a" },
 	{ "a device by its number",
 	  { WEB("    devices: [\"/dev/ttyUSB0:/dev/tty:rw\"]\n") },
 	  "f:4: services.web.devices[0]: needs --grant "
@@ -508,12 +505,13 @@ static const struct {
 	  "f:4: services.web.cap_drop[0]: \"FLY\": no such capability" },
 	{ "privileged",
 	  { WEB("    privileged: true\n") },
-	  "f:4: services.web.privileged: needs grant privileged, which "
-	  "cannot be given yet" },
+	  "f:4: services.web.privileged: needs --grant privileged" },
 	{ "the node's network",
 	  { WEB("    network_mode: host\n") },
-	  "f:4: services.web.network_mode: needs grant network:host, which "
-	  "cannot be given yet" },
+	  "f:4: services.web.network_mode: needs --grant network:host" },
+	{ "the node's network, and ports",
+	  { WEB("    network_mode: host\n    ports: [80]\n") },
+	  "f:4: services.web.network_mode: needs --grant network:host" },
 	{ "a sysctl of the node",
 	  { WEB("    sysctls: [kernel.panic=1]\n") },
 	  "f:4: services.web.sysctls: kernel.panic: belongs to no container; "
@@ -569,8 +567,7 @@ static const struct {
 	  "yet" },
 	{ "the node's processes",
 	  { WEB("    pid: host\n") },
-	  "f:4: services.web.pid: needs grant pid:host, which cannot be "
-	  "given yet" },
+	  "f:4: services.web.pid: needs --grant pid:host" },
 	{ "namespaces of two services",
 	  { WEB("    network_mode: service:db\n    pid: service:x\n") DB
 	    "  x: {image: a}\n" },

@@ -237,7 +237,7 @@ static const struct {
 
 /* What of those shapes is beyond a node, all of it told at once. */
 static const struct {
-	const char *name, *yaml, *lines[6];
+	const char *name, *yaml, *lines[6], *grants[6];
 } beyond[] = {
 	{ "Home Assistant",
 	  "services:\n"
@@ -254,18 +254,20 @@ static const struct {
 	  "    devices:\n"
 	  "      - /dev/ttyACM0:/dev/ttyACM0\n"
 	  "volumes: {config: }\n",
-	  { "f:7: services.homeassistant.volumes[1]: needs grant "
-	    "bind:/etc/localtime, which cannot be given yet",
-	    "f:8: services.homeassistant.volumes[2]: needs grant "
-	    "bind:/run/dbus, which cannot be given yet",
-	    "f:10: services.homeassistant.privileged: needs grant privileged, "
-	    "which cannot be given yet",
-	    "f:11: services.homeassistant.network_mode: needs grant "
-	    "network:host, which cannot be given yet",
+	  { "f:7: services.homeassistant.volumes[1]: needs --grant "
+	    "bind:/etc/localtime:ro",
+	    "f:8: services.homeassistant.volumes[2]: needs --grant "
+	    "bind:/run/dbus:ro",
+	    "f:10: services.homeassistant.privileged: needs --grant "
+	    "privileged",
+	    "f:11: services.homeassistant.network_mode: needs --grant "
+	    "network:host",
 	    "f:13: services.homeassistant.devices[0]: needs --grant "
 	    "device:/dev/ttyACM0 (better a name beneath by-id or by-path, "
 	    "which "
-	    "stays)" } },
+	    "stays)" },
+	  { "bind:/etc/localtime:ro", "bind:/run/dbus", "privileged",
+	    "network:host" } },
 	{ "node-exporter",
 	  "services:\n"
 	  "  exporter:\n"
@@ -274,14 +276,24 @@ static const struct {
 	  "    network_mode: host\n"
 	  "    pid: host\n"
 	  "    volumes: [\"/:/host:ro,rslave\"]\n",
-	  { "f:5: services.exporter.network_mode: needs grant network:host, "
-	    "which "
-	    "cannot be given yet",
-	    "f:6: services.exporter.pid: needs grant pid:host, which "
-	    "cannot be given yet",
-	    "f:7: services.exporter.volumes[0]: needs grant bind:/, which "
-	    "cannot be given yet" } },
+	  { "f:5: services.exporter.network_mode: needs --grant network:host",
+	    "f:6: services.exporter.pid: needs --grant pid:host",
+	    "f:7: services.exporter.volumes[0]: needs --grant "
+	    "bind:/:ro:/host" },
+	  { "network:host", "pid:host", "bind:/:ro:/host" } },
 };
+
+/* With what the lines ask for it is taken. */
+static void given_test(size_t i, struct compose *c)
+{
+	const char *const yaml[] = { beyond[i].yaml, NULL };
+	int err = read_files_granting(yaml, beyond[i].grants, c);
+
+	for (unsigned k = 0; k < c->problems.n; k++)
+		printf("# %s\n", c->problems.line[k]);
+	ok(err == 0 && hub_takes(c->apps), "%s, granted", beyond[i].name);
+	compose_end(c);
+}
 
 static void beyond_test(void)
 {
@@ -300,6 +312,7 @@ static void beyond_test(void)
 			ok(!strcmp(c->problems.line[k], beyond[i].lines[k]),
 			   "%s", c->problems.line[k]);
 		compose_end(c);
+		given_test(i, c);
 	}
 	free(c);
 }

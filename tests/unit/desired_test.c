@@ -213,7 +213,26 @@ static const struct {
 	  "apps[0].policy.up: want at least 65536 a second" },
 	{ "a policy for no network",
 	  HEAD "{" WEB ",\"network\":\"none\",\"policy\":{}}]}",
-	  "apps[0]: want a network with a policy" },
+	  "apps[0]: want a network of its own with a policy" },
+	{ "a policy for the node's network",
+	  HEAD "{" WEB ",\"policy\":{},\"grants\":[\"network:host\"]}]}",
+	  "apps[0]: want a network of its own with a policy" },
+	{ "ports of the node's network",
+	  HEAD "{" WEB ",\"grants\":[\"network:host\"],\"ports\":[{\"host\":1,"
+	       "\"container\":1}]}]}",
+	  "apps[0]: want no ports, network nor reactive with the node's "
+	  "network" },
+	{ "who shares the node's network and is reactive",
+	  HEAD "{" WEB ",\"grants\":[\"network:host\"],\"reactive\":{}}]}",
+	  "apps[0]: want no ports, network nor reactive with the node's "
+	  "network" },
+	{ "a pod with who has the node's processes",
+	  HEAD "{" WEB ",\"pod\":{\"app\":\"db\",\"shares\":[\"ipc\"]}},"
+	       "{\"name\":\"db\",\"image\":\"db\",\"digest\":\"sha256:"
+	       "1589b6a587fcf5c5f29c15ae4b7d76570c8b05115569167b8a02b9917ac6"
+	       "1ea9\",\"grants\":[\"pid:host\"]}]}",
+	  "apps: web shares namespaces with db, which has some of the node: "
+	  "want a grant of its own" },
 	{ "no digest", HEAD "{\"name\":\"a\",\"image\":\"b\"}]}",
 	  "apps[0]: want the key \"digest\" too" },
 	{ "a wrong digest",
@@ -303,7 +322,7 @@ static const struct {
 	  HEAD "{" WEB ",\"cap_drop\":[\"SYS_ADMIN\"]}]}",
 	  "apps[0].cap_drop[0]: \"SYS_ADMIN\"" },
 	{ "a grant of something else",
-	  HEAD "{" WEB ",\"grants\":[\"privileged\"]}]}",
+	  HEAD "{" WEB ",\"grants\":[\"everything\"]}]}",
 	  "apps[0].grants: want capability:NAME" },
 	{ "an interval of 0",
 	  HEAD "{" WEB ",\"health\":{\"test\":[\"a\"],"

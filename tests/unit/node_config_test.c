@@ -22,13 +22,16 @@ static const char image_text[] =
 static struct image_config image;
 static char error[512];
 
+static const char *name_servers; /* of the node */
+
 static yyjson_doc *write_config(const struct desired_app *app)
 {
 	const struct node_config config = { .app = app,
 					    .image = &image,
 					    .id = "web-1",
 					    .address = "10.64.0.2",
-					    .pod_pid = 42 };
+					    .pod_pid = 42,
+					    .name_servers = name_servers };
 	char *text = NULL;
 	size_t size;
 	yyjson_doc *doc = NULL;
@@ -111,6 +114,73 @@ static void test_overrides(void)
 		   is_at(doc, "/root/readonly", "true"),
 	   "limits of time and processes, a root that is read only");
 	yyjson_doc_free(doc);
+}
+
+/* Whether the config has a mount at that place, which is as said. */
+static bool mounts(yyjson_doc *doc, const char *destination, const char *want)
+{
+	yyjson_val *all = yyjson_doc_ptr_get(doc, "/mounts"), *m;
+	bool same = false;
+	size_t i, n;
+
+	yyjson_arr_foreach(all, i, n, m)
+	{
+		yyjson_val *at = yyjson_obj_get(m, "destination");
+		char *text = yyjson_val_write(m, 0, NULL);
+
+		if (!strcmp(yyjson_get_str(at), destination))
+			same = text && strcmp(text, want) == 0;
+		free(text);
+	}
+	return same;
+}
+
+static void test_granted(void)
+{
+	const struct desired_app app = {
+		.name = "web",
+		.grants = { (const char *const[]){ "network:host", "pid:host",
+						   "privileged",
+						   "bind:/sys:ro:/host/sys",
+						   "device:/dev/a:r", NULL },
+			    5 },
+		.privileged = true,
+		.host_shares = DESIRED_POD_NETWORK | DESIRED_POD_PID,
+	};
+
+	name_servers = "nameserver 192.0.2.1\n";
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/linux/namespaces",
+		 "[{\"type\":\"ipc\"},{\"type\":\"uts\"},"
+		 "{\"type\":\"mount\"},{\"type\":\"cgroup\"}]") &&
+		   is_at(doc, "/annotations/org.zooid.address", NULL),
+	   "the node's namespaces, and no address in them");
+	ok(is_at(doc, "/linux/maskedPaths", NULL) &&
+		   is_at(doc, "/linux/readonlyPaths", NULL) &&
+		   is_at(doc, "/process/capabilities/effective/40",
+			 "\"CAP_CHECKPOINT_RESTORE\""),
+	   "nothing is hidden from who is privileged");
+	ok(mounts(doc, "/host/sys",
+		  "{\"destination\":\"/host/sys\",\"type\":\"bind\","
+		  "\"source\":\"/sys\",\"options\":[\"rbind\",\"rro\"]}") &&
+		   mounts(doc, "/dev/a",
+			  "{\"destination\":\"/dev/a\",\"type\":\"device\","
+			  "\"source\":\"/dev/a\",\"options\":[\"read\"]}"),
+	   "a folder and a device of the node");
+	ok(mounts(doc, "/sys",
+		  "{\"destination\":\"/sys\",\"type\":\"sysfs\","
+		  "\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\","
+		  "\"nodev\"]}") &&
+		   mounts(doc, "/etc/resolv.conf",
+			  "{\"destination\":\"/etc/resolv.conf\","
+			  "\"type\":\"file\","
+			  "\"source\":\"nameserver 192.0.2.1\\n\","
+			  "\"options\":[\"nosuid\",\"nodev\",\"ro\","
+			  "\"mode=644\",\"uid=0\",\"gid=0\"]}"),
+	   "/sys as it is, and the node's name servers");
+	yyjson_doc_free(doc);
+	name_servers = NULL;
 }
 
 static void test_parts(void)
@@ -386,6 +456,7 @@ int main(void)
 		return tap_done();
 	test_defaults();
 	test_overrides();
+	test_granted();
 	test_parts();
 	test_pod();
 	test_service();

@@ -399,7 +399,7 @@ static void test_complete(void)
 
 	if (!ok(read_parts(&p, &config), "a config with a volume"))
 		return;
-	ok(policy_complete(&config) == 0, "is completed");
+	ok(policy_complete(&config, false) == 0, "is completed");
 	ok(lists(&config.masked_paths, "/x") &&
 		   lists(&config.masked_paths, "/sys/firmware") &&
 		   lists(&config.readonly_paths, "/proc/sys"),

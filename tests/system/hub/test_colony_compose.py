@@ -89,3 +89,50 @@ def test_started_from_where_it_listened(tmp_path):
         assert other != drawn
         node.wait_console("ps", r"page +hub +image")
         assert node.fetch(PORT) == other
+
+
+WIDE = """\
+name: shop
+services:
+  exporter:
+    image: hub/httpd:latest
+    user: "0:0"
+    command:
+      - sh
+      - -c
+      - >-
+        mkdir /p && cd /p && (cat /proc/1/comm /host/proc/1/comm;
+        grep -c eth0: /proc/net/dev; test -b /dev/vda && echo disk;
+        mount -t tmpfs none /p && echo mounted;
+        touch /host/data/x || echo read-only) >/index.html;
+        cp /index.html /p; exec httpd -f -p %d -h /p
+    network_mode: host
+    pid: host
+    privileged: true
+    volumes: ["/:/host:ro,rslave"]
+""" % PORT
+GRANTS = ("network:host", "pid:host", "privileged", "bind:/:ro:/host")
+
+
+def test_what_reaches_beyond_the_container(tmp_path):
+    """Each of it is named until the operator grants it, and there then."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1")
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        refused = colony.zctl("apply", "-f", colony.compose(WIDE), "--node",
+                              "n1", check=False)
+        assert refused.returncode == 1
+        asked = [line.split("needs --grant ")[1]
+                 for line in refused.stderr.splitlines() if "needs" in line]
+        assert sorted(asked) == sorted(GRANTS), refused.stderr
+        given = [word for grant in GRANTS for word in ("--grant", grant)]
+        colony.apply("n1", text=WIDE, options=("--wait", *given))
+        page = "init\ninit\n1\ndisk\nmounted\nread-only\n"
+        assert node.fetch(PORT) == page
+        # The document says so still when the hub is gone.
+        colony.hub.stop()
+        node = colony.boot("n1")
+        node.wait_ready()
+        assert node.fetch(PORT) == page
