@@ -20,7 +20,7 @@ struct cli {
 	bool systemd_cgroup;		 /* --systemd-cgroup */
 	const char *criu;		 /* --criu: NULL: from $PATH */
 	const char *command, *container; /* for messages */
-	int exe; /* what exe_guard() executed, still open; -1 */
+	int exe; /* the mount that exe_guard() goes on from, open; -1 */
 };
 
 extern struct cli cli;
@@ -112,7 +112,7 @@ int pid_file_write(const char *path, pid_t pid, struct fault *fault);
 int signal_number(const char *name);
 
 /* Makes sure that no container can write to this program through /proc
- * (CVE-2019-5736); may execute it anew, with cli.exe open. 0 or -errno with
+ * (CVE-2019-5736); may execute it anew. cli.exe is then open. 0 or -errno with
  * fault set. */
 int exe_guard(char **argv, struct fault *fault);
 

@@ -1,9 +1,10 @@
 /* A container's first program may be a link to /proc/self/exe: then this
  * program runs inside the container, and the container can open it for writing
  * through /proc as soon as it ends (CVE-2019-5736). On a node the file lies on
- * a read-only file system. Elsewhere this program executes itself anew through
- * a read-only mount of its own file that nobody else can reach; where mounting
- * is not allowed, from a sealed copy in memory.
+ * a read-only file system. Elsewhere this program goes on from a read-only
+ * mount of its own file that nobody else can reach (exe_remap.h), or executes
+ * itself anew from there; where mounting is not allowed, from a sealed copy in
+ * memory.
  *
  * When the last descriptor of that mount is closed the kernel waits for all
  * processors, some 50 microseconds: so it stays open until this process has to
@@ -25,6 +26,7 @@
 #include "base/fd.h"
 #include "base/span.h"
 #include "cli.h"
+#include "exe_remap.h"
 #include "kernel.h"
 
 #define SELF  "/proc/self/exe"
@@ -71,9 +73,7 @@ static int readonly_mount(void)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
-	/* Kept over execve. */
-	autoclose int tree = kernel_result(
-		syscall(SYS_open_tree, AT_FDCWD, SELF, OPEN_TREE_CLONE));
+	autoclose int tree = kernel_open_tree(AT_FDCWD, SELF, OPEN_TREE_CLONE);
 
 	if (tree < 0)
 		return tree;
@@ -111,7 +111,14 @@ int exe_guard(char **argv, struct fault *fault)
 		return 0;
 	autoclose int exe = readonly_mount();
 
-	if (exe < 0)
+	if (exe >= 0 && exe_remap(exe, argv) == 0) {
+		cli.exe = fd_take(&exe);
+		return 0;
+	}
+	/* A mount is kept over execve. */
+	if (exe >= 0)
+		fcntl(exe, F_SETFD, 0);
+	else
 		exe = sealed_copy();
 	if (exe >= 0)
 		syscall(SYS_execveat, exe, "", argv, environ, AT_EMPTY_PATH);
