@@ -18,6 +18,7 @@
 
 #include "base/fd.h"
 #include "kernel.h"
+#include "launch.h"
 #include "state.h"
 #include "zrun/netlink.h"
 
@@ -208,6 +209,8 @@ static int run_op(struct child *c, const struct op *op)
 		return network_address((uint32_t)op->number);
 	case OP_NETWORK:
 		return network_prepare(c->host_proc, (uint32_t)op->number);
+	case OP_NETWORK_TAKE:
+		return launch_network_take(c->channel);
 	case OP_PROPAGATION:
 	case OP_ROOT_PROPAGATION:
 		return child_propagation(op->number);

@@ -97,8 +97,8 @@ struct child {
 	bool has_identity;
 	struct identity identity; /* in place of the config's user */
 	const struct runtime_rlimit *files_limit; /* to be set last; NULL */
-	char program[4096];
 	char detail[108];
+	char program[4096]; /* nothing until OP_LOOKUP */
 };
 
 /* Set where the child executes its program at once, not after a wait: then it

@@ -361,6 +361,8 @@ static int make_child(struct create *c, struct fault *fault)
 	if (r == 0)
 		r = launch_clone(l, fault);
 	if (r == 0 && early)
+		r = launch_network(l, fault);
+	if (r == 0 && early)
 		r = prepare_late(c, fault);
 	return r == 0 && early ? stage(c, fault) : r;
 }
@@ -373,7 +375,9 @@ int create_execute(struct create *c, struct fault *fault)
 		r = launch_receive(&c->launch, fault);
 		if (r != CHILD_AGAIN)
 			break;
-		r = stage(c, fault);
+		r = launch_network(&c->launch, fault);
+		if (r == 0)
+			r = stage(c, fault);
 	}
 	scope_end(&c->scope, c->container.cgroup.root);
 	return r;

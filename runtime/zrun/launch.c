@@ -6,6 +6,7 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +23,12 @@
 void launch_init(struct launch *l, const char *id,
 		 struct runtime_config *config)
 {
-	memset(l, 0, sizeof(*l));
+	memset(l, 0, offsetof(struct launch, child.program));
 	l->id = id;
 	l->config = config;
 	l->privileged = geteuid() == 0;
 	l->join_pid = l->cgroup_dir = l->pidfd = l->channel = -1;
-	l->resctrl = l->exe = -1;
+	l->resctrl = l->exe = l->network = -1;
 	l->child.config = config;
 	l->child.process = &config->process;
 	l->child.plan = &l->plan;
@@ -198,6 +199,7 @@ void launch_close(struct launch *l)
 	fd_close(&l->channel);
 	fd_close(&l->pidfd);
 	fd_close(&l->resctrl);
+	fd_close(&l->network);
 	fd_close(&l->child.host_proc);
 	fd_close(&l->child.reaper);
 	fd_close(&l->child.start_listener);

@@ -18,7 +18,6 @@ struct launch {
 	const char *id;
 	struct runtime_config *config;
 	struct plan plan;
-	struct child child;
 	const int *join_fd;  /* by namespace: joined before the child is made,
 			      * which has a user namespace; NULL */
 	int join_pid;	     /* pid namespace to join; -1 */
@@ -37,9 +36,13 @@ struct launch {
 	int channel;
 
 	/* private */
-	bool early;	  /* launch_early() */
-	bool born_inside; /* CLONE_INTO_CGROUP */
-	bool heard;	  /* a message has come */
+	bool early;	    /* launch_early() */
+	bool network_apart; /* launch_network() makes it */
+	int network;	    /* once it is made; -1 */
+	bool born_inside;   /* CLONE_INTO_CGROUP */
+	bool heard;	    /* a message has come */
+
+	struct child child; /* public; large at its end */
 };
 
 /* Descriptors at -1, child fields at their defaults. */
@@ -61,6 +64,14 @@ int launch_clone_again(struct launch *l, struct fault *fault);
  * channel ended (after launch_go: execve was reached); -errno with fault set
  * when the child failed. Answers CHILD_NEEDS_MAPS by itself. */
 int launch_receive(struct launch *l, struct fault *fault);
+/* launch_network.c, all for launch_early(): where the network namespace is made
+ * by the parent, has the plan take it over as late as it may. */
+void launch_network_apart(struct launch *l);
+/* After each clone: makes it, and gives it to the child. 0 or -errno with fault
+ * set. */
+int launch_network(struct launch *l, struct fault *fault);
+/* In the child. 0 or -errno. */
+int launch_network_take(int channel);
 /* launch_ready.c: gives the waiting child what only the parent may; called by
  * launch_receive(). 0 or -errno with fault set. */
 int launch_ready(struct launch *l, struct fault *fault);

@@ -91,6 +91,7 @@ static uint64_t clone_flags(const struct launch *l)
 		/* The child makes that of the cgroup itself, once inside it:
 		 * clone would take the maker's cgroup for its root. */
 		if (i == RUNTIME_NS_CGROUP ||
+		    (i == RUNTIME_NS_NETWORK && l->network_apart) ||
 		    (i == RUNTIME_NS_TIME && plan_offsets_time(l->config)))
 			continue;
 		if (ns->set && !ns->path)
@@ -151,6 +152,7 @@ bool launch_early(struct launch *l, int state_dir)
 	op[user] =
 		(struct op){ .code = OP_COMMIT, .index = -1, .fd = state_dir };
 	l->early = true;
+	launch_network_apart(l);
 	return true;
 }
 

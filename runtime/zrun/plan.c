@@ -60,6 +60,7 @@ static const char *const op_names[] = {
 	[OP_OOM_SCORE] = "process.oomScoreAdj",
 	[OP_SYSCTL] = "linux.sysctl",
 	[OP_NETWORK] = "network namespace",
+	[OP_NETWORK_TAKE] = "linux.namespaces (network)",
 	[OP_ADDRESS] = "network namespace",
 	[OP_PROPAGATION] = "linux.rootfsPropagation",
 	[OP_ROOT_BIND] = "root.path",

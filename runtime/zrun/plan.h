@@ -20,6 +20,7 @@ enum op_code {
 	OP_OOM_SCORE,	     /* number */
 	OP_SYSCTL,	     /* path below /proc/sys, text */
 	OP_NETWORK,	     /* lo up, address number (IPv4, host order) */
+	OP_NETWORK_TAKE,     /* in its place: launch_network.c */
 	OP_ADDRESS,	     /* the same where OP_NETWORK was done ahead */
 	OP_PROPAGATION,	     /* of "/" before anything; number: MS_* */
 	OP_ROOT_BIND,	     /* path or fd: of the root; number: MS_* */

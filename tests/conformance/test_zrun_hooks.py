@@ -219,3 +219,19 @@ def test_hooks_see_the_network_namespace_by_pid(bundle, hooks):  # noqa: F811
     name = bundle.create("sleep", "1000")
     pid = bundle.state(name)["pid"]
     assert out.read_text().strip() == os.readlink("/proc/%d/ns/net" % pid)
+
+
+def test_run_makes_a_network_that_is_the_container_s_alone(bundle, tmp_path):  # noqa: F811
+    """`run` makes the namespace while the container mounts its files: those of
+    sysfs are of that one, and hooks run in the host's as always.
+    Guard: runtime/zrun/launch_network.c, network_new and is_indifferent."""
+    out = tmp_path / "poststop"
+    bundle.config["hooks"] = {"poststop": [{
+        "path": "/bin/sh", "args": [
+            "sh", "-c", "readlink /proc/self/ns/net >%s" % out]}]}
+    done = bundle.sh("readlink /proc/self/ns/net; ls /sys/class/net;"
+                     " cat /sys/class/net/lo/flags")
+    inside, links, flags = done.stdout.split()
+    host = os.readlink("/proc/self/ns/net")
+    assert links == "lo" and int(flags, 16) & 1
+    assert inside != host and out.read_text().strip() == host
