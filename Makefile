@@ -270,7 +270,12 @@ LDFLAGS_x86_64 = -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_aarch64 = $(LDFLAGS_x86_64),-z,max-page-size=4096
 LDFLAGS_host = $(SANITIZE)
 LDFLAGS_fuzz = $(SANITIZE)
-LINK_x86_64 = $(if $(filter zrun zreap,$1),-static -no-pie -Wl$(comma)-z$(comma)noseparate-code,-static-pie)
+LINK_fixed := -static -no-pie -Wl,-z,noseparate-code
+# And with what a start touches side by side; nobody would protect what is to be
+# read-only after relocation, as nothing is relocated.
+LINK_zrun := $(LINK_fixed),-z,norelro,-T,runtime/zrun/order.ld
+LINK_zreap := $(LINK_fixed)
+LINK_x86_64 = $(or $(LINK_$1),-static-pie)
 LINK_aarch64 = $(LINK_x86_64)
 
 # Third-party libraries of each flavour, and the one place that includes each.
@@ -291,8 +296,8 @@ USES_tests/fuzz := yyjson lwip
 USES_tests/bench := mbedtls
 USES_tests/unit := sqlite3 yyjson zlib libseccomp
 
-define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS
-build/$1/obj/$2/%.o: $2/%.c \
+define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS PLACE
+build/$1/obj/$5$2/%.o: $2/%.c \
 		$(foreach p,$(USES_$2),$(call pkg,$1)/$p.ok) \
 		$(if $(CC_$1:build/%=),,build/$1/pkg/musl.ok) \
 		| build/deps build/include/ok build/$1/gen/seccomp_default.h build/$1/gen/seccomp_calls.h \
@@ -311,15 +316,22 @@ $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),-fno-pie -Os,\
 		-fPIE $(if $(filter oci,$(call module_of,$d)),-Os)))))))
 
-objects = $(patsubst %.c,build/$1/obj/%.o,$($2_SRC))
+# What zrun shares with others is compiled for it once more.
+FIXED := base oci image
+PLACE_zrun := fixed/
+$(foreach f,$(ARCHES),$(foreach m,$(FIXED),$(foreach d,$(sort $(dir $($m_SRC))),\
+	$(eval $(call compile_rule,$f,$(d:%/=%),$m,-fno-pie -Os,fixed/)))))
 
-define archive_rule # FLAVOUR MODULE
-build/$1/lib/lib$2.a: $(call objects,$1,$2)
+objects = $(patsubst %.c,build/$1/obj/$3%.o,$($2_SRC))
+
+define archive_rule # FLAVOUR MODULE PLACE
+build/$1/lib/$3lib$2.a: $(call objects,$1,$2,$3)
 	$(Q)mkdir -p $$(@D)
 	$(Q)rm -f $$@
 	$(Q)$$(AR_$1) rcs $$@ $$^
 endef
 $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),$(eval $(call archive_rule,$f,$m))))
+$(foreach f,$(ARCHES),$(foreach m,$(FIXED),$(eval $(call archive_rule,$f,$m,fixed/))))
 
 # ---- programs ----
 
@@ -368,8 +380,9 @@ foreign_ok = $(foreach m,$2,$(foreach l,$(LIBS_$m),\
 
 define program_rule # FLAVOUR PROGRAM
 build/$1/sym/$2: $(call objects,$1,$(MODULE_$2)) \
-		$(foreach m,$(NEEDS_$2),build/$1/lib/lib$m.a) \
-		$(call foreign_ok,$1,$(MODULE_$2) $(NEEDS_$2))
+		$(foreach m,$(NEEDS_$2),build/$1/lib/$(if $(filter $(ARCHES),$1),$(PLACE_$2))lib$m.a) \
+		$(call foreign_ok,$1,$(MODULE_$2) $(NEEDS_$2)) \
+		$(if $(filter zrun,$2),runtime/zrun/order.ld)
 	$(Q)mkdir -p $$(@D)
 	$(Q)$$(CC_$1) $$(LDFLAGS_$1) $$(call LINK_$1,$2) -o $$@ \
 		$$(filter %.o,$$^) $$(filter %.a,$$^) \
@@ -580,7 +593,8 @@ lint: lint-format lint-cppcheck $(SOURCES:%=tidy/%)
 # ---- the rest of the dependencies ----
 
 -include $(foreach f,$(FLAVOURS),$(foreach m,$(MODULES),\
-	$(patsubst %.o,%.d,$(call objects,$f,$m))))
+	$(patsubst %.o,%.d,$(call objects,$f,$m) \
+		$(if $(filter $(FIXED),$m),$(call objects,$f,$m,fixed/)))))
 -include $(UNIT_TESTS:%=build/host/obj/tests/unit/%.d)
 -include $(FUZZERS:%=build/fuzz/obj/tests/fuzz/%.d)
 

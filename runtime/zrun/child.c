@@ -318,7 +318,7 @@ static int run_op(struct child *c, const struct op *op)
 /* The signals that are ignored or handled; all if the kernel does not say. */
 static uint64_t changed_signals(const struct child *c)
 {
-	char text[4096];
+	char text[2048];
 	autoleave int fd = openat(c->host_proc, "self/status",
 				  O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);

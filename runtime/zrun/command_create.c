@@ -138,9 +138,11 @@ static int begin(int argc, char **argv, struct create *c, struct flags *flags)
 
 int command_create(int argc, char **argv)
 {
-	struct create c = { .wait_start = true };
+	/* Large, and little of it is used. */
+	static struct create c;
 	struct flags flags = { 0 };
 
+	c.wait_start = true;
 	if (begin(argc, argv, &c, &flags) < 0)
 		return 1;
 	int r = launch_go(&c.launch);
@@ -252,7 +254,7 @@ static int run(struct create *c, const struct flags *flags)
 
 int command_run(int argc, char **argv)
 {
-	struct create c = { 0 };
+	static struct create c;
 	struct flags flags = { 0 };
 
 	if (begin(argc, argv, &c, &flags) < 0)

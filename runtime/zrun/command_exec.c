@@ -498,9 +498,10 @@ static int exec(struct exec *e, struct fault *fault)
 
 int command_exec(int argc, char **argv)
 {
-	struct exec e = { .terminal = -1 };
+	static struct exec e;
 	struct fault fault = { "" };
 
+	e.terminal = -1;
 	launch_init(&e.launch, NULL, &e.config);
 	join_init(&e.join);
 	if (read_options(argc, argv, &e) < 0 ||

@@ -70,17 +70,15 @@ static int read_config(struct create *c, struct fault *fault)
 
 static int find_root(struct create *c, struct fault *fault)
 {
-	struct state *state = &c->container.state;
-	static char root[PATH_MAX];
+	char *root = c->container.state.rootfs;
 
+	_Static_assert(sizeof(c->container.state.rootfs) >= PATH_MAX,
+		       "any path");
 	if (!realpath(c->config.root_path, root))
 		return fault_set(fault, -errno, "root.path (%.200s)",
 				 c->config.root_path);
 	if (strcmp(root, "/") == 0)
 		return fault_set(fault, 0, "root.path: is the host's own root");
-	if (text_copy(state->rootfs, sizeof(state->rootfs), root) >=
-	    sizeof(state->rootfs))
-		return fault_set(fault, -ENAMETOOLONG, "root.path");
 	return 0;
 }
 
@@ -90,7 +88,7 @@ static int make_state(struct create *c, struct fault *fault)
 	struct state *state = &container->state;
 
 	text_copy(state->id, sizeof(state->id), c->id);
-	state->created = (uint64_t)time(NULL);
+	state->created = kernel_time();
 	container->dir = state_make(container->root, c->id, fault);
 	if (container->dir < 0)
 		return container->dir;

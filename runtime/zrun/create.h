@@ -18,14 +18,14 @@ struct create {
 	bool foreground; /* a terminal without --console-socket is ours */
 
 	/* results, for as long as the command lives */
-	struct container container;
-	struct scope scope;
-	struct runtime_config config;
-	struct launch launch;
-	struct mount_sources sources;
-	struct join join;
 	bool poststop_due; /* the first hooks could have run */
 	int terminal;	   /* receives the master side; -1 */
+	struct mount_sources sources;
+	struct join join;
+	struct scope scope;
+	struct container container;
+	struct runtime_config config;
+	struct launch launch;
 };
 
 /* 0 or -errno with fault set; nothing is left then. After 0 the child waits

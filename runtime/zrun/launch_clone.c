@@ -201,7 +201,8 @@ static void child_main(void *data)
 
 static int clone_once(struct launch *l)
 {
-	static alignas(16) char stack[STACK_SIZE];
+	/* From the end of a page on: of many calls the first few use one. */
+	static alignas(4096) char stack[STACK_SIZE];
 	struct clone_args args = {
 		.flags = clone_flags(l),
 		.pidfd = (uint64_t)(uintptr_t)&l->pidfd,

@@ -36,9 +36,7 @@ struct tree {
 	struct tree_arch arch[SECCOMP_ARCHES_MAX];
 	size_t n_arch;
 	uint32_t action[TREE_ACTIONS_MAX];
-	size_t n_action;
-	struct tree_test test[TREE_TESTS_MAX];
-	size_t n_test;
+	size_t n_action, n_test;
 
 	/* private to the code's maker */
 	const struct seccomp_arch *in; /* whose code is being made */
@@ -46,6 +44,9 @@ struct tree {
 	bool shares; /* returns at the end of the tree */
 	size_t returns_at;
 	size_t n;
+
+	/* Last what is large: a start touches the first pages of each. */
+	struct tree_test test[TREE_TESTS_MAX];
 	struct sock_filter code[BPF_MAXINSNS];
 };
 

@@ -41,9 +41,7 @@ struct state {
 	pid_t pid;	     /* of the first process; 0: not made yet */
 	uint64_t start_time; /* field 22 of its /proc/PID/stat */
 	uint64_t created;    /* seconds since 1970 */
-	char bundle[4096];
-	char rootfs[4096];
-	char cgroup[1024]; /* below the v2 tree; "" when it has none */
+	char cgroup[1024];   /* below the v2 tree; "" when it has none */
 	/* of zrun serve only */
 	uint32_t address; /* IPv4, host order; 0: none */
 	char digest[80];
@@ -51,6 +49,8 @@ struct state {
 	enum state_sleep sleep;
 	uint64_t capabilities; /* granted beyond the default */
 	uint8_t note[192]; /* of SLEEP_ASLEEP: znode's, as in init's store */
+	char bundle[4096]; /* mostly short: the end of it is never touched */
+	char rootfs[4096];
 };
 
 const char *status_name(enum status status);
