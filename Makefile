@@ -178,6 +178,7 @@ SPEAKS_node := init/init.h init/zlog/zlog.h runtime/zrun/serve.h runtime/net/rou
 	runtime/node/znode.h runtime/image/zpull/zpull.h runtime/net/znet.h sync/agent/zagent.h
 SPEAKS_net := init/init.h runtime/zrun/serve.h runtime/net/route.h
 SPEAKS_zpull := init/init.h sync/agent/zagent.h runtime/image/zpull/zpull.h
+SPEAKS_ctl := init/zlog/zlog.h
 SPEAKS_agent := init/init.h init/zlog/zlog.h runtime/node/znode.h sync/agent/zagent.h
 
 build/include/ok: Makefile

@@ -45,10 +45,13 @@ int file_dir_open(void)
 	return fd;
 }
 
-static void file_name(char out[FILE_NAME_SIZE], const char *name,
-		      const char *suffix)
+/* That of age 0 is written; 1 was full last. */
+static void file_name(char out[FILE_NAME_SIZE], const char *name, unsigned age)
 {
-	snprintf(out, FILE_NAME_SIZE, "%.63s.log%s", name, suffix);
+	int n = snprintf(out, FILE_NAME_SIZE, "%.63s.log", name);
+
+	if (age)
+		snprintf(out + n, FILE_NAME_SIZE - (size_t)n, ".%u", age);
 }
 
 static int file_open(struct file *f, int dir, const char *name)
@@ -56,7 +59,7 @@ static int file_open(struct file *f, int dir, const char *name)
 	char path[FILE_NAME_SIZE];
 	struct stat st;
 
-	file_name(path, name, "");
+	file_name(path, name, 0);
 	f->fd = openat(dir, path,
 		       O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
 		       0640);
@@ -70,11 +73,16 @@ static int file_rotate(struct file *f, int dir, const char *name)
 {
 	char path[FILE_NAME_SIZE], old[FILE_NAME_SIZE];
 
-	file_name(path, name, "");
-	file_name(old, name, ".1");
 	file_close(f);
-	if (renameat(dir, path, dir, old) < 0 && errno != ENOENT)
-		return -errno;
+	/* Also of those that were kept when more were. */
+	for (unsigned age = ZLOG_KEEP_FILES_MAX; age-- > 0;) {
+		file_name(path, name, age);
+		file_name(old, name, age + 1);
+		if ((age + 1 < f->keep.files ? renameat(dir, path, dir, old)
+					     : unlinkat(dir, path, 0)) < 0 &&
+		    errno != ENOENT)
+			return -errno;
+	}
 	return file_open(f, dir, name);
 }
 
@@ -85,7 +93,7 @@ int file_append(struct file *f, int dir, const char *name, struct span text)
 	int error = f->fd < 0 ? file_open(f, dir, name) : 0;
 	ssize_t n;
 
-	if (error == 0 && f->size && f->size + text.size > FILE_SIZE_MAX)
+	if (error == 0 && f->size && f->size + text.size > f->keep.size_bytes)
 		error = file_rotate(f, dir, name);
 	if (error < 0)
 		return error;
@@ -125,11 +133,11 @@ size_t file_tail(int dir, const char *name, char *buf, size_t size)
 	char path[FILE_NAME_SIZE];
 	size_t n;
 
-	file_name(path, name, "");
+	file_name(path, name, 0);
 	n = tail_read(dir, path, buf, size);
 	if (n)
 		return n;
-	file_name(path, name, ".1");
+	file_name(path, name, 1);
 	return tail_read(dir, path, buf, size);
 }
 
@@ -137,9 +145,17 @@ size_t file_tail(int dir, const char *name, char *buf, size_t size)
 static bool name_of(const char *path, char name[FILE_NAME_SIZE])
 {
 	const char *dot = strchr(path, '.');
+	char whole[FILE_NAME_SIZE];
+	unsigned age = 0;
 	struct span s;
 
-	if (!dot || (strcmp(dot, ".log") != 0 && strcmp(dot, ".log.1") != 0))
+	while (dot && age < ZLOG_KEEP_FILES_MAX) {
+		file_name(whole, "", age);
+		if (!strcmp(dot, whole))
+			break;
+		age++;
+	}
+	if (!dot || age == ZLOG_KEEP_FILES_MAX)
 		return false;
 	s = (struct span){ path, (size_t)(dot - path) };
 	return id_valid(s) && span_copy(name, FILE_NAME_SIZE, s) == 0;
@@ -191,10 +207,10 @@ static void remove_files(int dir, const char *name)
 {
 	char path[FILE_NAME_SIZE];
 
-	file_name(path, name, "");
-	unlinkat(dir, path, 0);
-	file_name(path, name, ".1");
-	unlinkat(dir, path, 0);
+	for (unsigned age = 0; age < ZLOG_KEEP_FILES_MAX; age++) {
+		file_name(path, name, age);
+		unlinkat(dir, path, 0);
+	}
 }
 
 void file_prune(int dir, bool (*is_live)(const char *name))

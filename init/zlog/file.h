@@ -1,8 +1,8 @@
 /* For the writer alone: all that may wait for a disk is here.
  *
- * The two files of one source: NAME.log, and NAME.log.1 which it becomes when
- * it is full. Nothing is ever synced: what matters is durable elsewhere, and
- * flash wears out. */
+ * The files of one source: NAME.log, NAME.log.1 which it becomes when it is
+ * full, NAME.log.2 which that becomes then. Nothing is ever synced: what
+ * matters is durable elsewhere, and flash wears out. */
 #ifndef ZLOG_FILE_H
 #define ZLOG_FILE_H
 
@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "zlog.h"
 
 enum {
-	FILE_SIZE_MAX = 512 * 1024, /* each of the two */
 	FILE_ENDED_MAX = 32, /* sources that ended and whose files are kept */
 	FILE_NAME_SIZE = 80,
 };
@@ -21,6 +21,7 @@ enum {
 struct file {
 	int fd; /* -1: not open */
 	size_t size;
+	struct zlog_keep keep;
 };
 
 /* Opens, and makes if it can, the directory of the files. Its descriptor, or

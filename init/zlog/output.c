@@ -17,9 +17,13 @@ enum { ANSWER_MS = 5000 };
 static void event_take(struct init_watch *w, struct init_event *e,
 		       struct ipc_fds *fds)
 {
+	struct zlog_keep keep;
+
 	(void)w;
+	memcpy(&keep, e->note + ZLOG_KEEP_AT, sizeof(keep));
 	if (e->head.verb == INIT_EVENT_ADDED && fds->n)
-		reader_add(e->key.container, e->key.n, ipc_fds_take(fds, 0));
+		reader_add(e->key.container, e->key.n, ipc_fds_take(fds, 0),
+			   &keep);
 	else if (e->head.verb == INIT_EVENT_GONE)
 		reader_remove(e->key.container, e->key.n);
 }

@@ -115,7 +115,8 @@ static struct reader *reader_find(const char *name, uint32_t n)
 	return NULL;
 }
 
-static struct reader *reader_make(const char *name, uint32_t n)
+static struct reader *reader_make(const char *name, uint32_t n,
+				  const struct zlog_keep *keep)
 {
 	struct reader *r = readers;
 
@@ -123,7 +124,7 @@ static struct reader *reader_make(const char *name, uint32_t n)
 		r++;
 	if (r == readers + READER_MAX)
 		return NULL;
-	r->source = source_of_output(name);
+	r->source = source_of_output(name, keep);
 	if (!r->source)
 		return NULL;
 	r->source->readers++;
@@ -133,14 +134,15 @@ static struct reader *reader_make(const char *name, uint32_t n)
 	return r;
 }
 
-void reader_add(const char *name, uint32_t n, int fd)
+void reader_add(const char *name, uint32_t n, int fd,
+		const struct zlog_keep *keep)
 {
 	struct reader *r = reader_find(name, n);
 	int error;
 
 	/* It is there already when init's connection was made anew. */
 	if (!r)
-		r = reader_make(name, n);
+		r = reader_make(name, n, keep);
 	if (!r) {
 		log_warning(name, "output %u is not kept: too many", n);
 		fd_close(&fd);

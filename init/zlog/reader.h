@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "zlog.h"
 
 enum { READER_MAX = 2112 };
 
@@ -13,7 +14,8 @@ void reader_init(struct loop *loop);
 
 /* Reads pipe number n of `name` (a service or a container) on; fd becomes the
  * reader's. */
-void reader_add(const char *name, uint32_t n, int fd);
+void reader_add(const char *name, uint32_t n, int fd,
+		const struct zlog_keep *keep);
 
 /* The pipe is gone from init: takes what is still in it, then ends. */
 void reader_remove(const char *name, uint32_t n);

@@ -198,6 +198,22 @@ void source_service_add(const char *name)
 		text_copy(services[n_services++], sizeof(services[0]), name);
 }
 
+static uint32_t within(uint32_t n, uint32_t least, uint32_t most)
+{
+	return n < least ? least : n > most ? most : n;
+}
+
+static void keep_set(struct source *s, const struct zlog_keep *keep)
+{
+	s->keep.size_bytes = keep->size_bytes ? within(keep->size_bytes,
+						       ZLOG_KEEP_SIZE_MIN,
+						       ZLOG_KEEP_SIZE_MAX)
+					      : ZLOG_KEEP_SIZE;
+	s->keep.files = keep->files
+				? within(keep->files, 1, ZLOG_KEEP_FILES_MAX)
+				: ZLOG_KEEP_FILES;
+}
+
 static void source_reset(struct source *s, const char *name)
 {
 	text_copy(s->name, sizeof(s->name), name);
@@ -205,6 +221,7 @@ static void source_reset(struct source *s, const char *name)
 	ring_clear(s->ring);
 	s->due = 0;
 	s->known = false;
+	keep_set(s, &(struct zlog_keep){ 0 });
 	s->allowance = SOURCE_BURST;
 	s->allowance_ms = s->used_ms = clock_ms();
 	s->calm_ms = s->dropped = 0;
@@ -265,7 +282,8 @@ void source_name(const char *output, char name[ZLOG_NAME_SIZE])
 		text_copy(name, ZLOG_NAME_SIZE, output);
 }
 
-struct source *source_of_output(const char *output)
+struct source *source_of_output(const char *output,
+				const struct zlog_keep *keep)
 {
 	char name[ZLOG_NAME_SIZE];
 	struct source *s;
@@ -274,8 +292,10 @@ struct source *source_of_output(const char *output)
 		return NULL;
 	source_name(output, name);
 	s = source_make(name);
-	if (s)
+	if (s) {
 		s->known = true;
+		keep_set(s, keep);
+	}
 	return s;
 }
 

@@ -30,7 +30,8 @@ struct source {
 	unsigned int tails;   /* clients that read it: the slot stays */
 	uint64_t used_ms;     /* when a line last came; the oldest goes first */
 	struct ring *ring;
-	uint64_t due; /* up to here its text is to be written now */
+	struct zlog_keep keep; /* within what can be */
+	uint64_t due;	       /* up to here its text is to be written now */
 	/* rate: what may be taken now, as of when */
 	uint64_t allowance, allowance_ms;
 	uint64_t calm_ms; /* dropping until then */
@@ -57,8 +58,9 @@ void source_init(const struct source_setup *setup);
 void source_service_add(const char *name);
 
 /* The source that output `name` of init (a service or a container) belongs to,
- * made when it is new. NULL when the table is full or name is no id. */
-struct source *source_of_output(const char *name);
+ * made when it is new; that much is kept of it from now on. NULL when the table
+ * is full or name is no id. */
+struct source *source_of_output(const char *name, const struct zlog_keep *keep);
 
 /* The source after s that is in use, the first one after NULL; NULL at the end.
  */

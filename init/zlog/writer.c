@@ -40,6 +40,7 @@ static int append(void)
 		slot_close(s);
 		text_copy(s->name, sizeof(s->name), request.name);
 	}
+	s->file.keep = request.keep;
 	return file_append(&s->file, DIR_FD, s->name, text);
 }
 
@@ -81,7 +82,8 @@ static void prune(void)
 static bool is_sound(void)
 {
 	return request.slot < WRITER_SLOTS &&
-	       request.size < sizeof(request.text) &&
+	       request.size < sizeof(request.text) && request.keep.files >= 1 &&
+	       request.keep.files <= ZLOG_KEEP_FILES_MAX &&
 	       request.name[sizeof(request.name) - 1] == '\0';
 }
 

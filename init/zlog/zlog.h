@@ -38,6 +38,23 @@ struct zlog_reply {
 	char text[ZLOG_TEXT_SIZE];
 };
 
+/* What is kept of an application's output, as the end of the note says that
+ * init keeps with an output of it. What is 0 is as ever, what is beyond is the
+ * nearest that can be. */
+struct zlog_keep {
+	uint32_t size_bytes; /* of each file */
+	uint32_t files;
+};
+#define ZLOG_KEEP_AT (INIT_NOTE_SIZE - sizeof(struct zlog_keep))
+
+enum {
+	ZLOG_KEEP_SIZE = 512 * 1024,
+	ZLOG_KEEP_SIZE_MIN = 64 * 1024,
+	ZLOG_KEEP_SIZE_MAX = 16 * 1024 * 1024,
+	ZLOG_KEEP_FILES = 2,
+	ZLOG_KEEP_FILES_MAX = 8,
+};
+
 struct zlog_drops {
 	struct ipc_head head; /* verb: ZLOG_DROPS */
 	uint64_t lines;	      /* since the last message about it */

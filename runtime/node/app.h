@@ -21,6 +21,7 @@
 #include "init/init.h"
 #include "net/route.h"
 #include "oci/desired.h"
+#include "zlog/zlog.h"
 
 #include "call.h"
 #include "checkpoint.h"
@@ -58,9 +59,12 @@ struct app_note {
 	uint32_t health;       /* when it fell asleep; 0 too before there was
 				* this member */
 	uint32_t restored;     /* 1: from a checkpoint (checkpoint.h) */
+	uint8_t unused[64];
+	struct zlog_keep keep;
 };
 
-_Static_assert(sizeof(struct app_note) <= INIT_NOTE_SIZE, "fits a note");
+_Static_assert(offsetof(struct app_note, keep) == ZLOG_KEEP_AT,
+	       "where zlog looks for it");
 
 struct app_port {
 	uint16_t host, container;

@@ -377,6 +377,8 @@ static void note_fill(struct app *app)
 	note->pod = owner ? owner->instance : 0;
 	note->image = app->manifest;
 	note->content = app->want->content;
+	note->keep = (struct zlog_keep){ app->want->log_bytes,
+					 app->want->log_files };
 }
 
 static void volume_done(struct call *call, const union call_reply *any, int fd)

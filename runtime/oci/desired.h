@@ -185,6 +185,8 @@ struct desired_app {
 	uint32_t cpus_milli;
 	uint32_t pids;
 	uint64_t shm_bytes; /* 0: the default */
+	/* Of the files of its log, and how many; 0: the default. */
+	uint32_t log_bytes, log_files;
 	bool read_only;
 	bool no_network;
 	/* As `grants` says; DESIRED_POD_*. */

@@ -398,6 +398,38 @@ static int memory_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_number_read(w, v, INT64_MAX, &app->memory_bytes);
 }
 
+static int log_size_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, UINT32_MAX, &n);
+
+	if (err == 0)
+		app->log_bytes = (uint32_t)n;
+	return err;
+}
+
+static int log_files_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, 100, &n);
+
+	if (err == 0)
+		app->log_files = (uint32_t)n;
+	return err;
+}
+
+static int log_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	static const struct json_key keys[] = {
+		{ "size", log_size_read, false },
+		{ "files", log_files_read, false },
+	};
+
+	return json_object(w, v, keys, ARRAY_SIZE(keys), into);
+}
+
 /* "0.5", "2", "1.125": whole thousandths, no exponent. */
 static int cpus_read(struct json_walk *w, yyjson_val *v, void *into)
 {
@@ -521,6 +553,7 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "cpus", cpus_read, false },
 		{ "pids", pids_read, false },
 		{ "shm_size", shm_read, false },
+		{ "log", log_read, false },
 		{ "read_only", read_only_read, false },
 		{ "init", init_read, false },
 		{ "origin", origin_read, false },

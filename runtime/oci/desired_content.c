@@ -102,7 +102,8 @@ struct digest desired_content(const struct desired_app *app)
 				     app->pids,		 app->shm_bytes,
 				     app->read_only,	 app->no_network,
 				     app->stop_grace_ms, app->cap_drop,
-				     app->init };
+				     app->init,		 app->log_bytes,
+				     app->log_files };
 	const char *const texts[] = { app->user, app->working_dir,
 				      app->stop_signal, app->hostname };
 	const struct desired_list *const lists[] = {

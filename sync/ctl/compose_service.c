@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "zlog/zlog.h"
+
 static void text_write(struct walk *w, const struct compose_node *value,
 		       struct service *s, const char *key)
 {
@@ -235,6 +237,11 @@ static void container_name_read(struct walk *w,
 
 /* ---- logging ---- */
 
+/* What is kept of its output; 0: not said. */
+struct log_said {
+	uint64_t bytes, files;
+};
+
 static void log_driver_read(struct walk *w, const struct compose_node *value,
 			    void *into)
 {
@@ -249,26 +256,37 @@ static void log_driver_read(struct walk *w, const struct compose_node *value,
 			  text);
 }
 
-/* What zlog keeps of a container; more is never kept. */
 static void max_size_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
-	uint64_t bytes;
+	struct log_said *log = into;
 
-	(void)into;
-	if (value_bytes(w, value, &bytes) && bytes < 512 << 10)
-		walk_fail(w, value->line,
-			  "a node keeps two files of 512 KB of each; less is "
-			  "not supported yet");
+	if (!value_bytes(w, value, &log->bytes))
+		return;
+	if (log->bytes < ZLOG_KEEP_SIZE_MIN)
+		walk_fail(w, value->line, "want at least %d KB",
+			  ZLOG_KEEP_SIZE_MIN >> 10);
+	if (log->bytes > ZLOG_KEEP_SIZE_MAX) {
+		walk_notice(w, value->line, "a node's files are of %d MB each",
+			    ZLOG_KEEP_SIZE_MAX >> 20);
+		log->bytes = ZLOG_KEEP_SIZE_MAX;
+	}
 }
 
 static void max_file_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
-	uint64_t n;
+	struct log_said *log = into;
 
-	(void)into;
-	value_number(w, value, 1000, &n);
+	if (!value_number(w, value, 1000, &log->files))
+		return;
+	if (log->files == 0)
+		walk_fail(w, value->line, "want at least 1");
+	if (log->files > ZLOG_KEEP_FILES_MAX) {
+		walk_notice(w, value->line, "a node keeps %d files",
+			    ZLOG_KEEP_FILES_MAX);
+		log->files = ZLOG_KEEP_FILES_MAX;
+	}
 }
 
 static void log_options_read(struct walk *w, const struct compose_node *value,
@@ -278,8 +296,18 @@ static void log_options_read(struct walk *w, const struct compose_node *value,
 		{ "max-size", max_size_read },
 		{ "max-file", max_file_read },
 	};
+	struct service *s = into;
+	struct log_said log = { 0 };
+	yyjson_mut_val *json;
 
-	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &log);
+	if (!log.bytes && !log.files)
+		return;
+	json = yyjson_mut_obj_add_obj(s->doc, s->app, "log");
+	if (log.bytes)
+		yyjson_mut_obj_add_uint(s->doc, json, "size", log.bytes);
+	if (log.files)
+		yyjson_mut_obj_add_uint(s->doc, json, "files", log.files);
 }
 
 static void logging_read(struct walk *w, const struct compose_node *value,

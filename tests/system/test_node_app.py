@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from zooid import image, mount
+from zooid import image, messages, mount
 from zooid.app_node import SERVE, Node
 from zooid.host import directory
 from zooid.znode_host import Host, host_in_directory
@@ -305,6 +305,19 @@ def test_the_next_one_first(node):
     host.wait(lambda: not runs(first))
     assert host.app()["pid"] == row["pid"]
     assert host.app()["health"] == "healthy"
+
+
+def test_how_much_of_its_log_is_kept(node):
+    """Goes to zlog with its output; another wish is another container."""
+    node.apply(node.app(log={"size": 100 << 10, "files": 4}))
+    node.host.wait_state("running")
+    init = messages.Init(node.host.run)
+    assert init.output_keep("web-1", 1) == (100 << 10, 4)
+    assert init.output_keep("web-1", 2) == (100 << 10, 4)
+    node.apply(node.app())
+    node.host.wait(lambda: node.host.app()["container"] == "web-2" and
+                   node.host.app()["state"] == "running")
+    assert init.output_keep("web-2", 1) == (0, 0)
 
 
 def test_two_never_share_a_volume(node):

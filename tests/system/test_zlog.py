@@ -191,6 +191,34 @@ def test_rotation(start):
                     host.file("much").read_text() or host.tail("much", 1000))
 
 
+@pytest.mark.parametrize("keep, size, files", [
+    ((100 << 10, 4), 100 << 10, 4), ((64 << 10, 1), 64 << 10, 1),
+    # Nonsense is the nearest that can be.
+    ((1, 1000), 64 << 10, 8)])
+def test_rotation_as_the_application_says(start, keep, size, files):
+    host = start(scripts={"calm": CALM})
+    init = messages.Init(host.run)
+    reader, writer = os.pipe()
+    init.put_output("web-1", 1, reader, keep)
+    os.close(reader)
+    # Of before, when more files were kept.
+    for age in range(files, 8):
+        host.file("web", ".%d" % age).write_text("old\n")
+    sent, line = 0, b"x" * 199 + b"\n"
+    while sent < size * (files + 2):
+        for _ in range(100):
+            os.write(writer, line)
+        sent += 100 * len(line)
+        time.sleep(0.25)  # stays below the rate
+    found = {p.name: p.stat().st_size for p in host.logs.glob("web.log*")}
+    assert set(found) == {"web.log"} | {
+        "web.log.%d" % age for age in range(1, files)}
+    for name, found_size in found.items():
+        assert found_size <= size
+        assert name == "web.log" or found_size > size * 0.5
+    os.close(writer)
+
+
 def test_full_disk(start):
     """Lines stay readable in memory; writing goes on when there is room."""
     host = start(scripts={"calm": CALM}, tmpfs="size=256k,nr_inodes=100")

@@ -158,10 +158,14 @@ static const struct {
 		"    security_opt: [no-new-privileges:true]\n"
 		"    network_mode: bridge\n    x-zooid: {class: "
 		"process}\n"
-		"    logging: {driver: json-file, options: {max-size: "
-		"10m, "
-		"max-file: \"3\"}}\n") },
+		"    logging: {driver: json-file}\n") },
 	  APP("") },
+	{ "a log",
+	  { WEB("    logging: {options: {max-size: 10m, max-file: \"3\"}}\n") },
+	  APP(",\"log\":{\"size\":10485760,\"files\":3}") },
+	{ "a log of more than a node keeps",
+	  { WEB("    logging: {options: {max-size: 100m, max-file: 9}}\n") },
+	  APP(",\"log\":{\"size\":16777216,\"files\":8}") },
 	{ "no network",
 	  { WEB("    network_mode: none\n") },
 	  APP(",\"network\":\"none\"") },
@@ -651,8 +655,10 @@ static const struct {
 	  "g:3: services.web.gpus: not supported yet" },
 	{ "a small log",
 	  { WEB("    logging: {options: {max-size: 10k}}\n") },
-	  "f:4: services.web.logging.options.max-size: a node keeps two files "
-	  "of 512 KB of each; less is not supported yet" },
+	  "f:4: services.web.logging.options.max-size: want at least 64 KB" },
+	{ "no log",
+	  { WEB("    logging: {options: {max-file: 0}}\n") },
+	  "f:4: services.web.logging.options.max-file: want at least 1" },
 };
 
 static void bad_test(void)

@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import struct
 
-INIT_PUT, INIT_BIND, INIT_NOTE, INIT_DROP = 1, 2, 3, 5
+INIT_PUT, INIT_BIND, INIT_NOTE, INIT_GET, INIT_DROP = range(1, 6)
 ZRUN_START, ZRUN_KILL, ZRUN_DELETE = 1, 2, 3
 ZRUN_EXEC, ZRUN_UNPACK = 4, 5
 KIND_PIDFD, KIND_OUTPUT, KIND_LISTEN = 0, 1, 2
@@ -66,9 +66,10 @@ class Init:
             INIT_REQUEST.size, verb, kind, n, name.encode(),
             address_bytes(address), port, 1024, 0, note)
         socket.send_fds(self.sock, [request], list(fds))
-        error = INIT_REPLY.unpack(self.sock.recv(INIT_REPLY.size))[2]
-        if error:
-            raise OSError(-error, "init refused", "%s/%d" % (name, n))
+        reply = INIT_REPLY.unpack(self.sock.recv(INIT_REPLY.size))
+        if reply[2]:
+            raise OSError(-reply[2], "init refused", "%s/%d" % (name, n))
+        return reply[4]
 
     def bind(self, app, port, note, address="::"):
         self.call(INIT_BIND, KIND_LISTEN, app, port, note, address)
@@ -79,8 +80,15 @@ class Init:
     def drop(self, app, port):
         self.call(INIT_DROP, KIND_LISTEN, app, port)
 
-    def put_output(self, container, n, pipe):
-        self.call(INIT_PUT, KIND_OUTPUT, container, n, fds=[pipe])
+    def put_output(self, container, n, pipe, keep=(0, 0)):
+        """`keep`: bytes of each file of its log, and how many."""
+        note = bytes(192 - 8) + struct.pack("=II", *keep)
+        self.call(INIT_PUT, KIND_OUTPUT, container, n, fds=[pipe], note=note)
+
+    def output_keep(self, container, n):
+        """What zlog is told to keep of it, see put_output()."""
+        note = self.call(INIT_GET, KIND_OUTPUT, container, n)
+        return struct.unpack("=II", note[-8:])
 
     def drop_output(self, container, n):
         self.call(INIT_DROP, KIND_OUTPUT, container, n)
