@@ -525,6 +525,7 @@ build/$1/tests/$(basename $(notdir $2)): $2 build/$1/pkg/musl.ok build/$1/pkg/li
 endef
 GUESTS := $(wildcard tests/system/*.c tests/conformance/*.c)
 $(foreach a,$(ARCHES),$(foreach g,$(GUESTS),$(eval $(call guest_rule,$a,$g))))
+$(ARCHES:%=build/%/tests/super_recover): $(wildcard init/super*)
 guests: $(foreach a,$(ARCHES),$(addprefix build/$a/tests/,$(basename $(notdir $(GUESTS)))))
 
 # znet with what it ends with changed: see its head.

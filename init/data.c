@@ -8,7 +8,7 @@
  * mount says: what is there is somebody's data.
  *
  * The kernel mounts btrfs by its first superblock alone, which is rewritten at
- * every commit; when a cut tore it, the copy at 64 MiB repairs it.
+ * every commit; when a cut tore it, the copy at 64 MiB repairs it (super.c).
  *
  * Every step that touches the disk is a child with a time-out (job.c). */
 #define _GNU_SOURCE
@@ -260,9 +260,13 @@ static int step_recover(void *arg)
 	autoclose int fd = disk_open(d->part.name, O_RDWR);
 	int n = fd < 0 ? fd : super_recover(fd);
 
-	if (n == 1)
-		log_warning(d->part.name, "first superblock was torn; made "
-					  "anew from its copy");
+	if (n == SUPER_COMPLETED)
+		log_warning(d->part.name, "first superblock was torn; "
+					  "completed from its copy");
+	else if (n == SUPER_COPIED)
+		log_warning(d->part.name,
+			    "first superblock was torn; its copy is in its "
+			    "place, and what was synced since that is lost");
 	return n < 0 ? n : 0;
 }
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from zooid import FULL, Disk, build, cpio
-from zooid.disk import MB, run
+from zooid.disk import MB, recover, run
 
 LIVES = 30 if FULL else 6
 LIARS = 5
@@ -43,9 +43,9 @@ def life(start, server, drive, rng):
     match = node.wait_for(r"^found (\d+)\n|^broken: (.*)\n")
     if match[2] and match[2].startswith("mount"):
         # The kernel reads only the first superblock, which the cut may have
-        # torn; the copy repairs it, as init does (init/data.c).
+        # torn; init mends it (init/super.c).
         node.end()
-        run("btrfs", "rescue", "super-recover", "-y", drive.path)
+        recover(drive.path)
         server.cut()  # reads it again
         node = start(drive)
         match = node.wait_for(r"^found (\d+)\n|^broken: (.*)\n")

@@ -28,6 +28,7 @@ from zooid.disk import check
 from zooid.history import FLUSH, Recorded, Replay, mounted
 
 CUTS = 1000 if FULL else 150
+TORN = 400 if FULL else 60
 CHECKED = 10  # each n-th of them also by btrfs check
 LIARS_CUTS = 40
 LINE = "%08d\n"
@@ -170,7 +171,7 @@ def check_images(data, life, at):
     layers = data / "layers"
     for layer in layers.iterdir() if layers.exists() else ():
         if not layer.name.startswith(".tmp"):
-            assert tree_at(layer) == life.trees[layer.name]
+            check_layer(layer, life.trees[layer.name])
     index = data / "images/index.json"
     names = [entry["digest"].split(":")[1] for entry in
              json.loads(index.read_text())["manifests"]] \
@@ -179,17 +180,31 @@ def check_images(data, life, at):
         manifest = check_blob(data, name)
         config = check_blob(data, manifest["config"]["digest"].split(":")[1])
         for diff_id in config["rootfs"]["diff_ids"]:
-            assert (layers / diff_id.split(":")[1]).is_dir()
+            layer = layers / diff_id.split(":")[1]
+            assert layer.is_dir(), "image %s: no layer %s" % (name, layer)
     runs = life.known(at, "image")
     if runs:
         # The one before goes as soon as the next one runs.
-        assert {life.digests[runs[-1]],
-                life.digests[life.known(at, "wanted")[-1]]} & set(names)
+        wanted = {life.digests[runs[-1]],
+                  life.digests[life.known(at, "wanted")[-1]]}
+        assert wanted & set(names), "%s: has %s, none of %s that ran" % (
+            index, names, wanted)
+
+
+def check_layer(layer, tree):
+    is_there = tree_at(layer)
+    wrong = ["%s: is %s, was %s" % (layer / path, is_there.get(path),
+                                    tree.get(path))
+             for path in sorted(is_there.keys() | tree.keys())
+             if is_there.get(path) != tree.get(path)]
+    assert not wrong, "layer: %d paths: %s" % (len(wrong), wrong[:5])
 
 
 def check_blob(data, name):
-    text = (data / "images/blobs/sha256" / name).read_bytes()
-    assert hashlib.sha256(text).hexdigest() == name
+    path = data / "images/blobs/sha256" / name
+    text = path.read_bytes()
+    assert hashlib.sha256(text).hexdigest() == name, \
+        "blob %s: not its digest" % path
     return json.loads(text)
 
 
@@ -198,14 +213,16 @@ def check_lines(data, life, at):
     path = data / "volumes/shop.v/lines"
     lines = path.read_text() if path.exists() else ""
     whole = "".join(LINE % (i + 1) for i in range(len(lines) // len(LINE % 0)))
-    assert lines.startswith(whole)
-    assert whole.count("\n") >= acknowledged
+    assert lines.startswith(whole), "volume %s: not lines in order" % path
+    assert whole.count("\n") >= acknowledged, \
+        "volume %s: %d lines, %d were acknowledged" % (
+            path, whole.count("\n"), acknowledged)
 
 
 def check_logs(data):
     for path in data.glob("logs/**/*"):
         if path.is_file():
-            assert b"\0" not in path.read_bytes(), path.name
+            assert b"\0" not in path.read_bytes(), "log %s: holes" % path
 
 
 @contextlib.contextmanager
@@ -224,10 +241,40 @@ def cut(scratch, life, history, rng, n):
         yield disks()
 
 
+@contextlib.contextmanager
+def torn(scratch, life, rng, n):
+    """n disks as cuts in the middle of a superblock left them."""
+    replay = Replay(scratch / "data", life.history, life.part)
+    supers = replay.supers(life.begin)
+
+    def disks():
+        for at in sorted(rng.choices(supers, k=n)):
+            replay.go(at)
+            with replay.torn(rng) as device:
+                yield at, device
+    with contextlib.closing(replay):
+        yield disks()
+
+
 def check_data(data, life, at):
     check_images(data, life, at)
     check_lines(data, life, at)
     check_logs(data)
+
+
+def check_disk(device, where, life, at):
+    """As a node finds it; what is wrong is told with the step of the cut."""
+    try:
+        with mounted(device, where) as data:
+            check_data(data, life, at)
+    except Exception as error:
+        raise AssertionError("cut before step %d: %s: %s" % (
+            at, type(error).__name__, error)) from error
+
+
+def check_tree(device, at):
+    said = check(device)
+    assert said == "clean", "cut before step %d: btrfs check: %s" % (at, said)
 
 
 @pytest.mark.deadline(3600 if FULL else 600)
@@ -235,10 +282,20 @@ def test_cuts(scratch, life):
     with cut(scratch, life, life.history, random.Random(build.seed()),
              CUTS) as disks:
         for number, (at, device) in enumerate(disks):
-            with mounted(device, scratch / "mounted") as data:
-                check_data(data, life, at)
+            check_disk(device, scratch / "mounted", life, at)
             if number % CHECKED == 0:
-                assert check(device) == "clean"
+                check_tree(device, at)
+
+
+@pytest.mark.deadline(3600 if FULL else 600)
+def test_torn_superblocks(scratch, life):
+    """The power goes while a superblock is written, of which any sectors may
+    then be the new ones."""
+    with torn(scratch, life, random.Random(build.seed()), TORN) as disks:
+        for number, (at, device) in enumerate(disks):
+            check_disk(device, scratch / "mounted", life, at)
+            if number % CHECKED == 0:
+                check_tree(device, at)
 
 
 def test_canary(scratch, life):

@@ -68,6 +68,11 @@ def btrfs(*words):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+def recover(device):
+    """What init does when /data does not mount; says what it did."""
+    return run(BUILD / "x86_64/tests/super_recover", device).strip()
+
+
 def check(device):
     """What btrfs check says of a file system: "clean", or its output."""
     done = btrfs("check", "--readonly", device)

@@ -7,15 +7,12 @@ import shutil
 import subprocess
 import tempfile
 
-from flakydisk import FlakyDisk, Write
-from .disk import btrfs, run
+from flakydisk import SECTOR, FlakyDisk, Write
+from .disk import recover, run
 from .mount import unmount
 
 FLUSH = None
-# What flash writes as one. A superblock that tears within is mended from its
-# copy (init/super.c), which knows nothing of what was synced since the last
-# commit of the whole file system: that is lost then.
-PAGE = 4096
+SUPER_AT = 64 << 10  # the first superblock of btrfs
 
 
 class Recorded(FlakyDisk):
@@ -73,18 +70,46 @@ class Replay:
             os.pwrite(file, write.data[:size], offset)
 
     @contextlib.contextmanager
-    def cut(self, rng):
-        """The file of a disk that lost its power now; see FlakyDisk.cut."""
+    def copy(self):
+        """The file as it is, for a moment, to change."""
         with tempfile.NamedTemporaryFile(dir=self.path.parent) as copy:
             subprocess.run(["cp", "--sparse=always", self.path, copy.name],
                            check=True)
+            yield copy
+
+    @contextlib.contextmanager
+    def cut(self, rng):
+        """The file of a disk that lost its power now; see FlakyDisk.cut."""
+        with self.copy() as copy:
             keep = rng.random()
             kept = [w for w in self.pending if w.sure or rng.random() < keep]
             for write in kept:
                 size = len(write.data)
                 if write is kept[-1] and not write.sure:
-                    size = rng.randint(0, size // PAGE) * PAGE
+                    size = rng.randint(0, size // SECTOR) * SECTOR
                 self.apply(copy.fileno(), write, size)
+            yield copy.name
+
+    def supers(self, begin):
+        """The steps from `begin` on that write the first superblock."""
+        at = self.start + SUPER_AT
+        return [number for number in range(begin, len(self.history))
+                if self.history[number] is not FLUSH
+                and self.history[number].offset == at]
+
+    @contextlib.contextmanager
+    def torn(self, rng):
+        """The file of a disk whose power went while it took the step in hand:
+        some of its sectors, and all before it."""
+        step = self.history[self.at]
+        with self.copy() as copy:
+            for write in self.pending:
+                self.apply(copy.fileno(), write, len(write.data))
+            for at in range(0, len(step.data), SECTOR):
+                if rng.random() < 0.5:
+                    sector = step.data[at:at + SECTOR]
+                    self.apply(copy.fileno(),
+                               Write(step.offset + at, sector, False), SECTOR)
             yield copy.name
 
 
@@ -107,11 +132,10 @@ def mounted(path, where):
         done = subprocess.run(["mount", device, where],
                               capture_output=True, text=True)
         if done.returncode:
-            # A torn first superblock: init/super.c.
-            repair = btrfs("rescue", "super-recover", "-y", device)
+            did = recover(device)
             done = subprocess.run(["mount", device, where],
                                   capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr + repair.stdout
+            assert done.returncode == 0, "%s: %s" % (did, done.stderr)
         try:
             yield where
         finally:
