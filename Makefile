@@ -51,9 +51,9 @@ DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	cpio patch tcl libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
 	pkg-config debian-archive-keyring fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
-	umoci busybox-static python3-pytest btrfs-progs curl iproute2 procps \
-	skopeo podman containerd uidmap openssl prometheus docker-registry zsh \
-	protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace valgrind
+	umoci busybox-static python3-pytest btrfs-progs e2fsprogs curl iproute2 procps \
+	skopeo podman nftables containerd uidmap ca-certificates openssl prometheus \
+	docker-registry zsh protobuf-c-compiler libprotobuf-dev runc libcap-dev libseccomp-dev libyajl-dev strace valgrind
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_BENCH := iperf3 slirp4netns
 DEPS_LINT := clang clang-format clang-tidy cppcheck
