@@ -63,9 +63,9 @@ static void describe(const struct app *app, enum limit_kind kind,
 
 static uint64_t counted(const struct app *app, enum limit_kind kind)
 {
-	return kind < LIMIT_WATCHED ? usage_count(app->id, counters[kind].file,
-						  counters[kind].key)
-				    : app->limits.count[kind];
+	return kind == LIMIT_LOG ? app->limits.count[kind]
+				 : usage_count(app->id, counters[kind].file,
+					       counters[kind].key);
 }
 
 static void say(struct app *app, enum limit_kind kind, uint64_t now)
