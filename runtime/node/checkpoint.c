@@ -31,18 +31,23 @@ static bool may_make(const struct app *app)
 	       app->checkpoint.failures < FAILURES_MAX;
 }
 
-static bool is_distrusted(const struct app *app)
+/* He of whom it is told, whichever instance saw it. */
+static struct app_checkpoint *common(struct app *app)
 {
-	const struct app *first = app->extra_of ? app->extra_of : app;
+	return app->extra_of ? &app->extra_of->checkpoint : &app->checkpoint;
+}
 
-	return first->checkpoint.anew;
+bool checkpoint_is_there(const struct app *app)
+{
+	return app->checkpoint.is_there && !app->checkpoint.anew &&
+	       has_one(app);
 }
 
 bool checkpoint_prepare(struct app *app)
 {
 	struct zrun_request *q = &app->call.request.zrun;
 	struct app_checkpoint *c = &app->checkpoint;
-	bool restore = has_one(app) && !c->missed && !is_distrusted(app);
+	bool restore = has_one(app) && !c->missed && !common(app)->anew;
 
 	c->missed = false;
 	/* Init may tell of it before serve does. */
@@ -65,6 +70,7 @@ bool checkpoint_is_missed(struct app *app, const struct zrun_reply *reply)
 	if (!reply->error || app->alive) {
 		log_info(app->name, "%s goes on from its checkpoint", app->id);
 		app->checkpoint.failures = 0;
+		common(app)->is_there = true;
 		return false;
 	}
 	if (reply->error != -ENOENT) {
@@ -76,6 +82,7 @@ bool checkpoint_is_missed(struct app *app, const struct zrun_reply *reply)
 		app->checkpoint.failures += reply->error != -ESTALE;
 	}
 	app->checkpoint.missed = true;
+	common(app)->is_there = false;
 	return true;
 }
 
@@ -126,6 +133,7 @@ static void write_done(struct call *call, const union call_reply *any, int fd)
 	}
 	app->checkpoint.failures = 0;
 	app->checkpoint.anew = false;
+	app->checkpoint.is_there = true;
 	log_info(app->name, "%s is in its checkpoint", app->id);
 	made(app);
 }
@@ -220,9 +228,7 @@ bool checkpoint_is_busy(const struct app *app)
 
 void checkpoint_distrust(struct app *app)
 {
-	struct app *first = app->extra_of ? app->extra_of : app;
-
-	first->checkpoint.anew = true;
+	common(app)->anew = true;
 }
 
 void checkpoint_init(struct app *app)
@@ -263,8 +269,10 @@ static void remove_done(struct call *call, const union call_reply *any, int fd)
 
 static bool is_wanted(const char *name)
 {
-	const struct app *app = node_find(name);
+	struct app *app = node_find(name);
 
+	if (app)
+		app->checkpoint.is_there = true;
 	return app && (app->kept || has_one(app));
 }
 

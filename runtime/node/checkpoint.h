@@ -31,6 +31,7 @@ struct app_checkpoint {
 	bool writes;	   /* criu is at work */
 	bool missed;	   /* it was asked for, for this start */
 	bool anew;	   /* what there is, is not to be used */
+	bool is_there;	   /* as serve has last told; of the first instance */
 	unsigned failures; /* in a row */
 };
 
@@ -48,6 +49,8 @@ void checkpoint_begin(struct app *app);
 void checkpoint_end(struct app *app);
 /* Whether nothing may be done with it now. */
 bool checkpoint_is_busy(const struct app *app);
+/* Whether the next start is from one, as far as it is known. */
+bool checkpoint_is_there(const struct app *app);
 /* It ended by itself, or a person wants it anew. */
 void checkpoint_distrust(struct app *app);
 

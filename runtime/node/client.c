@@ -182,6 +182,8 @@ static void print_note(const struct znode_app *app)
 		printf("  %s", app->why);
 	if (app->rests)
 		printf("  rests until a client comes");
+	if (app->warm)
+		printf("  has a checkpoint");
 	if (app->extras)
 		printf("  and %u more for what it has to do", app->extras);
 	if (app->wakes)
@@ -269,6 +271,7 @@ static yyjson_mut_val *app_json(yyjson_mut_doc *d, const struct znode_app *app)
 	yyjson_mut_obj_add_str(d, o, "health", health_of(app));
 	yyjson_mut_obj_add_bool(d, o, "reactive", app->reactive);
 	yyjson_mut_obj_add_bool(d, o, "rests", app->rests);
+	yyjson_mut_obj_add_bool(d, o, "warm", app->warm);
 	yyjson_mut_obj_add_uint(d, o, "extras", app->extras);
 	yyjson_mut_obj_add_str(d, o, "why", app->why);
 	yyjson_mut_obj_add_uint(d, o, "wakes", app->wakes);

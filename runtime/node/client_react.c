@@ -90,7 +90,8 @@ static void print_asked(const struct znode_app *app)
 	else if (app->state == ZNODE_ASLEEP)
 		puts("woken from disk, by a client of its ports");
 	else if (app->rests)
-		puts("started from its image, by a client of its ports");
+		printf("started from its %s, by a client of its ports\n",
+		       app->warm ? "checkpoint" : "image");
 	else
 		puts("answers");
 	if (app->max > 1) {

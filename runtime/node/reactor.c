@@ -657,6 +657,7 @@ void reactor_describe(const struct app *app, struct znode_app *row)
 	row->next_ms = next > now ? (uint32_t)(next - now) : 0;
 	row->aged_in_ms = app_aged_in_ms(app);
 	row->rests = r->rests;
+	row->warm = checkpoint_is_there(app);
 	row->wakes = r->wakes;
 	if (app->state == ZNODE_RUNNING || app->state == ZNODE_STARTING)
 		text_copy(row->why, sizeof(row->why), r->why);

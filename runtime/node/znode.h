@@ -98,6 +98,7 @@ struct znode_app {
 	uint32_t wake_p50_us; /* from thaw to first answer, of the last ones; */
 	uint32_t wake_p99_us; /* 0 if none */
 	uint32_t rests;	      /* 1: image only, until a client comes */
+	uint32_t warm;	      /* 1: the next start is from a checkpoint */
 	uint32_t extras; /* instances beside the first, for what it has to do */
 	/* Its policy (oci/desired.h), 0: not. */
 	uint32_t freeze_after_ms, sleep_after_ms, image_after_ms;

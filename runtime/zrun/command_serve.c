@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -245,6 +246,20 @@ static int open_directory(const char *parent, const char *name, mode_t mode)
 	return fd;
 }
 
+/* What criu finds out of the kernel once, for as long as this process lives:
+ * who finds that done saves 15 ms of a wake. */
+static int keep_criu_cache(void)
+{
+	autoclose int dir = open_directory(path_run(), "criu", 0700);
+	char path[4096];
+
+	if (dir < 0)
+		return dir;
+	unlinkat(dir, "criu.kdat", 0);
+	snprintf(path, sizeof(path), "%s/criu", path_run());
+	return setenv("CRIU_KDAT_DIR", path, 1) < 0 ? -errno : 0;
+}
+
 static int open_all(void)
 {
 	struct fault fault = { "" };
@@ -271,6 +286,9 @@ static int open_all(void)
 	resident.is_btrfs = fstatfs(resident.containers, &fs) == 0 &&
 			    (unsigned long)fs.f_type == BTRFS_MAGIC;
 	quota_begin();
+	r = keep_criu_cache();
+	if (r < 0)
+		return r;
 	r = cgroup_find(&resident.cgroups, &fault);
 	if (r < 0) {
 		log_error(NULL, "%s", fault.text);

@@ -99,6 +99,7 @@ int sleep_image_note(const struct sleep_image *image, enum state_sleep sleep,
 
 static int dump(struct sleep_image *image, struct fault *fault)
 {
+	static const struct criu_child child = { .cgroup = -1 };
 	static struct criu_command command;
 	const struct resident_container *c = image->container;
 	int r = criu_image_begin(image->dir, fault);
@@ -123,8 +124,7 @@ static int dump(struct sleep_image *image, struct fault *fault)
 		return fault_set(fault, r, "note its volumes");
 	r = criu_mount_dump(&command, &image->config, c->pid, image->dir,
 			    fault);
-	return r < 0 ? r
-		     : criu_run(&command, &image->options, NULL, NULL, fault);
+	return r < 0 ? r : criu_run(&command, &image->options, &child, fault);
 }
 
 int sleep_image_dump(struct sleep_image *image, bool *was_frozen,

@@ -61,6 +61,8 @@ static yyjson_mut_val *add_app(yyjson_mut_doc *doc, yyjson_mut_val *list,
 	yyjson_mut_obj_add_bool(doc, o, "stopped", app->stopped);
 	if (app->rests)
 		yyjson_mut_obj_add_bool(doc, o, "rests", true);
+	if (app->warm)
+		yyjson_mut_obj_add_bool(doc, o, "warm", true);
 	if (app->extras)
 		yyjson_mut_obj_add_uint(doc, o, "extras", app->extras);
 	yyjson_mut_obj_add_bool(doc, o, "outdated", app->outdated);

@@ -114,13 +114,16 @@ static void text_add(struct table *t, const char *text)
 }
 
 /* The reason that a node gives, or what limit it ran into; of one that follows
- * access why it is awake, and how often it was woken. */
+ * access why it is awake, or that its next start is from a checkpoint, and how
+ * often it was woken. */
 static void note_add(struct table *t, yyjson_val *row)
 {
 	const char *reason = text_of(row, "reason"), *why = text_of(row, "why");
 	int64_t wakes = number_of(row, "wakes", 0);
 	int64_t extras = number_of(row, "extras", 0);
 
+	if (!why[0] && yyjson_get_bool(yyjson_obj_get(row, "warm")))
+		why = "has a checkpoint";
 	if (!reason[0])
 		reason = text_of(row, "limit");
 	if (extras && !reason[0])

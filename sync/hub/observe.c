@@ -377,7 +377,7 @@ static void add_observed(struct table *t, yyjson_mut_val *row, yyjson_val *app,
 		"state",  "reason",	  "restarts",	 "started",
 		"cpu_ms", "memory_bytes", "container",	 "why",
 		"wakes",  "wake_p50_us",  "wake_p99_us", "rests",
-		"extras", "limit",	  NULL
+		"extras", "limit",	  "warm",	 NULL
 	};
 
 	copy_members(t->doc, row, app, keys);

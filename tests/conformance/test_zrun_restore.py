@@ -2,6 +2,7 @@
 from there (ZRUN_LISTEN, ZRUN_CHECKPOINT, ZRUN_RESTORE), under
 `init --supervise` on this machine."""
 
+import copy
 import errno
 import os
 import select
@@ -97,6 +98,23 @@ def test_restored_at_another_address(node):  # noqa: F811
     assert reply.error == -errno.ESTALE and "its config" in reply.text
     assert node.ask(CHECKPOINTS).error == -errno.ENOENT
     assert "web" not in node.list()
+
+
+def test_refused_to_who_asks_for_more(node):  # noqa: F811
+    """Whatever lies in the checkpoint, for it may be another one's."""
+    config = started(node, "httpd", "-f", "-p", "80")
+    assert listens(node, 80)
+    assert node.ask(CHECKPOINT, id="web", path="web").error == 0
+    gone(node)
+    other = copy.deepcopy(config)
+    other["process"]["capabilities"] = {"bounding": ["CAP_SYS_ADMIN"]}
+    reply = ask(node, RESTORE, other)
+    assert reply.error < 0 and "refused: " in reply.text, reply
+    assert "web" not in node.list()
+    # It is there still, for who asks for what it is of.
+    config["hostname"] = "another"
+    assert ask(node, RESTORE, config).error == -errno.ESTALE
+    assert node.ask(CHECKPOINTS).error == -errno.ENOENT
 
 
 def with_volume(node):  # noqa: F811

@@ -1,6 +1,7 @@
 """zrun serve puts containers to sleep by criu and wakes them (ZRUN_SLEEP,
 ZRUN_WAKE), under `init --supervise` on this machine."""
 
+import copy
 import errno
 import os
 import random
@@ -120,6 +121,30 @@ def test_goes_on_where_it_was(counting):
         counting.wait_count(was + 2)
     status = open("/proc/%d/status" % counting.pid).read()
     assert "PPid:\t%d\n" % counting.node.init.pid in status
+
+
+def wider(config):
+    config["process"]["capabilities"] = {"bounding": ["CAP_SYS_ADMIN"]}
+
+
+def elsewhere(config):
+    config["mounts"].append({"destination": "/etc", "type": "bind",
+                             "source": "/etc", "options": ["bind"]})
+
+
+@pytest.mark.parametrize("change", [wider, elsewhere])
+def test_refused_to_who_asks_for_more(counting, change):
+    """By the policy that a start has; it sleeps on, and wakes to what it may.
+    """
+    counting.sleep()
+    was = counting.count()
+    other = copy.deepcopy(counting.config)
+    change(other)
+    reply = counting.ask(WAKE, other)
+    assert reply.error < 0 and "refused: " in reply.text, reply
+    assert counting.state() == "asleep"
+    counting.wake()
+    counting.wait_count(was)
 
 
 def test_init_knows_it_as_before(counting):

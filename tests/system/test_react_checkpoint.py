@@ -110,6 +110,39 @@ def test_second_cold_start_is_quick(host):
     assert host.row(WEB)["restarts"] == 0
 
 
+def asked(host):
+    """What would become of it if a client came, as --dry-run says."""
+    said = host.znode("react", "--dry-run")
+    return next(line.split(None, 1)[1] for line in said.splitlines()
+                if line.strip().startswith("asked"))
+
+
+def test_it_is_seen(host):
+    """Also by a znode that was started later; not one that is not to be used
+    any more."""
+    port = serving(host)
+    assert host.row(WEB)["warm"] is False
+    first_answer(port)
+    host.wait(lambda: "is in its checkpoint" in host.said())
+    rest(host)
+    assert host.row(WEB)["warm"] is True
+    assert "has a checkpoint" in host.znode("ps")
+    assert asked(host) == "started from its checkpoint, by a client of its " \
+        "ports"
+    host.kill("znode")
+    host.wait_row(WEB, state="image", rests=True, warm=True)
+    (checkpoint(host) / "key").unlink()
+    first_answer(port)
+    host.wait(lambda: "cannot use its checkpoint" in host.said())
+    host.wait(lambda: host.said().count("is in its checkpoint") == 2)
+    rest(host)
+    assert host.row(WEB)["warm"] is True
+    host.apply(service(host, port, reactive={"freeze_after_ms": 100,
+                                             "image_after_ms": 300}))
+    host.wait_row(WEB, state="image", rests=True, warm=False)
+    assert asked(host).startswith("started from its image")
+
+
 @pytest.fixture(params=["copied", "btrfs"])
 def layered(request, tmp_path):
     """Where layers are copied, and where /data is as on a node."""

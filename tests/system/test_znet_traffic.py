@@ -13,8 +13,8 @@ from test_znet import Host, echo, read_line
 from zooid.host import DEADLINE_S, directory, free_port
 from zooid.messages import (ANSWERED, BUSY, BY_BYTE, BY_CONNECTION, BY_HAND,
                             CLOSED, DRAINED, FROZEN, KNOCK, KNOCKED, LULL,
-                            QUIET, WOKEN, ZNET_CLOSE, ZNET_DRAIN, ZNET_FORGET,
-                            ZNET_FREEZE, ZNET_FREEZE_NOW, ZNET_KNOCKS,
+                            QUIET, WOKEN, ZNET_CLOSE, ZNET_DRAIN,
+                            ZNET_DRAIN_ANSWERS, ZNET_FORGET, ZNET_FREEZE, ZNET_FREEZE_NOW, ZNET_KNOCKS,
                             ZNET_THAW, ZNET_WAKE_AT_BYTE, ZNET_WATCH, Reactor,
                             route, route_held)
 
@@ -246,6 +246,33 @@ def test_drained(host):
     host.init.note("web", host.port, route(WEB, host.inside.V4, INSIDE))
     assert read_line(late).startswith("127.0.0.1")
     late.close()
+
+
+def in_pieces(connection, address):
+    """An answer with pauses in it."""
+    connection.sendall(b"ready\n")
+    while connection.recv(1):
+        for piece in b"abc":
+            connection.sendall(bytes([piece]))
+            time.sleep(0.6)
+
+
+def test_an_answer_has_pauses(host):
+    """Who is not waited for must have said nothing for a second: a piece of an
+    answer is not all of it."""
+    host.inside.serve(INSIDE + 1, in_pieces)
+    sock = host.connect(host.publish("slow", INSIDE + 1))
+    assert read_line(sock) == "ready"
+    sock.sendall(b"?")
+    assert sock.recv(1) == b"a"
+    host.reactor.tell(ZNET_DRAIN, WEB, 0, ZNET_DRAIN_ANSWERS)
+    assert sock.recv(1) == b"b"
+    assert sock.recv(1) == b"c"
+    last = time.monotonic()
+    assert not select.select([host.reactor.sock], [], [], 0.5)[0]
+    assert host.reactor.event()[::5] == (DRAINED, WEB)
+    assert time.monotonic() - last < 3
+    sock.close()
 
 
 def test_drain_of_a_znode_that_went(host):
