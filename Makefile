@@ -295,7 +295,7 @@ USES_sync/agent := yyjson
 USES_sync/ctl := yyjson libyaml
 USES_tests/fuzz := yyjson lwip
 USES_tests/bench := mbedtls
-USES_tests/unit := sqlite3 yyjson zlib libseccomp
+USES_tests/unit := sqlite3 yyjson zlib libseccomp lwip
 
 define compile_rule # FLAVOUR DIRECTORY MODULE MORE_FLAGS PLACE
 build/$1/obj/$5$2/%.o: $2/%.c \

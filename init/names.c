@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,11 @@ int names_init(struct loop *loop)
 	return watch_add(loop, &changes, fd, EPOLLIN);
 }
 
+static bool is_link_local(const uint8_t address[16])
+{
+	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
 void names_set(const char *interface, const char *kind,
 	       const uint8_t (*address)[16], int n)
 {
@@ -96,12 +102,19 @@ void names_set(const char *interface, const char *kind,
 	size_t used = 0;
 
 	for (int i = 0; i < n; i++) {
-		if (address_is_v4(address[i]))
-			inet_ntop(AF_INET, address[i] + 12, one, sizeof(one));
-		else
-			inet_ntop(AF_INET6, address[i], one, sizeof(one));
+		bool is_v4 = address_is_v4(address[i]);
+
+		inet_ntop(is_v4 ? AF_INET : AF_INET6,
+			  address[i] + (is_v4 ? 12 : 0), one, sizeof(one));
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
-					 "nameserver %s\n", one);
+					 "nameserver %s", one);
+		/* As routers tell their own. */
+		if (!is_v4 && is_link_local(address[i]))
+			used += (size_t)snprintf(text + used,
+						 sizeof(text) - used, "%%%u",
+						 if_nametoindex(interface));
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "\n");
 	}
 	snprintf(name, sizeof(name), "%s.%s", interface, kind);
 	if (file_replace(sources, name, 0644, text, used) < 0)

@@ -5,7 +5,9 @@
  * was made by zrun serve in the container's network namespace, is allowed to
  * bind to foreign addresses, and is bound to the client's, so the application
  * sees who calls. What one side sends is carried to the other, each direction
- * on its own: see half.h.
+ * on its own: see half.h. A client by IPv6 is led to the container's IPv6
+ * address; where the application listens to IPv4 alone that is refused, and he
+ * is led to the IPv4 one, as from the container's own.
  *
  * Invariants
  * 1. A side whose own stream has ended and that was shut is closed at once:
@@ -34,6 +36,7 @@
 #include "pipe.h"
 #include "proxy.h"
 #include "traffic.h"
+#include "tun.h"
 
 /* #syscalls: bind connect setsockopt getsockopt getsockname sendto close */
 
@@ -59,7 +62,9 @@ enum { CLIENT, INSIDE, SIDES }; /* a descriptor each */
 struct flow {
 	enum flow_state state;
 	uint8_t tries;
-	bool any_port;	 /* the client's port is taken inside */
+	bool any_port; /* the client's port is taken inside */
+	bool by_v6;    /* of this try, and that it was refused so */
+	bool refused_v6;
 	uint32_t target; /* that it is led to, by its id; 0: none yet */
 	struct proxy_end client;
 	int fd[SIDES];
@@ -295,18 +300,37 @@ static struct target *target_of(struct flow *f)
 	return t;
 }
 
+/* Where f leads inside, and the stock for that. A route knows the IPv4 address;
+ * the IPv6 one, if there is any, is the TUN's. */
+static struct stock *stock_of(struct flow *f, const struct target *t,
+			      const uint8_t **to)
+{
+	struct tun *tun = address_is_mapped(f->client.address) || f->refused_v6
+				  ? NULL
+				  : tun_find(t->address);
+	struct stock *stock = NULL;
+
+	if (tun && address_is_mapped(t->address) && tun_takes_tcp6(tun))
+		stock = tun_stock(tun, STOCK_V6);
+	f->by_v6 = stock && (stock->n || stock_is_coming(stock));
+	*to = f->by_v6 ? tun->address6 : t->address;
+	return f->by_v6 ? stock : t->stock;
+}
+
 /* 0 with the inside socket on its way, or -errno. */
 static int flow_dial(struct flow *f)
 {
 	struct target *t = target_of(f);
-	autoclose int fd = t && t->stock ? stock_take(t->stock) : -1;
+	const uint8_t *to = NULL;
+	struct stock *stock = t ? stock_of(f, t, &to) : NULL;
+	autoclose int fd = stock ? stock_take(stock) : -1;
 	union node_address a;
 	socklen_t size;
 
 	if (fd < 0)
 		return -EAGAIN;
-	socket_bind(f, fd, t->address);
-	size = node_address(&a, t->address, f->listener->route.port);
+	socket_bind(f, fd, to);
+	size = node_address(&a, to, f->listener->route.port);
 	if (connect(fd, &a.any, size) < 0 && errno != EINPROGRESS)
 		return -errno;
 	f->fd[INSIDE] = fd_take(&fd);
@@ -341,6 +365,7 @@ static void flow_wait(struct flow *f, int error)
 		flow_reset(f);
 		return;
 	}
+	f->refused_v6 = false;
 	if (f->tries < RETRY_STEPS)
 		f->tries++;
 	f->due_ms = now + delay_ms;
@@ -370,6 +395,10 @@ static int dial_any_port(struct flow *f)
 static void flow_try_others(struct flow *f, int error)
 {
 	side_reset(f, INSIDE);
+	if (error != -EAGAIN && f->by_v6) {
+		f->refused_v6 = true;
+		error = dial_any_port(f);
+	}
 	while (error < 0 && error != -EAGAIN &&
 	       target_refused(&f->listener->targets, f->target))
 		error = dial_any_port(f);
@@ -407,6 +436,16 @@ static int introduce(const struct flow *f)
 	return 0;
 }
 
+/* It takes clients, but not by IPv6. */
+static void v6_refused(const struct flow *f)
+{
+	struct target *t = target_by_id(&f->listener->targets, f->target);
+	struct tun *tun = t ? tun_find(t->address) : NULL;
+
+	if (tun)
+		tun_refused_tcp6(tun);
+}
+
 static void connected(struct flow *f, uint32_t events)
 {
 	socklen_t size = sizeof(int);
@@ -421,6 +460,8 @@ static void connected(struct flow *f, uint32_t events)
 		return;
 	}
 	f->state = FLOW_OPEN;
+	if (f->refused_v6)
+		v6_refused(f);
 	listener_tried(f->listener, f->target, true);
 	/* Mostly the request is there already. */
 	traffic_came(&f->traffic);

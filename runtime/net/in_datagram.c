@@ -2,18 +2,19 @@
  * written into the container's TUN as a packet from the client, so the
  * application sees who calls; what the container sends back to there goes out
  * of the same socket, from the address that the client had called. A flow takes
- * no descriptor.
+ * no descriptor, but that of a client on the node's own loopback: see
+ * in_local.h.
  *
  * A flow has two keys: of the client, as the node sees it (`outer`), and as the
- * container does (`inner`). They differ for a client whose address cannot come
- * out of a TUN, as of the node's own loopback: such a one comes from the
- * address of the resolver; and from another port where that is taken, as by one
- * client's port to two of ours.
+ * container does (`inner`). They differ for a client whose address means
+ * nothing there, as a link-local one: such a one comes from the address of the
+ * resolver; and from another port where that is taken, as by one client's port
+ * to two of ours.
  *
  * A client by IPv6 is led to the container's IPv6 address. Where the
  * application listens to IPv4 alone, the container's kernel refuses that, and
  * quotes the datagram: so nothing is lost, and this client, with all that come
- * in the next REFUSED_MS, comes from the resolver's IPv4 address.
+ * in the next ten seconds, comes from the resolver's IPv4 address.
  *
  * Of several containers of an application a flow keeps its own. A new one is
  * led as a connection is (target.h), where each flow counts as a request.
@@ -32,6 +33,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "buffer.h"
+#include "in_local.h"
 #include "key.h"
 #include "listener.h"
 #include "out_datagram.h"
@@ -51,15 +54,21 @@ enum {
 	PORT_TRIES = 16,
 	SIZE_MAX_INSIDE = NET_TUN_MTU - 20 - PACKET_UDP_HEADER,
 	SIZE_MAX_INSIDE6 = NET_TUN_MTU - 40 - PACKET_UDP_HEADER,
-	REFUSED_MS = 10000,
+	HELD_MAX = 16, /* of a flow, until it has a socket inside */
 };
 
 struct in_datagram {
-	struct key_entry outer; /* inside: the node's address and port */
-	struct key_entry inner;
+	struct key_entry outer;	   /* inside: the node's address and port */
+	struct key_entry inner;	   /* not of a local client */
 	struct listener *listener; /* NULL when free */
 	uint32_t target;
 	struct tun *tun;
+	bool is_local;
+	struct in_local local;
+	struct watch watch; /* of its socket */
+	/* What waits for that. */
+	struct buffer *held, **held_end;
+	unsigned int n_held;
 	struct sockaddr_in6 client;
 	struct in6_pktinfo from; /* what the client had called */
 	uint64_t ends_ms;
@@ -72,7 +81,7 @@ static struct loop *loop;
 static struct in_datagram flows[IN_DATAGRAM_MAX];
 static struct key_table outers, inners;
 static struct in_datagram *free_flows;
-static unsigned int n_fresh, n_used;
+static unsigned int n_fresh, n_used, n_holding;
 static struct timer sweep;
 static uint8_t data[65536];
 
@@ -99,6 +108,25 @@ static void flow_unlink(struct in_datagram *f)
 		f->listener->newest = f->prevp;
 }
 
+static void local_close(struct in_datagram *f)
+{
+	watch_del(loop, &f->watch);
+	in_local_close(&f->local);
+}
+
+static void local_end(struct in_datagram *f)
+{
+	struct buffer *b;
+
+	n_holding -= f->held != NULL;
+	while ((b = f->held)) {
+		f->held = b->next;
+		buffer_free(b);
+	}
+	local_close(f);
+	f->listener->locals--;
+}
+
 static void flow_end(struct in_datagram *f)
 {
 	struct target *to = target_by_id(&f->listener->targets, f->target);
@@ -106,7 +134,10 @@ static void flow_end(struct in_datagram *f)
 	if (to)
 		to->datagrams--;
 	key_del(&outers, &f->outer);
-	key_del(&inners, &f->inner);
+	if (f->is_local)
+		local_end(f);
+	else
+		key_del(&inners, &f->inner);
 	flow_unlink(f);
 	f->listener->datagrams--;
 	f->listener = NULL;
@@ -139,6 +170,19 @@ static struct in_datagram *flow_take(struct listener *l)
 	return f;
 }
 
+/* As flow_take(), of descriptors. */
+static void local_room(struct listener *l, const struct tun *t)
+{
+	struct in_datagram *f = l->oldest;
+
+	if (l->locals < fds_free(FDS_DATAGRAMS, &t->fds) * SHARE)
+		return;
+	while (f && !f->is_local)
+		f = f->next;
+	if (f)
+		flow_end(f);
+}
+
 static void sweep_fire(struct timer *timer)
 {
 	uint64_t now = clock_ms();
@@ -154,7 +198,7 @@ static void sweep_fire(struct timer *timer)
 /* ---------------------------------------------------------------- to inside */
 
 /* Whether a container's kernel takes a packet from there out of its TUN. */
-static bool is_seen(const uint8_t address[16], const struct tun *t)
+static bool is_seen(const uint8_t address[16])
 {
 	if (tun_in_range(address))
 		return false;
@@ -162,8 +206,7 @@ static bool is_seen(const uint8_t address[16], const struct tun *t)
 		return address[12] != 0 && address[12] != 127 &&
 		       address[12] < 224;
 	/* Unicast of a scope that has a meaning there. */
-	return t->has_address6 && t->refused6_ms <= clock_ms() &&
-	       (address[0] & 0xe0) != 0 && address[0] != 0xff &&
+	return (address[0] & 0xe0) != 0 && address[0] != 0xff &&
 	       !(address[0] == 0xfe && (address[1] & 0xc0) == 0x80);
 }
 
@@ -181,8 +224,8 @@ static bool inner_make(struct key *inner, const struct key *outer,
 		       uint16_t port, const struct tun *to)
 {
 	const uint32_t resolver = htonl(NET_RESOLVER);
-	bool seen = is_seen(outer->outside, to);
-	bool v6 = seen && !address_is_mapped(outer->outside);
+	bool is_v4 = address_is_mapped(outer->outside);
+	bool v6 = !is_v4 && tun_takes6(to);
 
 	*inner = (struct key){
 		.inside_port = port,
@@ -192,7 +235,9 @@ static bool inner_make(struct key *inner, const struct key *outer,
 	memcpy(inner->inside, v6 ? to->address6 : to->address,
 	       sizeof(inner->inside));
 	memcpy(inner->outside, outer->outside, sizeof(inner->outside));
-	if (!seen) {
+	if (v6 && !is_seen(outer->outside)) {
+		net_address6(NET_RESOLVER, inner->outside);
+	} else if (!v6 && (!is_v4 || !is_seen(outer->outside))) {
 		memset(inner->outside, 0, 10);
 		memset(inner->outside + 10, 0xff, 2);
 		memcpy(inner->outside + 12, &resolver, sizeof(resolver));
@@ -233,16 +278,21 @@ struct arrival {
 	size_t size;
 };
 
+static void local_ready(struct watch *w, uint32_t events);
+
 static struct in_datagram *flow_begin(struct listener *l, const struct key *key,
 				      const struct arrival *a)
 {
 	struct target *to = target_open(l);
+	bool is_local = in_local_is(key->outside);
 	struct in_datagram *f;
-	struct key inner;
+	struct tun *t = to ? tun_find(to->address) : NULL;
+	struct key inner = { 0 };
 
-	if (!to ||
-	    !inner_make(&inner, key, l->route.port, tun_find(to->address)))
+	if (!t || (!is_local && !inner_make(&inner, key, l->route.port, t)))
 		return NULL;
+	if (is_local)
+		local_room(l, t);
 	f = flow_take(l);
 	if (!f)
 		return NULL;
@@ -251,18 +301,24 @@ static struct in_datagram *flow_begin(struct listener *l, const struct key *key,
 		.inner.key = inner,
 		.listener = l,
 		.target = to->id,
-		.tun = tun_find(to->address),
+		.tun = t,
+		.is_local = is_local,
+		.local = { .tun = t, .fd = -1 },
+		.watch = { .fd = -1, .ready = local_ready },
 		.client = a->client,
 		.from = a->to,
 	};
 	/* Routes decide, but where an address means nothing without it. */
 	if (!IN6_IS_ADDR_LINKLOCAL(&a->to.ipi6_addr))
 		f->from.ipi6_ifindex = 0;
+	f->held_end = &f->held;
 	key_add(&outers, &f->outer);
-	key_add(&inners, &f->inner);
+	if (!is_local)
+		key_add(&inners, &f->inner);
 	flow_append(f);
 	to->datagrams++;
 	l->datagrams++;
+	l->locals += is_local;
 	n_used++;
 	if (!sweep.deadline_ms)
 		timer_set(loop, &sweep, SWEEP_MS);
@@ -285,6 +341,86 @@ static struct in_datagram *flow_of(struct listener *l, const struct arrival *a)
 		 : flow_begin(l, &key, a);
 }
 
+static struct buffer *held_buffer(size_t size)
+{
+	if (size > BUFFER_SMALL_SIZE)
+		return buffer_large_plenty() ? buffer_large() : NULL;
+	return buffer_small_plenty() ? buffer_small() : NULL;
+}
+
+static void local_hold(struct in_datagram *f, const uint8_t *bytes, size_t size)
+{
+	struct buffer *b = f->n_held < HELD_MAX ? held_buffer(size) : NULL;
+
+	if (!b) {
+		f->tun->counts.dropped++;
+		return;
+	}
+	memcpy(b->data, bytes, size);
+	b->size = (uint32_t)size;
+	b->next = NULL;
+	n_holding += !f->held;
+	*f->held_end = b;
+	f->held_end = &b->next;
+	f->n_held++;
+}
+
+static int local_open(struct in_datagram *f)
+{
+	int error = in_local_open(&f->local, f->outer.key.outside,
+				  f->outer.key.outside_port);
+
+	if (error == 0)
+		error = watch_add(loop, &f->watch, f->local.fd, EPOLLIN);
+	return error;
+}
+
+static void local_send(struct in_datagram *f, const uint8_t *bytes, size_t size)
+{
+	int error = -ECONNREFUSED;
+
+	traffic_use(f->tun->traffic);
+	/* Twice at most: of IPv4 a refusal is not told. */
+	while (error == -ECONNREFUSED) {
+		error = f->local.fd < 0 ? local_open(f) : 0;
+		if (error == 0)
+			error = in_local_send(&f->local,
+					      f->listener->route.port, bytes,
+					      size);
+		if (error == -ECONNREFUSED)
+			local_close(f);
+	}
+	if (error == -EAGAIN && f->local.fd < 0)
+		local_hold(f, bytes, size);
+	else if (error < 0)
+		f->tun->counts.dropped++;
+}
+
+/* What is held again now comes behind the rest of it, as it was. */
+static void local_retry(struct in_datagram *f)
+{
+	struct buffer *b = f->held, *next;
+
+	n_holding--;
+	f->held = NULL;
+	f->held_end = &f->held;
+	f->n_held = 0;
+	for (; b; b = next) {
+		next = b->next;
+		local_send(f, b->data, b->size);
+		buffer_free(b);
+	}
+}
+
+void in_datagram_retry(void)
+{
+	for (struct in_datagram *f = flows; n_holding && f < flows + n_fresh;
+	     f++) {
+		if (f->listener && f->held)
+			local_retry(f);
+	}
+}
+
 static void deliver(struct listener *l, const struct arrival *a)
 {
 	struct in_datagram *f = flow_of(l, a);
@@ -304,7 +440,10 @@ static void deliver(struct listener *l, const struct arrival *a)
 	}
 	tun_down_take(f->tun, a->size);
 	flow_used(f);
-	out_datagram_reply(f->tun, &f->inner.key, data, a->size);
+	if (f->is_local)
+		local_send(f, data, a->size);
+	else
+		out_datagram_reply(f->tun, &f->inner.key, data, a->size);
 }
 
 union control {
@@ -360,7 +499,7 @@ bool in_datagram_refused(struct tun *t, const struct packet *p)
 
 	if (!f || f->tun != t)
 		return false;
-	t->refused6_ms = clock_ms() + REFUSED_MS;
+	tun_refused6(t);
 	if (!inner_make(&inner, &f->outer.key, f->inner.key.inside_port, t)) {
 		flow_end(f);
 		return true;
@@ -377,17 +516,10 @@ bool in_datagram_refused(struct tun *t, const struct packet *p)
 
 /* --------------------------------------------------------------- to clients */
 
-bool in_datagram_answer(struct tun *t, const struct packet *p)
+static void answer(struct in_datagram *f, const uint8_t *bytes, size_t size)
 {
-	struct key_entry *e = key_find(&inners, &p->key);
-	struct in_datagram *f = e ? container_of(e, struct in_datagram, inner)
-				  : NULL;
 	union control control = { 0 };
-	struct iovec iov = { p->transport + PACKET_UDP_HEADER,
-			     p->size - PACKET_UDP_HEADER };
-
-	if (!f)
-		return false;
+	struct iovec iov = { (void *)bytes, size };
 	struct msghdr m = {
 		.msg_name = &f->client,
 		.msg_namelen = sizeof(f->client),
@@ -402,11 +534,42 @@ bool in_datagram_answer(struct tun *t, const struct packet *p)
 		.cmsg_len = CMSG_LEN(sizeof(f->from)),
 	};
 	memcpy(CMSG_DATA(&control.head), &f->from, sizeof(f->from));
-	traffic_use(t->traffic);
+	traffic_use(f->tun->traffic);
 	flow_used(f);
 	if (sendmsg(f->listener->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		t->counts.dropped++;
+		f->tun->counts.dropped++;
+}
+
+bool in_datagram_answer(struct tun *t, const struct packet *p)
+{
+	struct key_entry *e = key_find(&inners, &p->key);
+	struct in_datagram *f = e ? container_of(e, struct in_datagram, inner)
+				  : NULL;
+
+	(void)t;
+	if (!f)
+		return false;
+	answer(f, p->transport + PACKET_UDP_HEADER,
+	       p->size - PACKET_UDP_HEADER);
 	return true;
+}
+
+static void local_ready(struct watch *w, uint32_t events)
+{
+	struct in_datagram *f = container_of(w, struct in_datagram, watch);
+
+	(void)events;
+	for (int i = 0; i < ROUNDS && w->fd >= 0; i++) {
+		ssize_t n = in_local_take(&f->local, f->listener->route.port,
+					  data, sizeof(data));
+
+		if (n >= 0)
+			answer(f, data, (size_t)n);
+		else if (n == -EAGAIN || n == -EINTR)
+			return;
+		else if (n != -EBADMSG)
+			local_close(f);
+	}
 }
 
 /* ------------------------------------------------------------------ the end */

@@ -24,6 +24,9 @@ bool in_datagram_open(struct listener *l);
 /* Leads what has come to l into its container. */
 void in_datagram_ready(struct listener *l);
 
+/* A stock of sockets inside a container was filled, or not. */
+void in_datagram_retry(void);
+
 /* Sends p, which is UDP, to the client that it answers; false: it answers
  * none. */
 bool in_datagram_answer(struct tun *t, const struct packet *p);

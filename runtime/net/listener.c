@@ -199,12 +199,13 @@ void listeners_room(void)
 		listeners_update();
 }
 
-static void stock_filled(struct stock *s)
+static void stock_answered(struct stock *s)
 {
 	for (struct listener *l = NULL; (l = listener_next(l));) {
 		struct target *t = NULL;
 
-		while ((t = target_next(&l->targets, t)) && t->stock != s)
+		while ((t = target_next(&l->targets, t)) && t->stock != s &&
+		       strcmp(t->container, s->container) != 0)
 			;
 		if (t) {
 			flow_retry(l);
@@ -212,6 +213,7 @@ static void stock_filled(struct stock *s)
 		}
 	}
 	out_tcp_retry();
+	in_datagram_retry();
 }
 
 static struct listener *listener_find(const struct init_key *key)
@@ -388,7 +390,7 @@ int listener_init(struct loop *on)
 
 	loop = on;
 	pause_timer.fire = pause_over;
-	stock_init(on, stock_filled);
+	stock_init(on, stock_answered);
 	in_datagram_init(on);
 	error = init_watch_open(&published, on);
 	if (error < 0)

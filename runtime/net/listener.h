@@ -35,7 +35,7 @@ struct listener {
 	unsigned int open; /* flows */
 	struct fds_holder fds;
 	/* Of a UDP port; in_datagram.c's. */
-	unsigned int datagrams;
+	unsigned int datagrams, locals; /* flows; with a descriptor */
 	struct in_datagram *oldest, **newest;
 	uint64_t opened_ms; /* when the route was last opened */
 	struct targets targets;

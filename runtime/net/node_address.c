@@ -24,6 +24,15 @@ socklen_t node_address(union node_address *to, const uint8_t address[16],
 	return sizeof(in6);
 }
 
+void node_address_scope(union node_address *a, uint32_t scope)
+{
+	struct sockaddr_in6 in6;
+
+	memcpy(&in6, &a->room, sizeof(in6));
+	in6.sin6_scope_id = scope;
+	memcpy(&a->room, &in6, sizeof(in6));
+}
+
 void node_address_read(const union node_address *from, uint8_t address[16],
 		       uint16_t *port)
 {

@@ -5,6 +5,10 @@
  * Its address is the node's at that moment. When the node has got another one
  * meanwhile, the flow begins anew from there.
  *
+ * A datagram for another container of the application is written into that
+ * one's TUN, as it is, and so are the answers: the flow has no socket, and is
+ * there so that who was asked may answer, whatever its own rules.
+ *
  * A flow ends when nothing was sent or received for a while. A container that
  * wants more of them than it may have loses its own oldest, never another's.
  *
@@ -40,9 +44,10 @@ enum {
 
 struct out_datagram {
 	struct key_entry entry; /* first */
-	int fd;
+	bool is_used;
+	int fd; /* -1: it leads to `peer` */
 	struct watch watch;
-	struct tun *tun;
+	struct tun *tun, *peer;
 	uint64_t ends_ms;
 	/* Of the same TUN, the least recently used first; next when free. */
 	struct out_datagram *next, **prevp;
@@ -87,6 +92,7 @@ static void flow_end(struct out_datagram *f)
 	f->next = free_flows;
 	free_flows = f;
 	n_used--;
+	f->is_used = false;
 	fds_give(FDS_DATAGRAMS, 1, &f->tun->fds);
 }
 
@@ -124,6 +130,7 @@ static struct out_datagram *flow_new(struct tun *t, const struct key *key)
 		f = &flows[n_fresh++];
 	*f = (struct out_datagram){
 		.entry.key = *key,
+		.is_used = true,
 		.fd = -1,
 		.watch.fd = -1,
 		.tun = t,
@@ -143,7 +150,7 @@ static void sweep_fire(struct timer *timer)
 	uint64_t now = clock_ms();
 
 	for (struct out_datagram *f = flows; f < flows + n_fresh; f++) {
-		if (f->fd >= 0 && f->ends_ms <= now)
+		if (f->is_used && f->ends_ms <= now)
 			flow_end(f);
 	}
 	if (n_used)
@@ -249,12 +256,15 @@ static int flow_open(struct out_datagram *f)
 	union node_address to;
 	socklen_t size = node_address(&to, key->outside, key->outside_port);
 
+	if (!sweep.deadline_ms)
+		timer_set(loop, &sweep, SWEEP_MS);
+	f->peer = tun_in_range(key->outside) ? tun_find(key->outside) : NULL;
+	if (f->peer)
+		return 0;
 	f->fd = world_socket(key, &to, size);
 	if (f->fd < 0)
 		return f->fd;
 	f->watch.ready = world_ready;
-	if (!sweep.deadline_ms)
-		timer_set(loop, &sweep, SWEEP_MS);
 	return watch_add(loop, &f->watch, f->fd, EPOLLIN);
 }
 
@@ -283,6 +293,49 @@ static struct out_datagram *flow_begin(struct tun *t, const struct key *key)
 	return f;
 }
 
+/* To `to`, from where `key` says that it came. */
+static void neighbour_send(struct tun *to, const struct key *key,
+			   const uint8_t *bytes, size_t size)
+{
+	struct key seen = *key;
+
+	memcpy(seen.inside, key->outside, sizeof(seen.inside));
+	memcpy(seen.outside, key->inside, sizeof(seen.outside));
+	seen.inside_port = key->outside_port;
+	seen.outside_port = key->inside_port;
+	/* A link of that rate would lose it, too. */
+	if (!tun_down_open(to)) {
+		to->counts.limited++;
+		return;
+	}
+	tun_down_take(to, size);
+	out_datagram_reply(to, &seen, bytes, size);
+}
+
+/* Whether p answers one of a neighbour, who gets it. */
+static bool neighbour_answer(const struct tun *t, const struct packet *p)
+{
+	struct key key = p->key;
+	struct key_entry *e;
+	struct out_datagram *f;
+
+	if (!tun_in_range(p->key.outside))
+		return false;
+	memcpy(key.inside, p->key.outside, sizeof(key.inside));
+	memcpy(key.outside, p->key.inside, sizeof(key.outside));
+	key.inside_port = p->key.outside_port;
+	key.outside_port = p->key.inside_port;
+	e = key_find(&table, &key);
+	f = e ? container_of(e, struct out_datagram, entry) : NULL;
+	if (!f || f->peer != t)
+		return false;
+	traffic_use(t->traffic);
+	flow_used(f);
+	neighbour_send(f->tun, &p->key, p->transport + PACKET_UDP_HEADER,
+		       p->size - PACKET_UDP_HEADER);
+	return true;
+}
+
 /* The kernel does not send from an address that is not the node's any more: to
  * some it is invalid, to others there is no way from it. Of a way that is not
  * there from any address the next socket learns. */
@@ -305,6 +358,8 @@ void out_datagram_input(struct tun *t, const struct packet *p)
 		resolver_input(t, p);
 		return;
 	}
+	if (p->key.protocol == IPPROTO_UDP && neighbour_answer(t, p))
+		return;
 	f = e ? container_of(e, struct out_datagram, entry)
 	      : flow_begin(t, &p->key);
 	if (!f)
@@ -314,6 +369,10 @@ void out_datagram_input(struct tun *t, const struct packet *p)
 		size -= PACKET_UDP_HEADER;
 	}
 	flow_used(f);
+	if (f->peer) {
+		neighbour_send(f->peer, &p->key, bytes, size);
+		return;
+	}
 	sent = send(f->fd, bytes, size, MSG_NOSIGNAL);
 	if (sent < 0 && has_moved(errno)) {
 		flow_end(f);
@@ -334,6 +393,10 @@ void out_datagram_end(struct tun *t)
 {
 	while (t->oldest)
 		flow_end(t->oldest);
+	for (struct out_datagram *f = flows; f < flows + n_fresh; f++) {
+		if (f->is_used && f->peer == t)
+			flow_end(f);
+	}
 }
 
 void out_datagram_init(struct loop *on)

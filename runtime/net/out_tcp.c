@@ -544,7 +544,7 @@ static int neighbour_socket(struct out_tcp *f)
 		return -EHOSTUNREACH;
 	if (!tun_meets(f->tun, to))
 		return -EACCES;
-	stock = tun_stock(to, key->outside);
+	stock = tun_stock(to, address_is_mapped(key->outside) ? 0 : STOCK_V6);
 	fd = stock ? stock_take(stock) : -1;
 	if (fd < 0)
 		return -EAGAIN;
@@ -559,30 +559,58 @@ static int neighbour_socket(struct out_tcp *f)
 }
 
 /* The node's own socket, for all that is no neighbour. */
-static int node_socket(const union node_address *to)
+static int node_socket(struct out_tcp *f)
 {
-	int fd = socket(to->any.sa_family,
-			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int family = address_is_mapped(f->entry.key.outside) ? AF_INET
+							     : AF_INET6;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	return fd < 0 ? -errno : fd;
 }
+
+static int resolver_socket(struct out_tcp *f)
+{
+	return name_stream_open(f->tun);
+}
+
+static bool is_neighbour(const struct key *key)
+{
+	return tun_in_range(key->outside);
+}
+
+static bool is_any(const struct key *key)
+{
+	(void)key;
+	return true;
+}
+
+/* Where a destination can be: the first row that it is of. open() gives a
+ * stream socket that leads there, or -errno, -EAGAIN when it will be tried
+ * again by out_tcp_retry(); a destination on another node is one more row,
+ * whose open() gives an end of a socket pair, as the resolver's does. */
+static const struct {
+	bool (*is)(const struct key *);
+	int (*open)(struct out_tcp *);
+	bool connects; /* it has to be connected to the destination's address */
+} places[] = {
+	{ resolver_is, resolver_socket, false },
+	{ is_neighbour, neighbour_socket, true },
+	{ is_any, node_socket, true },
+};
 
 static int world_connect(struct out_tcp *f)
 {
 	const struct key *key = &f->entry.key;
 	union node_address to;
 	socklen_t size = node_address(&to, key->outside, key->outside_port);
-	bool is_resolver = resolver_is(key);
+	size_t i = 0;
 
-	if (is_resolver)
-		f->fd = name_stream_open(f->tun);
-	else if (tun_in_range(key->outside))
-		f->fd = neighbour_socket(f);
-	else
-		f->fd = node_socket(&to);
+	while (!places[i].is(key))
+		i++;
+	f->fd = places[i].open(f);
 	if (f->fd < 0)
 		return f->fd;
-	if (!is_resolver) {
+	if (places[i].connects) {
 		options_set(f->fd);
 		if (connect(f->fd, &to.any, size) < 0 && errno != EINPROGRESS)
 			return -errno;

@@ -271,14 +271,17 @@ static void pending_answer(struct pending *p, uint8_t *answer, size_t size)
 	answer_send(&asker, &query, answer, size);
 }
 
-static int server_ask(struct pending *p, const uint8_t server[16])
+static int server_ask(struct pending *p, const struct upstream *u,
+		      unsigned int i)
 {
 	union node_address to;
-	socklen_t size = node_address(&to, server, PORT);
+	socklen_t size = node_address(&to, u->address[i], PORT);
 	int kind = p->whole ? SOCK_STREAM : SOCK_DGRAM;
 
 	p->fd = socket(to.any.sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC,
 		       0);
+	if (to.any.sa_family == AF_INET6)
+		node_address_scope(&to, u->scope[i]);
 	if (p->fd < 0 || getrandom(&p->id, sizeof(p->id), 0) != sizeof(p->id))
 		return -errno;
 	dns_id_set(p->message, p->id);
@@ -302,7 +305,7 @@ static void pending_try(struct pending *p)
 		p->whole->got = 0;
 	while (error < 0 && u->n && p->tries < TRIES) {
 		fd_close(&p->fd);
-		error = server_ask(p, u->address[p->tries++ % u->n]);
+		error = server_ask(p, u, p->tries++ % u->n);
 	}
 	if (error == 0)
 		timer_set(loop, &p->timer, TRY_MS);

@@ -23,7 +23,7 @@
 enum { RETRY_MS = 200, FAILURE_PAUSE_MS = 500 };
 
 static struct loop *loop;
-static void (*on_filled)(struct stock *);
+static void (*on_answered)(struct stock *);
 static struct stock stocks[STOCK_COUNT_MAX];
 /* Never used from here on. */
 static struct stock *stocks_end = stocks;
@@ -87,13 +87,17 @@ static unsigned int stock_wants(struct stock *s)
 	return s->target - s->n;
 }
 
+_Static_assert((int)STOCK_V6 == ZRUN_SOCKETS_V6 &&
+		       (int)STOCK_UDP == ZRUN_SOCKETS_UDP,
+	       "a kind is sent as it is");
+
 static int ask_for(struct stock *s)
 {
 	unsigned int want = stock_wants(s);
 	struct zrun_request request = {
 		.head = { sizeof(request), ZRUN_SOCKETS },
 		.arg = want < ZRUN_SOCKETS_MAX ? want : ZRUN_SOCKETS_MAX,
-		.flags = s->v6 ? ZRUN_SOCKETS_V6 : 0,
+		.flags = s->kind,
 	};
 	int error = zrun < 0 ? zrun_connect() : 0;
 
@@ -161,7 +165,7 @@ static void ask_next(void)
 
 /* What comes in pieces was sent in pieces: no waiting for more. A port that
  * was left a moment ago may be taken. For the lingering see flow.c. */
-static void socket_add(struct stock *s, int fd)
+static void stream_options_set(int fd)
 {
 	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	const int on = 1;
@@ -169,6 +173,12 @@ static void socket_add(struct stock *s, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+static void socket_add(struct stock *s, int fd)
+{
+	if (!(s->kind & STOCK_UDP))
+		stream_options_set(fd);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	s->fd[s->n++] = fd;
 	n_total++;
@@ -191,8 +201,8 @@ static void answer_take(struct stock *s, const struct zrun_reply *reply,
 	} else {
 		s->after_ms = 0;
 	}
-	if (was_empty && s->n)
-		on_filled(s);
+	if (was_empty)
+		on_answered(s);
 }
 
 static void zrun_ready(struct watch *w, uint32_t events)
@@ -224,19 +234,19 @@ void stock_limit(unsigned int n)
 	n_total_max = n;
 }
 
-void stock_init(struct loop *on, void (*filled)(struct stock *))
+void stock_init(struct loop *on, void (*answered)(struct stock *))
 {
 	loop = on;
-	on_filled = filled;
+	on_answered = answered;
 	retry.fire = retry_fire;
 }
 
-struct stock *stock_get(const char *container, bool v6)
+struct stock *stock_get(const char *container, unsigned int kind)
 {
 	struct stock *s, *free_slot = NULL;
 
 	for (s = stocks; s < stocks_end; s++) {
-		if (s->users && s->v6 == v6 &&
+		if (s->users && s->kind == kind &&
 		    !strcmp(s->container, container)) {
 			s->users++;
 			return s;
@@ -251,7 +261,7 @@ struct stock *stock_get(const char *container, bool v6)
 	if (!s)
 		s = stocks_end++;
 	*s = (struct stock){
-		.v6 = v6,
+		.kind = kind,
 		.users = 1,
 		.target = STOCK_TARGET_FIRST,
 	};
@@ -269,6 +279,11 @@ void stock_put(struct stock *s)
 		n_total--;
 		fds_give(FDS_HELD, 1, NULL);
 	}
+}
+
+bool stock_is_coming(const struct stock *s)
+{
+	return s->users && !s->n && !s->after_ms;
 }
 
 int stock_take(struct stock *s)

@@ -17,15 +17,18 @@
 #include "base/loop.h"
 
 enum {
-	STOCK_COUNT_MAX = 1024, /* containers */
+	STOCK_COUNT_MAX = 1024, /* containers and kinds */
 	STOCK_TARGET_FIRST = 4, /* sockets aimed at */
 	STOCK_TARGET_MAX = 32,
 	STOCK_BUSY_MS = 100,
 };
 
+/* Of what kind its sockets are: bits, as ZRUN_SOCKETS has them. */
+enum { STOCK_V6 = 1, STOCK_UDP = 2, STOCK_KINDS = 4 };
+
 struct stock {
 	char container[64];
-	bool v6;
+	unsigned int kind;
 	bool asked; /* a request is on its way */
 	unsigned int users;
 	uint64_t after_ms; /* not to be asked for before, after a failure */
@@ -37,13 +40,17 @@ struct stock {
 /* At most n sockets in all stocks together. */
 void stock_limit(unsigned int n);
 
-/* `filled` is called when a stock that was empty has sockets again. */
-void stock_init(struct loop *loop, void (*filled)(struct stock *));
+/* `answered` is called when a stock that was empty has sockets again, or is
+ * told that it gets none. */
+void stock_init(struct loop *loop, void (*answered)(struct stock *));
 
 /* The stock of a container; asks for sockets when it is new. NULL when the
  * table is full. */
-struct stock *stock_get(const char *container, bool v6);
+struct stock *stock_get(const char *container, unsigned int kind);
 void stock_put(struct stock *s);
+
+/* Whether it is empty, but not for long. */
+bool stock_is_coming(const struct stock *s);
 
 /* A socket, which becomes the caller's, or -1; asks for more when low. */
 int stock_take(struct stock *s);

@@ -132,7 +132,8 @@ static void target_open(struct target *t, const char *app)
 	last_id += last_id == UINT32_MAX ? 2 : 1;
 	t->id = last_id;
 	t->traffic = traffic_get(t->container);
-	t->stock = stock_get(t->container, !address_is_mapped(t->address));
+	t->stock = stock_get(t->container,
+			     address_is_mapped(t->address) ? 0 : STOCK_V6);
 	if (!t->stock)
 		log_error(app,
 			  "more than %d containers "

@@ -34,6 +34,7 @@
 
 enum {
 	ROUNDS = 32, /* packets for one event: others wait meanwhile */
+	REFUSED6_MS = 10000,
 	RANGE_SIZE = 0x10000,
 };
 
@@ -146,9 +147,12 @@ static int rules_judge(struct tun *t, const struct key *key)
 
 int tun_judge(struct tun *t, const struct key *key)
 {
-	bool is_neighbour = key->protocol == IPPROTO_TCP &&
-			    tun_in_range(key->outside);
-	/* Neighbours are judged once more when they are dialled. */
+	const struct tun *to = tun_find(key->outside);
+	/* Those by TCP are judged once more when they are dialled. */
+	bool is_neighbour =
+		tun_in_range(key->outside) &&
+		(key->protocol == IPPROTO_TCP ||
+		 (key->protocol == IPPROTO_UDP && to && tun_meets(t, to)));
 	int error = is_neighbour ? 0 : policy_check(key);
 
 	if (error == 0)
@@ -206,13 +210,31 @@ static void resume_fire(struct timer *timer)
 		out_tcp_resume(t);
 }
 
-struct stock *tun_stock(struct tun *t, const uint8_t address[16])
+bool tun_takes6(const struct tun *t)
 {
-	bool v6 = !address_is_mapped(address);
+	return t->has_address6 && t->refused6_ms <= clock_ms();
+}
 
-	if (!t->stock[v6])
-		t->stock[v6] = stock_get(t->container, v6);
-	return t->stock[v6];
+void tun_refused6(struct tun *t)
+{
+	t->refused6_ms = clock_ms() + REFUSED6_MS;
+}
+
+bool tun_takes_tcp6(const struct tun *t)
+{
+	return t->has_address6 && t->refused_tcp6_ms <= clock_ms();
+}
+
+void tun_refused_tcp6(struct tun *t)
+{
+	t->refused_tcp6_ms = clock_ms() + REFUSED6_MS;
+}
+
+struct stock *tun_stock(struct tun *t, unsigned int kind)
+{
+	if (!t->stock[kind])
+		t->stock[kind] = stock_get(t->container, kind);
+	return t->stock[kind];
 }
 
 /* What a container sends */
@@ -331,7 +353,7 @@ void tun_send(struct tun *t, const struct iovec *iov, int n,
 static void tun_gone(struct tun *t)
 {
 	by_address[low_bits(t->address)] = 0;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < STOCK_KINDS; i++) {
 		if (t->stock[i])
 			stock_put(t->stock[i]);
 	}

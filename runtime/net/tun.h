@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "fds.h"
 #include "init/init.h"
+#include "stock.h"
 #include "znet.h"
 
 enum { TUN_MAX = 1024, TUN_IOV_MAX = 1088 };
@@ -25,13 +26,14 @@ struct tun {
 	struct watch watch;
 	char container[INIT_NAME_SIZE];
 	uint8_t address[16], address6[16]; /* its own; IPv4 is mapped */
-	/* By IPv6 it can be reached, as far as is known: a datagram was refused
-	 * before that time where only IPv4 was listened to. */
+	/* By IPv6 it can be reached, as far as is known: until then not, for it
+	 * has refused what only by IPv4 was listened for. */
 	bool has_address6;
-	uint64_t refused6_ms;
+	uint64_t refused6_ms, refused_tcp6_ms;
 	char application[64], service[64];
-	struct stock *stock[2]; /* sockets inside for the others of its
-				 * application: IPv4, IPv6; NULL until used */
+	struct stock *stock[STOCK_KINDS]; /* sockets inside for the others of
+					   * its application, and for clients
+					   * of UDP; NULL until used */
 	bool has_policy; /* and if policy is NULL, it is not at hand yet */
 	struct policy *policy;
 	struct timer resume; /* while what it sends is over its rate */
@@ -76,8 +78,14 @@ int tun_judge(struct tun *t, const struct key *key);
 /* Whether t may be sent more, and that it was sent n bytes. */
 bool tun_down_open(struct tun *t);
 void tun_down_take(struct tun *t, size_t n);
-/* Sockets inside t; NULL when there are too many such. */
-struct stock *tun_stock(struct tun *t, const uint8_t address[16]);
+/* Whether t may be led to by IPv6; and that nobody listens by that now. Of UDP,
+ * and of TCP. */
+bool tun_takes6(const struct tun *t);
+void tun_refused6(struct tun *t);
+bool tun_takes_tcp6(const struct tun *t);
+void tun_refused_tcp6(struct tun *t);
+/* Sockets inside t (stock.h); NULL when there are too many such. */
+struct stock *tun_stock(struct tun *t, unsigned int kind);
 
 /* Sends one packet into the container; n is below TUN_IOV_MAX. One that does
  * not fit is lost, as on any link. */

@@ -34,6 +34,22 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
+/* ADDRESS or ADDRESS%LINK, that by its number, as routers tell their own. */
+static void server_read(struct upstream *u, struct span text)
+{
+	struct span address = { 0 };
+	uint64_t scope = 0;
+
+	if (u->n == UPSTREAM_MAX)
+		return;
+	if (span_cut(&text, '%', &address) && text.size &&
+	    span_u64(text, UINT32_MAX, &scope) < 0)
+		return;
+	if (!address_read(address, u->address[u->n]))
+		return;
+	u->scope[u->n++] = (uint32_t)scope;
+}
+
 static void line_read(struct upstream *u, struct span line)
 {
 	static const char word[] = "nameserver";
@@ -48,8 +64,7 @@ static void line_read(struct upstream *u, struct span line)
 	for (n = 0; n < line.size && !is_space(line.data[n]);)
 		n++;
 	line.size = n;
-	if (u->n < UPSTREAM_MAX && address_read(line, u->address[u->n]))
-		u->n++;
+	server_read(u, line);
 }
 
 void upstream_read(struct upstream *u, const char *text, size_t size)

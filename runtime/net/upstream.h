@@ -12,6 +12,7 @@ enum { UPSTREAM_MAX = 4 };
 struct upstream {
 	unsigned int n;
 	uint8_t address[UPSTREAM_MAX][16]; /* v4 mapped */
+	uint32_t scope[UPSTREAM_MAX];	   /* of a link-local one: its link */
 };
 
 /* Those of now, at most UPSTREAM_FRESH_MS old. n is 0 when there are none, or

@@ -97,7 +97,7 @@ enum zrun_verb {
 	/* Replies with up to `arg` TCP sockets (at most ZRUN_SOCKETS_MAX)
 	 * made inside the network namespace of `id`, each with IP_TRANSPARENT
 	 * and the mark set, so that znet may bind it to a client's address.
-	 * flags: ZRUN_SOCKETS_V6 for AF_INET6. znet. */
+	 * flags: ZRUN_SOCKETS_V6 for AF_INET6, ZRUN_SOCKETS_UDP. znet. */
 	ZRUN_SOCKETS,
 	/* Container number `arg` of those that exist, in any order:
 	 * reply.id, pid, text = state as in the OCI specification, or
@@ -196,6 +196,7 @@ enum {
 	ZRUN_KILL_EXEC = 256,
 	ZRUN_VOLUME_NAME_MAX = 127,
 	ZRUN_SOCKETS_V6 = 1,
+	ZRUN_SOCKETS_UDP = 2,
 	ZRUN_UNPACK_PULLED = 1,
 	ZRUN_SOCKETS_MAX = 16,
 	ZRUN_EXECS_MAX = 16, /* of one container, exit records included */

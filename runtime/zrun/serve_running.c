@@ -138,13 +138,15 @@ int serve_list(const struct asked *asked, struct zrun_reply *reply)
 	return -ENOENT;
 }
 
-/* A stream socket of the namespace that we are in, which may use any local
- * address and leads its replies back (netlink.c). */
-static int make_socket(int family)
+/* A socket of the namespace that we are in, which may use any local address and
+ * leads its replies back (netlink.c). */
+static int make_socket(uint32_t flags)
 {
 	int one = 1, mark = NETWORK_MARK, r;
-	autoclose int fd =
-		socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int family = flags & ZRUN_SOCKETS_V6 ? AF_INET6 : AF_INET;
+	int type = flags & ZRUN_SOCKETS_UDP ? SOCK_DGRAM : SOCK_STREAM;
+	autoclose int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK,
+				  0);
 
 	if (fd < 0)
 		return -errno;
@@ -162,7 +164,7 @@ int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 		  struct ipc_fds *fds)
 {
 	const struct zrun_request *q = asked->request;
-	int family = q->flags & ZRUN_SOCKETS_V6 ? AF_INET6 : AF_INET, r;
+	int r;
 	struct resident_container *c = container_running(asked, reply, &r);
 
 	if (!c)
@@ -172,7 +174,7 @@ int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 	if (setns(c->pidfd, CLONE_NEWNET) < 0)
 		return -errno;
 	for (uint32_t i = 0; r >= 0 && i < q->arg; i++) {
-		r = make_socket(family);
+		r = make_socket(q->flags);
 		if (r >= 0)
 			fds->fd[fds->n++] = r;
 	}

@@ -27,6 +27,7 @@ from zooid.net_host import Net, NetHost  # noqa: E402
 
 ROUNDS, SECONDS = 3, 2
 PORT_IN, PORT_SPLICED = 5201, 5301
+ECHO_IN, ECHO_SPLICED = 7, 5307
 REQUESTS, CONNECTIONS = 3000, 600
 
 
@@ -75,7 +76,7 @@ class Pasta(Slirp):
                         self.name_of_net], check=True)
         self.process = process.start(host.node.command(
             BUILD / "host/pkg/passt/bin/pasta", "-f", "-q", "--config-net",
-            "-m", "65520", "-t", "%d" % PORT_IN, "-u", "none", "-T", "none",
+            "-m", "65520", "-t", "%d,%d" % (PORT_IN, ECHO_IN), "-u", "none", "-T", "none",
             "-U", "none", "--no-map-gw", "--runas", "0", "--netns-only",
             "--netns",
             self.name_of_net),
@@ -93,6 +94,8 @@ class Ours:
         self.host, self.net = host, host.container("bench", "10.64.0.2")
         messages.Init(host.run).bind("bench", PORT_SPLICED, messages.route(
             host.id("bench"), "10.64.0.2", PORT_IN))
+        messages.Init(host.run).bind("bench", ECHO_SPLICED, messages.route(
+            host.id("bench"), "10.64.0.2", ECHO_IN))
 
     @property
     def pid(self):
@@ -254,33 +257,64 @@ Server(("0.0.0.0", 7), Echo).serve_forever()
 """
 
 
-def latency():
-    """What it adds to a request, against the same over the veth alone."""
-    with machines() as (host, networks):
-        server = process.start(host.world.command(sys.executable, "-c", ECHO))
-        try:
-            wait_for("echo", lambda: ":7 " in host.world.sh("ss -ltn"))
-            nets = {"none": host.node,
-                    **{name: n.net for name, n in networks.items()}}
-            trips = {name: float("inf") for name in nets}
-            opened = dict(trips)
-            for _ in range(ROUNDS):
-                for name, net in nets.items():
-                    with net.connect(host.WORLD, 7) as sock:
-                        trips[name] = min(trips[name], round_trips_us(sock))
-                    opened[name] = min(opened[name],
-                                       connections_us(net, host.WORLD, 7))
-        finally:
-            process.end(server)
-    yield Row("net: out, request, added, p50", trips["znet"] - trips["none"],
-              "us", 30)
-    for name in ("slirp4netns", "pasta"):
-        yield Row("net: out, request, p50", trips["znet"], "us",
+@contextlib.contextmanager
+def echoes(*nets):
+    """Serve port 7 of each."""
+    with contextlib.ExitStack() as stack:
+        for net in nets:
+            server = process.start(net.command(sys.executable, "-c", ECHO))
+            stack.callback(process.end, server)
+            wait_for("echo", lambda net=net: ":7 " in net.sh("ss -ltn"))
+        yield
+
+
+def latency_of(ways):
+    """({way: a request}, {way: a connection with one}) in us, the least of each;
+    ways: {name: (net, address, port)}."""
+    trips = {name: float("inf") for name in ways}
+    opened = dict(trips)
+    for _ in range(ROUNDS):
+        for name, (net, address, port) in ways.items():
+            with net.connect(address, port) as sock:
+                trips[name] = min(trips[name], round_trips_us(sock))
+            opened[name] = min(opened[name], connections_us(net, address,
+                                                            port))
+    return trips, opened
+
+
+def latency_rows(way, trips, opened):
+    yield Row("net: %s, request, added, p50" % way,
+              trips["znet"] - trips["none"], "us", 30)
+    for name in trips.keys() - {"none", "znet"}:
+        yield Row("net: %s, request, p50" % way, trips["znet"], "us",
                   ratio=trips["znet"] / trips[name],
                   peer="%s, %.1f" % (name, trips[name]))
-    yield Row("net: out, new connections", 1e6 / opened["znet"], "1/s",
+    yield Row("net: %s, new connections" % way, 1e6 / opened["znet"], "1/s",
               ratio=opened["pasta"] / opened["znet"], least=1,
               peer="pasta, %.0f" % (1e6 / opened["pasta"]))
+
+
+def latency():
+    """What it adds to a request, against the same over the veth alone; of a
+    client, against one whom the node serves itself."""
+    with machines() as (host, networks), echoes(host.world):
+        out = latency_of({"none": (host.node, host.WORLD, 7), **{
+            name: (n.net, host.WORLD, 7) for name, n in networks.items()}})
+    with machines() as (host, networks), \
+            echoes(*[networks[name].net for name in ("znet", "pasta")]):
+        # Beside pasta's, which has that port of the node.
+        direct = process.start(host.node.command(sys.executable, "-c",
+                                                 ECHO.replace("7)", "8)")))
+        try:
+            wait_for("echo", lambda: ":8 " in host.node.sh("ss -ltn"))
+            in_ = latency_of({
+                "none": (host.world, host.NODE, 8),
+                "znet": (host.world, host.NODE, ECHO_SPLICED),
+                "pasta": (host.world, host.NODE, ECHO_IN)})
+        finally:
+            process.end(direct)
+    yield from latency_rows("out", *out)
+    yield from latency_rows("in", *in_)
 
 
 # As many as fit into FILES descriptors, the most that this machine gives.
@@ -368,4 +402,101 @@ def crowded_out():
               "at %d, %.2f" % (FEW, cost[FEW] / 1000))
 
 
-GROUPS = [outbound, inbound, latency, crowded_in, crowded_out]
+# What a container does to its neighbours; it says when it has begun.
+ATTACKS = {
+    "SYN flood": """
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+for n in itertools.count():
+    tcp = struct.pack("!HHIIBBHHH", 1024 + n % 60000, 7, 7, 0, 80, 2, 9, 0, 0)
+    send(raw, ip(6, tcp))
+""", "garbage": """
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+while True:
+    body = os.urandom(60)
+    send(raw, ip(random.choice((1, 6, 17, 99)), body))
+    send(raw, body)
+""", "sockets without end": """
+while True:
+    socks = []
+    for n in range(15000):
+        socks.append(socket.socket())
+        socks[-1].setblocking(False)
+        socks[-1].connect_ex((world, 7))
+""", "slow readers": """
+socks = [socket.create_connection((world, 7)) for n in range(300)]
+for sock in socks:
+    sock.setblocking(False)
+while True:
+    for sock in socks:
+        try:
+            sock.send(bytes(65536))
+        except OSError:
+            pass
+""",
+}
+ATTACK = """
+import itertools, os, random, resource, socket, struct, sys
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+own, world, what = sys.argv[1:]
+def ip(protocol, body):
+    return struct.pack("!BBHHHBBH", 69, 0, 20 + len(body), 1, 0x4000, 64,
+                       protocol, 0) + socket.inet_aton(own) + \\
+        socket.inet_aton(world) + body
+def send(raw, packet):
+    try:
+        raw.sendto(packet, ("tun0", 0x0800))
+    except OSError:
+        pass
+print("begun", flush=True)
+exec(what)
+"""
+
+
+def requests_us(nets, address, port, n=1500):
+    """{name: how long each took}, with a connection for each, in turns."""
+    taken = {name: [] for name in nets}
+    for _ in range(n):
+        for name, net in nets.items():
+            start = time.perf_counter_ns()
+            with net.connect(address, port) as sock:
+                sock.sendall(b"?")
+                sock.recv(1)
+            taken[name].append((time.perf_counter_ns() - start) / 1000)
+    return taken
+
+
+def p99(values):
+    return sorted(values)[len(values) * 99 // 100]
+
+
+def neighbours():
+    """What one container's worst does to another one's requests; and to those
+    of the node itself, which znet has no part in."""
+    with roomy() as (host, _):
+        nets = {"container": host.container("other", "10.64.0.3"),
+                "none": host.node}
+        wait_for("TUN", lambda: "default" in nets["container"].sh("ip route"))
+        server = Crowd(host.world, "serve", "0.0.0.0", 8)
+        for name, what in ATTACKS.items():
+            quiet = requests_us(nets, host.WORLD, 8)
+            attack = process.start(host.containers["bench"].command(
+                sys.executable, "-c", ATTACK, "10.64.0.2", host.WORLD, what),
+                stdout=subprocess.PIPE)
+            try:
+                assert attack.stdout.readline() == b"begun\n"
+                time.sleep(1)
+                loud = requests_us(nets, host.WORLD, 8)
+            finally:
+                process.end(attack)
+                attack.stdout.close()
+            before, after = p99(quiet["container"]), p99(loud["container"])
+            null = p99(loud["none"])
+            # The noise of the machine is no neighbour's.
+            yield Row("net: neighbour's request, %s, p99" % name, after, "us",
+                      2 + null / before, after / before,
+                      "without, %.0f (the node's own: %.0f)" % (before, null))
+        server.close()
+
+
+GROUPS = [outbound, inbound, latency, crowded_in, crowded_out, neighbours]

@@ -12,7 +12,7 @@ import pytest
 
 from zooid.host import directory
 from zooid.messages import DRAINED, ZNET_DRAIN, Reactor
-from zooid.net_host import NetHost
+from zooid.net_host import NetHost, place
 
 RESOLVER, RESOLVER6 = NetHost.RESOLVER, "fd7a:6f6f:6964::a40:1"
 A, SOA, AAAA, TXT = 1, 6, 28, 16
@@ -54,7 +54,7 @@ class NameServer:
         self.datagrams = net.socket(family, socket.SOCK_DGRAM)
         self.datagrams.settimeout(None)
         self.datagrams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.datagrams.bind((address, 53))
+        self.datagrams.bind(place(address, 53))
         self.streams = net.serve(address, 53, self._stream)
         threading.Thread(target=self._loop, daemon=True).start()
 
@@ -248,6 +248,20 @@ def test_name_servers_change(host, inside, server):
         name_servers(host, host.WORLD)
 
 
+def test_name_server_that_is_the_router(host, inside, server):
+    """Whose address means something on its link only."""
+    at, link = host.world.link_local("world0")
+    router = NameServer(host.world, "%s%%%d" % (at, link), lambda asked: (
+        0, [record(A, b"\x0a\7\7\7", 60)], []))
+    name_servers(host, "%s%%%d" % (at, host.node.link_local("node0")[1]))
+    try:
+        assert ask(inside, query("router.example"))[-4:] == b"\x0a\7\7\7"
+        assert router.asked
+    finally:
+        router.close()
+        name_servers(host, host.WORLD)
+
+
 def test_other_ports_of_the_resolver_are_closed(inside):
     with pytest.raises(OSError, match="No route to host"):
         inside.connect(RESOLVER, 80)
@@ -331,6 +345,30 @@ def test_services_reach_each_other(host, inside, address, seen):
         assert sock.recv(100) == b""
     with pytest.raises(ConnectionRefusedError):
         inside.connect(address, 1)
+
+
+@pytest.mark.parametrize("address, seen", [
+    (BACK[0], "10.64.0.2"), (BACK[1], "fd7a:6f6f:6964::a40:2")])
+def test_services_reach_each_other_by_datagrams(host, inside, address, seen):
+    """The answers come back, and only those."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    back = host.containers["b"]
+    with back.socket(family, socket.SOCK_DGRAM) as server, \
+            back.socket(family, socket.SOCK_DGRAM) as other, \
+            inside.socket(family, socket.SOCK_DGRAM) as client:
+        server.bind((address, 9))
+        client.connect((address, 9))
+        for size in (0, 1, 1472, 60000):
+            data = os.urandom(size)
+            client.send(data)
+            got, peer = server.recvfrom(65536)
+            assert got == data
+            assert peer[:2] == (seen, client.getsockname()[1])
+            server.sendto(data[::-1], peer)
+            assert client.recv(65536) == data[::-1]
+        other.sendto(b"unasked", peer)
+        server.sendto(b"asked", peer)
+        assert client.recv(100) == b"asked"
 
 
 def test_other_applications_are_closed(host, inside):

@@ -303,6 +303,102 @@ def test_uplink_goes_and_comes(host, inside, neighbour, crowd):
         host.wait(lambda: passes(flow, server))
 
 
+class Load:
+    """Asks `net` for a connection to (address, port) with a question, again
+    and again, on some threads: how often it was answered, and how often
+    not."""
+
+    def __init__(self, net, address, port=PORT, n=2):
+        self.net, self.to = net, (address, port)
+        self.over, self.good, self.failed = threading.Event(), 0, []
+        self.threads = [threading.Thread(target=self._run) for _ in range(n)]
+        for one in self.threads:
+            one.start()
+
+    def _run(self):
+        while not self.over.is_set():
+            try:
+                with self.net.socket() as sock:
+                    sock.settimeout(2)
+                    sock.connect(self.to)
+                    sock.sendall(b"?")
+                    assert sock.recv(1) == b"?"
+                    self.good += 1
+            except OSError as e:
+                self.failed.append(e)
+
+    def goes_on(self, host):
+        before = self.good
+        host.wait(lambda: self.good > before + 20)
+
+    def close(self):
+        self.over.set()
+        for one in self.threads:
+            one.join()
+
+
+def test_uplink_goes_and_comes_under_load(host, inside, neighbour, crowd):
+    """Time and again: what stays in the node does not notice, all else goes on
+    whenever the link is there, and nothing is left of what broke."""
+    pid = host.pid("znet")
+    loads = [Load(inside, host.WORLD), Load(host.world, host.NODE, PUBLISHED),
+             Load(inside, "10.64.0.3")]
+    try:
+        for _ in range(5 if FULL else 2):
+            for load in loads:
+                load.goes_on(host)
+            host.node.sh("ip link set node0 down")
+            loads[2].goes_on(host)
+            host.node.sh(
+                "ip link set node0 up; ip address replace %s/64 dev node0 "
+                "nodad; ip route replace default via %s" %
+                (host.NODE6, host.WORLD))
+        for load in loads:
+            load.goes_on(host)
+    finally:
+        for load in loads:
+            load.close()
+    assert not loads[2].failed and loads[0].failed
+    assert host.pid("znet") == pid
+    host.wait(lambda: clients(host)[0] == 0 and
+              count(host, "connections") == 0)
+
+
+def cpu_s(pid):
+    with open("/proc/%d/schedstat" % pid) as said:
+        return int(said.read().split()[0]) / 1e9
+
+
+def test_tun_is_gone(host, neighbour, crowd):
+    """Under load, by a container's own hand: it has no network then, others
+    have theirs, and nobody waits at what is no more."""
+    pid = host.pid("znet")
+    net = host.container("t", "10.64.5.1", "shop")
+    with contextlib.ExitStack() as stack:
+        stack.callback(host.containers.pop, "t")
+        stack.callback(net.close)
+        stack.callback(host.end, "t")
+        load = Load(net, host.WORLD)
+        stack.callback(load.close)
+        load.goes_on(host)
+        held = stack.enter_context(net.connect(host.WORLD, PORT))
+        held.sendall(b"?")
+        assert held.recv(1) == b"?"
+        net.sh("ip link del tun0")
+        load.close()
+        host.wait(lambda: "10.64.5.1" in host.said() or
+                  "it has no network" in host.said())
+        with pytest.raises(OSError, match="unreachable"):
+            net.connect(host.WORLD, PORT)
+        assert served(neighbour, host.WORLD)
+        assert served(host.world, host.NODE, PUBLISHED)
+        before = cpu_s(pid)
+        threading.Event().wait(1)
+        assert cpu_s(pid) - before < 0.2, "it asks what is gone"
+    assert host.pid("znet") == pid
+    host.wait(lambda: host.id("t") not in host.status())
+
+
 def passes(flow, server):
     """Whether a datagram of a client gets there, from whatever address; the
     first one of a flow may be what shows that its way has gone."""

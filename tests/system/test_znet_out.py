@@ -2,6 +2,7 @@
 Real containers of zrun serve, znet with the sanitizers in it, the world behind
 a veth."""
 
+import contextlib
 import errno
 import os
 import random
@@ -15,9 +16,10 @@ import time
 
 import pytest
 
-from zooid import FULL, stream
+from zooid import FULL, messages, stream
+from zooid.build import product
 from zooid.host import DEADLINE_S, directory
-from zooid.net_host import NetHost
+from zooid.net_host import Net, NetHost
 
 TRANSFER_BYTES = (200 if FULL else 16) << 20
 RESET = struct.pack("ii", 1, 0)  # linger 0: close sends a reset
@@ -480,6 +482,124 @@ def test_znet_is_killed(host, inside, world):
         old.sendall(b"x")
         old.recv(1)
     old.close()
+
+
+def opened_after_kill_s(host):
+    """How long it takes to open a connection right after the SIGKILL, among
+    others that are opened all the while."""
+    inside, over, opened = host.containers["a"], threading.Event(), []
+    listener = host.world.serve(host.WORLD, 0, echo)
+
+    def come():
+        while not over.is_set():
+            with contextlib.suppress(OSError), inside.socket() as sock:
+                sock.settimeout(2)
+                sock.connect(listener.getsockname())
+                opened.append(sock.recv(100))
+
+    crowd = [threading.Thread(target=come) for _ in range(4)]
+    for one in crowd:
+        one.start()
+    host.wait(lambda: len(opened) > 50)
+    os.kill(host.pid("znet"), signal.SIGKILL)
+    start = time.monotonic()
+    with inside.connect(*listener.getsockname()) as sock:
+        read_line(sock)
+    took = time.monotonic() - start
+    over.set()
+    for one in crowd:
+        one.join()
+    listener.close()
+    return took
+
+
+def test_killed_znet_is_missed_for_a_moment():
+    """The program that nodes run; the best of three first deaths, for the
+    machine may be busy."""
+    took = []
+    for _ in range(3):
+        with directory() as path:
+            host = NetHost(path, product("x86_64", "bin/znet"))
+            host.container("a", "10.64.0.2")
+            took.append(opened_after_kill_s(host))
+            host.close()
+    assert min(took) <= 0.05, took
+
+
+def test_who_went_without_a_word_is_missed(host, inside):
+    """On the way out, and of a client, the node's own TCP asks after ten
+    minutes. (Of the container's end see tests/unit/net_conn_test.c.)"""
+    listener = host.world.serve(host.WORLD, 0, echo)
+    port = listener.getsockname()[1]
+    served = inside.serve("10.64.0.2", 80, echo)
+    init = messages.Init(host.run)
+    init.bind("web", 8080, messages.route(host.id("a"), "10.64.0.2", 80))
+
+    def timers(net, where):
+        return re.findall(r"timer:\((\w+),(\d+min)", net.sh(
+            "ss -Htno state established '%s'" % where))
+    with inside.connect(host.WORLD, port) as out, \
+            host.world.connect(host.NODE, 8080) as client:
+        read_line(out), read_line(client)
+        for where in "dport = :%d" % port, "sport = :8080":
+            host.wait(lambda: timers(host.node, where))
+            assert set(timers(host.node, where)) <= {("keepalive", "9min"),
+                                                     ("keepalive", "10min")}
+    init.drop("web", 8080)
+    served.close()
+    listener.close()
+
+
+FAR, FAR6 = "203.0.113.2", "2001:db8:1::2"
+
+
+@pytest.fixture(scope="module")
+def far(host):
+    """Behind the world, on a link with an MTU of 1280 that its own end does
+    not know of."""
+    net = Net()
+    host.world.sh(
+        "ip link add far0 type veth peer name eth0 netns %d;"
+        "ip link set far0 mtu 1280 up; ip address add 203.0.113.1/24 dev far0;"
+        "ip address add 2001:db8:1::1/64 dev far0 nodad;"
+        "echo 1 >/proc/sys/net/ipv4/ip_forward;"
+        "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding" % net.pid)
+    net.sh("ip link set eth0 up; ip address add %s/24 dev eth0;"
+           "ip address add %s/64 dev eth0 nodad;"
+           "ip route add default via 203.0.113.1;"
+           "ip -6 route add default via 2001:db8:1::1" % (FAR, FAR6))
+    host.node.sh("ip -6 route add 2001:db8:1::/64 via %s" % host.WORLD6)
+    yield net
+    host.node.sh("ip -6 route del 2001:db8:1::/64")
+    net.close()
+
+
+@pytest.mark.parametrize("address", [FAR, FAR6])
+def test_narrow_path(host, inside, far, address):
+    """A router says that a packet is too large: the node's TCP sends smaller
+    ones, and datagrams come in pieces."""
+    listener = far.serve(address, 0, lambda sock, _: sock.sendall(
+        b"%d" % len(read_all(sock))))
+    with inside.connect(*listener.getsockname()[:2]) as sock:
+        sock.sendall(bytes(1 << 20))
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"%d" % (1 << 20)
+    listener.close()
+    assert "mtu 1280" in host.node.sh("ip route get " + address)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with far.socket(family, socket.SOCK_DGRAM) as server, \
+            inside.socket(family, socket.SOCK_DGRAM) as client:
+        server.bind((address, 0))
+        server.settimeout(1)
+        client.connect(server.getsockname()[:2])
+        for size in (1, 1400, 20000):
+            data = os.urandom(size)
+
+            def passes():
+                client.send(data)
+                with contextlib.suppress(TimeoutError):
+                    return server.recv(65536) == data
+            host.wait(passes)
 
 
 def test_container_ends(host):

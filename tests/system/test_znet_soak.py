@@ -130,7 +130,8 @@ class Soak:
         self.stack.callback(stop)
 
     def clients(self, rng):
-        with self.host.world.connect(self.host.NODE, PUBLISHED) as sock:
+        to = rng.choice((self.host.NODE, self.host.NODE6))
+        with self.host.world.connect(to, PUBLISHED) as sock:
             exchange(sock, rng)
 
     def connections(self, rng):
@@ -142,6 +143,8 @@ class Soak:
 
     def datagrams(self, rng):
         for net, to in ((self.inside, (self.host.WORLD, PORT)),
+                        (self.inside, ("10.64.0.3", PORT)),
+                        (self.host.node, ("127.0.0.1", PUBLISHED)),
                         (self.host.world, (self.host.NODE, PUBLISHED))):
             with net.socket(kind=socket.SOCK_DGRAM) as sock:
                 sock.connect(to)

@@ -3,6 +3,7 @@ client's address, and the answers go back from where they were sent to."""
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import threading
@@ -28,9 +29,25 @@ def host():
         host.close()
 
 
+names = ("n%d" % n for n in itertools.count(1))  # of new containers
+
+
+def address_of(name):
+    return ("10.64.4." + name[1:]) if name[1:] else {
+        "a": "10.64.0.2", "b": "10.64.0.3", "c": "10.64.0.4"}[name]
+
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def route_to(host, name="a", port=INSIDE):
-    address = {"a": "10.64.0.2", "b": "10.64.0.3", "c": "10.64.0.4"}[name]
-    return messages.route(host.id(name), address, port)
+    return messages.route(host.id(name), address_of(name), port)
+
+
+def gone(host, name):
+    host.end(name)
+    host.containers.pop(name).close()
 
 
 @contextlib.contextmanager
@@ -148,14 +165,88 @@ def test_ipv6_is_switched_off_inside(host):
             client_of(host.world, family=socket.AF_INET6) as client:
         _, seen, said = ask(client, (host.NODE6, PORT), b"six")
         assert (seen[0], said) == (host.RESOLVER, b"six")
-    host.end("c")
-    host.containers.pop("c").close()
+    gone(host, "c")
 
 
-def test_client_on_the_node(host):
-    with service(host), published(host), client_of(host.node) as client:
-        name, seen, said = ask(client, ("127.0.0.1", PORT), b"own")
-        assert (seen[0], said) == (host.RESOLVER, b"own")
+@pytest.mark.parametrize("address, listens, seen", [
+    ("127.0.0.1", socket.AF_INET, "127.0.0.1"),
+    ("127.0.0.1", socket.AF_INET6, "::ffff:127.0.0.1"),
+    ("127.8.9.1", socket.AF_INET, "127.8.9.1"),
+    ("::1", socket.AF_INET6, "::1"),
+    ("::1", socket.AF_INET, "127.0.0.1")])
+def test_client_on_the_node(host, address, listens, seen):
+    """Is seen as what he is, with his port; not even the first datagrams are
+    lost. By IPv6 where the application listens to that."""
+    name = next(names)
+    host.container(name, address_of(name))
+    with contextlib.ExitStack() as stack:
+        stack.callback(gone, host, name)
+        stack.enter_context(service(host, name, family=listens))
+        stack.enter_context(published(host, note=route_to(host, name)))
+        clients = [stack.enter_context(client_of(
+            host.node, address, family_of(address))) for _ in range(40)]
+        for client in clients:
+            client.connect((address, PORT))
+            for n in range(3):
+                client.send(b"%d" % n)
+        for client in clients:
+            for n in range(3):
+                assert client.recv(100) == b"%s %s %d\n%d" % (
+                    name.encode(), seen.encode(), client.getsockname()[1], n)
+        for size in (0, 1472, 60000):
+            data = os.urandom(size)
+            assert ask(clients[0], (address, PORT), data)[2] == data
+
+
+def test_port_of_a_client_on_the_node_is_taken_inside(host):
+    """He comes from another one."""
+    with service(host) as sock, published(host), \
+            client_of(host.node, "127.0.0.1") as client, \
+            host.containers["a"].socket(kind=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", client.getsockname()[1]))
+        _, seen, said = ask(client, ("127.0.0.1", PORT), b"own")
+        assert (seen[0], said) == ("127.0.0.1", b"own")
+        assert seen[1] != client.getsockname()[1]
+        # Who has not been asked is not heard.
+        with host.containers["a"].socket(kind=socket.SOCK_DGRAM) as other:
+            other.sendto(b"unasked", seen)
+            sock.sendto(b"asked", seen)
+            assert client.recv(100) == b"asked"
+
+
+def test_clients_on_the_node_without_end(host):
+    """1,024 descriptors are not room for 3,000 of them; the oldest are
+    forgotten, and others have theirs."""
+    with service(host), published(host), client_of(host.world) as world:
+        for port in range(20000, 23000):
+            with host.node.socket(kind=socket.SOCK_DGRAM) as client:
+                client.bind(("127.0.0.1", port))
+                client.sendto(b"", ("127.0.0.1", PORT))
+                if port % 20 == 0:
+                    client.settimeout(5)
+                    assert client.recv(100).startswith(b"a 127.0.0.1 ")
+        assert ask(world, (host.NODE, PORT))[1] == world.getsockname()
+        there = host.world.listen(host.WORLD, 0)
+        with there, host.containers["b"].connect(*there.getsockname()):
+            pass
+
+
+def test_link_local_client(host):
+    """His address means nothing in a container: he comes from the
+    resolver's, by IPv6 too where the application listens to that."""
+    own, scope = host.world.link_local("world0")
+    node, _ = host.node.link_local("node0")
+    for family, seen in ((socket.AF_INET6, "fd7a:6f6f:6964::a40:1"),
+                         (socket.AF_INET, host.RESOLVER)):
+        name = next(names)
+        host.container(name, address_of(name))
+        with service(host, name, family=family), \
+                published(host, note=route_to(host, name)), \
+                client_of(host.world, family=socket.AF_INET6) as client:
+            client.bind((own, 0, 0, scope))
+            assert ask(client, (node, PORT, 0, scope))[1:] == (
+                (seen, client.getsockname()[1]), b"x")
+        gone(host, name)
 
 
 def test_answers_come_from_where_was_asked(host):

@@ -46,6 +46,12 @@ class Net:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def link_local(self, link):
+        """(its IPv6 address there, the number of the link)."""
+        one, = json.loads(self.sh("ip -j -6 address show dev " + link))
+        return next(a["local"] for a in one["addr_info"]
+                    if a.get("local", "").startswith("fe80:")), one["ifindex"]
+
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, proto=0):
         with self.entered():
             sock = socket.socket(family, kind, proto)
@@ -56,13 +62,13 @@ class Net:
         sock = self.socket(_family(address))
         for name, value in options.items():
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        sock.connect((address, port))
+        sock.connect(place(address, port))
         return sock
 
     def listen(self, address, port, backlog=1024):
         sock = self.socket(_family(address))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
+        sock.bind(place(address, port))
         sock.listen(backlog)
         sock.settimeout(None)
         return sock
@@ -90,6 +96,12 @@ class Net:
         process.end(self._holder)
         os.close(self._inside)
         os.close(self._outside)
+
+
+def place(address, port):
+    """As socket calls want it, of a link-local address (fe80::1%2) too."""
+    return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM,
+                              flags=socket.AI_NUMERICHOST)[0][4]
 
 
 def _family(address):
