@@ -108,6 +108,13 @@ class View:
         self.holder.stdout.close()
 
 
+def takes_i386():
+    """Whether this kernel has the calls of 32-bit programs. Where it has not,
+    who makes one is killed by SIGSEGV, filter or not."""
+    return subprocess.run([PROBE, "int80", "20"], check=False,
+                          stdout=subprocess.DEVNULL).returncode == 0
+
+
 class Bundle:
     """A bundle of busybox and probe, and the containers made from it."""
 

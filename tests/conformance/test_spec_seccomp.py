@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from oci import DEADLINE, refused, spec
+from oci import DEADLINE, refused, spec, takes_i386
 
 MKDIR, PERSONALITY = 83, 135  # of x86_64
 ENOSYS, EPERM = 38, 1
@@ -160,7 +160,9 @@ def test_architectures(bundle):
     profile(bundle, rule("SCMP_ACT_ERRNO", "mkdir", errnoRet=77))
     bundle.linux["seccomp"]["architectures"] += ["SCMP_ARCH_X86",
                                                  "SCMP_ARCH_X32"]
-    assert bundle.out("probe int80 39 0 0755") == "-77\n"
+    said = bundle.out("probe int80 39 0 0755 2>/dev/null; echo $?")
+    assert said == ("-77\n0\n" if takes_i386() else
+                    "%d\n" % (128 + signal.SIGSEGV))
 
 
 @spec("config-linux.md: seccomp, flags")
