@@ -487,7 +487,7 @@ def test_znet_is_killed(host, inside, world):
 def opened_after_kill_s(host):
     """How long it takes to open a connection right after the SIGKILL, among
     others that are opened all the while."""
-    inside, over, opened = host.containers["a"], threading.Event(), []
+    inside, over, opened = host.containers["k"], threading.Event(), []
     listener = host.world.serve(host.WORLD, 0, echo)
 
     def come():
@@ -520,7 +520,7 @@ def test_killed_znet_is_missed_for_a_moment():
     for _ in range(3):
         with directory() as path:
             host = NetHost(path, product("x86_64", "bin/znet"))
-            host.container("a", "10.64.0.2")
+            host.container("k", "10.64.0.2")
             took.append(opened_after_kill_s(host))
             host.close()
     assert min(took) <= 0.05, took
@@ -550,7 +550,7 @@ def test_who_went_without_a_word_is_missed(host, inside):
     listener.close()
 
 
-FAR, FAR6 = "203.0.113.2", "2001:db8:1::2"
+FAR, FAR6 = "203.0.113.2", "2001:db8:2::2"
 
 
 @pytest.fixture(scope="module")
@@ -561,16 +561,16 @@ def far(host):
     host.world.sh(
         "ip link add far0 type veth peer name eth0 netns %d;"
         "ip link set far0 mtu 1280 up; ip address add 203.0.113.1/24 dev far0;"
-        "ip address add 2001:db8:1::1/64 dev far0 nodad;"
+        "ip address add 2001:db8:2::1/64 dev far0 nodad;"
         "echo 1 >/proc/sys/net/ipv4/ip_forward;"
         "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding" % net.pid)
     net.sh("ip link set eth0 up; ip address add %s/24 dev eth0;"
            "ip address add %s/64 dev eth0 nodad;"
            "ip route add default via 203.0.113.1;"
-           "ip -6 route add default via 2001:db8:1::1" % (FAR, FAR6))
-    host.node.sh("ip -6 route add 2001:db8:1::/64 via %s" % host.WORLD6)
+           "ip -6 route add default via 2001:db8:2::1" % (FAR, FAR6))
+    host.node.sh("ip -6 route add 2001:db8:2::/64 via %s" % host.WORLD6)
     yield net
-    host.node.sh("ip -6 route del 2001:db8:1::/64")
+    host.node.sh("ip -6 route del 2001:db8:2::/64")
     net.close()
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import threading
 
 from . import image, messages, process
@@ -47,10 +48,17 @@ class Net:
         return done.stdout
 
     def link_local(self, link):
-        """(its IPv6 address there, the number of the link)."""
-        one, = json.loads(self.sh("ip -j -6 address show dev " + link))
-        return next(a["local"] for a in one["addr_info"]
-                    if a.get("local", "").startswith("fe80:")), one["ifindex"]
+        """(its IPv6 address there, the number of the link), once nobody else
+        has been found to have it."""
+        end = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end:
+            one, = json.loads(self.sh("ip -j -6 address show dev " + link))
+            for a in one["addr_info"]:
+                if a.get("local", "").startswith("fe80:") and \
+                        not a.get("tentative"):
+                    return a["local"], one["ifindex"]
+            time.sleep(0.1)
+        raise AssertionError("%s has no address of its own" % link)
 
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, proto=0):
         with self.entered():
