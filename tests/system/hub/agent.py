@@ -23,7 +23,7 @@ WAIT_S = 30
 APP, STOP, START, RESTART, INSPECT, DESIRED, REVISION, WATCH = range(1, 9)
 STATES = ("absent", "pulling", "image", "starting", "running", "frozen",
           "asleep", "stopping", "failed")
-ROW = "64s64s272s72s256s96s8I6Q2I64s14I64s256s"
+ROW = "64s64s272s72s256s96s8I6Q2I64s15I64s256s4x"
 REPLY = struct.Struct("=IIiIQQ256s" + ROW)
 REQUEST = struct.Struct("=IIII64s")
 
@@ -167,7 +167,7 @@ class Znode:
             STATES.index(row["state"]), *counters,
             0, 0, 1, 0, 0, row.get("started_ms", 0),
             row.get("memory_bytes", 0), row.get("memory_used", 0),
-            row.get("cpu_ms", 0), 0, 0, 0, b"", *[0] * 14, b"", b""))
+            row.get("cpu_ms", 0), 0, 0, 0, b"", *[0] * 15, b"", b""))
 
 
 class Services:
