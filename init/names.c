@@ -90,11 +90,6 @@ int names_init(struct loop *loop)
 	return watch_add(loop, &changes, fd, EPOLLIN);
 }
 
-static bool is_link_local(const uint8_t address[16])
-{
-	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
-}
-
 void names_set(const char *interface, const char *kind,
 	       const uint8_t (*address)[16], int n)
 {
@@ -109,7 +104,7 @@ void names_set(const char *interface, const char *kind,
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
 					 "nameserver %s", one);
 		/* As routers tell their own. */
-		if (!is_v4 && is_link_local(address[i]))
+		if (IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)address[i]))
 			used += (size_t)snprintf(text + used,
 						 sizeof(text) - used, "%%%u",
 						 if_nametoindex(interface));

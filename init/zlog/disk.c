@@ -72,7 +72,6 @@ static void request_send(uint32_t verb, struct source *s)
 	int error;
 
 	request.head = (struct ipc_head){ sizeof(request), verb };
-	request.keep.files = 1; /* of none */
 	if (s) {
 		request.slot = source_slot(s);
 		request.keep = s->keep;

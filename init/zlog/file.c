@@ -74,7 +74,7 @@ static int file_rotate(struct file *f, int dir, const char *name)
 	char path[FILE_NAME_SIZE], old[FILE_NAME_SIZE];
 
 	file_close(f);
-	/* Also of those that were kept when more were. */
+	/* All that there can be, for more may have been kept before. */
 	for (unsigned age = ZLOG_KEEP_FILES_MAX; age-- > 0;) {
 		file_name(path, name, age);
 		file_name(old, name, age + 1);

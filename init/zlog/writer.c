@@ -82,8 +82,7 @@ static void prune(void)
 static bool is_sound(void)
 {
 	return request.slot < WRITER_SLOTS &&
-	       request.size < sizeof(request.text) && request.keep.files >= 1 &&
-	       request.keep.files <= ZLOG_KEEP_FILES_MAX &&
+	       request.size < sizeof(request.text) &&
 	       request.name[sizeof(request.name) - 1] == '\0';
 }
 

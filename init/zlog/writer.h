@@ -24,8 +24,7 @@ enum {
 _Static_assert((int)WRITER_TEXT_SIZE >= (int)RING_SIZE, "text of a ring");
 
 enum writer_verb {
-	/* Appends text, whole lines, to the file of `name`, of which so much
-	 * is kept. */
+	/* Appends text, whole lines, to the file of `name`. */
 	WRITER_APPEND = 1,
 	/* Replies with the last whole lines of the file of `name`, none when
 	 * there is no file. */
@@ -36,10 +35,10 @@ enum writer_verb {
 };
 
 struct writer_request {
-	struct ipc_head head; /* verb: enum writer_verb */
-	uint32_t slot;	      /* whose file stays open: < WRITER_SLOTS */
-	uint32_t size;	      /* of text */
-	struct zlog_keep keep;
+	struct ipc_head head;  /* verb: enum writer_verb */
+	uint32_t slot;	       /* whose file stays open: < WRITER_SLOTS */
+	uint32_t size;	       /* of text */
+	struct zlog_keep keep; /* of WRITER_APPEND */
 	char name[ZLOG_NAME_SIZE];
 	char text[WRITER_TEXT_SIZE];
 };

@@ -66,13 +66,16 @@ static int place_read(struct span text, struct grant *grant)
 
 	grant->access = RUNTIME_DEVICE_READ | RUNTIME_DEVICE_WRITE |
 			(is_device ? RUNTIME_DEVICE_MKNOD : 0);
-	if (!span_cut(&rest, ':', &grant->path) ||
-	    (!path_valid(grant->path, is_device) &&
-	     !(span_is(grant->path, "/") && !is_device)))
+	if (!span_cut(&rest, ':', &grant->path))
+		return -EINVAL;
+	/* All of the node's: elsewhere, not as the container's own root. */
+	bool is_root = !is_device && span_is(grant->path, "/");
+
+	if (!is_root && !path_valid(grant->path, is_device))
 		return -EINVAL;
 	grant->target = grant->path;
 	if (grant->path.size == text.size)
-		return path_valid(grant->path, is_device) ? 0 : -EINVAL;
+		return is_root ? -EINVAL : 0;
 	if (!span_cut(&rest, ':', &access))
 		return -EINVAL; /* "PATH:" */
 	if (rest.data) {
@@ -86,8 +89,6 @@ static int place_read(struct span text, struct grant *grant)
 
 int grant_parse(struct span text, struct grant *grant)
 {
-	struct span kind;
-
 	static const struct {
 		const char *text;
 		enum grant_kind kind;
@@ -95,6 +96,7 @@ int grant_parse(struct span text, struct grant *grant)
 		      { "network:host", GRANT_NETWORK },
 		      { "pid:host", GRANT_PID },
 		      { "ipc:host", GRANT_IPC } };
+	struct span kind;
 
 	*grant = (struct grant){ 0 };
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {

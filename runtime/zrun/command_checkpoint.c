@@ -90,7 +90,6 @@ static int dump(struct checkpoint *c, struct fault *fault)
 {
 	const struct container *container = &c->container;
 	const struct cgroup *cg = &container->cgroup;
-	static const struct criu_child child = { .cgroup = -1 };
 	static struct criu_command command;
 	int r = 0;
 
@@ -121,7 +120,7 @@ static int dump(struct checkpoint *c, struct fault *fault)
 	if (r == 0 && !c->pre_dump)
 		r = criu_mount_dump(&command, &c->config, container->state.pid,
 				    c->image_dir, fault);
-	return r < 0 ? r : criu_run(&command, &c->criu, &child, fault);
+	return r < 0 ? r : criu_run(&command, &c->criu, NULL, NULL, fault);
 }
 
 /* Frozen before: what is copied beside criu must not change, and criu itself

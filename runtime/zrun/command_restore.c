@@ -112,10 +112,12 @@ static int enter(void *arg)
 	const struct restore *restored = arg;
 	const struct container *c = &restored->create.container;
 	const char *root = c->state.rootfs;
-	int r = 0;
+	int r = c->cgroup.dir >= 0
+			? file_put(c->cgroup.dir, "cgroup.procs", "0")
+			: 0;
 
 	/* "0" is whoever writes. */
-	if (restored->create.launch.resctrl >= 0)
+	if (r == 0 && restored->create.launch.resctrl >= 0)
 		r = file_put(restored->create.launch.resctrl, "tasks", "0");
 	if (r == 0 && unshare(CLONE_NEWNS) < 0)
 		r = -errno;
@@ -152,10 +154,7 @@ static int call_criu(struct restore *r, struct fault *fault)
 				       r->criu.image_path, fault);
 
 	return error < 0 ? error
-			 : criu_run(&command, &r->criu,
-				    &(struct criu_child){ c->cgroup.dir, enter,
-							  r },
-				    fault);
+			 : criu_run(&command, &r->criu, enter, r, fault);
 }
 
 /* Who was restored becomes the container's first process. */

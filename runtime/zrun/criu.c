@@ -8,14 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "cli.h"
-#include "kernel.h"
 
 #define LOG_SIZE_MAX (16 << 20)
 
@@ -127,85 +125,31 @@ static void log_error_line(const struct criu_options *options, const char *verb,
 		snprintf(line, size, ": %.*s", (int)strcspn(at, "\n"), at);
 }
 
-static _Noreturn void become(char **word, const struct criu_child *child,
-			     pid_t parent)
-{
-	/* Who waits for it sees to it that it ends. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(126);
-	if (child->enter && child->enter(child->arg) < 0)
-		_exit(126);
-	execvp(word[0], word);
-	_exit(errno == ENOENT ? 127 : 126);
-}
-
-/* To write cgroup.procs would wait for all processors (launch_clone.c): only
- * where the kernel does not let it be born inside, or lets it be born dead, of
- * which *lived tells. */
-static pid_t begin(char **word, const struct criu_child *child,
-		   volatile bool *lived)
-{
-	bool inside = lived && child->cgroup >= 0;
-	struct clone_args args = {
-		.flags = inside ? CLONE_INTO_CGROUP : 0,
-		.exit_signal = SIGCHLD,
-		.cgroup = inside ? (uint64_t)child->cgroup : 0,
-	};
-	pid_t parent = getpid(), pid = kernel_clone3(&args);
-
-	if (pid != 0)
-		return pid;
-	if (inside)
-		*lived = true;
-	else if (child->cgroup >= 0 &&
-		 file_put(child->cgroup, "cgroup.procs", "0") < 0)
-		_exit(126);
-	become(word, child, parent);
-}
-
-static int wait_for(pid_t pid)
-{
-	int status = 0;
-
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return status;
-}
-
-/* Its wait(2) status, or -errno. */
-static int call(char **word, const struct criu_child *child)
-{
-	volatile bool *lived = mmap(NULL, sizeof(*lived),
-				    PROT_READ | PROT_WRITE,
-				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (lived == MAP_FAILED)
-		lived = NULL;
-	pid_t pid = begin(word, child, lived);
-	int status = pid < 0 ? pid : wait_for(pid);
-
-	if (child->cgroup >= 0 && lived && !*lived) {
-		pid = begin(word, child, NULL);
-		status = pid < 0 ? pid : wait_for(pid);
-	}
-	if (lived)
-		munmap((void *)lived, sizeof(*lived));
-	return status;
-}
-
 int criu_run(struct criu_command *command, const struct criu_options *options,
-	     const struct criu_child *child, struct fault *fault)
+	     int (*enter)(void *arg), void *arg, struct fault *fault)
 {
 	const char *criu = command->word[0], *verb = command->word[1];
+	int status = 0;
 	char line[160];
 
 	if (command->failed)
 		return fault_set(fault, command->failed, "%s %s", criu, verb);
-	int status = call(command->word, child);
+	pid_t parent = getpid(), pid = fork();
 
-	if (status < 0)
-		return fault_set(fault, status, "%s", criu);
+	if (pid == 0) {
+		/* Who waits for it sees to it that it ends. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		if (getppid() != parent)
+			_exit(126);
+		if (enter && enter(arg) < 0)
+			_exit(126);
+		execvp(criu, command->word);
+		_exit(errno == ENOENT ? 127 : 126);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (pid < 0)
+		return fault_set(fault, -errno, "%s", criu);
 	if (status == 0)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)

@@ -61,17 +61,10 @@ __attribute__((format(printf, 2, 3))) void criu_add(
 void criu_begin(struct criu_command *command, const char *verb,
 		const struct criu_options *options);
 
-/* The process that becomes criu. */
-struct criu_child {
-	int cgroup;		 /* it is in that one; -1: in ours */
-	int (*enter)(void *arg); /* called in it; 0 or -errno */
-	void *arg;
-};
-
-/* Runs it. 0 or -errno with fault set, in which stands criu's own last error
- * out of its log. -ECANCELED: it was killed, and what it was about is neither
- * as before nor done. */
+/* Runs it; `enter` is called in the child before. 0 or -errno with fault set,
+ * in which stands criu's own last error out of its log. -ECANCELED: it was
+ * killed, and what it was about is neither as before nor done. */
 int criu_run(struct criu_command *command, const struct criu_options *options,
-	     const struct criu_child *child, struct fault *fault);
+	     int (*enter)(void *arg), void *arg, struct fault *fault);
 
 #endif

@@ -17,6 +17,8 @@
 #include "base/span.h"
 #include "serve.h"
 
+_Static_assert(RUNTIME_NS_COUNT <= 8, "POLICY_HOSTS has them all");
+
 #define N_OF(array) (sizeof(array) / sizeof((array)[0]))
 /* So that a fork bomb ends at it, not at the memory of a small node. */
 #define PIDS_DEFAULT 1024
@@ -556,6 +558,10 @@ int policy_complete(struct runtime_config *config, bool is_privileged)
 		m->attr_set |= MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
 		m->attr_clear &= ~(uint64_t)(MOUNT_ATTR_NODEV |
 					     MOUNT_ATTR_NOSUID);
+		if (m->recursive) {
+			m->tree_attr_set |= m->attr_set;
+			m->tree_attr_clear &= m->attr_clear;
+		}
 		m->source_nofollow = true;
 	}
 	return r;

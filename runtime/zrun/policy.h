@@ -18,6 +18,7 @@ typedef int policy_join(const struct runtime_config *config, pid_t pid);
  * node's own namespace of a kind (enum runtime_namespace). */
 #define POLICY_CAPABILITIES (POLICY_HOST(0) - 1)
 #define POLICY_HOST(ns)	    (UINT64_C(1) << (48 + (ns)))
+#define POLICY_HOSTS	    (UINT64_C(255) << 48)
 #define POLICY_PRIVILEGED   (UINT64_C(1) << 63)
 
 /* What goes beyond the default and was granted; zeroed: nothing. */

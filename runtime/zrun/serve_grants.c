@@ -504,11 +504,12 @@ static int all_add(const char *path, const struct stat *st, int type,
 	if (type != FTW_F || !is_node(st) || major(st->st_rdev) == TTYAUX_MAJOR)
 		return 0;
 	if (all.item && all.n < all.room) {
-		char *copy = arena_take(all.arena, strlen(path) + 1);
+		size_t size = strlen(path) + 1;
+		char *copy = arena_take(all.arena, size);
 
 		if (!copy)
 			return -ENOMEM;
-		strcpy(copy, path);
+		memcpy(copy, path, size);
 		all.item[all.n] = device_of(copy, st);
 	}
 	all.n++;

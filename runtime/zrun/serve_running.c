@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "kernel.h"
+#include "policy.h"
 #include "resident.h"
 #include "store_link.h"
 #include "zrun/netlink.h"
@@ -171,6 +172,9 @@ int serve_sockets(const struct asked *asked, struct zrun_reply *reply,
 		return r;
 	if (q->arg == 0 || q->arg > ZRUN_SOCKETS_MAX)
 		return -EINVAL;
+	/* In the node's own network they would be anybody on it. */
+	if (c->capabilities & POLICY_HOST(RUNTIME_NS_NETWORK))
+		return -EPERM;
 	if (setns(c->pidfd, CLONE_NEWNET) < 0)
 		return -errno;
 	for (uint32_t i = 0; r >= 0 && i < q->arg; i++) {

@@ -17,6 +17,7 @@
 #include "criu_image.h"
 #include "criu_mount.h"
 #include "criu_stdio.h"
+#include "policy.h"
 #include "sleep.h"
 
 void sleep_options(struct criu_options *options, const char *name,
@@ -50,7 +51,12 @@ static int read_config(struct sleep_image *image, int fd, struct fault *fault)
 int sleep_image_open(struct sleep_image *image, int config, struct fault *fault)
 {
 	image->dir = -1;
+	image->state_dir = -1;
 	image->cgroup = CGROUP_NONE;
+	/* It would be made anew in some of its own. */
+	if (image->container->capabilities & POLICY_HOSTS)
+		return fault_set(fault, -EINVAL,
+				 "it has namespaces of the node");
 	image->state_dir = state_open(resident.state, image->container->id,
 				      fault);
 	int r = image->state_dir < 0 ? image->state_dir
@@ -99,7 +105,6 @@ int sleep_image_note(const struct sleep_image *image, enum state_sleep sleep,
 
 static int dump(struct sleep_image *image, struct fault *fault)
 {
-	static const struct criu_child child = { .cgroup = -1 };
 	static struct criu_command command;
 	const struct resident_container *c = image->container;
 	int r = criu_image_begin(image->dir, fault);
@@ -124,7 +129,8 @@ static int dump(struct sleep_image *image, struct fault *fault)
 		return fault_set(fault, r, "note its volumes");
 	r = criu_mount_dump(&command, &image->config, c->pid, image->dir,
 			    fault);
-	return r < 0 ? r : criu_run(&command, &image->options, &child, fault);
+	return r < 0 ? r
+		     : criu_run(&command, &image->options, NULL, NULL, fault);
 }
 
 int sleep_image_dump(struct sleep_image *image, bool *was_frozen,

@@ -51,6 +51,17 @@ static int make_network(struct restored *r)
 	return 0;
 }
 
+static int enter_cgroup(const struct restored *r)
+{
+	int error = file_put(r->start->cgroup.dir, "cgroup.procs", "0");
+
+	if (error == 0 && unshare(CLONE_NEWCGROUP) < 0)
+		error = -errno;
+	/* Serve's, far below 0, is inherited. */
+	return error < 0 ? error
+			 : file_put(AT_FDCWD, "/proc/self/oom_score_adj", "0");
+}
+
 static int open_stage(struct restored *r)
 {
 	int error = unshare(CLONE_NEWNS) < 0 ? -errno : 0;
@@ -136,17 +147,16 @@ static int build_command(const struct restored *r, struct criu_command *command,
 				  fault);
 }
 
-/* In criu, in its cgroup: nothing of serve's is held but what it is to have. */
+/* In criu: nothing of serve's is held but what it is to have. */
 static int enter(void *arg)
 {
 	const struct restored *r = arg;
 	const int *stdio = r->start->launch.child.stdio;
 	int network = fcntl(r->network, F_DUPFD_CLOEXEC, 64);
+	int error = enter_cgroup(r);
 
-	/* Serve's score, far below 0, is inherited. */
-	if (unshare(CLONE_NEWCGROUP) < 0 ||
-	    file_put(AT_FDCWD, "/proc/self/oom_score_adj", "0") < 0)
-		return -errno;
+	if (error < 0)
+		return error;
 	for (int i = 0; i < 3; i++)
 		if (dup2(stdio[i], i) < 0)
 			return -errno;
@@ -199,8 +209,5 @@ int sleep_restore(struct start *s, const char *image)
 	if (error == 0)
 		error = build_command(&r, &command, &s->fault);
 	return error < 0 ? error
-			 : criu_run(&command, &r.options,
-				    &(struct criu_child){ s->cgroup.dir, enter,
-							  &r },
-				    &s->fault);
+			 : criu_run(&command, &r.options, enter, &r, &s->fault);
 }

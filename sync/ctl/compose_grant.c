@@ -71,7 +71,8 @@ struct device_said {
 static void device_wanted(struct walk *w, unsigned line, struct service *s,
 			  const struct device_said *d)
 {
-	char text[300];
+	/* A path that is cut here is none that grant_parse() takes. */
+	char text[2200];
 	bool moves = d->target && strcmp(d->target, d->source) != 0;
 	bool says = moves || (d->permissions && strlen(d->permissions) < 3);
 
@@ -80,7 +81,7 @@ static void device_wanted(struct walk *w, unsigned line, struct service *s,
 			  d->source);
 		return;
 	}
-	snprintf(text, sizeof(text), "device:%.120s%s%s%s%.120s", d->source,
+	snprintf(text, sizeof(text), "device:%s%s%s%s%s", d->source,
 		 says ? ":" : "",
 		 says ? d->permissions ? d->permissions : "rwm" : "",
 		 moves ? ":" : "", moves ? d->target : "");
@@ -182,8 +183,7 @@ void privileged_read(struct walk *w, const struct compose_node *value,
 		grant_wanted(w, value->line, into, "privileged", "");
 }
 
-/* Of those that Compose has, private is what each container has; but for users
- * all have the node's. */
+/* Of those that Compose has, private is what each container has. */
 static void host_read(struct walk *w, const struct compose_node *value,
 		      const char *kind)
 {
@@ -207,6 +207,7 @@ void cgroup_read(struct walk *w, const struct compose_node *value, void *into)
 	host_read(w, value, "cgroup");
 }
 
+/* A user namespace of its own none has. */
 void userns_read(struct walk *w, const struct compose_node *value, void *into)
 {
 	const char *text = walk_text(w, value, "host");

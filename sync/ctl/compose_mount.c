@@ -140,7 +140,8 @@ static char *bind_text(struct walk *w, const struct compose_node *named,
 static void bind_node(struct walk *w, struct service *s, unsigned line,
 		      const struct desired_mount *m)
 {
-	char text[300];
+	/* A path that is cut here is none that grant_parse() takes. */
+	char text[2200];
 
 	if (!desired_path_valid(span_of(m->target))) {
 		walk_fail(w, line,
@@ -150,7 +151,7 @@ static void bind_node(struct walk *w, struct service *s, unsigned line,
 	}
 	bool moves = strcmp(m->source, m->target) != 0;
 
-	snprintf(text, sizeof(text), "bind:%.120s%s%s%.120s", m->source,
+	snprintf(text, sizeof(text), "bind:%s%s%s%s", m->source,
 		 m->read_only ? ":ro"
 		 : moves      ? ":rw"
 			      : "",

@@ -76,8 +76,8 @@ class Pasta(Slirp):
                         self.name_of_net], check=True)
         self.process = process.start(host.node.command(
             BUILD / "host/pkg/passt/bin/pasta", "-f", "-q", "--config-net",
-            "-m", "65520", "-t", "%d,%d" % (PORT_IN, ECHO_IN), "-u", "none", "-T", "none",
-            "-U", "none", "--no-map-gw", "--runas", "0", "--netns-only",
+            "-m", "65520", "-t", "%d,%d" % (PORT_IN, ECHO_IN), "-u", "none",
+            "-T", "none", "-U", "none", "--no-map-gw", "--runas", "0", "--netns-only",
             "--netns",
             self.name_of_net),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -485,7 +485,7 @@ def neighbours():
                 stdout=subprocess.PIPE)
             try:
                 assert attack.stdout.readline() == b"begun\n"
-                time.sleep(1)
+                requests_us(nets, host.WORLD, 8, 100)  # until it is at it
                 loud = requests_us(nets, host.WORLD, 8)
             finally:
                 process.end(attack)

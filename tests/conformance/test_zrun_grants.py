@@ -14,6 +14,7 @@ import pytest
 
 import test_zrun_serve as serve
 from test_zrun_serve import sealed
+from test_zrun_sleep import SLEEP
 from zooid.organism import Organism
 
 GRANTS = 17
@@ -212,6 +213,14 @@ def test_namespace_of_the_node(granting, kind, file):
     assert reply.error == 0, reply
     for name in ("net", "pid", "ipc", "mnt", "uts"):
         assert same_namespace(reply.pid, name) == (name == file), name
+    # In the node's network nobody gets a socket that may be anybody.
+    sockets = granting.node.ask(serve.SOCKETS, id="shares", arg=1)
+    assert (sockets.error == -errno.EPERM) == (kind == "network"), sockets
+    fd = sealed(shared)
+    asleep = granting.node.ask(SLEEP, id="shares", fds=[fd])
+    os.close(fd)
+    assert asleep.error == -errno.EINVAL, asleep
+    assert "it has namespaces of the node" in asleep.text
 
 
 def test_the_nodes_processes_end_with_it(granting):
@@ -307,12 +316,19 @@ def test_bind_that_is_read_only(mounted, granting, folder):
     """Also what is mounted below it."""
     granting.grant("bind:%s:ro" % folder)
     use = ("touch /there/a /there/in/a; cat /there/in/file; "
-           "exec sleep 1000")
+           "grep ' /there' /proc/self/mountinfo; exec sleep 1000")
     config = bind(granting.config("sh", "-c", use), str(folder), "/there",
                   "rbind", "rro")
     reply = granting.start("ro", config)
     assert reply.error == 0, reply
-    assert granting.said("ro") == "of a mount below\n"
+    said = granting.said("ro")
+    while said.count("\n") < 3:
+        said += granting.said("ro")
+    said, *mounts = said.splitlines()
+    assert said == "of a mount below"
+    assert [line.split()[4] for line in mounts] == ["/there", "/there/in"]
+    for line in mounts:
+        assert {"ro", "nosuid", "nodev"} <= set(line.split()[5].split(","))
     assert sorted(os.listdir(folder)) == ["file", "in"]
     assert os.listdir(folder / "in") == ["file"]
 

@@ -379,6 +379,17 @@ def test_other_applications_are_closed(host, inside):
             inside.connect(address, listener.getsockname()[1])
     assert count(host, "denied") == before + 1
     listener.close()
+    with host.containers["c"].socket(kind=socket.SOCK_DGRAM) as server, \
+            inside.socket(kind=socket.SOCK_DGRAM) as client:
+        server.bind(("10.64.0.4", 0))
+        client.connect(server.getsockname())
+        client.send(b"?")
+        with pytest.raises(OSError, match="No route to host|Operation not"):
+            client.recv(1)
+        server.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            server.recv(1)
+    assert count(host, "denied") == before + 2
 
 
 def test_a_flood_of_questions(host, inside, server):

@@ -14,8 +14,9 @@ from zooid.host import DEADLINE_S, directory, free_port
 from zooid.messages import (ANSWERED, BUSY, BY_BYTE, BY_CONNECTION, BY_HAND,
                             CLOSED, DRAINED, FROZEN, KNOCK, KNOCKED, LULL,
                             QUIET, WOKEN, ZNET_CLOSE, ZNET_DRAIN,
-                            ZNET_DRAIN_ANSWERS, ZNET_FORGET, ZNET_FREEZE, ZNET_FREEZE_NOW, ZNET_KNOCKS,
-                            ZNET_THAW, ZNET_WAKE_AT_BYTE, ZNET_WATCH, Reactor,
+                            ZNET_DRAIN_ANSWERS, ZNET_FORGET, ZNET_FREEZE,
+                            ZNET_FREEZE_NOW, ZNET_KNOCKS, ZNET_THAW,
+                            ZNET_WAKE_AT_BYTE, ZNET_WATCH, Reactor,
                             route, route_held)
 
 WEB = "web-1"
