@@ -259,6 +259,8 @@ STRIP_aarch64 = build/aarch64/pkg/musl/bin/aarch64-linux-musl-strip
 STRIP_host = cp
 CFLAGS_x86_64 = $(TARGET_CFLAGS)
 CFLAGS_aarch64 = $(TARGET_CFLAGS)
+# Of zrun, which is to be small. On aarch64 a frame pointer is the default.
+SMALL := -fno-pie -Os -fomit-frame-pointer
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
 	-fno-omit-frame-pointer
 CFLAGS_host = -O1 $(SANITIZE)
@@ -314,14 +316,14 @@ module_of = $(or $(lastword $(foreach m,$(filter-out init,$(MODULES)),\
 	$(if $(filter $(DIR_$m)/%,$1/),$m))),init)
 $(foreach f,$(FLAVOURS),$(foreach d,$(patsubst %/,%,$(DIRS)),\
 	$(eval $(call compile_rule,$f,$d,$(call module_of,$d),\
-		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),-fno-pie -Os,\
+		$(if $(filter host fuzz,$f),,$(if $(filter zrun reap,$(call module_of,$d)),$(SMALL),\
 		-fPIE $(if $(filter oci,$(call module_of,$d)),-Os)))))))
 
 # What zrun shares with others is compiled for it once more.
 FIXED := base oci image
 PLACE_zrun := fixed/
 $(foreach f,$(ARCHES),$(foreach m,$(FIXED),$(foreach d,$(sort $(dir $($m_SRC))),\
-	$(eval $(call compile_rule,$f,$(d:%/=%),$m,-fno-pie -Os,fixed/)))))
+	$(eval $(call compile_rule,$f,$(d:%/=%),$m,$(SMALL),fixed/)))))
 
 objects = $(patsubst %.c,build/$1/obj/$3%.o,$($2_SRC))
 

@@ -87,22 +87,13 @@ static void client_run(const char *path, char *const argv[])
 		printf("%s: %s\n", path, strerror(errno));
 }
 
-static void verb_ps(int argc, char **argv)
+/* ps, devices and volumes, as znode(8) names them too */
+static void verb_list(int argc, char **argv)
 {
-	char *const ps[] = { "znode", "ps", NULL };
+	char *const verb[] = { "znode", argv[0], NULL };
 
 	(void)argc;
-	(void)argv;
-	client_run("/bin/znode", ps);
-}
-
-static void verb_volumes(int argc, char **argv)
-{
-	char *const volumes[] = { "znode", "volumes", NULL };
-
-	(void)argc;
-	(void)argv;
-	client_run("/bin/znode", volumes);
+	client_run("/bin/znode", verb);
 }
 
 /* start, stop, restart and snapshot, as znode(8) names them too */
@@ -259,11 +250,12 @@ static void verb_help(int argc, char **argv);
 
 static const struct console_verb verbs[] = {
 	{ "status", "services, memory, storage", verb_status },
-	{ "ps", "applications and their state", verb_ps },
+	{ "ps", "applications and their state", verb_list },
 	{ "start", "NAME: an application, whatever it failed on", verb_app },
 	{ "stop", "NAME: an application, until start or reboot", verb_app },
 	{ "restart", "NAME: stop and start an application", verb_app },
-	{ "volumes", "what outlives containers", verb_volumes },
+	{ "devices", "serial ports and disks by names that stay", verb_list },
+	{ "volumes", "what outlives containers", verb_list },
 	{ "snapshot", "VOLUME: keep it as it is now", verb_app },
 	{ "log", "NAME: the last lines of a service or container", verb_log },
 	{ "net", "interfaces, addresses, name server", verb_net },

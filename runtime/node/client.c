@@ -42,6 +42,9 @@ static const char usage[] =
 	"       znode freeze NAME     freeze it now; a request wakes it\n"
 	"       znode sleep NAME      write it to disk; a client wakes it\n"
 	"       znode wake NAME       let it run on (also: thaw)\n"
+	"       znode devices [-o json]\n"
+	"                             serial ports and disks by names that "
+	"stay\n"
 	"       znode volumes [-o json]\n"
 	"                             what outlives containers\n"
 	"       znode snapshot VOLUME keep it as it is now, read-only\n"
@@ -482,6 +485,7 @@ static const struct {
 	{ "net", client_net },
 	{ "logs", client_logs },
 	{ "exec", client_exec },
+	{ "devices", client_devices },
 	{ "volumes", client_volumes },
 	{ "snapshot", client_snapshot },
 	{ "volume-rm", client_volume_remove },

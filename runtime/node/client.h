@@ -31,6 +31,9 @@ int client_exec(int argc, char **argv);
 int client_top(int argc, char **argv);
 int client_logs(int argc, char **argv);
 
+/* client_device.c */
+int client_devices(int argc, char **argv);
+
 /* client_net.c */
 int client_net(int argc, char **argv);
 /* client_react.c */

@@ -28,6 +28,7 @@
 #include "base/service.h"
 
 #include "client.h"
+#include "devices.h"
 #include "floods.h"
 #include "limits.h"
 #include "storage.h"
@@ -103,6 +104,7 @@ static void directories_open(void)
 	usage_open();
 	limits_open(&node.loop);
 	floods_open(&node.loop);
+	devices_open(&node.loop);
 }
 
 /* Those that there are, in front. */

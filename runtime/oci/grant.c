@@ -47,9 +47,13 @@ static int word_read(struct span text, uint8_t *access)
 	return 0;
 }
 
-/* One spelling of each, and none that ends before the text does. */
+/* One spelling of each, and none that ends before the text does, or its line.
+ */
 static bool path_valid(struct span path, bool is_device)
 {
+	for (size_t i = 0; i < path.size; i++)
+		if ((unsigned char)path.data[i] < ' ')
+			return false;
 	if (is_device && (path.size < sizeof("/dev/x") - 1 ||
 			  memcmp(path.data, "/dev/", 5) != 0))
 		return false;

@@ -42,6 +42,10 @@ int cgroup_limit(const struct cgroup *cg,
 int cgroup_devices(const struct cgroup *cg,
 		   const struct runtime_resources *resources,
 		   struct fault *fault);
+/* The same where there are rules already, which these take the place of. */
+int cgroup_devices_renew(const struct cgroup *cg,
+			 const struct runtime_resources *resources,
+			 struct fault *fault);
 /* In a process that has closed the descriptors of the one it was forked from.
  */
 void cgroup_devices_forget(void);

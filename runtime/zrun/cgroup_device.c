@@ -21,6 +21,7 @@
 #define RULE_INSNS_MAX 8
 #define HEAD_INSNS     6
 #define FEW_INSNS      128
+#define PROGRAMS_MAX   64 /* the kernel's, of a cgroup */
 
 enum { MKNOD = RUNTIME_DEVICE_MKNOD, RWM = 7 };
 
@@ -191,7 +192,7 @@ static int load(const struct program *p)
 		syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)));
 }
 
-static int attach(int dir, int program)
+static int attach(int dir, int program, int command)
 {
 	union bpf_attr attr;
 
@@ -199,9 +200,9 @@ static int attach(int dir, int program)
 	attr.target_fd = (uint32_t)dir;
 	attr.attach_bpf_fd = (uint32_t)program;
 	attr.attach_type = BPF_CGROUP_DEVICE;
-	attr.attach_flags = BPF_F_ALLOW_MULTI;
-	return kernel_result(
-		syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof(attr)));
+	if (command == BPF_PROG_ATTACH)
+		attr.attach_flags = BPF_F_ALLOW_MULTI;
+	return kernel_result(syscall(SYS_bpf, command, &attr, sizeof(attr)));
 }
 
 static int compile(const struct runtime_resources *resources)
@@ -240,10 +241,56 @@ int cgroup_devices(const struct cgroup *cg,
 	if (!resources->n_device && standard < 0)
 		standard = compile(resources);
 	int program = resources->n_device ? own : standard;
-	int r = program < 0 ? program : attach(cg->dir, program);
+	int r = program < 0 ? program
+			    : attach(cg->dir, program, BPF_PROG_ATTACH);
 
 	return r < 0 ? fault_set(fault, r,
 				 "linux.resources.devices: BPF "
 				 "program")
 		     : 0;
+}
+
+/* Their ids, or -errno. */
+static int attached(int dir, uint32_t *id, uint32_t room)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.query.target_fd = (uint32_t)dir;
+	attr.query.attach_type = BPF_CGROUP_DEVICE;
+	attr.query.prog_ids = (uint64_t)(uintptr_t)id;
+	attr.query.prog_cnt = room;
+	int r = kernel_result(
+		syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof(attr)));
+
+	return r < 0 ? r : (int)attr.query.prog_cnt;
+}
+
+static int detach(int dir, uint32_t id)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.prog_id = id;
+	autoclose int program = kernel_result(
+		syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof(attr)));
+
+	return program < 0 ? program : attach(dir, program, BPF_PROG_DETACH);
+}
+
+/* All that are attached must agree: what is to be allowed no longer is not from
+ * here on, and what newly is, is at the end. */
+int cgroup_devices_renew(const struct cgroup *cg,
+			 const struct runtime_resources *resources,
+			 struct fault *fault)
+{
+	uint32_t old[PROGRAMS_MAX];
+	int n = attached(cg->dir, old, PROGRAMS_MAX);
+	autoclose int program = n < 0 ? n : compile(resources);
+	int r = program < 0 ? program
+			    : attach(cg->dir, program, BPF_PROG_ATTACH);
+
+	for (int i = 0; r == 0 && i < n; i++)
+		r = detach(cg->dir, old[i]);
+	return r < 0 ? fault_set(fault, r, "BPF program") : 0;
 }

@@ -80,24 +80,45 @@ static pid_t pid_in(const char *line, int column)
 	return (pid_t)strtol(line, NULL, 10);
 }
 
-static int filter(FILE *from, const struct pids *pids, struct fault *fault)
+static int filter(char *text, const struct pids *pids, struct fault *fault)
 {
-	autofree char *line = NULL;
-	size_t size = 0;
+	char *save, *line = strtok_r(text, "\n", &save);
+	int column = line ? pid_column(line) : -1;
 
-	if (getline(&line, &size, from) < 0)
+	if (!line)
 		return fault_set(fault, 0, "ps: printed nothing");
-	int column = pid_column(line);
-
 	if (column < 0)
 		return fault_set(fault, 0,
 				 "ps: prints no column PID with "
 				 "these options");
-	fputs(line, stdout);
-	while (getline(&line, &size, from) >= 0) {
-		if (pids_have(pids, pid_in(line, column)))
-			fputs(line, stdout);
+	do {
+		puts(line);
+		do
+			line = strtok_r(NULL, "\n", &save);
+		while (line && !pids_have(pids, pid_in(line, column)));
+	} while (line);
+	return 0;
+}
+
+static int read_all(int fd, char **text)
+{
+	size_t room = 0, size = 0;
+	ssize_t n = 1;
+
+	for (; n > 0; size += (size_t)n) {
+		if (size == room) {
+			room = room ? room * 2 : 1 << 16;
+			char *more = realloc(*text, room + 1);
+
+			if (!more)
+				return -ENOMEM;
+			*text = more;
+		}
+		n = fd_read(fd, *text + size, room - size);
+		if (n < 0)
+			return (int)n;
 	}
+	(*text)[size] = '\0';
 	return 0;
 }
 
@@ -108,6 +129,7 @@ static int print_table(const struct pids *pids, char **options,
 {
 	char *standard[] = { "ps", "-ef", NULL };
 	int out[2], status = 0;
+	autofree char *text = NULL;
 
 	if (pipe2(out, O_CLOEXEC) < 0)
 		return fault_set(fault, -errno, "pipe");
@@ -119,19 +141,21 @@ static int print_table(const struct pids *pids, char **options,
 		execvp("ps", *options ? options - 1 : standard);
 		_exit(127);
 	}
-	close(out[1]);
-	FILE *from = fdopen(out[0], "re");
-	int r = pid < 0 || !from ? -errno : filter(from, pids, fault);
+	int r = pid < 0 ? -errno : 0;
 
-	if (from)
-		fclose(from);
+	close(out[1]);
+	if (r == 0)
+		r = read_all(out[0], &text);
+	close(out[0]);
+	if (r < 0)
+		fault_set(fault, r, "ps");
 	if (pid > 0)
 		waitpid(pid, &status, 0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return fault_set(fault, 0,
 				 "ps: cannot be executed (--format json "
 				 "does without)");
-	return r;
+	return r < 0 ? r : filter(text, pids, fault);
 }
 
 static int ps(struct container *c, const char *format, char **options,

@@ -342,6 +342,13 @@ int command_serve(int argc, char **argv)
 	if (store_clean(&resident.store) < 0)
 		return 1;
 	container_recover_all();
+	int r = devices_watch();
+
+	if (r < 0)
+		log_warning("uevents",
+			    "devices that are plugged in again are "
+			    "not given again: %s",
+			    strerror(-r));
 	if (listen_all() < 0)
 		return 1;
 	service_ready(&resident.loop);

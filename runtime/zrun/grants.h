@@ -3,6 +3,8 @@
 #ifndef ZRUN_GRANTS_H
 #define ZRUN_GRANTS_H
 
+#include <sys/stat.h>
+
 #include "fault.h"
 #include "oci/runtime_config.h"
 #include "policy.h"
@@ -50,8 +52,12 @@ void grants_boot(void);
 /* Turns the mounts of type "device", which the policy has passed, into devices
  * of the config, with the numbers and the mode that they have on the node now;
  * who is privileged gets all that the node has, and may use all that it will
- * have. 0 or -errno with fault set. */
+ * have. *lines is, in the config's memory, a line of the document for each of
+ * those mounts, or NULL. 0 or -errno with fault set. */
 int grants_devices(struct runtime_config *config, bool is_privileged,
-		   struct fault *fault);
+		   const char **lines, struct fault *fault);
+
+/* By which a container may use the device that is st. */
+struct runtime_device_rule device_rule(const struct stat *st, uint8_t access);
 
 #endif

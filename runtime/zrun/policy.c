@@ -329,8 +329,12 @@ uint8_t policy_device_access(const struct runtime_mount *m)
 	return access;
 }
 
+/* A line of it is kept (serve_device.c): none that would be two, or another. */
 static bool is_beneath_dev(const char *path)
 {
+	for (const char *p = path; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == ':')
+			return false;
 	return strncmp(path, "/dev/", 5) == 0 && !strstr(path, "/.");
 }
 

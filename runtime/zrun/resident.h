@@ -75,6 +75,7 @@ struct resident_container {
 	uint8_t note[INIT_NOTE_SIZE];
 	int config; /* memfd, of ZRUN_START_KEEP; or -1 */
 	struct listening listening;
+	struct container_devices *devices; /* NULL: none was granted */
 };
 
 /* Slow work that a container waits for. */
@@ -191,6 +192,21 @@ int container_cgroup(const struct resident_container *c, struct cgroup *cg);
 
 /* The number of a namespace of a process; 0 when there is none. */
 ino_t container_namespace(pid_t pid, const char *kind);
+
+/* serve_device.c: the devices that were granted follow the node's. */
+/* Notes them, a line of the document each, in the state of a container that has
+ * noted none; NULL: none. 0 or -errno, as the next. */
+int devices_note(struct resident_container *c, int state_dir,
+		 const char *lines);
+/* Finds what was noted, before serve was killed maybe. */
+int devices_find(struct resident_container *c, int state_dir);
+/* Looks for them anew, if it has any and runs. */
+void devices_follow(struct resident_container *c);
+void devices_forget(struct resident_container *c);
+/* And what was noted. */
+void devices_drop(struct resident_container *c, int state_dir);
+/* Does so for all whenever one comes or goes. 0 or -errno. */
+int devices_watch(void);
 
 /* serve_reclaim.c: takes back the swap that the worker of a serve that died
  * let it have. */

@@ -93,6 +93,7 @@ void container_free(struct resident_container *c)
 	fd_close(&c->mounts);
 	fd_close(&c->tun);
 	container_unkeep(c);
+	devices_forget(c);
 	c->phase = PHASE_FREE;
 }
 
@@ -130,7 +131,10 @@ int container_watch(struct resident_container *c, int pidfd)
 {
 	c->pidfd = pidfd;
 	c->exit.ready = exit_ready;
-	return watch_add(&resident.loop, &c->exit, pidfd, EPOLLIN);
+	int r = watch_add(&resident.loop, &c->exit, pidfd, EPOLLIN);
+
+	devices_follow(c);
+	return r;
 }
 
 static int subvolume_ioctl(unsigned long verb, const char *id)
@@ -295,6 +299,8 @@ static void recover(const char *id)
 	text_copy(c->digest, sizeof(c->digest), state.digest);
 	text_copy(c->application, sizeof(c->application), state.application);
 	c->capabilities = state.capabilities;
+	if (devices_find(c, dir) < 0)
+		log_error(id, "its devices: out of memory");
 	const char *cgroup = strrchr(state.cgroup, '/');
 
 	cgroup = cgroup ? cgroup + 1 : id;

@@ -10,7 +10,7 @@
 enum {
 	SECCOMP_ARCHES_MAX = 3,
 	SECCOMP_CALL_MAX = 640,	   /* greater than any number, less its base */
-	SECCOMP_CALL_SLOTS = 2048, /* a power of two, some three a name */
+	SECCOMP_CALL_SLOTS = 1024, /* a power of two, some two a name */
 	SECCOMP_MUX_IPC = 100,
 };
 

@@ -18,9 +18,9 @@
  * runs in that image, by its command or by ZRUN_EXEC, is for znode to choose.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <linux/major.h>
 #include <stdio.h>
@@ -37,6 +37,7 @@
 #include "cli.h"
 #include "grants.h"
 #include "oci/desired.h"
+#include "oci/device_name.h"
 #include "oci/digest/digest.h"
 #include "resident.h"
 
@@ -423,25 +424,41 @@ static struct runtime_device device_of(const char *path, const struct stat *st)
 	};
 }
 
+struct runtime_device_rule device_rule(const struct stat *st, uint8_t access)
+{
+	return (struct runtime_device_rule){
+		.allow = true,
+		.type = S_ISCHR(st->st_mode) ? 'c' : 'b',
+		.major = { true, major(st->st_rdev) },
+		.minor = { true, minor(st->st_rdev) },
+		.access = access,
+	};
+}
+
 static int device_look(const struct runtime_mount *m,
 		       struct runtime_device *device,
 		       struct runtime_device_rule *rule)
 {
 	struct stat st;
+	int r = device_stat(m->source, 0, &st);
 
-	if (stat(m->source, &st) < 0)
-		return -errno;
-	if (!is_node(&st))
-		return -ENODEV;
+	/* -ENOENT would mean the image. */
+	if (r < 0)
+		return r == -ENOENT ? -ENODEV : r;
 	*device = device_of(m->destination, &st);
-	*rule = (struct runtime_device_rule){
-		.allow = true,
-		.type = device->type,
-		.major = { true, device->major },
-		.minor = { true, device->minor },
-		.access = policy_device_access(m),
-	};
+	*rule = device_rule(&st, policy_device_access(m));
 	return 0;
+}
+
+static char *line_put(char *to, const struct runtime_mount *m)
+{
+	uint8_t access = policy_device_access(m);
+
+	return to + sprintf(to, "device:%s:%s%s%s:%s\n", m->source,
+			    access & RUNTIME_DEVICE_READ ? "r" : "",
+			    access & RUNTIME_DEVICE_WRITE ? "w" : "",
+			    access & RUNTIME_DEVICE_MKNOD ? "m" : "",
+			    m->destination);
 }
 
 static bool is_device(const struct runtime_mount *m)
@@ -449,22 +466,33 @@ static bool is_device(const struct runtime_mount *m)
 	return !m->bind && m->type && strcmp(m->type, "device") == 0;
 }
 
-static int granted_devices(struct runtime_config *config, struct fault *fault)
+static int granted_devices(struct runtime_config *config, const char **lines,
+			   struct fault *fault)
 {
 	struct runtime_resources *resources = &config->resources;
-	size_t n = 0, kept = 0, before = resources->n_device;
+	size_t n = 0, kept = 0, before = resources->n_device, size = 1;
 
-	for (size_t i = 0; i < config->n_mount; i++)
-		n += is_device(&config->mount[i]);
+	*lines = NULL;
+	for (size_t i = 0; i < config->n_mount; i++) {
+		const struct runtime_mount *m = &config->mount[i];
+
+		if (!is_device(m))
+			continue;
+		n++;
+		size += sizeof("device::rwm:\n") + strlen(m->source) +
+			strlen(m->destination);
+	}
 	if (n == 0)
 		return 0;
+	char *line = arena_take(&config->arena, size);
 	struct runtime_device *device = arena_take(&config->arena,
 						   n * sizeof(*device));
 	struct runtime_device_rule *rule =
 		arena_take(&config->arena, (before + n) * sizeof(*rule));
 
-	if (!device || !rule)
+	if (!device || !rule || !line)
 		return fault_set(fault, -ENOMEM, "devices");
+	*lines = line;
 	if (before)
 		memcpy(rule, resources->device, before * sizeof(*rule));
 	n = 0;
@@ -479,6 +507,7 @@ static int granted_devices(struct runtime_config *config, struct fault *fault)
 
 		if (r < 0)
 			return fault_set(fault, r, "device %.100s", m->source);
+		line = line_put(line, m);
 		n++;
 	}
 	config->n_mount = kept;
@@ -496,13 +525,8 @@ static struct {
 	size_t n, room;
 } all;
 
-/* A terminal of its own, and the console, every container has another way. */
-static int all_add(const char *path, const struct stat *st, int type,
-		   struct FTW *ftw)
+static int all_add(const char *path, const struct stat *st)
 {
-	(void)ftw;
-	if (type != FTW_F || !is_node(st) || major(st->st_rdev) == TTYAUX_MAJOR)
-		return 0;
 	if (all.item && all.n < all.room) {
 		size_t size = strlen(path) + 1;
 		char *copy = arena_take(all.arena, size);
@@ -516,9 +540,31 @@ static int all_add(const char *path, const struct stat *st, int type,
 	return 0;
 }
 
-static int all_walk(void)
+/* A terminal of its own, and the console, every container has another way; and
+ * what is mounted below has its own. */
+static int all_walk(const char *directory, dev_t device)
 {
-	return nftw("/dev", all_add, 8, FTW_PHYS | FTW_MOUNT) ? -EIO : 0;
+	DIR *list = path_list(AT_FDCWD, directory);
+	int r = 0;
+
+	for (struct dirent *e; r == 0 && list && (e = readdir(list));) {
+		char path[512];
+		struct stat st;
+
+		if (e->d_name[0] == '.' ||
+		    fstatat(dirfd(list), e->d_name, &st, AT_SYMLINK_NOFOLLOW) <
+			    0 ||
+		    st.st_dev != device)
+			continue;
+		snprintf(path, sizeof(path), "%.200s/%s", directory, e->d_name);
+		if (S_ISDIR(st.st_mode))
+			r = all_walk(path, device);
+		else if (is_node(&st) && major(st.st_rdev) != TTYAUX_MAJOR)
+			r = all_add(path, &st);
+	}
+	if (list)
+		closedir(list);
+	return r;
 }
 
 /* Behind those that the config has by now. What comes later has no name in the
@@ -532,10 +578,12 @@ static int all_devices(struct runtime_config *config)
 			  RUNTIME_DEVICE_MKNOD,
 	};
 	size_t before = config->n_device;
-	int r;
+	struct stat dev;
+	int r = stat("/dev", &dev) < 0 ? -errno : 0;
 
 	all.n = before;
-	r = all_walk();
+	if (r == 0)
+		r = all_walk("/dev", dev.st_dev);
 	if (r < 0)
 		return r;
 	all.arena = &config->arena;
@@ -546,7 +594,7 @@ static int all_devices(struct runtime_config *config)
 		return -ENOMEM;
 	if (before)
 		memcpy(all.item, config->device, before * sizeof(*all.item));
-	r = all_walk();
+	r = all_walk("/dev", dev.st_dev);
 	config->device = all.item;
 	config->n_device = all.n < all.room ? all.n : all.room;
 	all.item = NULL;
@@ -556,9 +604,9 @@ static int all_devices(struct runtime_config *config)
 }
 
 int grants_devices(struct runtime_config *config, bool is_privileged,
-		   struct fault *fault)
+		   const char **lines, struct fault *fault)
 {
-	int r = granted_devices(config, fault);
+	int r = granted_devices(config, lines, fault);
 
 	if (r < 0 || !is_privileged)
 		return r;

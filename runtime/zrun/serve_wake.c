@@ -160,6 +160,11 @@ static int prepare(struct start *s)
 	if (r < 0)
 		return r;
 	s->state.sleep = SLEEP_BETWEEN;
+	/* They may be others by now. */
+	devices_drop(s->container, s->state_dir);
+	r = devices_note(s->container, s->state_dir, s->devices);
+	if (r < 0)
+		return fault_set(&s->fault, r, "note its devices");
 	r = start_make_again(s);
 	if (r == 0)
 		r = start_cgroup(s);

@@ -29,6 +29,7 @@ struct start {
 	int root;      /* for a bud: detached mount */
 	int output[2]; /* our ends, until init has them */
 	int *mount_fd;
+	const char *devices;		   /* of grants_devices() */
 	char checkpoint[ZRUN_ID_SIZE + 1]; /* that it is restored from */
 	bool keeps;			   /* its config, for a checkpoint */
 	bool made;			   /* something of it is to be swept */

@@ -140,7 +140,7 @@ static int read_config(struct start *s, const struct asked *asked)
 	r = policy_complete(&s->config, is_privileged);
 	if (r < 0)
 		return fault_set(&s->fault, r, "config");
-	r = grants_devices(&s->config, is_privileged, &s->fault);
+	r = grants_devices(&s->config, is_privileged, &s->devices, &s->fault);
 	if (r < 0)
 		return r;
 	text_copy(s->container->application, sizeof(s->container->application),
@@ -210,7 +210,11 @@ int start_state(struct start *s)
 		  s->container->application);
 	state->capabilities = s->container->capabilities;
 	s->state_dir = state_make(resident.state, id, &s->fault);
-	return s->state_dir < 0 ? s->state_dir : 0;
+	if (s->state_dir < 0)
+		return s->state_dir;
+	int r = devices_note(s->container, s->state_dir, s->devices);
+
+	return r < 0 ? fault_set(&s->fault, r, "note its devices") : 0;
 }
 
 /* Whichever kind of process will be the container: a bud is given the root as

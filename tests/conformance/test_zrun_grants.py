@@ -1,10 +1,12 @@
 """What the signed document grants beyond the default, as zrun serve takes it:
 each request outside of it is refused, whoever asks for it."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import pathlib
 import select
 import signal
 import stat
@@ -114,7 +116,8 @@ def device():
     """Another name of the null device, that nobody else has."""
     os.mknod(DEVICE, 0o640 | stat.S_IFCHR, os.makedev(1, 3))
     yield DEVICE
-    os.unlink(DEVICE)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(DEVICE)
 
 
 def test_one_of_several_of_a_service(granting):
@@ -171,6 +174,128 @@ def test_device(granting, device):
     assert said.startswith("crw-r-----") and "1,   3" in said
 
 
+INSIDE = "/dev/stick"
+NOBODYS = 240  # no driver has that major number: who may use it is told so
+
+
+def plug(minor=None):
+    """Another device has the name, or none; and the kernel tells of one."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(DEVICE)
+    if minor is not None:
+        os.mknod(DEVICE, 0o620 | stat.S_IFCHR, os.makedev(NOBODYS, minor))
+        os.chown(DEVICE, 7, 8)
+        os.chmod(DEVICE, 0o620)
+    pathlib.Path("/sys/devices/virtual/mem/null/uevent").write_text("change")
+
+
+class Plugged:
+    """A container with the device."""
+
+    def __init__(self, granting, id, script="exec sleep 1000", **changes):
+        config = granting.config("sh", "-c", script)
+        config["mounts"].append(
+            {"destination": INSIDE, "source": DEVICE, "type": "device",
+             "options": ["read", "write"]})
+        reply = granting.start(id, dict(config, **changes))
+        assert reply.error == 0, reply
+        self.node = granting.node
+        self.path = pathlib.Path("/proc/%d/root%s" % (reply.pid, INSIDE))
+
+    def wait(self, minor):
+        self.node.wait(lambda: self.minor() == minor)
+
+    def minor(self):
+        try:
+            return os.minor(self.path.stat().st_rdev)
+        except FileNotFoundError:
+            return None
+
+
+@pytest.fixture
+def plugged(granting, device):
+    """Which numbers it may use it tries, by nodes of its own."""
+    granting.grant("device:%s:rw:%s" % (device, INSIDE))
+    plug(11)
+    yield Plugged(granting, "dev", (
+        "mknod /dev/a c %d 11; mknod /dev/b c %d 4; "
+        "while sleep 0.05; do can=may; for n in a b; do (: </dev/$n) 2>&1 | "
+        "grep -q permitted || can=$can-$n; done; echo $can; done") %
+        (NOBODYS, NOBODYS))
+
+
+def can_use(granting, names):
+    """Until it is so, by its last line."""
+    granting.node.wait(lambda: granting.said("dev").split()[-1] == names)
+
+
+def test_device_is_plugged_again(granting, plugged):
+    """It has the number that it has now, and what had that before may not be
+    used by the old number."""
+    assert plugged.minor() == 11
+    can_use(granting, "may-a")
+    plug(4)
+    plugged.wait(4)
+    st = plugged.path.stat()
+    assert (st.st_uid, st.st_gid, stat.S_IMODE(st.st_mode)) == (7, 8, 0o620)
+    can_use(granting, "may-b")
+    plug()
+    plugged.wait(None)
+    can_use(granting, "may")
+    plug(11)
+    plugged.wait(11)
+    can_use(granting, "may-a")
+    for text in "it is %d:4 now" % NOBODYS, "it has gone":
+        assert ("dev: device %s: %s" % (DEVICE, text) in
+                granting.node.read_log())
+
+
+def test_device_is_plugged_while_serve_is_away(granting, plugged):
+    os.kill(granting.node.serve_pid(), signal.SIGSTOP)
+    plug(4)
+    granting.node.kill_serve()
+    granting.node.wait(lambda: granting.node.serve_pid())
+    plugged.wait(4)
+    can_use(granting, "may-b")
+
+
+def test_many_are_plugged_at_once(granting, plugged):
+    others = [Plugged(granting, "more-%d" % n) for n in range(20)]
+    for minor in [4, 11] * 10 + [4]:
+        plug(minor)
+    for one in [plugged, *others]:
+        one.wait(4)
+    can_use(granting, "may-b")
+
+
+def test_device_follows_no_link(granting, device):
+    """What the container puts in the way is its own, and stays."""
+    granting.grant("device:%s:rw:%s" % (device, INSIDE))
+    for n, (script, kept) in enumerate([
+            ("ln -s /etc/passwd", lambda p: p.is_symlink()),
+            ("echo mine >",
+             lambda p: p.is_file() and p.read_text() == "mine\n")]):
+        plug(3)
+        one = Plugged(granting, "own-%d" % n, script + " /dev/own; "
+                      "mv /dev/own /dev/stick; exec sleep 1000")
+        granting.node.wait(lambda: kept(one.path))
+        plug(5)
+        granting.node.wait(lambda: "own-%d: device %s: File exists" %
+                           (n, DEVICE) in granting.node.read_log())
+        assert kept(one.path)
+
+
+def test_device_of_who_ends_meanwhile(granting, device):
+    granting.grant("device:%s:rw:%s" % (device, INSIDE))
+    for n in range(20):
+        plug(3 + n % 2 * 2)
+        Plugged(granting, "short", "exit 0")
+        granting.node.wait(lambda: granting.node.ask(
+            serve.DELETE, id="short").error == 0)
+    assert granting.start("usual", granting.config(
+        "sleep", "1000", service="other")).error == 0
+
+
 def test_device_access(granting, device):
     granting.grant("device:%s:r" % device)
     granting.refused(granting.config("true", device=device), "not granted")
@@ -178,6 +303,13 @@ def test_device_access(granting, device):
                      "not granted")
     granting.refused(granting.config("true", device="/dev/null"),
                      "device /dev/null is not granted")
+    # What is noted of it is a line, and none of another.
+    for target in ("/dev/a\ndevice:/dev/mem:rwm", "/dev/a:r"):
+        lines = granting.config("true")
+        lines["mounts"].append(
+            {"destination": target, "source": device, "type": "device",
+             "options": ["read"]})
+        granting.refused(lines, "not granted")
     # The null device is everybody's: what is granted does not show there.
     reply = granting.start("dev", granting.config(
         "true", device=device, access=["read"]))
@@ -401,8 +533,8 @@ def test_privileged(granting, device):
 def test_device_that_is_not_there(granting):
     granting.grant("device:" + DEVICE)
     reply = granting.start("dev", granting.config("true", device=DEVICE))
-    assert reply.error == -errno.ENOENT, reply
-    assert "device %s: No such file" % DEVICE in reply.text
+    assert reply.error == -errno.ENODEV, reply
+    assert "device %s: No such device" % DEVICE in reply.text
     granting.grant("device:/dev/shm")
     reply = granting.start("dev", granting.config("true", device="/dev/shm"))
     assert reply.error == -errno.ENODEV, reply

@@ -126,7 +126,7 @@ class Node:
         index = json.loads((path / "boot/httpd/index.json").read_text())
         self.digest = index["manifests"][0]["digest"]
         (path / "services").write_text(
-            "zrun mode=0666 : %s --criu %s serve\n" % (zrun, CRIU))
+            "zrun kmsg mode=0666 : %s --criu %s serve\n" % (zrun, CRIU))
         self.log = open(path / "log", "w+")
         self.init = subprocess.Popen(
             [BIN + "/init", "--supervise", "--services", path / "services"],

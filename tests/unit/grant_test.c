@@ -45,6 +45,8 @@ static void refused_test(void)
 		"device:/dev/",
 		"device:/etc/passwd",
 		"device:/dev/../etc/passwd",
+		"device:/dev/a\nprivileged",
+		"device:/dev/a:rw:/dev/b\n",
 		"device:/dev//a",
 		"device:dev/a",
 		"device:/dev/a:",

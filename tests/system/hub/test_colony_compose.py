@@ -1,6 +1,8 @@
 """Compose keys that need every part, in a node as it is shipped (QEMU): a
 secret that is sealed to it, two services of one network, who reaps."""
 
+import time
+
 from colony import PORT, Colony
 
 SECRET = "s3cret of a node\n"
@@ -136,3 +138,73 @@ def test_what_reaches_beyond_the_container(tmp_path):
         node = colony.boot("n1")
         node.wait_ready()
         assert node.fetch(PORT) == page
+
+
+STICK = "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_ZIG1-if00-port0"
+PLUGGED = """\
+name: shop
+services:
+  radio:
+    image: hub/httpd:latest
+    command:
+      - sh
+      - -c
+      - >-
+        mkdir /p && cd /p && httpd -h /p; mknod /old c 188 0; while sleep 0.2;
+        do n=$$(stat -c %%t:%%T /dev/stick 2>/dev/null);
+        (echo hello >/dev/stick) 2>/dev/null && n="$$n said";
+        (echo old >/old) 2>/dev/null && n="$$n old";
+        echo $$n >new; mv new index.html; done
+    devices: ["%s:/dev/stick:rw"]
+    ports: ["%d:80"]
+""" % (STICK, PORT)
+
+
+class Port:
+    """For USB devices, into which what is written goes to a file."""
+
+    def __init__(self, node, directory):
+        self.qmp, self.directory = node.qmp, directory
+
+    def plug(self, serial):
+        file = self.directory / serial
+        self.qmp.command("chardev-add", id=serial, backend={
+            "type": "file", "data": {"out": str(file), "append": True}})
+        self.qmp.command("device_add", driver="usb-serial", id="usb" + serial,
+                         chardev=serial, serial=serial, bus="usb.0")
+        return file
+
+    def unplug(self, serial):
+        self.qmp.command("device_del", id="usb" + serial)
+        self.qmp.wait_event("DEVICE_DELETED", 20)
+        self.qmp.command("chardev-remove", id=serial)
+
+
+def wait_page(node, page):
+    end = time.monotonic() + node.deadline_s
+    while (said := node.fetch(PORT)) != page + "\n":
+        assert time.monotonic() < end, said
+
+
+def test_device_that_is_plugged_in(tmp_path):
+    """A container has it by its name, whatever its number is this time, and
+    what comes under the old number is not its."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1", extra=["-device", "qemu-xhci,id=usb"])
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        colony.apply("n1", text=PLUGGED,
+                     options=("--grant", "device:%s:rw:/dev/stick" % STICK))
+        node.wait_for("device %s: No such device" % STICK)
+        usb = Port(node, tmp_path)
+        file = usb.plug("ZIG1")
+        wait_page(node, "bc:0 said old")
+        node.wait_console("devices", "^/dev/ttyUSB0\n  %s$" % STICK)
+        usb.unplug("ZIG1")
+        wait_page(node, "")
+        other = usb.plug("ZIG2")
+        usb.plug("ZIG1")
+        wait_page(node, "bc:1 said")
+        assert "hello" in file.read_text() and "old" in file.read_text()
+        assert other.read_text() == ""
