@@ -62,7 +62,8 @@ bool app_is_waiting(const struct app *app)
  * zrun went away nothing was tried yet. */
 static bool start_is_final(const struct app *app, int code)
 {
-	if (!app->want || app_is_outdated(app))
+	/* What is not plugged in may come (devices.c). */
+	if (!app->want || app_is_outdated(app) || code == -ENODEV)
 		return false;
 	if (app->want->restart == DESIRED_RESTART_NO && code != -ECONNRESET)
 		return true;

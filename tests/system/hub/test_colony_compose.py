@@ -152,7 +152,7 @@ services:
       - >-
         mkdir /p && cd /p && httpd -h /p; mknod /old c 188 0; while sleep 0.2;
         do n=$$(stat -c %%t:%%T /dev/stick 2>/dev/null);
-        (echo hello >/dev/stick) 2>/dev/null && n="$$n said";
+        test -c /dev/stick && echo hello >/dev/stick && n="$$n said";
         (echo old >/old) 2>/dev/null && n="$$n old";
         echo $$n >new; mv new index.html; done
     devices: ["%s:/dev/stick:rw"]
