@@ -383,11 +383,6 @@ struct search {
 	bool found;
 };
 
-static bool is_node(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
-}
-
 static bool compare(const struct device_names *names, void *arg)
 {
 	struct search *s = arg;
@@ -398,7 +393,7 @@ static bool compare(const struct device_names *names, void *arg)
 	    strcmp(s->path, names->by_path) != 0)
 		return true;
 	snprintf(path, sizeof(path), "/dev/%s", names->node);
-	if (stat(path, &st) < 0 || !is_node(&st))
+	if (stat(path, &st) < 0 || !device_is_node(&st))
 		return true;
 	if (!s->found || st.st_rdev == s->now)
 		*s->st = st;
@@ -411,7 +406,7 @@ int device_stat(const char *path, dev_t now, struct stat *st)
 	struct search s = { .path = path, .now = now, .st = st };
 
 	if (stat(path, st) == 0)
-		return is_node(st) ? 0 : -ENODEV;
+		return device_is_node(st) ? 0 : -ENODEV;
 	if (errno != ENOENT)
 		return -errno;
 	device_names_each("/sys", compare, &s);

@@ -20,6 +20,11 @@ struct device_names {
 	char by_id[DEVICE_NAME_SIZE], by_path[DEVICE_NAME_SIZE]; /* "": none */
 };
 
+static inline bool device_is_node(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
+}
+
 /* Calls each() for every serial port and disk in the sysfs beneath `sys` that
  * has such a name, until it returns false. 0 or -errno. */
 int device_names_each(const char *sys,

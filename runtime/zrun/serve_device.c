@@ -70,11 +70,6 @@ static mode_t kind_of(const struct stat *st)
 	return st->st_mode & S_IFMT;
 }
 
-static bool is_node(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
-}
-
 /* Ends the text where the span does: there is a separator. */
 static char *cut(struct span s)
 {
@@ -113,7 +108,9 @@ static dev_t number_inside(const struct inside *in, const char *target)
 					     O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && is_node(&st) ? st.st_rdev : 0;
+	return fd >= 0 && fstat(fd, &st) == 0 && device_is_node(&st)
+		       ? st.st_rdev
+		       : 0;
 }
 
 static int allow(const struct inside *in, const struct cgroup *cg)
@@ -152,7 +149,7 @@ static int node_set(int dir, const char *name, const struct stat *want)
 	struct stat has;
 	bool is_there = fstatat(dir, name, &has, AT_SYMLINK_NOFOLLOW) == 0;
 
-	if (is_there && !is_node(&has))
+	if (is_there && !device_is_node(&has))
 		return want->st_mode ? -EEXIST : 0;
 	if (is_there && kind_of(&has) == kind_of(want) &&
 	    has.st_rdev == want->st_rdev)

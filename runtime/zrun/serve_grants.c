@@ -406,11 +406,6 @@ void grants_free(struct grants *grants)
 
 /* ---- devices ---- */
 
-static bool is_node(const struct stat *st)
-{
-	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
-}
-
 static struct runtime_device device_of(const char *path, const struct stat *st)
 {
 	return (struct runtime_device){
@@ -559,7 +554,8 @@ static int all_walk(const char *directory, dev_t device)
 		snprintf(path, sizeof(path), "%.200s/%s", directory, e->d_name);
 		if (S_ISDIR(st.st_mode))
 			r = all_walk(path, device);
-		else if (is_node(&st) && major(st.st_rdev) != TTYAUX_MAJOR)
+		else if (device_is_node(&st) &&
+			 major(st.st_rdev) != TTYAUX_MAJOR)
 			r = all_add(path, &st);
 	}
 	if (list)
