@@ -17,7 +17,7 @@
  *	app NAME DIGEST			an application, then of it:
  *	grant TEXT			a grant (oci/grant.h)
  *	application NAME
- *	service NAME			by which its neighbours find it
+ *	service NAME...			by which its neighbours find it
  *	alone				it has no network
  *	joins APP			it has that one's
  *	policy LINE			where it may go (oci/net_policy.h)
@@ -156,11 +156,12 @@ static void document_read(struct span text, const uint8_t pin[CHAIN_PIN_SIZE],
 static void print_network(FILE *out, const struct desired_app *app)
 {
 	static char policy[NET_POLICY_TEXT_MAX];
+	char names[DESIRED_NAMES_SIZE];
 	struct span rest = { policy, 0 }, line;
 
 	fprintf(out, "application %s\n", app->application);
-	fprintf(out, "service %s\n",
-		app->service[0] ? app->service : app->name);
+	desired_names(app, names);
+	fprintf(out, "service %s\n", names);
 	if (app->no_network)
 		fputs("alone\n", out);
 	if (app->pod.shares & DESIRED_POD_NETWORK)

@@ -313,19 +313,6 @@ size_t dns_empty(uint8_t *out, const struct dns_query *q, enum dns_code code,
 	return DNS_HEADER_SIZE + (size_t)q->question_size;
 }
 
-bool dns_label(const struct dns_query *q, char out[64])
-{
-	size_t size = q->question[0];
-
-	/* The label, its length, the root, type and class. */
-	if (size == 0 || q->question_size != size + 6 ||
-	    memchr(q->question + 1, '\0', size))
-		return false;
-	memcpy(out, q->question + 1, size);
-	out[size] = '\0';
-	return true;
-}
-
 enum dns_kind dns_kind(const struct dns_query *q)
 {
 	const uint8_t *end = q->question + q->question_size;

@@ -78,10 +78,6 @@ void dns_age(uint8_t *message, size_t size, uint32_t seconds);
 
 void dns_id_set(uint8_t *message, uint16_t id);
 
-/* The only label of the name, as text: what a service is asked for by. False
- * for a longer name. */
-bool dns_label(const struct dns_query *q, char out[64]);
-
 /* What is asked for: an address of IPv4, one of IPv6, or something else. */
 enum dns_kind { DNS_ADDRESS4, DNS_ADDRESS6, DNS_OTHER };
 enum dns_kind dns_kind(const struct dns_query *q);

@@ -10,7 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define NET_OUTLET_MAGIC 0x7a6e3032 /* "zn02" */
+#define NET_OUTLET_MAGIC 0x7a6e3034 /* "zn04" */
+#define NET_NAMES_SIZE	 112
 #define NET_TUN_MTU	 65520
 
 /* 10.64.0.0/16: containers, but for the first address, where each of them
@@ -26,9 +27,10 @@
 struct net_outlet {
 	uint32_t magic;
 	uint32_t address; /* IPv4, host byte order */
-	/* Containers of one application reach each other, by the names of
-	 * their services; "" is an application like any other. */
-	char application[64], service[64];
+	/* Containers of one application reach each other, by their names, of
+	 * which these are some, in small letters with a space between, first
+	 * that of the service; "" is an application like any other. */
+	char application[64], names[NET_NAMES_SIZE];
 	/* Not 0: it goes nowhere before its policy (oci/net_policy.h) is at
 	 * hand, which is kept beside the TUN, n NET_OUTLET_POLICY. */
 	uint32_t has_policy;

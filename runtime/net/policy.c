@@ -78,8 +78,20 @@ static bool port_matches(const struct net_rule *r, const struct key *key)
 				  key->outside_port <= r->port_last);
 }
 
+static bool is_called(const struct net_rule *r, const char *names)
+{
+	struct span rest = span_of(names ? names : ""), one;
+	char name[NET_RULE_NAME_SIZE];
+
+	while (span_cut(&rest, ' ', &one))
+		if (span_copy(name, sizeof(name), one) == 0 &&
+		    net_rule_names(r, name))
+			return true;
+	return false;
+}
+
 static bool rule_matches(const struct policy *p, unsigned int i,
-			 const struct key *key, const char *service)
+			 const struct key *key, const char *names)
 {
 	const struct net_rule *r = &p->rules.rule[i];
 
@@ -91,18 +103,17 @@ static bool rule_matches(const struct policy *p, unsigned int i,
 	case NET_RULE_ADDRESS:
 		return net_rule_holds(r, key->outside);
 	case NET_RULE_NAME:
-		return (service && net_rule_names(r, service)) ||
-		       is_given(p, i, key->outside);
+		return is_called(r, names) || is_given(p, i, key->outside);
 	}
 	return false;
 }
 
-int policy_judge(struct policy *p, const struct key *key, const char *service)
+int policy_judge(struct policy *p, const struct key *key, const char *names)
 {
 	uint32_t i = 0;
 	bool allows;
 
-	while (i < p->rules.n_rules && !rule_matches(p, i, key, service))
+	while (i < p->rules.n_rules && !rule_matches(p, i, key, names))
 		i++;
 	p->hits[i]++;
 	allows = i < p->rules.n_rules ? p->rules.rule[i].allows

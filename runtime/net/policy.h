@@ -29,10 +29,10 @@ struct policy {
  * own loopback, what is link-local, and addresses that are nobody's. */
 int policy_check(const struct key *key);
 
-/* What the rules say of a new flow, the first that matches; service: whom the
- * address belongs to in the container's application, or NULL. 0; -ECONNREFUSED;
- * -EAGAIN when it has begun too many in this second. */
-int policy_judge(struct policy *p, const struct key *key, const char *service);
+/* What the rules say of a new flow, the first that matches; names: of whom the
+ * address belongs to in the container's application (outlet.h), or NULL. 0;
+ * -ECONNREFUSED; -EAGAIN when it has begun too many in this second. */
+int policy_judge(struct policy *p, const struct key *key, const char *names);
 
 /* The container was told that `name` (lower case) has the address, for
  * `seconds`. */

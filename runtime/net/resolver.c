@@ -4,8 +4,8 @@
  * back counts only when it answers that question. It is kept for as long as its
  * records say, for all containers.
  *
- * A name of one label that is a service of the asker's application leads to
- * that service's container.
+ * A name of a service of the asker's application leads to that service's
+ * container.
  *
  * Who asks by TCP (name_stream.c) gets the same answers, whole: where a name
  * server has cut one to fit a datagram it is asked once more, by TCP. So all
@@ -211,13 +211,13 @@ static bool service_answer(const struct asker *a, const struct dns_query *q)
 	static unsigned int turn[DNS_OTHER + 1];
 	uint8_t answer[DNS_ADDRESS_MAX];
 	const struct tun *to;
-	char name[64];
+	char name[DNS_NAME_SIZE];
 	size_t size = 0;
 
 	/* Both kinds are asked for together: what each is told takes turns of
 	 * its own. */
-	to = dns_label(q, name) ? tun_service(a->tun, name, &turn[dns_kind(q)])
-				: NULL;
+	to = dns_name(q, name) ? tun_service(a->tun, name, &turn[dns_kind(q)])
+			       : NULL;
 	if (!to)
 		return false;
 	switch (dns_kind(q)) {

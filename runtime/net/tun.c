@@ -80,10 +80,20 @@ static bool is_after(const struct tun *a, const struct tun *b)
 	       y < x;
 }
 
+static bool names_have(const char *names, const char *name)
+{
+	struct span rest = span_of(names), one;
+
+	while (span_cut(&rest, ' ', &one))
+		if (span_is(one, name))
+			return true;
+	return false;
+}
+
 static bool is_service(const struct tun *t, const struct tun *other,
 		       const char *service)
 {
-	if (!tun_meets(t, other) || strcmp(other->service, service) != 0 ||
+	if (!tun_meets(t, other) || !names_have(other->names, service) ||
 	    traffic_is_nameless(other->traffic))
 		return false;
 	for (const struct tun *one = tuns; one < tuns_end; one++)
@@ -142,7 +152,7 @@ static int rules_judge(struct tun *t, const struct key *key)
 		return -EAGAIN;
 	if (!t->policy)
 		return 0;
-	return policy_judge(t->policy, key, meets ? to->service : NULL);
+	return policy_judge(t->policy, key, meets ? to->names : NULL);
 }
 
 int tun_judge(struct tun *t, const struct key *key)
@@ -386,7 +396,7 @@ static bool outlet_read(const struct init_event *e, struct net_outlet *o)
 	memcpy(o, e->note, sizeof(*o));
 	return o->magic == NET_OUTLET_MAGIC &&
 	       memchr(o->application, '\0', sizeof(o->application)) &&
-	       memchr(o->service, '\0', sizeof(o->service)) &&
+	       memchr(o->names, '\0', sizeof(o->names)) &&
 	       (o->address & NET_RANGE_MASK) == NET_RANGE;
 }
 
@@ -411,7 +421,7 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 	t->newest = &t->oldest;
 	text_copy(t->container, sizeof(t->container), e->key.container);
 	text_copy(t->application, sizeof(t->application), o->application);
-	text_copy(t->service, sizeof(t->service), o->service);
+	text_copy(t->names, sizeof(t->names), o->names);
 	t->address[10] = t->address[11] = 0xff;
 	for (int i = 0; i < 4; i++)
 		t->address[12 + i] = (uint8_t)(o->address >> (24 - 8 * i));

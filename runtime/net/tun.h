@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "fds.h"
 #include "init/init.h"
+#include "outlet.h"
 #include "stock.h"
 #include "znet.h"
 
@@ -30,7 +31,7 @@ struct tun {
 	 * has refused what only by IPv4 was listened for. */
 	bool has_address6;
 	uint64_t refused6_ms, refused_tcp6_ms;
-	char application[64], service[64];
+	char application[64], names[NET_NAMES_SIZE]; /* as in outlet.h */
 	struct stock *stock[STOCK_KINDS]; /* sockets inside for the others of
 					   * its application, and for clients
 					   * of UDP; NULL until used */

@@ -206,6 +206,9 @@ static void fill_process(doc d, val process, const struct node_config *c)
 	add_capabilities(d, process, c->app);
 	add_ulimits(d, process, c->app);
 	yyjson_mut_obj_add_bool(d, process, "noNewPrivileges", true);
+	if (c->app->oom_score)
+		yyjson_mut_obj_add_uint(d, process, "oomScoreAdj",
+					c->app->oom_score);
 }
 
 static void add_process(doc d, val root, const struct node_config *c)
@@ -217,15 +220,44 @@ static void add_process(doc d, val root, const struct node_config *c)
 }
 
 /* The kernel takes no less than a millisecond a period. */
-static void add_cpu(doc d, val resources, uint32_t cpus_milli)
+static void add_cpu(doc d, val resources, const struct desired_app *app)
 {
 	enum { PERIOD_US = 100000, QUOTA_MIN_US = 1000 };
-	uint64_t quota = (uint64_t)cpus_milli * (PERIOD_US / 1000);
+	uint64_t quota = (uint64_t)app->cpus_milli * (PERIOD_US / 1000);
+
+	if (!app->cpus_milli && !app->cpu_shares && !app->cpuset)
+		return;
 	val cpu = yyjson_mut_obj_add_obj(d, resources, "cpu");
 
-	yyjson_mut_obj_add_uint(d, cpu, "quota",
-				quota < QUOTA_MIN_US ? QUOTA_MIN_US : quota);
-	yyjson_mut_obj_add_uint(d, cpu, "period", PERIOD_US);
+	if (app->cpus_milli) {
+		yyjson_mut_obj_add_uint(d, cpu, "quota",
+					quota < QUOTA_MIN_US ? QUOTA_MIN_US
+							     : quota);
+		yyjson_mut_obj_add_uint(d, cpu, "period", PERIOD_US);
+	}
+	if (app->cpu_shares)
+		yyjson_mut_obj_add_uint(d, cpu, "shares", app->cpu_shares);
+	if (app->cpuset)
+		yyjson_mut_obj_add_str(d, cpu, "cpus", app->cpuset);
+}
+
+static void add_memory(doc d, val resources, const struct desired_app *app)
+{
+	uint64_t swap = app->memory_swap_bytes;
+
+	if (!app->memory_bytes && !app->memory_reserved_bytes)
+		return;
+	val memory = yyjson_mut_obj_add_obj(d, resources, "memory");
+
+	if (app->memory_bytes)
+		yyjson_mut_obj_add_uint(d, memory, "limit", app->memory_bytes);
+	if (app->memory_reserved_bytes)
+		yyjson_mut_obj_add_uint(d, memory, "reservation",
+					app->memory_reserved_bytes);
+	if (swap)
+		yyjson_mut_obj_add_sint(d, memory, "swap",
+					swap == UINT64_MAX ? -1
+							   : (int64_t)swap);
 }
 
 /* The limit of processes is zrun's to set where none is asked for. */
@@ -233,12 +265,8 @@ static void add_resources(doc d, val parent, const struct desired_app *app)
 {
 	val resources = yyjson_mut_obj_add_obj(d, parent, "resources");
 
-	if (app->memory_bytes)
-		yyjson_mut_obj_add_uint(
-			d, yyjson_mut_obj_add_obj(d, resources, "memory"),
-			"limit", app->memory_bytes);
-	if (app->cpus_milli)
-		add_cpu(d, resources, app->cpus_milli);
+	add_memory(d, resources, app);
+	add_cpu(d, resources, app);
 	if (app->pids)
 		yyjson_mut_obj_add_uint(
 			d, yyjson_mut_obj_add_obj(d, resources, "pids"),
@@ -294,11 +322,15 @@ static void add_policy(doc d, val object, const struct desired_policy *p)
 static void add_annotations(doc d, val root, const struct node_config *c)
 {
 	val object = yyjson_mut_obj_add_obj(d, root, "annotations");
+	char names[DESIRED_NAMES_SIZE];
 
 	add_pairs(d, object, &c->app->labels);
 	if (c->app->init)
 		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_INIT, "true");
-	if (c->app->service[0])
+	if (c->app->stdin_open)
+		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_STDIN,
+				       "open");
+	if (c->app->service[0] || c->app->aliases.n)
 		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APP,
 				       c->app->name);
 	if (!c->app->no_network &&
@@ -309,9 +341,8 @@ static void add_annotations(doc d, val root, const struct node_config *c)
 		add_policy(d, object, &c->app->policy);
 	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APPLICATION,
 			       c->app->application);
-	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_SERVICE,
-			       c->app->service[0] ? c->app->service
-						  : c->app->name);
+	desired_names(c->app, names);
+	yyjson_mut_obj_add_strcpy(d, object, ZRUN_ANNOTATION_SERVICE, names);
 }
 
 const char *node_config_hostname(const struct node_config *c)
@@ -330,6 +361,9 @@ static void fill(doc d, const struct node_config *c)
 	yyjson_mut_obj_add_str(d, object, "path", "rootfs");
 	yyjson_mut_obj_add_bool(d, object, "readonly", c->app->read_only);
 	yyjson_mut_obj_add_str(d, root, "hostname", node_config_hostname(c));
+	if (c->app->domainname)
+		yyjson_mut_obj_add_str(d, root, "domainname",
+				       c->app->domainname);
 	node_config_mounts(d, root, c);
 	add_annotations(d, root, c);
 	add_linux(d, root, c);

@@ -30,6 +30,9 @@ enum {
 	DESIRED_LIST_MAX = 64, /* of every other list */
 	DESIRED_GROUPS_MAX = 16,
 	DESIRED_RESOLVER_MAX = 6, /* search domains, and options */
+	DESIRED_NAMES_SIZE = 112, /* of desired_names() */
+	DESIRED_OOM_SCORE_MAX = 1000,
+	DESIRED_CPU_SHARES_MAX = 262144,
 	DESIRED_IMAGE_SIZE = 256,
 	DESIRED_ERROR_SIZE = 200,
 	DESIRED_TIME_MAX_MS = 24 * 3600 * 1000, /* of every time */
@@ -170,8 +173,9 @@ struct desired_app {
 	char name[64];
 	char image[DESIRED_IMAGE_SIZE];
 	/* By which the others of its application find it; "": its name. Those
-	 * that share one are found in turn. */
+	 * that share one are found in turn. And what else it is called. */
 	char service[64];
+	struct desired_list aliases;
 	struct digest digest;
 	bool has_digest; /* always, but in what an operator puts */
 	/* The image's where there are none. */
@@ -184,6 +188,12 @@ struct desired_app {
 	uint64_t memory_bytes; /* 0: no limit, as for the two below */
 	uint32_t cpus_milli;
 	uint32_t pids;
+	/* Of memory: what others' need leaves it, and together with swap; 0:
+	 * not said, and UINT64_MAX of the second: without a limit. */
+	uint64_t memory_reserved_bytes, memory_swap_bytes;
+	uint32_t cpu_shares;  /* against its siblings; 0: as they */
+	const char *cpuset;   /* as 0-3,7; NULL: any */
+	uint32_t oom_score;   /* how early it is killed, 0 to 1000 */
 	uint64_t shm_bytes; /* 0: the default */
 	/* Of the files of its log, and how many; 0: the default. */
 	uint32_t log_bytes, log_files;
@@ -193,8 +203,10 @@ struct desired_app {
 	bool privileged;
 	unsigned host_shares;
 	bool init; /* its first process is the node's, which reaps */
+	bool stdin_open; /* and silent, where it is else at its end */
 	const char *user, *working_dir, *stop_signal; /* NULL: the image's */
 	const char *hostname;			      /* NULL: its name */
+	const char *domainname;			      /* of NIS; NULL: none */
 	uint32_t stop_grace_ms;			      /* 0: the default */
 	struct desired_list group_add;
 	struct desired_list labels, sysctls;	 /* "KEY=value" */
@@ -226,6 +238,17 @@ struct desired {
 	void *memory[2];	      /* what the strings lie in */
 	struct desired_block *blocks; /* and the arrays of an app */
 };
+
+/* Whether it is a list of processors, as 0-3,7. */
+bool desired_cpuset_valid(const char *text);
+
+/* Whether it can be a name of a service: 1 to 63 of a-z, 0-9, - _ and ., the
+ * last not at an end. */
+bool desired_name_valid(struct span name);
+
+/* The names by which others of its application find an app, that of its service
+ * first, with a space between. */
+void desired_names(const struct desired_app *app, char out[DESIRED_NAMES_SIZE]);
 
 /* Parses a document. On 0 the caller frees *desired with desired_free();
  * -EINVAL, -E2BIG, -ENOMEM with one line in error, such as

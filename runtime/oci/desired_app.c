@@ -1,6 +1,8 @@
 /* One app of the document: the keys whose values are plain. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "desired_read.h"
 #include "grant.h"
@@ -30,11 +32,65 @@ static int app_name_read(struct json_walk *w, yyjson_val *v, void *into)
 	return err;
 }
 
+bool desired_name_valid(struct span name)
+{
+	if (!name.size || name.size > 63 || name.data[0] == '.' ||
+	    name.data[name.size - 1] == '.')
+		return false;
+	for (size_t i = 0; i < name.size; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_.",
+			    name.data[i]) ||
+		    !name.data[i])
+			return false;
+	return true;
+}
+
+static const char want_name[] = "want 1 to 63 of a-z, 0-9, -, _ and .";
+
 static int service_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
+	struct span s;
+	int err = json_string(w, v, want_name, &s);
 
-	return desired_id_read(w, v, app->service);
+	if (err < 0)
+		return err;
+	return desired_name_valid(s)
+		       ? span_copy(app->service, sizeof(app->service), s)
+		       : json_fail_value(w, v, want_name);
+}
+
+static int aliases_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int err = desired_list_read(w, v, &app->aliases, DESIRED_NAMES_SIZE);
+
+	for (unsigned i = 0; err == 0 && i < app->aliases.n; i++)
+		if (!desired_name_valid(span_of(app->aliases.item[i])))
+			err = json_fail(w, want_name);
+	return err;
+}
+
+void desired_names(const struct desired_app *app, char out[DESIRED_NAMES_SIZE])
+{
+	size_t n = text_copy(out, DESIRED_NAMES_SIZE,
+			     app->service[0] ? app->service : app->name);
+
+	for (unsigned i = 0; i < app->aliases.n; i++)
+		n += (size_t)snprintf(out + n, DESIRED_NAMES_SIZE - n, " %s",
+				      app->aliases.item[i]);
+}
+
+static int names_check(struct json_walk *w, const struct desired_app *app)
+{
+	size_t n = 64;
+
+	for (unsigned i = 0; i < app->aliases.n; i++)
+		n += 1 + strlen(app->aliases.item[i]);
+	return n > DESIRED_NAMES_SIZE
+		       ? json_fail(w, "aliases: want at most %d bytes of them",
+				   DESIRED_NAMES_SIZE - 64)
+		       : 0;
 }
 
 static int app_image_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -180,6 +236,13 @@ static int hostname_read(struct json_walk *w, yyjson_val *v, void *into)
 	struct desired_app *app = into;
 
 	return desired_string_read(w, v, &app->hostname);
+}
+
+static int domainname_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_string_read(w, v, &app->domainname);
 }
 
 static int stop_signal_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -398,6 +461,69 @@ static int memory_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_number_read(w, v, INT64_MAX, &app->memory_bytes);
 }
 
+static int memory_reserved_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_number_read(w, v, INT64_MAX,
+				   &app->memory_reserved_bytes);
+}
+
+/* -1 is no limit. */
+static int memory_swap_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	if (yyjson_is_raw(v) && span_is(json_text(v), "-1")) {
+		app->memory_swap_bytes = UINT64_MAX;
+		return 0;
+	}
+	return desired_number_read(w, v, INT64_MAX, &app->memory_swap_bytes);
+}
+
+static int cpu_shares_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, DESIRED_CPU_SHARES_MAX, &n);
+
+	if (err == 0 && n < 2)
+		err = json_fail(w, "want at least 2");
+	if (err == 0)
+		app->cpu_shares = (uint32_t)n;
+	return err;
+}
+
+bool desired_cpuset_valid(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n > 0 && n < 64 && strspn(text, "0123456789,-") == n &&
+	       isdigit((unsigned char)text[0]) &&
+	       isdigit((unsigned char)text[n - 1]);
+}
+
+static int cpuset_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	int err = desired_string_read(w, v, &app->cpuset);
+
+	if (err == 0 && !desired_cpuset_valid(app->cpuset))
+		err = json_fail_value(w, v, "want processors, as 0-3,7");
+	return err;
+}
+
+static int oom_score_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+	uint64_t n;
+	int err = desired_number_read(w, v, DESIRED_OOM_SCORE_MAX, &n);
+
+	if (err == 0)
+		app->oom_score = (uint32_t)n;
+	return err;
+}
+
 static int log_size_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
@@ -483,6 +609,13 @@ static int init_read(struct json_walk *w, yyjson_val *v, void *into)
 	return desired_bool_read(w, v, &app->init);
 }
 
+static int stdin_open_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_app *app = into;
+
+	return desired_bool_read(w, v, &app->stdin_open);
+}
+
 static int application_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
@@ -520,6 +653,7 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 	static const struct json_key keys[] = {
 		{ "name", app_name_read, true },
 		{ "service", service_read, false },
+		{ "aliases", aliases_read, false },
 		{ "image", app_image_read, true },
 		{ "digest", app_digest_read, false },
 		{ "entrypoint", entrypoint_read, false },
@@ -539,6 +673,7 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "group_add", group_add_read, false },
 		{ "working_dir", working_dir_read, false },
 		{ "hostname", hostname_read, false },
+		{ "domainname", domainname_read, false },
 		{ "extra_hosts", extra_hosts_read, false },
 		{ "dns_search", dns_search_read, false },
 		{ "dns_opt", dns_opt_read, false },
@@ -550,12 +685,18 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "cap_drop", cap_drop_read, false },
 		{ "grants", grants_read, false },
 		{ "memory", memory_read, false },
+		{ "memory_reserved", memory_reserved_read, false },
+		{ "memory_swap", memory_swap_read, false },
+		{ "cpu_shares", cpu_shares_read, false },
+		{ "cpuset", cpuset_read, false },
+		{ "oom_score", oom_score_read, false },
 		{ "cpus", cpus_read, false },
 		{ "pids", pids_read, false },
 		{ "shm_size", shm_read, false },
 		{ "log", log_read, false },
 		{ "read_only", read_only_read, false },
 		{ "init", init_read, false },
+		{ "stdin_open", stdin_open_read, false },
 		{ "origin", origin_read, false },
 	};
 	struct desired *d = into;
@@ -566,9 +707,14 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		return err;
 	if (!app->has_digest && !desired_reader(w)->is_apps)
 		return json_fail(w, "want the key \"digest\" too");
-	err = desired_reactive_check(w, app);
+	err = names_check(w, app);
+	if (err == 0)
+		err = desired_reactive_check(w, app);
 	if (err < 0)
 		return err;
+	if (app->memory_swap_bytes &&
+	    (!app->memory_bytes || app->memory_swap_bytes < app->memory_bytes))
+		return json_fail(w, "want memory_swap no less than memory");
 	if (app->policy.is_said &&
 	    (app->no_network || app->host_shares & DESIRED_POD_NETWORK))
 		return json_fail(w, "want a network of its own with a policy");

@@ -95,6 +95,36 @@ static void add_policy(struct digest_stream *s, const struct desired_policy *p)
 	add_number(s, p->connections);
 }
 
+/* Only where there are some: what has none does not start anew. */
+static void add_later(struct digest_stream *s, const struct desired_app *app)
+{
+	const uint64_t numbers[] = { app->memory_reserved_bytes,
+				     app->memory_swap_bytes, app->cpu_shares,
+				     app->oom_score, app->stdin_open };
+	const char *const texts[] = { app->cpuset, app->domainname };
+
+	if (app->dns_search.n || app->dns_opt.n) {
+		add_list(s, &app->dns_search);
+		add_list(s, &app->dns_opt);
+	}
+	if (app->aliases.n) {
+		add_text(s, "aliases");
+		add_list(s, &app->aliases);
+	}
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		if (numbers[i]) {
+			add_number(s, UINT64_MAX - i);
+			add_number(s, numbers[i]);
+		}
+	}
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		if (texts[i]) {
+			add_number(s, UINT64_MAX / 2 - i);
+			add_text(s, texts[i]);
+		}
+	}
+}
+
 struct digest desired_content(const struct desired_app *app)
 {
 	const uint64_t numbers[] = { app->restart,	 app->restart_max,
@@ -124,11 +154,7 @@ struct digest desired_content(const struct desired_app *app)
 	/* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are meant */
 	for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
 		add_list(&s, lists[i]);
-	/* Only where there are some: what has none does not start anew. */
-	if (app->dns_search.n || app->dns_opt.n) {
-		add_list(&s, &app->dns_search);
-		add_list(&s, &app->dns_opt);
-	}
+	add_later(&s, app);
 	add_text(&s, app->pod.on.app);
 	add_number(&s, app->pod.shares);
 	add_arrays(&s, app);

@@ -34,6 +34,7 @@
 #define ZRUN_ANNOTATION_POLICY	    "org.zooid.policy" /* oci/net_policy.h */
 #define ZRUN_ANNOTATION_APP	    "org.zooid.app"    /* unless its service */
 #define ZRUN_ANNOTATION_INIT	    "org.zooid.init"   /* "true" */
+#define ZRUN_ANNOTATION_STDIN	    "org.zooid.stdin"  /* "open" */
 
 enum zrun_verb {
 	/* Creates and starts container `id` from the OCI config in the sealed
@@ -48,9 +49,11 @@ enum zrun_verb {
 	 * ZRUN_ANNOTATION_ADDRESS is the container's address for its `lo`,
 	 * and gives it a TUN, which init holds for znet (net/outlet.h);
 	 * ZRUN_ANNOTATION_APPLICATION and _SERVICE say whom it may meet
-	 * there, and under which name; ZRUN_ANNOTATION_POLICY where it may go
-	 * beyond; ZRUN_ANNOTATION_INIT puts the node's
-	 * zreap before the program, as the process that reaps;
+	 * there, and under which names, with a space between;
+	 * ZRUN_ANNOTATION_POLICY where it may go beyond; ZRUN_ANNOTATION_INIT
+	 * puts the node's zreap before the program, as the process that reaps;
+	 * with ZRUN_ANNOTATION_STDIN nothing ever comes from its standard
+	 * input, which is else at its end;
 	 * root.path is ignored; process.user.username, when there, is the
 	 * image's User ("name", "name:group", "1000", "1000:100") that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of

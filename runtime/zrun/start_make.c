@@ -336,13 +336,40 @@ static int open_volumes(struct start *s)
 	return 0;
 }
 
+/* A pipe that is its own other end never ends. */
+static int open_silence(void)
+{
+	char path[40];
+	int pair[2];
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", pair[0]);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int r = fd < 0 ? -errno : fd;
+
+	close(pair[0]);
+	close(pair[1]);
+	return r;
+}
+
+static int open_input(const struct runtime_config *config)
+{
+	int fd = text_map_find(&config->annotations, ZRUN_ANNOTATION_STDIN)
+			 ? open_silence()
+			 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	return fd == -1 ? -errno : fd;
+}
+
 static int open_output(struct start *s)
 {
 	struct child *child = &s->launch.child;
+	int input = open_input(&s->config);
 
-	child->stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	if (child->stdio[0] < 0)
-		return fault_set(&s->fault, -errno, "/dev/null");
+	if (input < 0)
+		return fault_set(&s->fault, input, "its standard input");
+	child->stdio[0] = input;
 	for (int i = 0; i < 2; i++) {
 		int pair[2];
 

@@ -200,12 +200,12 @@ static int policy_give(const char *id, const struct text_map *annotations)
 }
 
 static void annotation_copy(const struct text_map *annotations, const char *key,
-			    char out[64])
+			    char *out, size_t size)
 {
 	const char *value = text_map_find(annotations, key);
 
 	if (value)
-		text_copy(out, 64, value);
+		text_copy(out, size, value);
 }
 
 int tun_give(const char *id, int pidfd, uint32_t address,
@@ -234,8 +234,9 @@ int tun_give(const char *id, int pidfd, uint32_t address,
 		return fd;
 	outlet.has_address6 = has_address6;
 	annotation_copy(annotations, ZRUN_ANNOTATION_APPLICATION,
-			outlet.application);
-	annotation_copy(annotations, ZRUN_ANNOTATION_SERVICE, outlet.service);
+			outlet.application, sizeof(outlet.application));
+	annotation_copy(annotations, ZRUN_ANNOTATION_SERVICE, outlet.names,
+			sizeof(outlet.names));
 	memcpy(note, &outlet, sizeof(outlet));
 	return init_put(INIT_KIND_TUN, id, 0, fd, note);
 }

@@ -1,8 +1,11 @@
 #define _GNU_SOURCE
 #include "apply_files.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +26,34 @@ static int folder = AT_FDCWD;
 int apply_files_read(const char *path, size_t max, char **text, size_t *size)
 {
 	return file_read(folder, path, max, text, size);
+}
+
+static int is_entry(const struct dirent *e)
+{
+	return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+}
+
+int apply_files_list(const char *path,
+		     int (*each)(const char *name, void *arg), void *arg)
+{
+	struct dirent **entry;
+	char from[PATH_MAX];
+
+	if (snprintf(from, sizeof(from), "/proc/self/fd/%d/%s", folder, path) >=
+	    PATH_MAX)
+		return -ENAMETOOLONG;
+	int n = scandir(folder == AT_FDCWD ? path : from, &entry, is_entry,
+			alphasort);
+	int r = n < 0 ? -errno : 0;
+
+	for (int i = 0; i < n; i++) {
+		if (r == 0)
+			r = each(entry[i]->d_name, arg);
+		free(entry[i]);
+	}
+	if (n >= 0)
+		free(entry);
+	return r;
 }
 
 /* Standard input may be a pipe, whose size nobody knows. */

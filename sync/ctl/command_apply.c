@@ -32,6 +32,7 @@ static int parse(const struct ctl *ctl, struct application *a)
 	const struct compose_config config = {
 		.variable = getenv,
 		.read = apply_files_read,
+		.list = apply_files_list,
 		.dotenv = { a->files.dotenv, a->files.dotenv_size },
 		.profile = ctl->profiles.n ? profile : NULL,
 		.grant = grant,

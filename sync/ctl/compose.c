@@ -3,22 +3,27 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "compose_service.h"
 
 static void name_read(struct walk *w, const struct compose_node *value,
 		      void *into)
 {
-	static const char want[] = "1 to 63 of a-z, 0-9 and -";
+	static const char want[] = "1 to 63 of a-z, 0-9, - and _";
 	const char *text = walk_text(w, value, want);
+	char id[64];
 
 	(void)into;
 	if (!text)
 		return;
-	if (!id_valid(span_of(text)))
+	if (!name_id(text, id)) {
 		walk_fail(w, value->line, "\"%.63s\": want %s", text, want);
-	else
-		text_copy(w->compose->name, sizeof(w->compose->name), text);
+		return;
+	}
+	if (strcmp(id, text) != 0)
+		walk_notice(w, value->line, "it is called %s here", id);
+	text_copy(w->compose->name, sizeof(w->compose->name), id);
 }
 
 static void version_read(struct walk *w, const struct compose_node *value,
@@ -50,6 +55,7 @@ static void services_read(struct walk *w, const struct compose_node *services)
 			seen[n] = (struct service_seen){ .name = key->text.data,
 							 .line = key->line,
 							 .replicas = 1 };
+			service_names(w, seen, n);
 			service_read(w, &seen[n++], node);
 		}
 		walk_back(w, used);
@@ -58,6 +64,8 @@ static void services_read(struct walk *w, const struct compose_node *services)
 	depends_check(w, seen, n);
 	pods_check(w, seen, n);
 	networks_check(w, seen, n);
+	if (!w->n_problems)
+		links_write(w, seen, n);
 	if (!w->n_problems)
 		replicas_expand(w, seen, n);
 	if (!n)
@@ -101,15 +109,49 @@ static void driver_read(struct walk *w, const struct compose_node *value,
 			  "\"%.40s\": only bridge is supported yet", text);
 }
 
+/* It is among the services of this application alone. */
+static void external_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	bool is = true;
+
+	(void)into;
+	if (value->kind == COMPOSE_MAP || (value_bool(w, value, &is) && is))
+		walk_notice(w, value->line,
+			    "other applications are not on it: here it is one "
+			    "of this application");
+}
+
+static void addresses_read(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	(void)w, (void)into;
+	walk_notice(w, value->line,
+		    "is not used: the node gives each container its address");
+}
+
+static void family_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	bool is = true;
+
+	(void)into;
+	if (value_bool(w, value, &is) && !is)
+		walk_notice(w, value->line,
+			    "is not used: containers have both");
+}
+
 static void networks_top_read(struct walk *w, const struct compose_node *value,
 			      void *into)
 {
-	static const struct walk_key keys[] = { { "driver", driver_read } };
-	static const char *const others[] = { "attachable",  "driver_opts",
-					      "enable_ipv4", "enable_ipv6",
-					      "external",    "internal",
-					      "ipam",	     "labels",
-					      "name",	     NULL };
+	static const struct walk_key keys[] = {
+		{ "driver", driver_read },	  { "name", walk_ignore },
+		{ "labels", walk_ignore },	  { "attachable", walk_ignore },
+		{ "external", external_read },	  { "ipam", addresses_read },
+		{ "enable_ipv4", family_read },	  { "enable_ipv6", family_read },
+		{ "driver_opts", addresses_read },
+	};
+	static const char *const others[] = { "internal", NULL };
 
 	map_check(w, value, into);
 	for (unsigned i = 0; value->kind == COMPOSE_MAP && i < value->n; i++) {

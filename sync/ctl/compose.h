@@ -36,6 +36,11 @@ struct compose_config {
 	/* Reads what a file names, a path relative to the first file's folder,
 	 * as file_read() does. NULL: nothing can be read. */
 	int (*read)(const char *path, size_t max, char **text, size_t *size);
+	/* Calls each for every name in the folder at such a path, but . and ..,
+	 * in order, until it returns other than 0, and returns that; or
+	 * -errno. NULL: there is none. */
+	int (*list)(const char *path, int (*each)(const char *name, void *arg),
+		    void *arg);
 	/* Of variables that the environment lacks: the text of .env. */
 	struct span dotenv;
 	/* Those that are on, ends with NULL; NULL: none but what the variable

@@ -115,12 +115,14 @@ static void link_read(struct walk *w, const struct compose_node *value,
 	const char *alias = text ? strchr(text, ':') : NULL;
 
 	if (alias)
-		walk_fail(w, value->line,
-			  "\"%.40s\": another name is not supported yet", text);
-	else if (text)
+		text = walk_keep(w, value->line,
+				 (struct span){ text, (size_t)(alias - text) });
+	if (text)
 		depend(w, into,
 		       (struct dependency_said){ .name = text,
 						 .line = value->line });
+	if (alias && text)
+		link_add(w, into, value->line, text, alias + 1);
 }
 
 /* Services know each other by name anyway. */
@@ -138,6 +140,7 @@ void depends_write(struct walk *w, const struct service *s)
 	};
 	size_t size = s->n_depends * sizeof(*s->depends);
 	yyjson_mut_val *list, *o;
+	char id[64];
 
 	if (!s->n_depends)
 		return;
@@ -151,7 +154,8 @@ void depends_write(struct walk *w, const struct service *s)
 	list = yyjson_mut_obj_add_arr(s->doc, s->app, "depends_on");
 	for (unsigned i = 0; i < s->n_depends; i++) {
 		o = yyjson_mut_arr_add_obj(s->doc, list);
-		yyjson_mut_obj_add_strcpy(s->doc, o, "app", s->depends[i].name);
+		name_id(s->depends[i].name, id);
+		yyjson_mut_obj_add_strcpy(s->doc, o, "app", id);
 		yyjson_mut_obj_add_str(s->doc, o, "condition",
 				       words[s->depends[i].condition]);
 	}

@@ -7,7 +7,7 @@
 #include "oci/runtime_config.h"
 
 /* A limit may be said in two places, but not as two numbers. */
-static void limit_set(struct walk *w, struct limit *limit, unsigned line,
+void limit_set(struct walk *w, struct limit *limit, unsigned line,
 		      uint64_t value)
 {
 	if (limit->line && limit->value != value)
@@ -130,18 +130,28 @@ static void attempts_read(struct walk *w, const struct compose_node *value,
 	value_number(w, value, INT32_MAX, &r->max);
 }
 
+static void back_off_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "is not used: the longer it fails, the later it is started "
+		    "again");
+}
+
 static void restart_policy_read(struct walk *w,
 				const struct compose_node *value, void *into)
 {
 	static const struct walk_key keys[] = {
 		{ "condition", condition_read },
 		{ "max_attempts", attempts_read },
+		{ "delay", back_off_read },
+		{ "window", back_off_read },
 	};
-	static const char *const others[] = { "delay", "window", NULL };
 	struct restart r = { .word = "always", .line = value->line };
 	unsigned before = w->n_problems;
 
-	walk_map(w, value, keys, ARRAY_SIZE(keys), others, &r);
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &r);
 	if (w->n_problems != before)
 		return;
 	if (r.max && strcmp(r.word, "on-failure") != 0)
@@ -168,13 +178,61 @@ static void limits_read(struct walk *w, const struct compose_node *value,
 	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
 }
 
+static void cpus_notice(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "is not used: no processor is kept from others; see "
+		    "cpu_shares");
+}
+
+static void reservations_read(struct walk *w, const struct compose_node *value,
+			      void *into)
+{
+	static const struct walk_key keys[] = {
+		{ "memory", mem_reservation_read },
+		{ "cpus", cpus_notice },
+	};
+	static const char *const others[] = { "devices", "generic_resources",
+					      NULL };
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
+}
+
 static void resources_read(struct walk *w, const struct compose_node *value,
 			   void *into)
 {
-	static const struct walk_key keys[] = { { "limits", limits_read } };
-	static const char *const others[] = { "reservations", NULL };
+	static const struct walk_key keys[] = { { "limits", limits_read },
+						{ "reservations",
+						  reservations_read } };
 
-	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
+}
+
+static void labels_notice(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "are not used: they are not the container's");
+}
+
+static void update_notice(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "is not used: one by one a new instance is started, and "
+		    "the old one ends once that runs");
+}
+
+static void endpoint_notice(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "is not used: the name leads to each instance in turn");
 }
 
 static void mode_read(struct walk *w, const struct compose_node *value,
@@ -194,11 +252,12 @@ void deploy_read(struct walk *w, const struct compose_node *value, void *into)
 		{ "restart_policy", restart_policy_read },
 		{ "replicas", replicas_read },
 		{ "mode", mode_read },
+		{ "labels", labels_notice },
+		{ "update_config", update_notice },
+		{ "rollback_config", update_notice },
+		{ "endpoint_mode", endpoint_notice },
 	};
-	static const char *const others[] = {
-		"placement",	   "labels",	    "update_config",
-		"rollback_config", "endpoint_mode", NULL
-	};
+	static const char *const others[] = { "placement", NULL };
 
 	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
 }

@@ -58,24 +58,61 @@ static void driver_read(struct walk *w, const struct compose_node *value,
 			  "\"%.40s\": only local is supported yet", text);
 }
 
+/* As the file calls it, in place of its key. */
+static void name_read(struct walk *w, const struct compose_node *value,
+		      void *into)
+{
+	struct desired_mount *m = into;
+	const char *text = walk_text(w, value, "a name");
+
+	if (text)
+		m->source = text;
+}
+
+/* The id of the volume that the file calls m->source, which no other one of it
+ * may have. */
+static bool volume_id(struct walk *w, unsigned line, const char *key,
+		      struct desired_mount *m)
+{
+	const struct compose_node *all = walk_member(w->root, "volumes");
+	char id[64], other[64];
+
+	if (!name_id(m->source, id)) {
+		walk_fail(w, line,
+			  "\"%.60s\": want 1 to 63 of A-Z, a-z, 0-9, -, _ and "
+			  ". for the name of a volume",
+			  m->source);
+		return false;
+	}
+	for (unsigned i = 0; all && all->kind == COMPOSE_MAP && i < all->n;
+	     i++) {
+		const char *name = all->item[2 * i]->text.data;
+
+		if (strcmp(name, key) != 0 && name_id(name, other) &&
+		    !strcmp(other, id)) {
+			walk_fail(w, line,
+				  "%.60s is volume %s on nodes, as %.60s is",
+				  key, id, name);
+			return false;
+		}
+	}
+	m->source = walk_keep(w, line, span_of(id));
+	return m->source;
+}
+
 /* What the top level says of the volume. */
 static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 {
 	static const struct walk_key keys[] = { { "driver", driver_read },
+						{ "labels", walk_ignore },
+						{ "name", name_read },
 						{ "x-zooid", zooid_read } };
-	static const char *const others[] = { "driver_opts", "external",
-					      "labels", "name", NULL };
+	static const char *const others[] = { "driver_opts", "external", NULL };
 	const struct compose_node *all = walk_member(w->root, "volumes");
 	const struct compose_node *node = walk_member(all, m->source);
 	unsigned before = w->n_problems;
+	const char *key = m->source;
 
-	if (!id_valid(span_of(m->source))) {
-		walk_fail(w, line,
-			  "\"%.60s\": want 1 to 63 of a-z, 0-9 and - for the "
-			  "name of a volume",
-			  m->source);
-		return false;
-	}
 	if (!node) {
 		walk_fail(w, line,
 			  "there is no volume %s in volumes:", m->source);
@@ -93,7 +130,34 @@ static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 		memcpy(w->path, path, sizeof(path));
 		w->path_used = used;
 	}
-	return w->n_problems == before;
+	return w->n_problems == before && volume_id(w, line, key, m);
+}
+
+/* A volume that nobody named is the service's, called by where it lies. */
+static bool volume_unnamed(struct walk *w, unsigned line,
+			   const struct service *s, struct desired_mount *m)
+{
+	char name[160], id[64];
+
+	snprintf(name, sizeof(name), "%.63s%.90s", s->seen->id, m->target);
+	for (char *p = name; *p; p++)
+		if (*p == '/')
+			*p = '-';
+	if (!name_id(name, id)) {
+		walk_fail(w, line,
+			  "\"%.60s\": no name can be made of it; want "
+			  "NAME:PATH",
+			  m->target);
+		return false;
+	}
+	m->source = walk_keep(w, line, span_of(id));
+	if (!m->source || walk_member(walk_member(w->root, "volumes"), id)) {
+		walk_fail(w, line, "volume %s is another one; want NAME:PATH",
+			  id);
+		return false;
+	}
+	walk_notice(w, line, "is volume %s", id);
+	return true;
 }
 
 static bool is_path(const char *source)
@@ -103,37 +167,49 @@ static bool is_path(const char *source)
 
 enum { BIND_MAX = 64 << 10 };
 
-/* The path was read once: a "$" that is left in it is one. */
-static char *bind_text(struct walk *w, const struct compose_node *named,
-		       const char *path)
+/* Docker makes a folder of what is not there; a name with a dot was to be a
+ * file. */
+static bool may_be_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return !strchr(slash ? slash + 1 : path, '.');
+}
+
+int bind_file(struct walk *w, struct service *s, unsigned line,
+	      const char *path, struct desired_mount *m)
 {
 	char *text = NULL;
 	size_t size;
-	int err = w->config->read ? w->config->read(named->text.data, BIND_MAX,
-						    &text, &size)
-				  : -ENOENT;
+	int err = w->config->read
+			  ? w->config->read(path, BIND_MAX, &text, &size)
+			  : -ENOENT;
 
-	if (err == -EISDIR)
-		walk_fail(w, named->line,
-			  "\"%.60s\" is a folder of this machine, which is not "
-			  "on the node; use a volume with a name, or name its "
-			  "files",
-			  path);
-	else if (err == -EFBIG)
-		walk_fail(w, named->line,
+	if (err == -EISDIR || (err == -ENOENT && may_be_folder(path)))
+		return -EISDIR;
+	if (err == -EFBIG) {
+		walk_fail(w, line,
 			  "\"%.60s\" is larger than %u KB; put it into the "
 			  "image or a volume",
 			  path, BIND_MAX >> 10);
-	else if (err < 0)
-		walk_fail(w, named->line, "\"%.60s\": %s", path,
-			  strerror(-err));
-	else if (!text_is_utf8((struct span){ text, size }))
-		walk_fail(w, named->line, "\"%.60s\" is no text in UTF-8",
-			  path);
-	else
-		return text;
+	} else if (err < 0) {
+		walk_fail(w, line, "\"%.60s\": %s", path, strerror(-err));
+	} else if (!text_is_utf8((struct span){ text, size })) {
+		walk_fail(w, line, "\"%.60s\" is no text in UTF-8", path);
+		err = -EINVAL;
+	} else {
+		m->type = DESIRED_MOUNT_FILE;
+		m->source = NULL;
+		/* A script that is to be run. */
+		m->mode = strncmp(text, "#!", 2) == 0 ? 0555 : 0444;
+		m->content = walk_keep(w, line, span_of(text));
+		m->read_only = false;
+		if (m->content)
+			mount_add(w, s, line, *m);
+		err = m->content ? 0 : -ENOMEM;
+	}
 	free(text);
-	return NULL;
+	return err;
 }
 
 /* What lies on the node. */
@@ -164,9 +240,8 @@ static void bind_node(struct walk *w, struct service *s, unsigned line,
 static void bind_read(struct walk *w, struct service *s,
 		      const struct compose_node *value, struct desired_mount m)
 {
-	const char *path = m.source;
-	struct compose_node named = *value;
-	char *text;
+	const char *said = m.source, *path = said;
+	bool read_only = m.read_only;
 
 	if (path[0] == '/') {
 		bind_node(w, s, value->line, &m);
@@ -179,26 +254,16 @@ static void bind_read(struct walk *w, struct service *s,
 			  path);
 		return;
 	}
-	named.kind = COMPOSE_TEXT;
-	named.plain = false;
-	named.text = span_of(strncmp(path, "./", 2) ? path : path + 2);
-	text = bind_text(w, &named, path);
-	if (!text)
-		return;
-	if (!m.read_only)
+	path += strncmp(path, "./", 2) ? 0 : 2;
+	int err = bind_file(w, s, value->line, path, &m);
+
+	if (err == -EISDIR)
+		folder_read(w, s, value->line, path, m);
+	else if (err == 0 && !read_only)
 		walk_notice(w, value->line,
 			    "%.60s is sent as it is now, and read-only in the "
 			    "container",
-			    path);
-	m = (struct desired_mount){
-		.type = DESIRED_MOUNT_FILE,
-		.target = m.target,
-		.content = walk_keep(w, value->line, span_of(text)),
-		.mode = 0444,
-	};
-	free(text);
-	if (m.content)
-		mount_add(w, s, value->line, m);
+			    said);
 }
 
 /* What asks for nothing here: rw is the default, labels there are none, and a
@@ -250,10 +315,10 @@ static void volume_short(struct walk *w, const struct compose_node *value,
 		return;
 	span_cut(&rest, ':', &source);
 	if (!rest.data) {
-		walk_fail(w, value->line,
-			  "\"%.60s\": a volume without a name is not supported "
-			  "yet; want NAME:PATH",
-			  text);
+		m.target = text;
+		if (!desired_path_valid(span_of(text)) ||
+		    volume_unnamed(w, value->line, s, &m))
+			mount_add(w, s, value->line, m);
 		return;
 	}
 	span_cut(&rest, ':', &target);
@@ -374,7 +439,10 @@ static void volume_long(struct walk *w, const struct compose_node *value,
 	if (w->n_problems != before)
 		return;
 	is_tmpfs = l.type && !strcmp(l.type, "tmpfs");
-	if (!l.type || !l.m.target || !l.m.source != is_tmpfs) {
+	bool is_unnamed = l.type && !strcmp(l.type, "volume") && !l.m.source;
+
+	if (!l.type || !l.m.target ||
+	    (!l.m.source != is_tmpfs && !is_unnamed)) {
 		walk_fail(w, value->line,
 			  "want type, target, and source of a volume");
 		return;
@@ -385,7 +453,9 @@ static void volume_long(struct walk *w, const struct compose_node *value,
 	}
 	l.m.type = is_tmpfs ? DESIRED_MOUNT_TMPFS : DESIRED_MOUNT_VOLUME;
 	l.m.mode = is_tmpfs ? (uint32_t)l.mode : 0;
-	if (is_tmpfs || volume_find(w, value->line, &l.m))
+	if (is_tmpfs || (is_unnamed
+				 ? volume_unnamed(w, value->line, s, &l.m)
+				 : volume_find(w, value->line, &l.m)))
 		mount_add(w, s, value->line, l.m);
 }
 

@@ -98,6 +98,7 @@ void pod_write(const struct service *s)
 {
 	static const char *const words[] = { "network", "pid", "ipc" };
 	yyjson_mut_val *pod, *list;
+	char id[64];
 
 	s->seen->has_ports = s->n_ports;
 	s->seen->is_reactive = yyjson_mut_obj_get(s->app, "reactive");
@@ -106,7 +107,8 @@ void pod_write(const struct service *s)
 	if (!s->seen->pod)
 		return;
 	pod = yyjson_mut_obj_add_obj(s->doc, s->app, "pod");
-	yyjson_mut_obj_add_strcpy(s->doc, pod, "app", s->seen->pod);
+	name_id(s->seen->pod, id);
+	yyjson_mut_obj_add_strcpy(s->doc, pod, "app", id);
 	list = yyjson_mut_obj_add_arr(s->doc, pod, "shares");
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (s->seen->shares >> i & 1)

@@ -136,6 +136,19 @@ static bool protocol_take(struct span text, bool *udp)
 	return *udp || span_is(text, "tcp");
 }
 
+/* A port of the container alone, where others of its application reach it
+ * anyway. */
+static void only_inside(struct walk *w, unsigned line, struct span port)
+{
+	struct desired_port range;
+
+	if (range_read(w, line, port, &range) == 0)
+		walk_notice(w, line,
+			    "is not published: no free port of the node is "
+			    "chosen; say HOST:%.*s",
+			    (int)port.size, port.data);
+}
+
 /* [ADDRESS:]HOST:CONTAINER[/tcp|/udp]. */
 static void port_short(struct walk *w, struct service *s, unsigned line,
 		       const char *text)
@@ -147,11 +160,8 @@ static void port_short(struct walk *w, struct service *s, unsigned line,
 	protocol = rest;
 	if (protocol.data && !protocol_take(protocol, &said.udp))
 		walk_fail(w, line, "\"%.40s\": want tcp or udp", text);
-	else if (!ports.size || !memchr(ports.data, ':', ports.size))
-		walk_fail(w, line,
-			  "\"%.40s\": want HOST:CONTAINER; a free host port is "
-			  "not chosen yet",
-			  text);
+	else if (ports.size && !memchr(ports.data, ':', ports.size))
+		only_inside(w, line, ports);
 	else if (address_take(w, line, &ports, said.address) == 0) {
 		span_cut(&ports, ':', &host);
 		if (range_read(w, line, host, &said.range[0]) == 0 &&
@@ -259,8 +269,12 @@ static void port_long(struct walk *w, struct service *s,
 	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &port);
 	if (w->n_problems > before)
 		return;
-	if (!port.range[0].host || !port.range[1].host)
-		walk_fail(w, value->line, "want target and published");
+	if (!port.range[1].host)
+		walk_fail(w, value->line, "want target");
+	else if (!port.range[0].host)
+		walk_notice(w, value->line,
+			    "is not published: no free port of the node is "
+			    "chosen; say published:");
 	else if (port.udp && port.proxy_protocol)
 		walk_fail(w, value->line, "want tcp with proxy_protocol");
 	else
@@ -336,13 +350,15 @@ static void network_name(struct walk *w, const struct compose_node *value,
 /* Names, or a map whose values say more. */
 void networks_read(struct walk *w, const struct compose_node *value, void *into)
 {
-	static const char *const others[] = {
-		"aliases",	  "interface_name",
-		"ipv4_address",	  "ipv6_address",
-		"link_local_ips", "mac_address",
-		"driver_opts",	  "gw_priority",
-		"priority",	  NULL
+	static const struct walk_key keys[] = {
+		{ "aliases", aliases_read },
+		{ "gw_priority", walk_ignore },
+		{ "priority", walk_ignore },
 	};
+	static const char *const others[] = { "interface_name", "ipv4_address",
+					      "ipv6_address", "link_local_ips",
+					      "mac_address",  "driver_opts",
+					      NULL };
 	struct service *s = into;
 
 	s->seen->networks = 0;
@@ -357,8 +373,8 @@ void networks_read(struct walk *w, const struct compose_node *value, void *into)
 
 		network_add(w, s, key);
 		if (!compose_is_null(value->item[2 * i + 1]))
-			walk_map(w, value->item[2 * i + 1], NULL, 0, others,
-				 NULL);
+			walk_map(w, value->item[2 * i + 1], keys,
+				 ARRAY_SIZE(keys), others, s);
 		walk_back(w, used);
 	}
 }

@@ -32,12 +32,20 @@ struct expansion {
 };
 
 static const struct service_seen *seen_find(const struct expansion *e,
-					    const char *name)
+					    const char *id)
 {
 	for (unsigned i = 0; i < e->n; i++)
-		if (!strcmp(e->seen[i].name, name))
+		if (!strcmp(e->seen[i].id, id))
 			return &e->seen[i];
 	return NULL;
+}
+
+static const struct service_seen *shared_find(const struct expansion *e,
+					      const char *name)
+{
+	char id[64];
+
+	return name && name_id(name, id) ? seen_find(e, id) : NULL;
 }
 
 /* What the several would have to share, or be. */
@@ -53,7 +61,7 @@ static bool may_expand(const struct expansion *e, const struct service_seen *s)
 		return false;
 	}
 	for (unsigned i = 1; i <= s->replicas; i++) {
-		snprintf(name, sizeof(name), "%.63s-%u", s->name, i);
+		snprintf(name, sizeof(name), "%.63s-%u", s->id, i);
 		if (!seen_find(e, name) && id_valid(span_of(name)))
 			continue;
 		walk_fail(e->w, s->replicas_line,
@@ -66,7 +74,7 @@ static bool may_expand(const struct expansion *e, const struct service_seen *s)
 static bool may_be_shared(const struct expansion *e,
 			  const struct service_seen *s)
 {
-	const struct service_seen *on = s->pod ? seen_find(e, s->pod) : NULL;
+	const struct service_seen *on = shared_find(e, s->pod);
 
 	if (!on || on->replicas <= 1)
 		return true;
@@ -130,8 +138,9 @@ static void app_add(const struct expansion *e, yyjson_mut_val *app)
 			snprintf(each, sizeof(each), "%.63s-%u", name, i);
 			yyjson_mut_obj_put(copy, yyjson_mut_str(e->doc, "name"),
 					   yyjson_mut_strcpy(e->doc, each));
-			yyjson_mut_obj_add_strcpy(e->doc, copy, "service",
-						  name);
+			if (!yyjson_mut_obj_get(copy, "service"))
+				yyjson_mut_obj_add_strcpy(e->doc, copy,
+							  "service", name);
 		}
 		depends_expand(e, copy);
 		yyjson_mut_arr_append(e->apps, copy);

@@ -37,8 +37,8 @@ static void working_dir_read(struct walk *w, const struct compose_node *value,
 		text_write(w, value, into, "working_dir");
 }
 
-static void hostname_read(struct walk *w, const struct compose_node *value,
-			  void *into)
+static void host_name(struct walk *w, const struct compose_node *value,
+		      struct service *s, const char *key)
 {
 	const char *text = walk_text(w, value, "a name");
 	bool valid = text && text[0] && strlen(text) <= 63;
@@ -46,12 +46,24 @@ static void hostname_read(struct walk *w, const struct compose_node *value,
 	for (const char *p = text; valid && *p; p++)
 		valid = isalnum((unsigned char)*p) || strchr(".-", *p);
 	if (valid)
-		text_write(w, value, into, "hostname");
+		text_write(w, value, s, key);
 	else if (text)
 		walk_fail(w, value->line,
 			  "\"%.63s\": want at most 63 of A-Z, a-z, 0-9, - "
 			  "and .",
 			  text);
+}
+
+static void hostname_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	host_name(w, value, into, "hostname");
+}
+
+static void domainname_read(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	host_name(w, value, into, "domainname");
 }
 
 static void group_read(struct walk *w, const struct compose_node *value,
@@ -188,16 +200,100 @@ static void false_read(struct walk *w, const struct compose_node *value,
 		walk_fail(w, value->line, "not supported yet");
 }
 
-/* Every container has that. */
+/* Its standard input never ends, as if somebody might still type. */
+static void stdin_open_read(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	struct service *s = into;
+	bool is = false;
+
+	if (value_bool(w, value, &is) && is)
+		yyjson_mut_obj_put(s->app,
+				   yyjson_mut_str(s->doc, "stdin_open"),
+				   yyjson_mut_true(s->doc));
+}
+
+static void tty_read(struct walk *w, const struct compose_node *value,
+		     void *into)
+{
+	bool is = false;
+
+	if (!value_bool(w, value, &is) || !is)
+		return;
+	walk_notice(w, value->line,
+		    "there is no terminal: what it prints goes to its log, and "
+		    "its input stays open");
+	stdin_open_read(w, value, into);
+}
+
+/* Of who starts it by hand. */
+static void attach_read(struct walk *w, const struct compose_node *value,
+			void *into)
+{
+	bool is;
+
+	(void)into;
+	value_bool(w, value, &is);
+}
+
+static void build_read(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	struct service *s = into;
+
+	if (s->has_image)
+		walk_notice(w, value->line,
+			    "nothing is built: the image must be there "
+			    "already");
+	else
+		walk_fail(w, value->line,
+			  "nothing is built here; build it, send it with zctl "
+			  "push, and say image:");
+}
+
+/* An image is of several kinds of machine, or of the node's. */
+static void platform_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	const char *text = walk_text(w, value, "linux/amd64 or the like");
+
+	(void)into;
+	if (text && strncmp(text, "linux", 5) != 0)
+		walk_fail(w, value->line, "\"%.40s\": want one of linux", text);
+	else if (text)
+		walk_notice(w, value->line,
+			    "is not used: each node takes the image of its own "
+			    "kind");
+}
+
+static void swappiness_read(struct walk *w, const struct compose_node *value,
+			    void *into)
+{
+	uint64_t n;
+
+	(void)into;
+	if (value_number(w, value, 100, &n))
+		walk_notice(w, value->line,
+			    "is not used: the kernel has one for all");
+}
+
+/* What every container has, and what there is not. */
 static void security_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
+	static const char *const idle[] = {
+		"no-new-privileges",	"no-new-privileges:true",
+		"no-new-privileges=true", "apparmor:unconfined",
+		"apparmor=unconfined",	"label:disable",
+		"label=disable",
+	};
 	const char *text = walk_text(w, value, "no-new-privileges");
+	size_t i = 0;
 
 	(void)into;
-	if (text && strcmp(text, "no-new-privileges") != 0 &&
-	    strcmp(text, "no-new-privileges:true") != 0 &&
-	    strcmp(text, "no-new-privileges=true") != 0)
+	while (text && i < ARRAY_SIZE(idle) && strcmp(text, idle[i]) != 0)
+		i++;
+	if (text && i == ARRAY_SIZE(idle))
 		walk_fail(w, value->line, "\"%.60s\": not supported yet", text);
 }
 
@@ -222,17 +318,6 @@ static void pull_policy_read(struct walk *w, const struct compose_node *value,
 		i++;
 	if (text && i == ARRAY_SIZE(words))
 		walk_fail(w, value->line, "\"%.40s\": not supported yet", text);
-}
-
-static void container_name_read(struct walk *w,
-				const struct compose_node *value, void *into)
-{
-	const struct service *s = into;
-	const char *text = walk_text(w, value, "a name");
-
-	if (text && strcmp(text, s->seen->name) != 0)
-		walk_notice(w, value->line, "is not used: it is called %s",
-			    s->seen->name);
 }
 
 /* ---- logging ---- */
@@ -392,41 +477,27 @@ static void profiles_read(struct walk *w, const struct compose_node *value,
 /* ---- the service ---- */
 
 static const char *const other_keys[] = {
-	"attach",
 	"blkio_config",
-	"build",
 	"cgroup_parent",
 	"cpu_count",
 	"cpu_percent",
-	"cpu_period",
-	"cpu_quota",
 	"cpu_rt_period",
 	"cpu_rt_runtime",
-	"cpu_shares",
-	"cpuset",
 	"credential_spec",
 	"develop",
 	"device_cgroup_rules",
 	"dns",
-	"domainname",
 	"external_links",
 	"gpus",
 	"isolation",
 	"label_file",
 	"mac_address",
-	"mem_reservation",
-	"mem_swappiness",
-	"memswap_limit",
 	"models",
-	"oom_kill_disable",
-	"oom_score_adj",
-	"platform",
 	"post_start",
 	"pre_stop",
 	"provider",
 	"runtime",
 	"storage_opt",
-	"use_api_socket",
 	"volumes_from",
 	NULL,
 };
@@ -447,6 +518,7 @@ static void service_write(struct walk *w, struct service *s)
 	ports_write(s);
 	pod_write(s);
 	mounts_write(s);
+	shares_write(w, s);
 	limits_write(s);
 	depends_write(w, s);
 	reactive_check(w, s);
@@ -489,12 +561,22 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "mem_limit", memory_read },
 		{ "cpus", cpus_read },
 		{ "pids_limit", pids_read },
+		{ "mem_reservation", mem_reservation_read },
+		{ "memswap_limit", memswap_read },
+		{ "mem_swappiness", swappiness_read },
+		{ "oom_kill_disable", false_read },
+		{ "oom_score_adj", oom_score_adj_read },
+		{ "cpu_shares", cpu_shares_read },
+		{ "cpuset", cpuset_read },
+		{ "cpu_quota", cpu_quota_read },
+		{ "cpu_period", cpu_period_read },
 		{ "shm_size", shm_size_read },
 		{ "ulimits", ulimits_read },
 		{ "user", user_read },
 		{ "group_add", group_add_read },
 		{ "working_dir", working_dir_read },
 		{ "hostname", hostname_read },
+		{ "domainname", domainname_read },
 		{ "extra_hosts", extra_hosts_read },
 		{ "dns_search", dns_search_read },
 		{ "dns_opt", dns_opt_read },
@@ -517,11 +599,16 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "container_name", container_name_read },
 		{ "pull_policy", pull_policy_read },
 		{ "init", init_read },
-		{ "tty", false_read },
-		{ "stdin_open", false_read },
+		{ "tty", tty_read },
+		{ "stdin_open", stdin_open_read },
+		{ "attach", attach_read },
+		{ "build", build_read },
+		{ "platform", platform_read },
+		{ "use_api_socket", false_read },
 		{ "x-zooid", zooid_read },
 	};
 
+	s->has_image = walk_member(node, "image");
 	walk_map(w, node, keys, ARRAY_SIZE(keys), other_keys, s);
 }
 
@@ -531,9 +618,6 @@ void service_read(struct walk *w, struct service_seen *seen,
 	unsigned before = w->n_problems;
 	struct service *s = calloc(1, sizeof(*s));
 
-	if (!id_valid(span_of(seen->name)))
-		walk_fail(w, seen->line,
-			  "want 1 to 63 of a-z, 0-9 and - for a name");
 	if (!s) {
 		walk_fail(w, seen->line, "out of memory");
 		return;
@@ -542,7 +626,7 @@ void service_read(struct walk *w, struct service_seen *seen,
 	s->doc = w->compose->apps;
 	s->app = yyjson_mut_obj(s->doc);
 	seen->networks = 1;
-	yyjson_mut_obj_add_strcpy(s->doc, s->app, "name", seen->name);
+	service_name_write(s);
 	service_fill(w, s, node);
 	if (!s->image && w->n_problems == before)
 		walk_fail(w, seen->line, "image: is missing");

@@ -18,10 +18,19 @@ struct pairs {
 	struct walk_variable pair[DESIRED_ENV_MAX]; /* value NULL: unset */
 };
 
+/* Another name that a service has for one. */
+struct service_link {
+	struct service_link *next;
+	const char *service, *alias;
+	unsigned line;
+};
+
 /* What other services must know of one. */
 struct service_seen {
-	const char *name;
+	const char *name; /* as the file has it */
+	char id[64];	  /* of its app */
 	unsigned line;
+	struct service_link *links;
 	bool has_health, no_health; /* neither: the image may have one */
 	uint64_t networks;	    /* a bit each */
 	bool says_networks, has_ports, is_reactive;
@@ -44,6 +53,7 @@ struct service {
 	struct service_seen *seen;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *app; /* where keys without a second thought go */
+	bool has_image;
 	const char *image;
 	char digest[DIGEST_TEXT_SIZE];
 	struct pairs environment, files; /* files: of env_file */
@@ -53,6 +63,7 @@ struct service {
 	bool no_network;
 	unsigned host_network_line; /* 0: not said */
 	struct limit memory, cpus_milli, pids, shm, restart;
+	struct limit reserved, swap, quota, period;
 	const char *restart_word;
 	uint64_t restart_max;
 	uint64_t cap_add, cap_drop;
@@ -67,6 +78,17 @@ struct service {
 typedef void service_key(struct walk *w, const struct compose_node *value,
 			 void *into);
 
+/* compose_name.c */
+service_key container_name_read, aliases_read;
+/* The id of what the file calls `name`; false where there is none. */
+bool name_id(const char *name, char id[64]);
+/* The id of seen[n], which none before it may have. */
+void service_names(struct walk *w, struct service_seen *seen, unsigned n);
+void service_name_write(const struct service *s);
+/* `alias` is what s calls `service`. */
+void link_add(struct walk *w, struct service *s, unsigned line,
+	      const char *service, const char *alias);
+void links_write(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_command.c */
 service_key command_read, entrypoint_read, image_read, healthcheck_read;
 /* compose_pairs.c */
@@ -107,12 +129,27 @@ service_key volumes_read, tmpfs_read;
 void mount_add(struct walk *w, struct service *s, unsigned line,
 	       struct desired_mount m);
 void mounts_write(const struct service *s);
+/* The file at path becomes the mount *m, whose target is said. 0, or -errno
+ * after a problem was told; -EISDIR: none, it is or may be a folder. */
+int bind_file(struct walk *w, struct service *s, unsigned line,
+	      const char *path, struct desired_mount *m);
+/* compose_folder.c: the same of a folder, or of what is not there. */
+void folder_read(struct walk *w, struct service *s, unsigned line,
+		 const char *path, struct desired_mount m);
 /* compose_config.c */
 service_key configs_read, secrets_read;
 /* compose_limit.c */
 service_key memory_read, cpus_read, pids_read, shm_size_read, ulimits_read,
 	deploy_read, restart_read, cap_add_read, cap_drop_read;
 void limits_write(const struct service *s);
+/* It may be said in two places, but not differently. */
+void limit_set(struct walk *w, struct limit *limit, unsigned line,
+	       uint64_t value);
+/* compose_share.c: against others */
+service_key mem_reservation_read, memswap_read, cpu_shares_read, cpuset_read,
+	cpu_quota_read, cpu_period_read, oom_score_adj_read;
+/* Before limits_write(). */
+void shares_write(struct walk *w, struct service *s);
 /* compose_reactive.c */
 service_key reactive_read;
 void reactive_check(struct walk *w, const struct service *s);

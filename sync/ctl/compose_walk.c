@@ -79,6 +79,11 @@ void walk_notice(struct walk *w, unsigned line, const char *fmt, ...)
 	line_add(w, &w->compose->notices, line, text);
 }
 
+void walk_ignore(struct walk *w, const struct compose_node *value, void *into)
+{
+	(void)w, (void)value, (void)into;
+}
+
 static bool is_among(const char *const *list, const char *name)
 {
 	for (; list && *list; list++)

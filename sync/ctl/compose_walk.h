@@ -57,6 +57,8 @@ void walk_list(struct walk *w, const struct compose_node *list,
 	       void (*read)(struct walk *w, const struct compose_node *value,
 			    void *into),
 	       void *into);
+/* For a key that changes nothing here. */
+void walk_ignore(struct walk *w, const struct compose_node *value, void *into);
 /* The value of a key, or NULL; also when map is NULL or none. */
 const struct compose_node *walk_member(const struct compose_node *map,
 				       const char *key);

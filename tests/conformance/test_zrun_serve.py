@@ -361,6 +361,28 @@ def test_output_goes_to_pipes_of_init(node):
     remove(node, "out")
 
 
+@pytest.mark.parametrize("annotations, said", [
+    ({}, b"end\n"), ({"org.zooid.stdin": "open"}, b"")])
+def test_standard_input(node, annotations, said):
+    """At its end, or, where that is asked for, silent for ever."""
+    asked = config("sh", "-c", "cat; echo end; sleep 100")
+    asked["annotations"].update(annotations)
+    fd = sealed(asked)
+    try:
+        assert node.ask(START, id="in", digest=node.digest,
+                        fds=[fd]).error == 0
+    finally:
+        os.close(fd)
+    (error, _), fds = node.from_init(OUTPUT, "in", 1)
+    assert error == 0
+    assert bool(select.select(fds, [], [], DEADLINE if said else 1)[0]) == \
+        bool(said)
+    if said:
+        assert os.read(fds[0], 100) == said
+    os.close(fds[0])
+    remove(node, "in")
+
+
 def test_exec(node):
     assert node.start("host", "sleep", "1000").error == 0
     reply = node.exec("host", 1, "sh", "-c",

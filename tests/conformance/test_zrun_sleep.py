@@ -173,6 +173,23 @@ def test_output_goes_on(node):  # noqa: F811
     remove_any(said)
 
 
+def test_input_that_never_ends(node):  # noqa: F811
+    """Nor does it end while it sleeps, and what it waited with goes on."""
+    def change(config):
+        config["annotations"]["org.zooid.stdin"] = "open"
+    made = Sleeper(node, "input", "sh", "-c", "cat; echo end", change=change)
+    look = "ls -l /proc/1/fd | sed 's/.*-> //;s/[0-9]*//g'; ps | grep -c [c]at"
+    before = made.inside(look)
+    for _ in range(2):
+        made.sleep()
+        made.wake()
+        assert made.inside(look) == before
+    (error, _), fds = node.from_init(OUTPUT, "input", 1)
+    assert error == 0 and not select.select(fds, [], [], 0.2)[0]
+    os.close(fds[0])
+    remove_any(made)
+
+
 # Without times of files: what is made anew has its own.
 LOOK = """
 cut -d' ' -f5,6,8 /proc/1/mountinfo | sort

@@ -283,6 +283,24 @@ def test_services_have_names(host, inside, server):
     assert len(server.asked) == before + 1
 
 
+def test_other_names_of_a_service(host, inside, server):
+    """Those that a Compose file gives it; none is part of another's."""
+    host.container("n", "10.64.0.30", "shop", "app_db my.db.local cache")
+    try:
+        for name in ("app_db", "MY.db.Local", "cache"):
+            assert ask(inside, query(name)).endswith(
+                socket.inet_aton("10.64.0.30")), name
+        before = len(server.asked)
+        for name in ("app", "local", "db.local", "cach"):
+            assert not ask(inside, query(name)).endswith(
+                socket.inet_aton("10.64.0.30")), name
+        assert len(server.asked) == before + 4
+    finally:
+        host.end("n")
+        host.containers.pop("n").close()
+        host.delete("n")
+
+
 def test_several_of_a_service_in_turn(host, inside, server, monkeypatch):
     """Of two instances of one app, of which one is about to go, one."""
     monkeypatch.setattr(host, "id", lambda name: name)

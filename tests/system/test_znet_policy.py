@@ -374,6 +374,10 @@ def test_services_go_by_their_names(host, made, world):
     listener.close()
     other = made("default deny\nallow cache tcp", "front")
     refused(other, db.address, 1)
+    store = made(None, "store cache")
+    listener = store.serve(store.address, 0, lambda c, a: c.sendall(b"here"))
+    reached(other, store.address, listener.getsockname()[1])
+    listener.close()
 
 
 def test_rules_outlive_znet(host, made, server, world):

@@ -32,13 +32,17 @@ static int read_beside(const char *path, size_t max, char **text, size_t *size)
 		{ "bad.env", "A=1\nno name here\n" },
 		{ "nginx.conf", "worker_processes 1;\n" },
 		{ "binary", "\xff\xfe" },
+		{ "start", "#!/bin/sh\n" },
+		{ "rules/a", "of a\n" },
+		{ "rules/more/b", "of b\n" },
 		{ "secret", "s3cret\n" },
 		{ "base.yaml", "services:\n  base:\n    image: hub/web:1\n"
 			       "    environment: [A=base]\n"
-			       "  old:\n    extends: base\n    tty: true\n" },
+			       "  old:\n    extends: base\n    gpus: all\n" },
 	};
 
-	if (!strcmp(path, "html"))
+	if (!strcmp(path, "html") || !strcmp(path, "empty") ||
+	    !strcmp(path, "rules") || !strcmp(path, "rules/more"))
 		return -EISDIR;
 	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
 		if (strcmp(files[i].path,
@@ -53,6 +57,25 @@ static int read_beside(const char *path, size_t max, char **text, size_t *size)
 	return -ENOENT;
 }
 
+static int list_beside(const char *path,
+		       int (*each)(const char *name, void *arg), void *arg)
+{
+	static const char *const entries[][2] = { { "html", "index.html" },
+						  { "rules", "a" },
+						  { "rules", "more" },
+						  { "rules/more", "b" } };
+	bool is_empty = !strcmp(path, "empty"), is_there = is_empty;
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(entries) / sizeof(*entries); i++) {
+		if (strcmp(entries[i][0], path) != 0)
+			continue;
+		is_there = true;
+		r = r ? r : each(entries[i][1], arg);
+	}
+	return is_there ? r : -ENOENT;
+}
+
 static const char dotenv[] = "DOT=dot\nSET=file\n";
 static const char *const granted[] = { "capability:NET_ADMIN",
 				       "device:/dev/ttyS0:rw", NULL };
@@ -60,6 +83,7 @@ static const struct compose_config config = {
 	.grant = granted,
 	.variable = variable,
 	.read = read_beside,
+	.list = list_beside,
 	.dotenv = { dotenv, sizeof(dotenv) - 1 },
 };
 

@@ -34,6 +34,73 @@ static const struct {
 		"timeout:1]\n") },
 	  APP(",\"dns_search\":[\"example.com\"],\"dns_opt\":["
 	      "\"ndots:2\",\"timeout:1\"]") },
+	{ "names of the kind that people have",
+	  { "name: My_shop\nservices:\n  Web_1:\n    image: hub/web:1\n"
+	    "    container_name: shop.web\n    depends_on: [app_db]\n"
+	    "    links: [\"app_db:Database\", app_db]\n"
+	    "    networks: {front: {aliases: [blog, blog, web_1], priority: "
+	    "1}}\n    volumes: [db_data:/v]\n"
+	    "  app_db: {image: a}\n"
+	    "  side.car: {image: b, network_mode: \"service:Web_1\"}\n"
+	    "volumes: {db_data: {labels: {a: b}}}\n"
+	    "networks: {front: {name: proxy, external: true}}\n" },
+	  "[{\"name\":\"web-1\",\"service\":\"web_1\",\"aliases\":["
+	  "\"shop.web\",\"blog\"],\"image\":\"hub/web:1\",\"depends_on\":[{"
+	  "\"app\":\"app-db\",\"condition\":\"started\"}],\"mounts\":[{"
+	  "\"type\":\"volume\",\"target\":\"/v\",\"source\":\"db-data\"}]},"
+	  "{\"name\":\"app-db\",\"service\":\"app_db\",\"aliases\":["
+	  "\"database\"],\"image\":\"a\"},{\"name\":\"side-car\","
+	  "\"service\":\"side.car\",\"image\":\"b\",\"pod\":{\"app\":"
+	  "\"web-1\",\"shares\":[\"network\"]},\"depends_on\":[{\"app\":"
+	  "\"web-1\",\"condition\":\"started\"}]}]" },
+	{ "several of a name",
+	  { "services:\n  w_w: {image: a, scale: 2}\n" },
+	  "[{\"name\":\"w-w-1\",\"service\":\"w_w\",\"image\":\"a\"},"
+	  "{\"name\":\"w-w-2\",\"service\":\"w_w\",\"image\":\"a\"}]" },
+	{ "a volume by its name, and one without",
+	  { WEB("    volumes: [a:/a, /var/lib/x, {type: volume, target: /y}]\n")
+	    "volumes: {a: {name: Data_1}}\n" },
+	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+	      "\"source\":\"data-1\"},{\"type\":\"volume\",\"target\":"
+	      "\"/var/lib/x\",\"source\":\"web-var-lib-x\"},{\"type\":"
+	      "\"volume\",\"target\":\"/y\",\"source\":\"web-y\"}]") },
+	{ "folders",
+	  { WEB("    volumes: [./rules:/r:ro, ./empty/:/e, ../no/such:/n, "
+		"./start:/start]\n") },
+	  APP(",\"mounts\":[{\"type\":\"file\",\"target\":\"/r/a\","
+	      "\"content\":\"of a\\n\",\"mode\":292},{\"type\":\"file\","
+	      "\"target\":\"/r/more/b\",\"content\":\"of b\\n\",\"mode\":"
+	      "292},{\"type\":\"volume\",\"target\":\"/e\",\"source\":"
+	      "\"empty\"},{\"type\":\"volume\",\"target\":\"/n\",\"source\":"
+	      "\"no-such\"},{\"type\":\"file\",\"target\":\"/start\","
+	      "\"content\":\"#!/bin/sh\\n\",\"mode\":365}]") },
+	{ "what it has against others",
+	  { WEB("    mem_limit: 2m\n    mem_reservation: 1m\n"
+		"    memswap_limit: 4m\n    cpu_shares: 512\n"
+		"    cpuset: \"0,2-3\"\n    cpu_quota: 50000\n"
+		"    oom_score_adj: 300\n    oom_kill_disable: false\n"
+		"    mem_swappiness: 60\n") },
+	  APP(",\"cpu_shares\":512,\"cpuset\":\"0,2-3\",\"oom_score\":300,"
+	      "\"memory_reserved\":1048576,\"memory_swap\":4194304,"
+	      "\"memory\":2097152,\"cpus\":0.5") },
+	{ "swap without a limit",
+	  { WEB("    mem_limit: 2m\n    memswap_limit: -1\n"
+		"    cpu_quota: 20ms\n    cpu_period: 10000\n") },
+	  APP(",\"memory_swap\":-1,\"memory\":2097152,\"cpus\":2") },
+	{ "a terminal that is none",
+	  { WEB("    tty: true\n    stdin_open: true\n    attach: false\n") },
+	  APP(",\"stdin_open\":true") },
+	{ "what is said and not used",
+	  { WEB("    build: {context: .}\n    platform: linux/arm64\n"
+		"    domainname: example.com\n    security_opt: "
+		"[apparmor:unconfined]\n    ports: [80, {target: 81}]\n"
+		"    deploy: {labels: {a: b}, update_config: {order: "
+		"stop-first}, endpoint_mode: vip, restart_policy: {condition: "
+		"any, delay: 5s}, resources: {reservations: {cpus: \"1\", "
+		"memory: 1m}}}\n")
+	    "networks: {a: {ipam: {}, attachable: true, enable_ipv6: true}}\n" },
+	  APP(",\"domainname\":\"example.com\",\"restart\":\"always\","
+	      "\"memory_reserved\":1048576") },
 	{ "how it is stopped",
 	  { WEB("    stop_signal: SIGQUIT\n    stop_grace_period: "
 		"1m30s\n") },
@@ -414,17 +481,21 @@ static const struct {
 	  "f:4: services.web.dns_opt[6]: want at most 6" },
 	{ "a folder of this machine",
 	  { WEB("    volumes: [./html:/www]\n") },
-	  "f:4: services.web.volumes[0]: \"./html\" is a folder of this "
-	  "machine, "
-	  "which is not on the node; use a volume with a name, or name its "
-	  "files" },
+	  "f:4: services.web.volumes[0]: \"html\" is a folder of this "
+	  "machine, which is not on the node; use a volume with a name, or say "
+	  ":ro to send its files" },
+	{ "a folder whose name is that of a volume",
+	  { WEB("    volumes: [./empty:/www, empty:/x]\n")
+	    "volumes: {empty: }\n" },
+	  "f:4: services.web.volumes[0]: \"empty\" is a folder of this "
+	  "machine, which is not on the node; use a volume with a name" },
 	{ "a file that is not there",
-	  { WEB("    volumes: [../none:/www]\n") },
-	  "f:4: services.web.volumes[0]: \"../none\": No such file or "
+	  { WEB("    volumes: [../none.conf:/www]\n") },
+	  "f:4: services.web.volumes[0]: \"../none.conf\": No such file or "
 	  "directory" },
 	{ "a file that is no text",
 	  { WEB("    volumes: [./binary:/www]\n") },
-	  "f:4: services.web.volumes[0]: \"./binary\" is no text in UTF-8" },
+	  "f:4: services.web.volumes[0]: \"binary\" is no text in UTF-8" },
 	{ "a place of a home",
 	  { WEB("    volumes: [~/html:/www]\n") },
 	  "f:4: services.web.volumes[0]: \"~/html\": want a path from the "
@@ -460,17 +531,25 @@ static const struct {
 	  { WEB("    uts: host\n") },
 	  "f:4: services.web.uts: needs grant uts:host, which cannot be "
 	  "given yet" },
-	{ "a volume without a name",
-	  { WEB("    volumes: [/data]\n") },
-	  "f:4: services.web.volumes[0]: \"/data\": a volume without a name is "
-	  "not supported yet; want NAME:PATH" },
+	{ "a volume without a name, called as another",
+	  { WEB("    volumes: [/data]\n") "volumes: {web-data: }\n" },
+	  "f:4: services.web.volumes[0]: volume web-data is another one; want "
+	  "NAME:PATH" },
+	{ "a path that is none",
+	  { WEB("    volumes: [data]\n") },
+	  "f:4: services.web.volumes[0]: \"data\": want an absolute path "
+	  "without .." },
 	{ "a volume that nobody declares",
 	  { WEB("    volumes: [a:/b]\n") },
 	  "f:4: services.web.volumes[0]: there is no volume a in volumes:" },
 	{ "a volume with a bad name",
-	  { WEB("    volumes: [A_b:/b]\n") "volumes: {A_b: }\n" },
-	  "f:4: services.web.volumes[0]: \"A_b\": want 1 to 63 of a-z, 0-9 and "
-	  "- for the name of a volume" },
+	  { WEB("    volumes: [a+b:/b]\n") "volumes: {a+b: }\n" },
+	  "f:4: services.web.volumes[0]: \"a+b\": want 1 to 63 of A-Z, a-z, "
+	  "0-9, -, _ and . for the name of a volume" },
+	{ "two volumes of one name",
+	  { WEB("    volumes: [A_b:/b]\n") "volumes: {A_b: , a-b: }\n" },
+	  "f:4: services.web.volumes[0]: A_b is volume a-b on nodes, as a-b "
+	  "is" },
 	{ "a volume of others",
 	  { WEB("    volumes: [a:/b]\n") "volumes:\n  a: {external: true}\n" },
 	  "f:6: volumes.a.external: not supported yet" },
@@ -649,7 +728,7 @@ static const struct {
 	{ "a key of another file",
 	  { "services:\n  web:\n    extends: {file: base.yaml, service: "
 	    "old}\n" },
-	  "base.yaml:7: services.web.tty: not supported yet" },
+	  "base.yaml:7: services.web.gpus: not supported yet" },
 	{ "a key of the second file",
 	  { WEB(""), "services:\n  web:\n    gpus: all\n" },
 	  "g:3: services.web.gpus: not supported yet" },
@@ -696,8 +775,8 @@ static void notice_test(void)
 
 	ok(read_files(yaml, c) == 0 && c->notices.n == 2 &&
 		   !strcmp(c->notices.line[0],
-			   "f:4: services.web.container_name: is not used: it "
-			   "is called web") &&
+			   "f:4: services.web.container_name: it is called web "
+			   "here") &&
 		   !strcmp(c->notices.line[1],
 			   "f:6: services.web and services.db share no "
 			   "network, but reach each other: networks keep "

@@ -286,16 +286,22 @@ static const struct {
 	{ "a misspelt key", "servces: {}\n" WEB(""),
 	  "f:1: servces: no such key" },
 	{ "a bad name", "name: My Shop\n" WEB(""),
-	  "f:1: name: \"My Shop\": want 1 to 63 of a-z, 0-9 and -" },
+	  "f:1: name: \"My Shop\": want 1 to 63 of a-z, 0-9, - and _" },
 	/* a service */
-	{ "a bad name of a service", "services: {Web_1: {image: a}}",
-	  "f:1: services.Web_1: want 1 to 63 of a-z, 0-9 and - for a name" },
+	{ "a bad name of a service", "services: {Web!1: {image: a}}",
+	  "f:1: services.Web!1: want 1 to 63 of A-Z, a-z, 0-9, -, _ and . for "
+	  "a name" },
+	{ "two services of one name",
+	  "services: {Web_1: {image: a}, web-1: {image: a}}",
+	  "f:1: services.web-1: is called web-1 on nodes, as services.Web_1 "
+	  "is" },
 	{ "no image", "services:\n  web:\n    restart: always\n",
 	  "f:2: services.web: image: is missing" },
 	{ "a service that is text", "services: {web: hub/web}",
 	  "f:1: services.web: want a map" },
 	{ "build", "services:\n  web:\n    build: .\n",
-	  "f:3: services.web.build: not supported yet" },
+	  "f:3: services.web.build: nothing is built here; build it, send it "
+	  "with zctl push, and say image:" },
 	{ "x-zooid", WEB("    x-zooid: {class: microvm}\n"),
 	  "f:4: services.web.x-zooid.class: \"microvm\": only process is "
 	  "supported yet" },
@@ -355,8 +361,8 @@ static const struct {
 	{ "a misspelt key of a service", WEB("    enviroment: {}\n"),
 	  "f:4: services.web.enviroment: no such key" },
 	{ "a key merged from elsewhere",
-	  "x-a: &a\n  tty: true\n" WEB("    <<: *a\n"),
-	  "f:2: services.web.tty: not supported yet" },
+	  "x-a: &a\n  gpus: all\n" WEB("    <<: *a\n"),
+	  "f:2: services.web.gpus: not supported yet" },
 	{ "image null", "services: {web: {image: }}",
 	  "f:1: services.web.image: want the name of an image" },
 	{ "an image with a space", "services: {web: {image: a b}}",
@@ -413,9 +419,8 @@ static const struct {
 	/* ports */
 	{ "ports that are no list", WEB("    ports: 80:80\n"),
 	  "f:4: services.web.ports: want a list" },
-	{ "no host port", WEB("    ports: [80]\n"),
-	  "f:4: services.web.ports[0]: \"80\": want HOST:CONTAINER; a free "
-	  "host port is not chosen yet" },
+	{ "a port alone that is none", WEB("    ports: [http]\n"),
+	  "f:4: services.web.ports[0]: \"http\": want a port, 1 to 65535" },
 	{ "an address of a name", WEB("    ports: [\"lan:80:80\"]\n"),
 	  "f:4: services.web.ports[0]: \"lan\": want an address of the node in "
 	  "digits" },
@@ -439,8 +444,8 @@ static const struct {
 	  "f:4: services.web.ports[0]: \"65536\": want a port, 1 to 65535" },
 	{ "a host port twice", WEB("    ports: [\"80:1\", \"80:2\"]\n"),
 	  "f:4: services.web.ports[1]: host port 80 is there twice" },
-	{ "long without published", WEB("    ports: [{target: 80}]\n"),
-	  "f:4: services.web.ports[0]: want target and published" },
+	{ "long without target", WEB("    ports: [{published: 80}]\n"),
+	  "f:4: services.web.ports[0]: want target" },
 	{ "long with more",
 	  WEB("    ports: [{target: 80, published: 80, host_ip: any}]\n"),
 	  "f:4: services.web.ports[0].host_ip: \"any\": want an address of the "
@@ -489,10 +494,37 @@ static const struct {
 	  "4" },
 	{ "replicas without end", WEB("    deploy: {replicas: 65}\n"),
 	  "f:4: services.web.deploy.replicas: want 1 to 64" },
-	{ "reservations",
-	  WEB("    deploy: {resources: {reservations: {cpus: 1}}}\n"),
-	  "f:4: services.web.deploy.resources.reservations: not supported "
-	  "yet" },
+	{ "devices of a kind",
+	  WEB("    deploy: {resources: {reservations: {devices: []}}}\n"),
+	  "f:4: services.web.deploy.resources.reservations.devices: not "
+	  "supported yet" },
+	{ "memory kept, twice",
+	  WEB("    mem_reservation: 1m\n    deploy: {resources: {reservations: "
+	      "{memory: 2m}}}\n"),
+	  "f:5: services.web.deploy.resources.reservations.memory: differs "
+	  "from line 4" },
+	{ "swap without a limit", WEB("    memswap_limit: 1m\n"),
+	  "f:4: services.web: want mem_limit, and no less than that" },
+	{ "less swap than memory",
+	  WEB("    mem_limit: 2m\n    memswap_limit: 1m\n"),
+	  "f:5: services.web: want mem_limit, and no less than that" },
+	{ "processors that are none", WEB("    cpuset: 1-\n"),
+	  "f:4: services.web.cpuset: \"1-\": want processors, as 0-3,7" },
+	{ "one that is spared", WEB("    oom_score_adj: -500\n"),
+	  "f:4: services.web.oom_score_adj: \"-500\": want 0 to 1000; none is "
+	  "spared before others" },
+	{ "part of a processor, said twice",
+	  WEB("    cpus: 1\n    cpu_quota: 50000\n"),
+	  "f:5: services.web: differs from line 4" },
+	{ "an alias that is none",
+	  WEB("    networks: {default: {aliases: [a b]}}\n"),
+	  "f:4: services.web.networks.default.aliases[0]: \"a b\": want 1 to "
+	  "63 of a-z, 0-9, -, _ and ." },
+	{ "more aliases than have room",
+	  WEB("    networks: {default: {aliases: [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	      "aaaaa, b, cccccccccccc]}}\n"),
+	  "f:4: services.web.networks.default.aliases[2]: want at most 48 bytes "
+	  "of other names" },
 };
 
 static void bad_test(void)
@@ -523,12 +555,12 @@ static void many_test(void)
 
 	for (int i = 0; i < 30; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n,
-				      "  s%d: {image: a, tty: true}\n", i);
+				      "  s%d: {image: a, gpus: all}\n", i);
 	ok(read_one(span_of(text), c) == -EINVAL &&
 		   c->problems.n == COMPOSE_PROBLEMS_MAX &&
 		   c->problems.more == 10 &&
 		   !strcmp(c->problems.line[19],
-			   "f:21: services.s19.tty: not supported yet"),
+			   "f:21: services.s19.gpus: not supported yet"),
 	   "thirty faults: twenty are told, ten counted");
 	compose_end(c);
 	ok(read_one(span_of("version: '3'\n" WEB("    command: [$NOT]\n")),

@@ -79,6 +79,10 @@ static void parts_test(void)
 		"{\"app\":\"db\",\"condition\":\"healthy\"}],\"health\":{"
 		"\"test\":[\"probe\"],\"retries\":5},\"restart_max\":3,"
 		"\"stop_signal\":\"SIGQUIT\",\"stop_grace_ms\":1500,"
+		"\"service\":\"web_1\",\"aliases\":[\"www\",\"a.b\"],"
+		"\"domainname\":\"example.com\",\"stdin_open\":true,"
+		"\"memory\":4096,\"memory_swap\":-1,\"memory_reserved\":1,"
+		"\"cpu_shares\":2,\"cpuset\":\"0-1,3\",\"oom_score\":1000,"
 		"\"shm_size\":4096,\"ulimits\":[{\"type\":"
 		"\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":2}],"
 		"\"grants\":[\"capability:SYS_NICE\"],"
@@ -87,6 +91,7 @@ static void parts_test(void)
 		"\"reactive\":{\"lifetime_ms\":1000,\"wake\":\"byte\"}}]";
 	struct desired d;
 	const struct desired_app *a;
+	char names[DESIRED_NAMES_SIZE];
 
 	if (!ok(desired_parse_apps(span_of(text), &d, error) == 0,
 		"all keys are read: %s", error))
@@ -114,6 +119,13 @@ static void parts_test(void)
 		   !strcmp(a->labels.item[0], "a=b") &&
 		   !strcmp(a->sysctls.item[0], "net.a=1"),
 	   "limits, rights, labels");
+	desired_names(a, names);
+	ok(!strcmp(names, "web_1 www a.b") &&
+		   !strcmp(a->domainname, "example.com") && a->stdin_open &&
+		   a->memory_swap_bytes == UINT64_MAX &&
+		   a->memory_reserved_bytes == 1 && a->cpu_shares == 2 &&
+		   !strcmp(a->cpuset, "0-1,3") && a->oom_score == 1000,
+	   "what it is called, and what it has against others");
 	ok(a->reactive.is_on && a->reactive.wakes_at_byte &&
 		   a->reactive.lifetime_ms == 1000 &&
 		   a->reactive.freeze_after_ms == 30000,
@@ -289,6 +301,27 @@ static const struct {
 	  "apps[0].command[0]" },
 	{ "negative memory", HEAD "{" WEB ",\"memory\":-1}]}",
 	  "apps[0].memory: -1" },
+	{ "a name in capitals", HEAD "{" WEB ",\"service\":\"Web\"}]}",
+	  "apps[0].service" },
+	{ "an alias with a space", HEAD "{" WEB ",\"aliases\":[\"a b\"]}]}",
+	  "apps[0].aliases" },
+	{ "an alias that ends with a dot",
+	  HEAD "{" WEB ",\"aliases\":[\"a.\"]}]}", "apps[0].aliases" },
+	{ "too many aliases",
+	  HEAD "{" WEB ",\"aliases\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	       "aaaaa\",\"bbbbbb\"]}]}",
+	  "apps[0]: aliases: want at most 48 bytes of them" },
+	{ "less swap than memory",
+	  HEAD "{" WEB ",\"memory\":2,\"memory_swap\":1}]}",
+	  "want memory_swap no less than memory" },
+	{ "swap without a limit", HEAD "{" WEB ",\"memory_swap\":-1}]}",
+	  "want memory_swap no less than memory" },
+	{ "processors that are none", HEAD "{" WEB ",\"cpuset\":\"0,\"}]}",
+	  "apps[0].cpuset" },
+	{ "one share", HEAD "{" WEB ",\"cpu_shares\":1}]}",
+	  "apps[0].cpu_shares" },
+	{ "a score below 0", HEAD "{" WEB ",\"oom_score\":-1}]}",
+	  "apps[0].oom_score" },
 	{ "exponents in cpus", HEAD "{" WEB ",\"cpus\":1e3}]}",
 	  "apps[0].cpus" },
 	{ "a restart unknown", HEAD "{" WEB ",\"restart\":\"maybe\"}]}",
@@ -466,6 +499,10 @@ static void content_test(void)
 		   !same(",\"depends_on\":[{\"app\":\"a\"}]", "") &&
 		   !same(",\"labels\":{\"a\":\"b\"}", "") &&
 		   !same(",\"init\":true", "") &&
+		   !same(",\"stdin_open\":true", "") &&
+		   !same(",\"aliases\":[\"a\"]", "") &&
+		   !same(",\"cpu_shares\":2", ",\"oom_score\":2") &&
+		   !same(",\"cpuset\":\"1\"", ",\"domainname\":\"1\"") &&
 		   !same(",\"health\":{\"off\":true}", "") &&
 		   !same(",\"mounts\":[{\"type\":\"tmpfs\",\"target\":"
 			 "\"/a\"}]",

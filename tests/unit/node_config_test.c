@@ -207,7 +207,16 @@ static void test_parts(void)
 		.group_add = { (const char *const[]){ "20", NULL }, 1 },
 		.working_dir = "/srv",
 		.hostname = "box",
+		.domainname = "example.com",
 		.no_network = true,
+		.stdin_open = true,
+		.aliases = { (const char *const[]){ "www", NULL }, 1 },
+		.memory_bytes = 4096,
+		.memory_swap_bytes = UINT64_MAX,
+		.memory_reserved_bytes = 1024,
+		.cpu_shares = 512,
+		.cpuset = "0-1",
+		.oom_score = 7,
 		.labels = { (const char *const[]){ "a.b=c", NULL }, 1 },
 		.cap_drop = ~(UINT64_C(1) << 6),
 		.mount = mounts_wanted,
@@ -228,7 +237,8 @@ static void test_parts(void)
 
 	ok(is_at(doc, "/process/args", "[\"/own\"]") &&
 		   is_at(doc, "/process/cwd", "\"/srv\"") &&
-		   is_at(doc, "/hostname", "\"box\""),
+		   is_at(doc, "/hostname", "\"box\"") &&
+		   is_at(doc, "/domainname", "\"example.com\""),
 	   "an entrypoint takes the place of both; directory, host name");
 	ok(is_at(doc, "/process/user",
 		 "{\"uid\":1,\"gid\":2,\"additionalGids\":[20]}") &&
@@ -239,9 +249,16 @@ static void test_parts(void)
 			 "\"hard\":2}]"),
 	   "user, groups, what it keeps of its rights, limits");
 	ok(is_at(doc, "/annotations",
-		 "{\"a.b\":\"c\",\"org.zooid.application\":\"shop\","
-		 "\"org.zooid.service\":\"web\"}"),
-	   "without a network there is no address");
+		 "{\"a.b\":\"c\",\"org.zooid.stdin\":\"open\","
+		 "\"org.zooid.app\":\"web\","
+		 "\"org.zooid.application\":\"shop\","
+		 "\"org.zooid.service\":\"web www\"}"),
+	   "without a network there is no address; all its names");
+	ok(is_at(doc, "/linux/resources",
+		 "{\"memory\":{\"limit\":4096,\"reservation\":1024,"
+		 "\"swap\":-1},\"cpu\":{\"shares\":512,\"cpus\":\"0-1\"}}") &&
+		   is_at(doc, "/process/oomScoreAdj", "7"),
+	   "what it has against others");
 	ok(is_at(doc, "/mounts/7/destination", "\"/v\"") &&
 		   is_at(doc, "/mounts/7/source",
 			 "\"/data/volumes/shop.db\"") &&

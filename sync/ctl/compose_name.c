@@ -1,0 +1,189 @@
+/* Names. Compose lets services and volumes be called more than an id of the
+ * organism can be: "app_db" is the app app-db, which others find as app_db all
+ * the same. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compose_service.h"
+
+bool name_id(const char *name, char id[64])
+{
+	size_t n = 0;
+
+	for (; name[n] && n < 63; n++)
+		id[n] = name[n] == '_' || name[n] == '.'
+				? '-'
+				: (char)tolower((unsigned char)name[n]);
+	id[n] = '\0';
+	return !name[n] && id_valid((struct span){ id, n });
+}
+
+static bool lower(const char *text, char out[64])
+{
+	size_t n = text_copy(out, 64, text);
+
+	for (size_t i = 0; out[i]; i++)
+		out[i] = (char)tolower((unsigned char)out[i]);
+	return n < 64 && desired_name_valid(span_of(out));
+}
+
+void service_names(struct walk *w, struct service_seen *seen, unsigned n)
+{
+	char id[64];
+
+	if (!name_id(seen[n].name, id)) {
+		walk_fail(w, seen[n].line,
+			  "want 1 to 63 of A-Z, a-z, 0-9, -, _ and . for a "
+			  "name");
+		id[0] = '\0';
+	}
+	text_copy(seen[n].id, sizeof(seen[n].id), id);
+	for (unsigned i = 0; id[0] && i < n; i++)
+		if (!strcmp(seen[i].id, id))
+			walk_fail(w, seen[n].line,
+				  "is called %s on nodes, as services.%.63s is",
+				  id, seen[i].name);
+}
+
+void service_name_write(const struct service *s)
+{
+	char name[64];
+
+	yyjson_mut_obj_add_strcpy(s->doc, s->app, "name", s->seen->id);
+	if (lower(s->seen->name, name) && strcmp(name, s->seen->id) != 0)
+		yyjson_mut_obj_add_strcpy(s->doc, s->app, "service", name);
+}
+
+/* ---- other names ---- */
+
+static size_t names_size(yyjson_mut_val *list)
+{
+	yyjson_mut_arr_iter iter;
+	yyjson_mut_val *one;
+	size_t size = 0;
+
+	yyjson_mut_arr_iter_init(list, &iter);
+	while ((one = yyjson_mut_arr_iter_next(&iter)))
+		size += 1 + yyjson_mut_get_len(one);
+	return size;
+}
+
+static bool names_have(yyjson_mut_val *list, const char *name)
+{
+	yyjson_mut_arr_iter iter;
+	yyjson_mut_val *one;
+
+	yyjson_mut_arr_iter_init(list, &iter);
+	while ((one = yyjson_mut_arr_iter_next(&iter)))
+		if (!strcmp(yyjson_mut_get_str(one), name))
+			return true;
+	return false;
+}
+
+/* Whether it is found by it anyway. */
+static bool is_own(yyjson_mut_val *app, const char *name)
+{
+	const char *own =
+		yyjson_mut_get_str(yyjson_mut_obj_get(app, "service"));
+
+	if (!own)
+		own = yyjson_mut_get_str(yyjson_mut_obj_get(app, "name"));
+	return own && !strcmp(own, name);
+}
+
+static void alias_add(struct walk *w, unsigned line, yyjson_mut_val *app,
+		      const char *text)
+{
+	yyjson_mut_doc *doc = w->compose->apps;
+	yyjson_mut_val *list = yyjson_mut_obj_get(app, "aliases");
+	char name[64];
+
+	if (!lower(text, name)) {
+		walk_fail(w, line,
+			  "\"%.63s\": want 1 to 63 of a-z, 0-9, -, _ and .",
+			  text);
+		return;
+	}
+	if (is_own(app, name) || (list && names_have(list, name)))
+		return;
+	if (!list)
+		list = yyjson_mut_obj_add_arr(doc, app, "aliases");
+	if (names_size(list) + 1 + strlen(name) > DESIRED_NAMES_SIZE - 64)
+		walk_fail(w, line, "want at most %d bytes of other names",
+			  DESIRED_NAMES_SIZE - 64);
+	else
+		yyjson_mut_arr_add_strcpy(doc, list, name);
+}
+
+static void alias_read(struct walk *w, const struct compose_node *value,
+		       void *into)
+{
+	struct service *s = into;
+	const char *text = walk_text(w, value, "a name");
+
+	if (text)
+		alias_add(w, value->line, s->app, text);
+}
+
+void aliases_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	walk_list(w, value, alias_read, into);
+}
+
+/* Others find it by that too, as they do in Compose. */
+void container_name_read(struct walk *w, const struct compose_node *value,
+			 void *into)
+{
+	struct service *s = into;
+	const char *text = walk_text(w, value, "a name");
+
+	if (!text || !strcmp(text, s->seen->id))
+		return;
+	walk_notice(w, value->line, "it is called %s here", s->seen->id);
+	alias_add(w, value->line, s->app, text);
+}
+
+void link_add(struct walk *w, struct service *s, unsigned line,
+	      const char *service, const char *alias)
+{
+	struct service_link *link = compose_alloc(&w->arena, sizeof(*link));
+
+	if (!link) {
+		walk_fail(w, line, "the file is too large");
+		return;
+	}
+	*link = (struct service_link){ .next = s->seen->links,
+				       .service = service,
+				       .alias = alias,
+				       .line = line };
+	s->seen->links = link;
+}
+
+static yyjson_mut_val *app_find(const struct walk *w, const char *service)
+{
+	yyjson_mut_arr_iter iter;
+	yyjson_mut_val *app;
+	char id[64];
+
+	yyjson_mut_arr_iter_init(yyjson_mut_doc_get_root(w->compose->apps),
+				 &iter);
+	while (name_id(service, id) && (app = yyjson_mut_arr_iter_next(&iter)))
+		if (!strcmp(yyjson_mut_get_str(yyjson_mut_obj_get(app, "name")),
+			    id))
+			return app;
+	return NULL;
+}
+
+/* A name that one service has for another is one for all here. */
+void links_write(struct walk *w, const struct service_seen *seen, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (const struct service_link *l = seen[i].links; l;
+		     l = l->next) {
+			yyjson_mut_val *app = app_find(w, l->service);
+
+			if (app)
+				alias_add(w, l->line, app, l->alias);
+		}
+}
