@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "config_write.h"
+#include "base/fd.h"
 #include "oci/grant.h"
 #include "oci/net_policy.h"
 #include "oci/runtime_config.h"
@@ -115,12 +116,42 @@ static void add_environment(doc d, val process, const struct node_config *c)
 	node_config_strings(d, array, own);
 }
 
+static bool is_number(const char *text)
+{
+	return text[strspn(text, "0123456789")] == '\0';
+}
+
+/* "USER:GROUP:NAME,...", of which the group may be empty. */
+static void add_groups(doc d, val user, const char *text,
+		       const struct desired_list *list)
+{
+	autofree char *all = NULL;
+	size_t size;
+	FILE *out = open_memstream(&all, &size);
+	char mark = ':';
+
+	if (!out) {
+		/* Not as somebody else: nobody is called so. */
+		yyjson_mut_obj_add_str(d, user, "username", "?");
+		return;
+	}
+	fprintf(out, "%s%s", *text ? text : "0", strchr(text, ':') ? "" : ":");
+	for (unsigned i = 0; i < list->n; i++)
+		if (!is_number(list->item[i])) {
+			fprintf(out, "%c%s", mark, list->item[i]);
+			mark = ',';
+		}
+	yyjson_mut_obj_add_strcpy(d, user, "username",
+				  fclose(out) == 0 ? all : "?");
+}
+
 /* "1000:100" needs no look-up; everything else is serve's to resolve in the
  * root file system, which znode cannot read. */
 static void add_user(doc d, val process, const struct node_config *c)
 {
 	const char *text = c->app->user ? c->app->user : c->image->user;
-	val user = yyjson_mut_obj_add_obj(d, process, "user"), groups;
+	val user = yyjson_mut_obj_add_obj(d, process, "user"), groups = NULL;
+	bool named = false;
 	struct span rest = span_of(text), name;
 	uint64_t uid = 0, gid = 0;
 	bool numeric = *text && span_cut(&rest, ':', &name) && rest.data &&
@@ -129,14 +160,22 @@ static void add_user(doc d, val process, const struct node_config *c)
 
 	yyjson_mut_obj_add_uint(d, user, "uid", numeric ? uid : 0);
 	yyjson_mut_obj_add_uint(d, user, "gid", numeric ? gid : 0);
-	if (*text && !numeric)
+	for (unsigned i = 0; i < c->app->group_add.n; i++) {
+		const char *group = c->app->group_add.item[i];
+
+		if (!is_number(group)) {
+			named = true;
+			continue;
+		}
+		if (!groups)
+			groups = yyjson_mut_obj_add_arr(d, user,
+							"additionalGids");
+		yyjson_mut_arr_append(groups, yyjson_mut_raw(d, group));
+	}
+	if (named)
+		add_groups(d, user, text, &c->app->group_add);
+	else if (*text && !numeric)
 		yyjson_mut_obj_add_str(d, user, "username", text);
-	if (!c->app->group_add.n)
-		return;
-	groups = yyjson_mut_obj_add_arr(d, user, "additionalGids");
-	for (unsigned i = 0; i < c->app->group_add.n; i++)
-		yyjson_mut_arr_append(
-			groups, yyjson_mut_raw(d, c->app->group_add.item[i]));
 }
 
 static uint64_t granted_capabilities(const struct desired_app *app)

@@ -208,7 +208,7 @@ struct desired_app {
 	const char *hostname;			      /* NULL: its name */
 	const char *domainname;			      /* of NIS; NULL: none */
 	uint32_t stop_grace_ms;			      /* 0: the default */
-	struct desired_list group_add;
+	struct desired_list group_add; /* numbers, or names of the image */
 	struct desired_list labels, sysctls;	 /* "KEY=value" */
 	struct desired_list extra_hosts;	 /* "NAME=ADDRESS" */
 	struct desired_list dns_search, dns_opt; /* of resolv.conf */
@@ -238,6 +238,9 @@ struct desired {
 	void *memory[2];	      /* what the strings lie in */
 	struct desired_block *blocks; /* and the arrays of an app */
 };
+
+/* Whether it is a group's number, or can be its name. */
+bool desired_group_valid(const char *text);
 
 /* Whether it is a list of processors, as 0-3,7. */
 bool desired_cpuset_valid(const char *text);

@@ -198,19 +198,27 @@ static int dns_opt_read(struct json_walk *w, yyjson_val *v, void *into)
 	return resolver_read(w, v, &app->dns_opt);
 }
 
+bool desired_group_valid(const char *text)
+{
+	size_t n = strlen(text);
+	uint64_t gid;
+
+	if (span_u64(span_of(text), INT32_MAX, &gid) == 0)
+		return true;
+	return n > 0 && n <= 32 && !isdigit((unsigned char)text[0]) &&
+	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "abcdefghijklmnopqrstuvwxyz0123456789_.-") == n;
+}
+
 static int group_add_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
 
 	int err = desired_list_read(w, v, &app->group_add, DESIRED_GROUPS_MAX);
 
-	for (unsigned i = 0; err == 0 && i < app->group_add.n; i++) {
-		uint64_t gid;
-
-		if (span_u64(span_of(app->group_add.item[i]), INT32_MAX, &gid) <
-		    0)
-			err = json_fail(w, "want numbers in digits");
-	}
+	for (unsigned i = 0; err == 0 && i < app->group_add.n; i++)
+		if (!desired_group_valid(app->group_add.item[i]))
+			err = json_fail(w, "want numbers, or names of groups");
 	return err;
 }
 

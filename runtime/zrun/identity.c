@@ -118,16 +118,19 @@ int identity_find(const char *user, struct span passwd, struct span group,
 		*what = "no such user in the image";
 		return -ENOENT;
 	}
+	*what = "no such group in the image";
 	/* A group that is named stands alone, as with other engines. */
 	if (has_group) {
-		if (number(wanted_group, &id->gid) ||
-		    find_group(group, wanted_group, &id->gid))
-			return 0;
-		*what = "no such group in the image";
-		return -ENOENT;
-	}
-	if (listed)
+		if (!number(wanted_group, &id->gid) &&
+		    !find_group(group, wanted_group, &id->gid))
+			return -ENOENT;
+	} else if (listed) {
 		find_memberships(group, name, id);
+	}
+	while (id->n_groups < IDENTITY_GROUPS_MAX &&
+	       span_cut(&rest, ',', &name))
+		if (!find_group(group, name, &id->group[id->n_groups++]))
+			return -ENOENT;
 	return 0;
 }
 

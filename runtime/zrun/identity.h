@@ -1,5 +1,6 @@
 /* The User of an image's config ("name", "name:group", "1000", "1000:100") as
- * numbers, by /etc/passwd and /etc/group of the root that the caller is in. */
+ * numbers, by /etc/passwd and /etc/group of the root that the caller is in.
+ * Behind a second colon there may be more groups, with commas between. */
 #ifndef ZRUN_IDENTITY_H
 #define ZRUN_IDENTITY_H
 

@@ -55,7 +55,8 @@ enum zrun_verb {
 	 * with ZRUN_ANNOTATION_STDIN nothing ever comes from its standard
 	 * input, which is else at its end;
 	 * root.path is ignored; process.user.username, when there, is the
-	 * image's User ("name", "name:group", "1000", "1000:100") that serve
+	 * image's User ("name", "name:group", "1000", "1000:100"; behind a
+	 * second colon more groups, with commas between) that serve
 	 * resolves in /etc/passwd and /etc/group of the root, in place of
 	 * uid and gid; additionalGids come on top. A mount of type "file" is
 	 * a file whose text is its source, with options mode=OCTAL, uid=N,

@@ -219,6 +219,19 @@ static void bind_node(struct walk *w, struct service *s, unsigned line,
 	/* A path that is cut here is none that grant_parse() takes. */
 	char text[2200];
 
+	if (!strcmp(m->source, "/etc/localtime") ||
+	    !strcmp(m->source, "/etc/timezone")) {
+		walk_notice(w, line,
+			    "is not mounted: nodes keep UTC; set the variable "
+			    "TZ where the image knows time zones");
+		return;
+	}
+	if (!strcmp(m->source, "/var/run/docker.sock") ||
+	    !strcmp(m->source, "/run/docker.sock")) {
+		walk_fail(w, line, "\"%.60s\": there is no Docker on a node",
+			  m->source);
+		return;
+	}
 	if (!desired_path_valid(span_of(m->target))) {
 		walk_fail(w, line,
 			  "\"%.60s\": want an absolute path without ..",

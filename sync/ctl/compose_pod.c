@@ -115,11 +115,20 @@ void pod_write(const struct service *s)
 			yyjson_mut_arr_add_str(s->doc, list, words[i]);
 }
 
+void host_ports_drop(struct walk *w, struct service *s)
+{
+	if (!s->host_network_line || !s->n_ports)
+		return;
+	walk_notice(w, s->host_network_line,
+		    "it has the node's network: its ports are where it "
+		    "listens, none is published");
+	s->n_ports = 0;
+}
+
 /* Nothing of it is led to the service, which it shares with the node. */
 void host_network_check(struct walk *w, const struct service *s)
 {
-	const char *said = s->n_ports		    ? "ports"
-			   : s->seen->says_networks ? "networks"
+	const char *said = s->seen->says_networks ? "networks"
 			   : s->policy_line	    ? "x-zooid.network"
 			   : s->seen->is_reactive   ? "x-zooid.reactive"
 			   : s->seen->pod &&

@@ -71,14 +71,17 @@ static void group_read(struct walk *w, const struct compose_node *value,
 {
 	struct service *s = into;
 	yyjson_mut_val *list = yyjson_mut_obj_get(s->app, "group_add");
-	uint64_t gid;
-	char text[24];
+	const char *text = walk_text(w, value, "a group");
 
-	if (!value_number(w, value, INT32_MAX, &gid))
+	if (!text)
 		return;
+	if (!desired_group_valid(text)) {
+		walk_fail(w, value->line,
+			  "\"%.40s\": want the number or name of a group", text);
+		return;
+	}
 	if (!list)
 		list = yyjson_mut_obj_add_arr(s->doc, s->app, "group_add");
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)gid);
 	if (yyjson_mut_arr_size(list) == DESIRED_GROUPS_MAX)
 		walk_fail(w, value->line, "want at most %u groups",
 			  DESIRED_GROUPS_MAX);
@@ -515,6 +518,7 @@ static void service_write(struct walk *w, struct service *s)
 	    DESIRED_ENV_MAX)
 		walk_fail(w, s->seen->line, "want at most %u variables",
 			  DESIRED_ENV_MAX);
+	host_ports_drop(w, s);
 	ports_write(s);
 	pod_write(s);
 	mounts_write(s);

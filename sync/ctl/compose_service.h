@@ -105,6 +105,8 @@ void networks_check(struct walk *w, const struct service_seen *seen,
 /* compose_pod.c */
 service_key network_mode_read, pid_read, ipc_read, pod_read;
 void pod_write(const struct service *s);
+/* Ports of one with the node's network, with a notice, as Compose does. */
+void host_ports_drop(struct walk *w, struct service *s);
 /* After pod_write(). */
 void host_network_check(struct walk *w, const struct service *s);
 /* Whether each finds whom it shares namespaces with. */

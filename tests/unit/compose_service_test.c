@@ -26,9 +26,10 @@ static const struct {
 	{ "user, directory, host name, groups",
 	  { WEB("    user: \"1000:100\"\n    working_dir: /srv\n"
 		"    hostname: box.local\n    group_add: [\"20\", "
-		"44]\n") },
+		"44, dialout]\n") },
 	  APP(",\"user\":\"1000:100\",\"working_dir\":\"/srv\","
-	      "\"hostname\":\"box.local\",\"group_add\":[\"20\",\"44\"]") },
+	      "\"hostname\":\"box.local\",\"group_add\":[\"20\",\"44\","
+	      "\"dialout\"]") },
 	{ "what its resolver is told",
 	  { WEB("    dns_search: example.com\n    dns_opt: [ndots:2, "
 		"timeout:1]\n") },
@@ -87,6 +88,10 @@ static const struct {
 	  { WEB("    mem_limit: 2m\n    memswap_limit: -1\n"
 		"    cpu_quota: 20ms\n    cpu_period: 10000\n") },
 	  APP(",\"memory_swap\":-1,\"memory\":2097152,\"cpus\":2") },
+	{ "what a node has not",
+	  { WEB("    volumes: [/etc/localtime:/etc/localtime:ro, "
+		"/etc/timezone:/etc/timezone:ro]\n") },
+	  APP("") },
 	{ "a terminal that is none",
 	  { WEB("    tty: true\n    stdin_open: true\n    attach: false\n") },
 	  APP(",\"stdin_open\":true") },
@@ -501,10 +506,14 @@ static const struct {
 	  "f:4: services.web.volumes[0]: \"~/html\": want a path from the "
 	  "folder "
 	  "of the file, or a volume with a name" },
-	{ "a folder of the node",
+	{ "what speaks to Docker",
 	  { WEB("    volumes: [/var/run/docker.sock:/a]\n") },
+	  "f:4: services.web.volumes[0]: \"/var/run/docker.sock\": there is no "
+	  "Docker on a node" },
+	{ "a folder of the node",
+	  { WEB("    volumes: [/srv/www:/a]\n") },
 	  "f:4: services.web.volumes[0]: needs --grant "
-	  "bind:/var/run/docker.sock:rw:/a" },
+	  "bind:/srv/www:rw:/a" },
 	{ "the same in long form",
 	  { WEB("    volumes: [{type: bind, source: /etc, target: /a}]\n") },
 	  "f:4: services.web.volumes[0]: needs --grant bind:/etc:rw:/a" },

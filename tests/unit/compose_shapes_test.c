@@ -254,9 +254,7 @@ static const struct {
 	  "    devices:\n"
 	  "      - /dev/ttyACM0:/dev/ttyACM0\n"
 	  "volumes: {config: }\n",
-	  { "f:7: services.homeassistant.volumes[1]: needs --grant "
-	    "bind:/etc/localtime:ro",
-	    "f:8: services.homeassistant.volumes[2]: needs --grant "
+	  { "f:8: services.homeassistant.volumes[2]: needs --grant "
 	    "bind:/run/dbus:ro",
 	    "f:10: services.homeassistant.privileged: needs --grant "
 	    "privileged",
@@ -266,7 +264,7 @@ static const struct {
 	    "device:/dev/ttyACM0 (better a name beneath by-id or by-path, "
 	    "which "
 	    "stays)" },
-	  { "bind:/etc/localtime:ro", "bind:/run/dbus", "privileged",
+	  { "bind:/run/dbus", "privileged",
 	    "network:host" } },
 	{ "node-exporter",
 	  "services:\n"

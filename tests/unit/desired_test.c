@@ -348,7 +348,7 @@ static const struct {
 	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"file\","
 	       "\"target\":\"/f\",\"content\":1}]}]}",
 	  "apps[0].mounts[0].content: want a string" },
-	{ "a group that is no number",
+	{ "a group that is none",
 	  HEAD "{" WEB ",\"group_add\":[\"1,\\\"x\\\":1\"]}]}",
 	  "apps[0].group_add: want numbers" },
 	{ "a capability beyond the default",

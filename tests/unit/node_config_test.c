@@ -204,7 +204,8 @@ static void test_parts(void)
 		.application = "shop",
 		.entrypoint = { (const char *const[]){ "/own", NULL }, 1 },
 		.user = "1:2",
-		.group_add = { (const char *const[]){ "20", NULL }, 1 },
+		.group_add = { (const char *const[]){ "20", "disk", "www", NULL },
+			       3 },
 		.working_dir = "/srv",
 		.hostname = "box",
 		.domainname = "example.com",
@@ -241,7 +242,8 @@ static void test_parts(void)
 		   is_at(doc, "/domainname", "\"example.com\""),
 	   "an entrypoint takes the place of both; directory, host name");
 	ok(is_at(doc, "/process/user",
-		 "{\"uid\":1,\"gid\":2,\"additionalGids\":[20]}") &&
+		 "{\"uid\":1,\"gid\":2,\"additionalGids\":[20],"
+		 "\"username\":\"1:2:disk,www\"}") &&
 		   is_at(doc, "/process/capabilities/bounding",
 			 "[\"CAP_SETGID\"]") &&
 		   is_at(doc, "/process/rlimits",

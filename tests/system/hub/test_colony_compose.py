@@ -1,5 +1,6 @@
 """Compose keys that need every part, in a node as it is shipped (QEMU): a
-secret that is sealed to it, two services of one network, who reaps."""
+secret that is sealed to it, two services of one network, who reaps, names that
+are none on a node, and what a service has against others."""
 
 import time
 
@@ -9,7 +10,7 @@ SECRET = "s3cret of a node\n"
 COMPOSE = """\
 name: shop
 services:
-  front:
+  front_end:
     image: hub/httpd:latest
     command: [sleep, "1000000"]
     init: true
@@ -17,18 +18,42 @@ services:
     ports: ["%d:80"]
   page:
     image: hub/httpd:latest
-    network_mode: service:front
+    network_mode: service:front_end
     command:
       - sh
       - -c
       - >-
-        mkdir /p && (cat /run/secrets/key; stat -c %%a /run/secrets/key)
-        >/p/index.html && exec httpd -f -h /p
+        mkdir /p && (cat /run/secrets/key; stat -c %%a /run/secrets/key;
+        until wget -qO- http://data_store/ && wget -qO- http://Store.local/;
+        do sleep 1; done) >/p/index.html && exec httpd -f -h /p
     secrets: [key]
     healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1/"], interval: 1s}
+  data_store:
+    image: hub/httpd:latest
+    command:
+      - sh
+      - -c
+      - >-
+        mkdir -p /kept/p && (cat /proc/self/oom_score_adj
+        /sys/fs/cgroup/memory.low /sys/fs/cgroup/cpuset.cpus
+        /proc/sys/kernel/domainname) >/kept/p/index.html &&
+        httpd -h /kept/p && cat && httpd -h /gone
+    networks: {default: {aliases: [store.local]}}
+    volumes: [Kept_data:/kept]
+    mem_limit: 16m
+    memswap_limit: 32m
+    mem_reservation: 1m
+    cpu_shares: 512
+    cpuset: "0"
+    oom_score_adj: 500
+    domainname: example.com
+    tty: true
 secrets:
   key: {file: key.txt}
+volumes:
+  Kept_data:
 """ % PORT
+STORED = "500\n1048576\n0\nexample.com\n"
 
 
 def test_secret_and_shared_network_in_a_node(tmp_path):
@@ -39,7 +64,7 @@ def test_secret_and_shared_network_in_a_node(tmp_path):
         node.wait_ready()
         colony.wait_nodes(["n1"], 60)
         colony.apply("n1", text=COMPOSE)
-        page = SECRET + "400\n"
+        page = SECRET + "400\n" + 2 * STORED
         assert node.fetch(PORT) == page
         # After a cut it needs nobody.
         colony.hub.stop()
