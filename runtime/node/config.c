@@ -3,13 +3,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #include "config_write.h"
 #include "base/fd.h"
 #include "oci/grant.h"
 #include "oci/net_policy.h"
 #include "oci/runtime_config.h"
+#include "oci/signal_name.h"
 #include "zrun/serve.h"
 
 #define PATH_DEFAULT \
@@ -463,28 +463,7 @@ int node_config_probe(const struct node_config *config, char **text,
 
 int node_signal(const char *name)
 {
-	static const struct {
-		const char *name;
-		int number;
-	} signals[] = {
-		{ "HUP", SIGHUP },   { "INT", SIGINT },	  { "QUIT", SIGQUIT },
-		{ "ABRT", SIGABRT }, { "KILL", SIGKILL }, { "USR1", SIGUSR1 },
-		{ "USR2", SIGUSR2 }, { "TERM", SIGTERM }, { "WINCH", SIGWINCH },
-		{ "PWR", SIGPWR },   { "CONT", SIGCONT },
-	};
-	struct span text;
-	uint64_t number;
+	int number = signal_number(name);
 
-	if (strncasecmp(name, "SIG", 3) == 0)
-		name += 3;
-	text = span_of(name);
-	if (span_u64(text, 64, &number) == 0 && number > 0)
-		return (int)number;
-	/* systemd as first process of a container stops by RTMIN+3. */
-	if (strcasecmp(name, "RTMIN+3") == 0)
-		return SIGRTMIN + 3;
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		if (strcasecmp(name, signals[i].name) == 0)
-			return signals[i].number;
-	return SIGTERM;
+	return number <= 0 ? SIGTERM : number;
 }

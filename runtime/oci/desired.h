@@ -191,10 +191,10 @@ struct desired_app {
 	/* Of memory: what others' need leaves it, and together with swap; 0:
 	 * not said, and UINT64_MAX of the second: without a limit. */
 	uint64_t memory_reserved_bytes, memory_swap_bytes;
-	uint32_t cpu_shares;  /* against its siblings; 0: as they */
-	const char *cpuset;   /* as 0-3,7; NULL: any */
-	uint32_t oom_score;   /* how early it is killed, 0 to 1000 */
-	uint64_t shm_bytes; /* 0: the default */
+	uint32_t cpu_shares; /* against its siblings; 0: as they */
+	const char *cpuset;  /* as 0-3,7; NULL: any */
+	uint32_t oom_score;  /* how early it is killed, 0 to 1000 */
+	uint64_t shm_bytes;  /* 0: the default */
 	/* Of the files of its log, and how many; 0: the default. */
 	uint32_t log_bytes, log_files;
 	bool read_only;
@@ -202,7 +202,7 @@ struct desired_app {
 	/* As `grants` says; DESIRED_POD_*. */
 	bool privileged;
 	unsigned host_shares;
-	bool init; /* its first process is the node's, which reaps */
+	bool init;	 /* its first process is the node's, which reaps */
 	bool stdin_open; /* and silent, where it is else at its end */
 	const char *user, *working_dir, *stop_signal; /* NULL: the image's */
 	const char *hostname;			      /* NULL: its name */

@@ -7,6 +7,7 @@
 #include "desired_read.h"
 #include "grant.h"
 #include "runtime_config.h"
+#include "signal_name.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -257,7 +258,11 @@ static int stop_signal_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
 
-	return desired_string_read(w, v, &app->stop_signal);
+	int err = desired_string_read(w, v, &app->stop_signal);
+
+	if (err == 0 && signal_number(app->stop_signal) <= 0)
+		err = json_fail_value(w, v, "want a signal, as SIGTERM");
+	return err;
 }
 
 static int stop_grace_read(struct json_walk *w, yyjson_val *v, void *into)

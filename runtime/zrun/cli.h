@@ -108,9 +108,6 @@ int container_destroy(struct container *c, const struct runtime_config *config,
 /* Writes pid to a file by temp + rename. */
 int pid_file_write(const char *path, pid_t pid, struct fault *fault);
 
-/* SIGTERM of "TERM", "SIGTERM", "15"; -1. */
-int signal_number(const char *name);
-
 /* Makes sure that no container can write to this program through /proc
  * (CVE-2019-5736); may execute it anew. cli.exe is then open. 0 or -errno with
  * fault set. */

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "cli.h"
 #include "kernel.h"
+#include "oci/signal_name.h"
 #include "option.h"
 
 static int not_possible(const char *verb, enum status status)

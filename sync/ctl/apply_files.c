@@ -33,8 +33,8 @@ static int is_entry(const struct dirent *e)
 	return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
 }
 
-int apply_files_list(const char *path,
-		     int (*each)(const char *name, void *arg), void *arg)
+int apply_files_list(const char *path, int (*each)(const char *name, void *arg),
+		     void *arg)
 {
 	struct dirent **entry;
 	char from[PATH_MAX];

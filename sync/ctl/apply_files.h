@@ -22,7 +22,7 @@ void apply_files_free(struct apply_files *files);
 /* compose_config.read: a path relative to the folder of the first file. */
 int apply_files_read(const char *path, size_t max, char **text, size_t *size);
 /* compose_config.list. */
-int apply_files_list(const char *path,
-		     int (*each)(const char *name, void *arg), void *arg);
+int apply_files_list(const char *path, int (*each)(const char *name, void *arg),
+		     void *arg);
 
 #endif

@@ -12,7 +12,7 @@
 
 /* That a state is of a newer document is no event, so the hub is asked this
  * often beside. */
-enum { ASK_AGAIN_MS = 500, LINE_SIZE = 160 };
+enum { ASK_AGAIN_MS = 500, LINE_SIZE = 320 };
 
 struct wait {
 	struct ask *ask;
@@ -57,9 +57,12 @@ static void row_judge(struct wait *w, yyjson_val *row)
 		w->n_silent++;
 	} else if (!yyjson_get_bool(yyjson_obj_get(row, "current"))) {
 		w->n_open++;
-		const char *reason = text_of(row, "reason");
+		/* Why the one before failed is no news of this one. */
+		const char *reason = strcmp(state, "failed")
+					     ? text_of(row, "reason")
+					     : "";
 
-		snprintf(w->open, LINE_SIZE, "%.40s on %.40s: %.70s",
+		snprintf(w->open, LINE_SIZE, "%.63s on %.63s: %.180s",
 			 text_of(row, "name"), node,
 			 *reason ? reason : "being told");
 	} else if (is_good(row)) {

@@ -227,11 +227,30 @@ static const char *error_text(yyjson_val *root)
 	return text ? text : yyjson_get_str(yyjson_obj_get(first, "message"));
 }
 
+/* The first line of what is no JSON, as a node says why; false: there is none
+ * that can be shown. */
+static bool line_of(struct span body, char line[200])
+{
+	struct span text;
+	size_t n = 0;
+
+	if (!span_cut(&body, '\n', &text))
+		return false;
+	for (; n < text.size && n < 199; n++) {
+		if (text.data[n] < ' ' || text.data[n] == 0x7f)
+			return false;
+		line[n] = text.data[n];
+	}
+	line[n] = '\0';
+	return n > 0;
+}
+
 int ask_failed(struct ask *ask, const char *object, int error, int status,
 	       struct span body)
 {
 	yyjson_doc *doc;
 	const char *text;
+	char line[200];
 
 	if (ask->interrupted)
 		return EXIT_INTERRUPTED;
@@ -255,6 +274,8 @@ int ask_failed(struct ask *ask, const char *object, int error, int status,
 		log_error(object, "refused by the hub: %s", text ? text : "");
 	else if (text)
 		log_error(object, "%s", text);
+	else if (line_of(body, line))
+		log_error(object, "%s", line);
 	else
 		log_error(object, "the hub answers %d", status);
 	yyjson_doc_free(doc);
@@ -393,9 +414,10 @@ int ask_head(struct ask *ask, const struct ask_request *request, bool *there)
 int ask_list(struct ask *ask, const char *path, const char *key,
 	     yyjson_doc **doc, yyjson_val **list)
 {
+	const char *object = strcmp(key, "rows") ? key : "ps";
 	const struct ask_request request = { .method = "GET",
 					     .path = path,
-					     .object = key };
+					     .object = object };
 	int code = ask_json(ask, &request, doc);
 
 	if (code)

@@ -105,6 +105,18 @@ static int name_find(const struct ctl *ctl, struct application *a)
 
 /* ---- what is sent ---- */
 
+static bool is_there(yyjson_mut_val *list, struct span name)
+{
+	yyjson_mut_arr_iter iter;
+	yyjson_mut_val *one;
+
+	yyjson_mut_arr_iter_init(list, &iter);
+	while ((one = yyjson_mut_arr_iter_next(&iter)))
+		if (span_is(name, yyjson_mut_get_str(one)))
+			return true;
+	return false;
+}
+
 /* --node a,b --node c. */
 static int nodes_write(const struct ctl *ctl, yyjson_mut_doc *body)
 {
@@ -121,8 +133,9 @@ static int nodes_write(const struct ctl *ctl, yyjson_mut_doc *body)
 					  "NAME,... or --node '*'");
 				return EXIT_USAGE;
 			}
-			yyjson_mut_arr_add_strncpy(body, list, name.data,
-						   name.size);
+			if (!is_there(list, name))
+				yyjson_mut_arr_add_strncpy(
+					body, list, name.data, name.size);
 		}
 	}
 	if (yyjson_mut_arr_size(list))

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "ask.h"
+#include "base/log.h"
 #include "rows.h"
 #include "show.h"
 
@@ -214,6 +215,27 @@ static int rows_table(const struct ctl *ctl, yyjson_val *rows)
 	return EXIT_DONE;
 }
 
+int rows_node_check(struct ask *ask, const struct ctl *ctl)
+{
+	yyjson_doc *doc = NULL;
+	yyjson_val *nodes, *node;
+	yyjson_arr_iter iter;
+	bool is_there = false;
+	int code = ctl->argc ? ask_list(ask, "/v1/nodes", "nodes", &doc, &nodes)
+			     : EXIT_DONE;
+
+	if (code || !ctl->argc)
+		return code;
+	yyjson_arr_iter_init(nodes, &iter);
+	while (!is_there && (node = yyjson_arr_iter_next(&iter)))
+		is_there = !strcmp(text_of(node, "name"), ctl->argv[0]);
+	yyjson_doc_free(doc);
+	if (is_there)
+		return EXIT_DONE;
+	log_error(ctl->argv[0], "no such node; see zctl nodes");
+	return EXIT_FAILED;
+}
+
 int command_ps(struct ctl *ctl)
 {
 	struct ask ask = { 0 };
@@ -221,6 +243,8 @@ int command_ps(struct ctl *ctl)
 	yyjson_val *rows;
 	int code = ask_open(&ask, ctl);
 
+	if (!code)
+		code = rows_node_check(&ask, ctl);
 	if (!code)
 		code = ask_list(&ask, "/v1/ps", "rows", &doc, &rows);
 	if (!code)

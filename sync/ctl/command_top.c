@@ -219,6 +219,8 @@ int command_top(struct ctl *ctl)
 	if (code)
 		return code;
 	code = ask_open(&t.ask, ctl);
+	if (!code)
+		code = rows_node_check(&t.ask, ctl);
 	if (!code) {
 		t.ask.quiet = true;
 		t.ask.input.ready = on_key;

@@ -55,7 +55,7 @@ static void services_read(struct walk *w, const struct compose_node *services)
 			seen[n] = (struct service_seen){ .name = key->text.data,
 							 .line = key->line,
 							 .replicas = 1 };
-			service_names(w, seen, n);
+			service_names(w, seen, n, node);
 			service_read(w, &seen[n++], node);
 		}
 		walk_back(w, used);
@@ -65,7 +65,7 @@ static void services_read(struct walk *w, const struct compose_node *services)
 	pods_check(w, seen, n);
 	networks_check(w, seen, n);
 	if (!w->n_problems)
-		links_write(w, seen, n);
+		names_settle(w, seen, n);
 	if (!w->n_problems)
 		replicas_expand(w, seen, n);
 	if (!n)
@@ -145,10 +145,14 @@ static void networks_top_read(struct walk *w, const struct compose_node *value,
 			      void *into)
 {
 	static const struct walk_key keys[] = {
-		{ "driver", driver_read },	  { "name", walk_ignore },
-		{ "labels", walk_ignore },	  { "attachable", walk_ignore },
-		{ "external", external_read },	  { "ipam", addresses_read },
-		{ "enable_ipv4", family_read },	  { "enable_ipv6", family_read },
+		{ "driver", driver_read },
+		{ "name", walk_ignore },
+		{ "labels", walk_ignore },
+		{ "attachable", walk_ignore },
+		{ "external", external_read },
+		{ "ipam", addresses_read },
+		{ "enable_ipv4", family_read },
+		{ "enable_ipv6", family_read },
 		{ "driver_opts", addresses_read },
 	};
 	static const char *const others[] = { "internal", NULL };

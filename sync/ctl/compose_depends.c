@@ -50,15 +50,16 @@ static void required_read(struct walk *w, const struct compose_node *value,
 		said->is_optional = !is;
 }
 
-static void restart_read_only_false(struct walk *w,
-				    const struct compose_node *value,
-				    void *into)
+static void restart_notice(struct walk *w, const struct compose_node *value,
+			   void *into)
 {
 	bool is = false;
 
 	(void)into;
 	if (value_bool(w, value, &is) && is)
-		walk_fail(w, value->line, "true is not supported yet");
+		walk_notice(w, value->line,
+			    "is not used: it goes on when that one is started "
+			    "again");
 }
 
 static void name_read(struct walk *w, const struct compose_node *value,
@@ -86,7 +87,7 @@ void depends_on_read(struct walk *w, const struct compose_node *value,
 	static const struct walk_key keys[] = {
 		{ "condition", condition_read },
 		{ "required", required_read },
-		{ "restart", restart_read_only_false },
+		{ "restart", restart_notice },
 	};
 
 	if (value->kind != COMPOSE_MAP) {
@@ -140,7 +141,6 @@ void depends_write(struct walk *w, const struct service *s)
 	};
 	size_t size = s->n_depends * sizeof(*s->depends);
 	yyjson_mut_val *list, *o;
-	char id[64];
 
 	if (!s->n_depends)
 		return;
@@ -154,8 +154,7 @@ void depends_write(struct walk *w, const struct service *s)
 	list = yyjson_mut_obj_add_arr(s->doc, s->app, "depends_on");
 	for (unsigned i = 0; i < s->n_depends; i++) {
 		o = yyjson_mut_arr_add_obj(s->doc, list);
-		name_id(s->depends[i].name, id);
-		yyjson_mut_obj_add_strcpy(s->doc, o, "app", id);
+		yyjson_mut_obj_add_strcpy(s->doc, o, "app", s->depends[i].name);
 		yyjson_mut_obj_add_str(s->doc, o, "condition",
 				       words[s->depends[i].condition]);
 	}

@@ -70,8 +70,8 @@ static bool files_send(struct folder *f, const char *path, const char *target,
 				 here.names[i]);
 
 		if (n >= PATH_SIZE || k >= PATH_SIZE) {
-			walk_fail(f->w, f->line, "\"%.60s\": its name is too long",
-				  path);
+			walk_fail(f->w, f->line,
+				  "\"%.60s\": its name is too long", path);
 			return false;
 		}
 		if (!file_send(f, from, to, depth))

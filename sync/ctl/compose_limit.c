@@ -6,9 +6,10 @@
 #include "compose_service.h"
 #include "oci/runtime_config.h"
 
-/* A limit may be said in two places, but not as two numbers. */
+enum { MEMORY_MIN = 512 << 10 };
+
 void limit_set(struct walk *w, struct limit *limit, unsigned line,
-		      uint64_t value)
+	       uint64_t value)
 {
 	if (limit->line && limit->value != value)
 		walk_fail(w, line, "differs from line %u",
@@ -21,7 +22,13 @@ void memory_read(struct walk *w, const struct compose_node *value, void *into)
 	struct service *s = into;
 	uint64_t bytes;
 
-	if (value_bytes(w, value, &bytes))
+	if (!value_bytes(w, value, &bytes))
+		return;
+	if (bytes && bytes < MEMORY_MIN)
+		walk_fail(w, value->line,
+			  "%llu bytes: nothing runs in less than %d KB",
+			  (unsigned long long)bytes, MEMORY_MIN >> 10);
+	else
 		limit_set(w, &s->memory, value->line, bytes);
 }
 
@@ -203,9 +210,9 @@ static void reservations_read(struct walk *w, const struct compose_node *value,
 static void resources_read(struct walk *w, const struct compose_node *value,
 			   void *into)
 {
-	static const struct walk_key keys[] = { { "limits", limits_read },
-						{ "reservations",
-						  reservations_read } };
+	static const struct walk_key keys[] = {
+		{ "limits", limits_read }, { "reservations", reservations_read }
+	};
 
 	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
 }

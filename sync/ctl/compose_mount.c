@@ -466,9 +466,8 @@ static void volume_long(struct walk *w, const struct compose_node *value,
 	}
 	l.m.type = is_tmpfs ? DESIRED_MOUNT_TMPFS : DESIRED_MOUNT_VOLUME;
 	l.m.mode = is_tmpfs ? (uint32_t)l.mode : 0;
-	if (is_tmpfs || (is_unnamed
-				 ? volume_unnamed(w, value->line, s, &l.m)
-				 : volume_find(w, value->line, &l.m)))
+	if (is_tmpfs || (is_unnamed ? volume_unnamed(w, value->line, s, &l.m)
+				    : volume_find(w, value->line, &l.m)))
 		mount_add(w, s, value->line, l.m);
 }
 

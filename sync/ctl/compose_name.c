@@ -11,7 +11,7 @@ bool name_id(const char *name, char id[64])
 {
 	size_t n = 0;
 
-	for (; name[n] && n < 63; n++)
+	for (; n < 63 && name[n]; n++)
 		id[n] = name[n] == '_' || name[n] == '.'
 				? '-'
 				: (char)tolower((unsigned char)name[n]);
@@ -28,11 +28,31 @@ static bool lower(const char *text, char out[64])
 	return n < 64 && desired_name_valid(span_of(out));
 }
 
-void service_names(struct walk *w, struct service_seen *seen, unsigned n)
+/* What the service is called on a node: its container's name, if the file has
+ * one, so that two applications may both have a "db"; else its own. */
+static const char *name_on_nodes(struct walk *w,
+				 const struct service_seen *seen,
+				 const struct compose_node *node)
 {
-	char id[64];
+	const struct compose_node *value = walk_member(node, "container_name");
+	size_t used;
+	const char *text;
 
-	if (!name_id(seen[n].name, id)) {
+	if (!value)
+		return seen->name;
+	used = walk_key(w, "container_name");
+	text = walk_text(w, value, "a name");
+	walk_back(w, used);
+	return text ? text : seen->name;
+}
+
+void service_names(struct walk *w, struct service_seen *seen, unsigned n,
+		   const struct compose_node *node)
+{
+	const char *name = name_on_nodes(w, &seen[n], node);
+	char id[64], own[64];
+
+	if (!name_id(name, id) || !name_id(seen[n].name, own)) {
 		walk_fail(w, seen[n].line,
 			  "want 1 to 63 of A-Z, a-z, 0-9, -, _ and . for a "
 			  "name");
@@ -138,10 +158,8 @@ void container_name_read(struct walk *w, const struct compose_node *value,
 	struct service *s = into;
 	const char *text = walk_text(w, value, "a name");
 
-	if (!text || !strcmp(text, s->seen->id))
-		return;
-	walk_notice(w, value->line, "it is called %s here", s->seen->id);
-	alias_add(w, value->line, s->app, text);
+	if (text)
+		alias_add(w, value->line, s->app, text);
 }
 
 void link_add(struct walk *w, struct service *s, unsigned line,
@@ -160,28 +178,69 @@ void link_add(struct walk *w, struct service *s, unsigned line,
 	s->seen->links = link;
 }
 
-static yyjson_mut_val *app_find(const struct walk *w, const char *service)
+static const struct service_seen *seen_find(const struct service_seen *seen,
+					    unsigned n, const char *name)
+{
+	for (unsigned i = 0; name && i < n; i++)
+		if (!strcmp(seen[i].name, name))
+			return &seen[i];
+	return NULL;
+}
+
+static yyjson_mut_val *app_find(const struct walk *w, const char *id)
 {
 	yyjson_mut_arr_iter iter;
 	yyjson_mut_val *app;
-	char id[64];
 
 	yyjson_mut_arr_iter_init(yyjson_mut_doc_get_root(w->compose->apps),
 				 &iter);
-	while (name_id(service, id) && (app = yyjson_mut_arr_iter_next(&iter)))
+	while ((app = yyjson_mut_arr_iter_next(&iter)))
 		if (!strcmp(yyjson_mut_get_str(yyjson_mut_obj_get(app, "name")),
 			    id))
 			return app;
 	return NULL;
 }
 
-/* A name that one service has for another is one for all here. */
-void links_write(struct walk *w, const struct service_seen *seen, unsigned n)
+/* What object names as the file does is named as on nodes. */
+static void reference_settle(struct walk *w, yyjson_mut_val *object,
+			     const struct service_seen *seen, unsigned n)
 {
+	yyjson_mut_doc *doc = w->compose->apps;
+	const struct service_seen *on = seen_find(
+		seen, n, yyjson_mut_get_str(yyjson_mut_obj_get(object, "app")));
+
+	if (on)
+		yyjson_mut_obj_put(object, yyjson_mut_str(doc, "app"),
+				   yyjson_mut_strcpy(doc, on->id));
+}
+
+static void references_settle(struct walk *w, const struct service_seen *seen,
+			      unsigned n)
+{
+	yyjson_mut_arr_iter apps, list;
+	yyjson_mut_val *app, *one;
+
+	yyjson_mut_arr_iter_init(yyjson_mut_doc_get_root(w->compose->apps),
+				 &apps);
+	while ((app = yyjson_mut_arr_iter_next(&apps))) {
+		reference_settle(w, yyjson_mut_obj_get(app, "pod"), seen, n);
+		yyjson_mut_arr_iter_init(yyjson_mut_obj_get(app, "depends_on"),
+					 &list);
+		while ((one = yyjson_mut_arr_iter_next(&list)))
+			reference_settle(w, one, seen, n);
+	}
+}
+
+void names_settle(struct walk *w, const struct service_seen *seen, unsigned n)
+{
+	references_settle(w, seen, n);
+	/* A name that one has for another is one for all here. */
 	for (unsigned i = 0; i < n; i++)
 		for (const struct service_link *l = seen[i].links; l;
 		     l = l->next) {
-			yyjson_mut_val *app = app_find(w, l->service);
+			const struct service_seen *on = seen_find(seen, n,
+								  l->service);
+			yyjson_mut_val *app = on ? app_find(w, on->id) : NULL;
 
 			if (app)
 				alias_add(w, l->line, app, l->alias);

@@ -156,10 +156,9 @@ void sysctls_read(struct walk *w, const struct compose_node *value, void *into)
 
 static bool is_address(const char *text)
 {
-	size_t n = strlen(text);
+	uint8_t address[16];
 
-	return n >= 2 && n <= 45 &&
-	       strspn(text, "0123456789abcdefABCDEF.:") == n;
+	return desired_address(span_of(text), address) == 0;
 }
 
 static bool is_host(const char *text)

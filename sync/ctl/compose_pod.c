@@ -98,7 +98,6 @@ void pod_write(const struct service *s)
 {
 	static const char *const words[] = { "network", "pid", "ipc" };
 	yyjson_mut_val *pod, *list;
-	char id[64];
 
 	s->seen->has_ports = s->n_ports;
 	s->seen->is_reactive = yyjson_mut_obj_get(s->app, "reactive");
@@ -107,8 +106,7 @@ void pod_write(const struct service *s)
 	if (!s->seen->pod)
 		return;
 	pod = yyjson_mut_obj_add_obj(s->doc, s->app, "pod");
-	name_id(s->seen->pod, id);
-	yyjson_mut_obj_add_strcpy(s->doc, pod, "app", id);
+	yyjson_mut_obj_add_strcpy(s->doc, pod, "app", s->seen->pod);
 	list = yyjson_mut_obj_add_arr(s->doc, pod, "shares");
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (s->seen->shares >> i & 1)
@@ -129,8 +127,8 @@ void host_ports_drop(struct walk *w, struct service *s)
 void host_network_check(struct walk *w, const struct service *s)
 {
 	const char *said = s->seen->says_networks ? "networks"
-			   : s->policy_line	    ? "x-zooid.network"
-			   : s->seen->is_reactive   ? "x-zooid.reactive"
+			   : s->policy_line	  ? "x-zooid.network"
+			   : s->seen->is_reactive ? "x-zooid.reactive"
 			   : s->seen->pod &&
 					   s->seen->shares & DESIRED_POD_NETWORK
 				   ? "x-zooid.pod"

@@ -49,6 +49,8 @@ static int range_read(struct walk *w, unsigned line, struct span s,
 {
 	struct span first;
 
+	if (s.size && s.data[0] == '-')
+		return port_number(w, line, s, &range->host);
 	span_cut(&s, '-', &first);
 	if (port_number(w, line, first, &range->host) < 0)
 		return -EINVAL;
@@ -355,9 +357,12 @@ void networks_read(struct walk *w, const struct compose_node *value, void *into)
 		{ "gw_priority", walk_ignore },
 		{ "priority", walk_ignore },
 	};
-	static const char *const others[] = { "interface_name", "ipv4_address",
-					      "ipv6_address", "link_local_ips",
-					      "mac_address",  "driver_opts",
+	static const char *const others[] = { "interface_name",
+					      "ipv4_address",
+					      "ipv6_address",
+					      "link_local_ips",
+					      "mac_address",
+					      "driver_opts",
 					      NULL };
 	struct service *s = into;
 

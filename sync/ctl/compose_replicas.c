@@ -43,9 +43,10 @@ static const struct service_seen *seen_find(const struct expansion *e,
 static const struct service_seen *shared_find(const struct expansion *e,
 					      const char *name)
 {
-	char id[64];
-
-	return name && name_id(name, id) ? seen_find(e, id) : NULL;
+	for (unsigned i = 0; name && i < e->n; i++)
+		if (!strcmp(e->seen[i].name, name))
+			return &e->seen[i];
+	return NULL;
 }
 
 /* What the several would have to share, or be. */

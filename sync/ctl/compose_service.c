@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "oci/signal_name.h"
 #include "zlog/zlog.h"
 
 static void text_write(struct walk *w, const struct compose_node *value,
@@ -19,10 +20,22 @@ static void text_write(struct walk *w, const struct compose_node *value,
 		yyjson_mut_obj_add_strcpy(s->doc, s->app, key, text);
 }
 
+/* A name of the image, or numbers. */
 static void user_read(struct walk *w, const struct compose_node *value,
 		      void *into)
 {
-	text_write(w, value, into, "user");
+	const char *text = walk_text(w, value, "USER[:GROUP]");
+	struct span rest = span_of(text ? text : ""), user;
+	bool valid = span_cut(&rest, ':', &user) && user.size &&
+		     user.data[0] != '-' &&
+		     (!rest.data || (rest.size && rest.data[0] != '-' &&
+				     !memchr(rest.data, ':', rest.size)));
+
+	if (valid)
+		text_write(w, value, into, "user");
+	else if (text)
+		walk_fail(w, value->line, "\"%.63s\": want USER or USER:GROUP",
+			  text);
 }
 
 static void working_dir_read(struct walk *w, const struct compose_node *value,
@@ -45,6 +58,8 @@ static void host_name(struct walk *w, const struct compose_node *value,
 
 	for (const char *p = text; valid && *p; p++)
 		valid = isalnum((unsigned char)*p) || strchr(".-", *p);
+	valid = valid && isalnum((unsigned char)text[0]) &&
+		isalnum((unsigned char)text[strlen(text) - 1]);
 	if (valid)
 		text_write(w, value, s, key);
 	else if (text)
@@ -77,7 +92,8 @@ static void group_read(struct walk *w, const struct compose_node *value,
 		return;
 	if (!desired_group_valid(text)) {
 		walk_fail(w, value->line,
-			  "\"%.40s\": want the number or name of a group", text);
+			  "\"%.40s\": want the number or name of a group",
+			  text);
 		return;
 	}
 	if (!list)
@@ -150,10 +166,8 @@ static void stop_signal_read(struct walk *w, const struct compose_node *value,
 			     void *into)
 {
 	const char *text = walk_text(w, value, "a signal");
-	size_t n = text ? strlen(text) : 0;
 
-	if (n && n < 16 &&
-	    strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+") == n)
+	if (text && signal_number(text) > 0)
 		text_write(w, value, into, "stop_signal");
 	else if (text)
 		walk_fail(w, value->line, "\"%.40s\": want a signal as SIGTERM",
@@ -211,8 +225,7 @@ static void stdin_open_read(struct walk *w, const struct compose_node *value,
 	bool is = false;
 
 	if (value_bool(w, value, &is) && is)
-		yyjson_mut_obj_put(s->app,
-				   yyjson_mut_str(s->doc, "stdin_open"),
+		yyjson_mut_obj_put(s->app, yyjson_mut_str(s->doc, "stdin_open"),
 				   yyjson_mut_true(s->doc));
 }
 
@@ -285,9 +298,9 @@ static void security_read(struct walk *w, const struct compose_node *value,
 			  void *into)
 {
 	static const char *const idle[] = {
-		"no-new-privileges",	"no-new-privileges:true",
+		"no-new-privileges",	  "no-new-privileges:true",
 		"no-new-privileges=true", "apparmor:unconfined",
-		"apparmor=unconfined",	"label:disable",
+		"apparmor=unconfined",	  "label:disable",
 		"label=disable",
 	};
 	const char *text = walk_text(w, value, "no-new-privileges");

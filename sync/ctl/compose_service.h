@@ -82,13 +82,16 @@ typedef void service_key(struct walk *w, const struct compose_node *value,
 service_key container_name_read, aliases_read;
 /* The id of what the file calls `name`; false where there is none. */
 bool name_id(const char *name, char id[64]);
-/* The id of seen[n], which none before it may have. */
-void service_names(struct walk *w, struct service_seen *seen, unsigned n);
+/* The id of seen[n], which is `node`; none before it may have the same. */
+void service_names(struct walk *w, struct service_seen *seen, unsigned n,
+		   const struct compose_node *node);
 void service_name_write(const struct service *s);
 /* `alias` is what s calls `service`. */
 void link_add(struct walk *w, struct service *s, unsigned line,
 	      const char *service, const char *alias);
-void links_write(struct walk *w, const struct service_seen *seen, unsigned n);
+/* When all n services are read: who is named as the file does is named by his
+ * id, and each has the names that others have for it. */
+void names_settle(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_command.c */
 service_key command_read, entrypoint_read, image_read, healthcheck_read;
 /* compose_pairs.c */

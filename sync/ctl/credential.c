@@ -95,7 +95,7 @@ static int document_read(struct credential *c, yyjson_val *root)
 	if (!yyjson_is_obj(root))
 		return refuse(c, "is not JSON");
 	if (hubs_read(c, yyjson_obj_get(root, "hub")) < 0)
-		return refuse(c, "hub: is no list of HOST:PORT");
+		return refuse(c, "hub: is no list of 1 to 16 HOST:PORT");
 	if (!pin || cert_pin_parse(span_of(pin), c->pin) < 0)
 		return refuse(c, "pin: is not 64 hex digits");
 	if (!key || cert_key_read(span_of(key), &c->key) < 0)

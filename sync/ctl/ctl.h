@@ -35,7 +35,7 @@ struct ctl {
 	const char *hub_file, *name, *place;
 	struct ctl_list nodes, labels, files, profiles, grants;
 	uint64_t timeout_s, lines, since, uses, expires_s, wait_s;
-	bool json, all, follow, dry_run, registry, help, has_wait;
+	bool json, all, follow, dry_run, registry, help, version, has_wait;
 };
 
 struct ctl_command {

@@ -1,6 +1,9 @@
 /* zctl: the operator's command. See zctl.1. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "ctl.h"
@@ -25,7 +28,7 @@ const struct ctl_command ctl_commands[] = {
 	{ "rm", command_rm, "APPLICATION", "end and forget an application",
 	  LIST, 1, 1, WORD_APPLICATION },
 	{ "logs", command_logs, "[NODE/]APP", "what an app wrote",
-	  LIST | OPT(FOLLOW) | OPT(LINES), 1, 1, WORD_APP },
+	  LIST | OPT(FOLLOW) | OPT(LINES) | OPT(TAIL), 1, 1, WORD_APP },
 	{ "freeze", command_wish, "[NODE/]APP", "freeze an app for now", LIST,
 	  1, 1, WORD_APP },
 	{ "thaw", command_wish, "[NODE/]APP", "let a frozen app run", LIST, 1,
@@ -173,7 +176,8 @@ static int command_run(struct ctl *ctl, int n, int argc, char **argv)
 
 static int dispatch(struct ctl *ctl, int argc, char **argv)
 {
-	int n, first = options_read(ctl, OPT_EVERYWHERE, true, argc, argv);
+	int n, first = options_read(ctl, OPT_EVERYWHERE | OPT(VERSION), true,
+				    argc, argv);
 
 	if (first < 0)
 		return EXIT_USAGE;
@@ -181,6 +185,8 @@ static int dispatch(struct ctl *ctl, int argc, char **argv)
 		help_all(stdout);
 		return EXIT_DONE;
 	}
+	if (ctl->version)
+		return command_version(ctl);
 	if (first >= argc) {
 		help_all(stderr);
 		return EXIT_USAGE;
@@ -200,6 +206,28 @@ static int dispatch(struct ctl *ctl, int argc, char **argv)
 			    : no_command(argv[0]);
 }
 
+/* What was closed is no place for a socket: whatever is printed would go
+ * there. To one that is only read nothing can be written, which is told. */
+static void descriptors_hold(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null",
+				   fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
+}
+
+/* Who reads no more has seen what he wanted. */
+static int output_check(int code)
+{
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return code;
+	if (code == EXIT_DONE && errno != EPIPE)
+		log_error("standard output", "%s",
+			  errno ? strerror(errno) : "not all was written");
+	return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .timeout_s = 30,
@@ -211,8 +239,7 @@ int main(int argc, char **argv)
 	int code;
 
 	log_open("zctl");
+	descriptors_hold();
 	code = dispatch(&ctl, argc, argv);
-	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_DONE)
-		code = EXIT_FAILED;
-	return code;
+	return output_check(code);
 }

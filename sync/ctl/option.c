@@ -25,6 +25,9 @@ const struct ctl_option_row ctl_options[OPTIONS_N] = {
 			 AT(follow) },
 	[OPT_LINES] = { "lines", 'n', "N", "begin with the last N lines (100)",
 			OPTION_NUMBER, AT(lines) },
+	[OPT_TAIL] = { "tail", 0, "N", "the same", OPTION_NUMBER, AT(lines) },
+	[OPT_VERSION] = { "version", 0, NULL, "of zctl", OPTION_FLAG,
+			  AT(version) },
 	[OPT_SINCE] = { "since", 0, "REVISION", "only what came after it",
 			OPTION_NUMBER, AT(since) },
 	[OPT_FILE] = { "file", 'f', "FILE",
@@ -163,12 +166,11 @@ static void complain(const struct ctl *ctl, int c, const char *word)
 	char letter[3] = { '-', (char)optopt, '\0' };
 	const char *name = optopt && optopt < 256 ? letter : word;
 
-	if (c == ':')
-		log_error(name, "a value is missing; see zctl %s --help",
-			  ctl->command ? ctl->command->name : "");
-	else
-		log_error(name, "no such option; see zctl %s --help",
-			  ctl->command ? ctl->command->name : "");
+	const char *of = ctl->command ? ctl->command->name : "";
+
+	log_error(name, "%s; see zctl %s%s--help",
+		  c == ':' ? "a value is missing" : "no such option", of,
+		  *of ? " " : "");
 }
 
 int options_read(struct ctl *ctl, uint32_t mask, bool first_only, int argc,

@@ -45,22 +45,22 @@ static const struct {
 	    "  side.car: {image: b, network_mode: \"service:Web_1\"}\n"
 	    "volumes: {db_data: {labels: {a: b}}}\n"
 	    "networks: {front: {name: proxy, external: true}}\n" },
-	  "[{\"name\":\"web-1\",\"service\":\"web_1\",\"aliases\":["
+	  "[{\"name\":\"shop-web\",\"service\":\"web_1\",\"aliases\":["
 	  "\"shop.web\",\"blog\"],\"image\":\"hub/web:1\",\"depends_on\":[{"
 	  "\"app\":\"app-db\",\"condition\":\"started\"}],\"mounts\":[{"
 	  "\"type\":\"volume\",\"target\":\"/v\",\"source\":\"db-data\"}]},"
 	  "{\"name\":\"app-db\",\"service\":\"app_db\",\"aliases\":["
 	  "\"database\"],\"image\":\"a\"},{\"name\":\"side-car\","
 	  "\"service\":\"side.car\",\"image\":\"b\",\"pod\":{\"app\":"
-	  "\"web-1\",\"shares\":[\"network\"]},\"depends_on\":[{\"app\":"
-	  "\"web-1\",\"condition\":\"started\"}]}]" },
+	  "\"shop-web\",\"shares\":[\"network\"]},\"depends_on\":[{\"app\":"
+	  "\"shop-web\",\"condition\":\"started\"}]}]" },
 	{ "several of a name",
 	  { "services:\n  w_w: {image: a, scale: 2}\n" },
 	  "[{\"name\":\"w-w-1\",\"service\":\"w_w\",\"image\":\"a\"},"
 	  "{\"name\":\"w-w-2\",\"service\":\"w_w\",\"image\":\"a\"}]" },
 	{ "a volume by its name, and one without",
-	  { WEB("    volumes: [a:/a, /var/lib/x, {type: volume, target: /y}]\n")
-	    "volumes: {a: {name: Data_1}}\n" },
+	  { WEB("    volumes: [a:/a, /var/lib/x, {type: volume, target: "
+		"/y}]\n") "volumes: {a: {name: Data_1}}\n" },
 	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
 	      "\"source\":\"data-1\"},{\"type\":\"volume\",\"target\":"
 	      "\"/var/lib/x\",\"source\":\"web-var-lib-x\"},{\"type\":"
@@ -102,8 +102,8 @@ static const struct {
 		"    deploy: {labels: {a: b}, update_config: {order: "
 		"stop-first}, endpoint_mode: vip, restart_policy: {condition: "
 		"any, delay: 5s}, resources: {reservations: {cpus: \"1\", "
-		"memory: 1m}}}\n")
-	    "networks: {a: {ipam: {}, attachable: true, enable_ipv6: true}}\n" },
+		"memory: 1m}}}\n") "networks: {a: {ipam: {}, attachable: true, "
+				   "enable_ipv6: true}}\n" },
 	  APP(",\"domainname\":\"example.com\",\"restart\":\"always\","
 	      "\"memory_reserved\":1048576") },
 	{ "how it is stopped",
@@ -490,8 +490,8 @@ static const struct {
 	  "machine, which is not on the node; use a volume with a name, or say "
 	  ":ro to send its files" },
 	{ "a folder whose name is that of a volume",
-	  { WEB("    volumes: [./empty:/www, empty:/x]\n")
-	    "volumes: {empty: }\n" },
+	  { WEB("    volumes: [./empty:/www, empty:/x]\n") "volumes: {empty: "
+							   "}\n" },
 	  "f:4: services.web.volumes[0]: \"empty\" is a folder of this "
 	  "machine, which is not on the node; use a volume with a name" },
 	{ "a file that is not there",
@@ -770,10 +770,8 @@ static void bad_test(void)
 static void notice_test(void)
 {
 	static const char *const yaml[] = {
-		WEB("    container_name: my-web\n    networks: "
-		    "[a]\n") "  db: "
-			     "{image: d, networks: [b]}\nnetworks: "
-			     "{a: , b: }\n",
+		WEB("    networks: [a]\n") "  db: {image: d, networks: [b]}\n"
+					   "networks: {a: , b: }\n",
 		NULL
 	};
 	static const char *const healthy[] = {
@@ -782,15 +780,12 @@ static void notice_test(void)
 	};
 	struct compose *c = calloc(1, sizeof(*c));
 
-	ok(read_files(yaml, c) == 0 && c->notices.n == 2 &&
+	ok(read_files(yaml, c) == 0 && c->notices.n == 1 &&
 		   !strcmp(c->notices.line[0],
-			   "f:4: services.web.container_name: it is called web "
-			   "here") &&
-		   !strcmp(c->notices.line[1],
-			   "f:6: services.web and services.db share no "
+			   "f:5: services.web and services.db share no "
 			   "network, but reach each other: networks keep "
 			   "nothing apart yet"),
-	   "what is not done is said: %s", c->notices.line[1]);
+	   "what is not done is said: %s", c->notices.line[0]);
 	compose_end(c);
 	ok(read_files(healthy, c) == 0 && c->notices.n == 1 &&
 		   !strcmp(c->notices.line[0],

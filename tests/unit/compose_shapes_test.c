@@ -264,8 +264,7 @@ static const struct {
 	    "device:/dev/ttyACM0 (better a name beneath by-id or by-path, "
 	    "which "
 	    "stays)" },
-	  { "bind:/run/dbus", "privileged",
-	    "network:host" } },
+	  { "bind:/run/dbus", "privileged", "network:host" } },
 	{ "node-exporter",
 	  "services:\n"
 	  "  exporter:\n"

@@ -184,9 +184,10 @@ static const struct {
 	  APP(",\"memory\":1073741824") },
 	{ "bytes alone", WEB("    mem_limit: 1048576\n"),
 	  APP(",\"memory\":1048576") },
-	{ "bytes with b", WEB("    mem_limit: 2b\n"), APP(",\"memory\":2") },
-	{ "kilobytes", WEB("    mem_limit: 300Kb\n"),
-	  APP(",\"memory\":307200") },
+	{ "bytes with b", WEB("    mem_limit: 600000b\n"),
+	  APP(",\"memory\":600000") },
+	{ "kilobytes", WEB("    mem_limit: 600Kb\n"),
+	  APP(",\"memory\":614400") },
 	{ "half a gigabyte more", WEB("    mem_limit: 1.5gb\n"),
 	  APP(",\"memory\":1610612736") },
 	{ "whole and thousandth CPUs", WEB("    cpus: \"1.125\"\n"),
@@ -503,6 +504,25 @@ static const struct {
 	      "{memory: 2m}}}\n"),
 	  "f:5: services.web.deploy.resources.reservations.memory: differs "
 	  "from line 4" },
+	{ "memory in which nothing runs", WEB("    mem_limit: 1\n"),
+	  "f:4: services.web.mem_limit: 1 bytes: nothing runs in less than 512 "
+	  "KB" },
+	{ "no signal", WEB("    stop_signal: SIGFOO\n"),
+	  "f:4: services.web.stop_signal: \"SIGFOO\": want a signal as "
+	  "SIGTERM" },
+	{ "a signal beyond the last", WEB("    stop_signal: \"99\"\n"),
+	  "f:4: services.web.stop_signal: \"99\": want a signal as SIGTERM" },
+	{ "an address beyond the last",
+	  WEB("    extra_hosts: [\"a:256.1.1.1\"]\n"),
+	  "f:4: services.web.extra_hosts: a: want NAME=ADDRESS, the address in "
+	  "digits" },
+	{ "a host's name of marks", WEB("    hostname: -.-\n"),
+	  "f:4: services.web.hostname: \"-.-\": want at most 63 of A-Z, a-z, "
+	  "0-9, - and ." },
+	{ "a user below 0", WEB("    user: \"-1\"\n"),
+	  "f:4: services.web.user: \"-1\": want USER or USER:GROUP" },
+	{ "a port below 0", WEB("    ports: [\"-1:80\"]\n"),
+	  "f:4: services.web.ports[0]: \"-1\": want a port, 1 to 65535" },
 	{ "swap without a limit", WEB("    memswap_limit: 1m\n"),
 	  "f:4: services.web: want mem_limit, and no less than that" },
 	{ "less swap than memory",
@@ -521,9 +541,11 @@ static const struct {
 	  "f:4: services.web.networks.default.aliases[0]: \"a b\": want 1 to "
 	  "63 of a-z, 0-9, -, _ and ." },
 	{ "more aliases than have room",
-	  WEB("    networks: {default: {aliases: [aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	  WEB("    networks: {default: {aliases: "
+	      "[aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	      "aaaaa, b, cccccccccccc]}}\n"),
-	  "f:4: services.web.networks.default.aliases[2]: want at most 48 bytes "
+	  "f:4: services.web.networks.default.aliases[2]: want at most 48 "
+	  "bytes "
 	  "of other names" },
 };
 

@@ -14,8 +14,8 @@ import pytest
 
 from hub import Hub, Node, zhub
 from registry import push
-from zctl import (AGAIN, FAILED, INTERRUPTED, REFUSED, USAGE, WAIT_S, Obeying,
-                  Zctl)
+from zctl import (AGAIN, FAILED, INTERRUPTED, REFUSED, USAGE, WAIT_S, ZCTL,
+                  Obeying, Zctl)
 
 SHOP = """\
 name: shop
@@ -126,7 +126,8 @@ def test_lists(hub, zctl, nodes):
     row = zctl("ps", "-a", "n1")[1].split()
     assert row[:5] == ["n1", "web", "shop", "hub/web:1", "running"]
     assert row[-2:] == ["8080:80", "c-1"]
-    assert len(zctl("ps", "n9")) == 1
+    for wrong in ("n9", "", "N1", "n1,n2"):
+        assert "no such node; see zctl nodes" in zctl.fails("ps", wrong)
     lines = zctl("events")
     assert any(re.search(r"n1/web +running$", line) for line in lines), lines
     events = [json.loads(line) for line in zctl("events", "-o", "json")]
@@ -234,7 +235,8 @@ def test_bad_file_tells_all_and_leaves_nothing(hub, zctl, tmp_path):
     assert done.stderr.splitlines() == [
         "zctl: compose.yaml:4: services.web.gpus: not supported yet",
         "zctl: compose.yaml:5: services.web.restrat: no such key",
-        "zctl: compose.yaml:7: services.db.build: not supported yet"]
+        "zctl: compose.yaml:7: services.db.build: nothing is built here; "
+        "build it, send it with zctl push, and say image:"]
     assert zctl.json("apps")["apps"] == []
 
 
@@ -578,11 +580,45 @@ def test_logs(hub, zctl, nodes):
     zctl("apply", "--node", "n1", "--wait")
     assert zctl("logs", "web") == ["one", "two"]
     assert zctl("logs", "-n", "5", "n1/web") == ["one", "two"]
+    assert zctl("logs", "--tail", "5", "n1/web") == ["one", "two"]
     child = zctl.start("logs", "-f", "web")
     assert child.stdout.readline() == "one\n"
     assert child.stdout.readline() == "two\n"
     interrupt(child)
     node.hold.set()
+
+
+def test_node_says_why_there_is_no_log(hub, zctl, nodes):
+    node = nodes("n1")
+    node.log, node.log_status = b"nope: nobody here has a log\n", 404
+    assert zctl.fails("logs", "n1/nope") == (
+        "n1/nope: nope: nobody here has a log")
+    node.log = b"\x1b[2J\n"
+    assert zctl.fails("logs", "n1/nope") == "n1/nope: the hub answers 404"
+
+
+@pytest.mark.parametrize("words", [["nodes"], ["ps", "-o", "json"], ["help"],
+                                   ["--version"], ["events"]])
+def test_output_that_cannot_be_written(hub, zctl, words):
+    hub.token()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([ZCTL, *words], env=zctl.environment,
+                              stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == FAILED
+    assert done.stderr == "zctl: standard output: %s\n" % (
+        "not all was written" if words == ["events"]
+        else "No space left on device")
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", ZCTL, *words],
+        env=zctl.environment, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == FAILED
+    assert done.stderr == "zctl: standard output: %s\n" % (
+        "not all was written" if words == ["events"]
+        else "Bad file descriptor")
+
+
+def test_version(zctl):
+    assert zctl("--version") == zctl("version")
 
 
 def test_logs_of_two_nodes(hub, zctl, nodes):

@@ -119,7 +119,7 @@ class Obeying(Node):
         super().__init__(hub, directory, name)
         self.states = states  # of apps; else running
         self.refusal = None  # why it takes no document
-        self.log = b"one\ntwo\n"
+        self.log, self.log_status = b"one\ntwo\n", 200
         self.hold = threading.Event()  # set: the log may end
         self.document = None
         self.changed = threading.Condition()
@@ -188,6 +188,7 @@ class Obeying(Node):
         with contextlib.closing(self.client.connect()) as connection, \
                 contextlib.suppress(OSError, http.client.HTTPException):
             connection.request(
-                "POST", "/v1/streams/" + ask["stream"], chunks(),
+                "POST", "/v1/streams/%s?status=%d" % (
+                    ask["stream"], self.log_status), chunks(),
                 {"transfer-encoding": "chunked"}, encode_chunked=True)
             connection.getresponse().read()
