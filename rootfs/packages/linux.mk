@@ -4,7 +4,10 @@
 # board/link puts the real one there, which takes seconds. A changed
 # configuration starts from the object tree of the one before: kbuild knows
 # what to rebuild. page_alloc.c is compiled for speed: for size, gcc poisons the
-# freed initramfs byte by byte, which takes 0.3 s in an emulator.
+# freed initramfs byte by byte, which takes 0.3 s in an emulator. On x86 mremap
+# moves pages one by one: when it moves a table of them as a whole it does not
+# mark them soft-dirty, and a checkpoint that leaves out what its parent has
+# would take them for what lay there before.
 linux_SOURCE := linux
 linux_VERSIONS := \
 	6.12.107-1:efc76d3c78a5d65f42724118c437d11db1c9f6309a5f024ee9a8b1978fdc6919
@@ -29,6 +32,10 @@ KBUILD_BUILD_USER=zooid KBUILD_BUILD_HOST=zooid KBUILD_BUILD_VERSION=1
 KBUILD_BUILD_TIMESTAMP=2023-11-14
 CFLAGS_page_alloc.o=-O2
 EOT
+if [ $ARCH = x86_64 ]; then
+	printf '#undef CONFIG_HAVE_MOVE_%s\n' PMD PUD >"$obj/by-page.h"
+	echo CFLAGS_mremap.o=-includeby-page.h >>"$OUT/kbuild"
+fi
 echo "$SRC" >"$OUT/source"
 kbuild() { make -C "$SRC" O="$obj" $(cat "$OUT/kbuild") "$@"; }
 kbuild KCONFIG_ALLCONFIG="$obj/fragment" allnoconfig
