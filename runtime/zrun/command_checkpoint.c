@@ -1,10 +1,16 @@
-/* zrun checkpoint: criu(8) writes a running container to files. */
+/* zrun checkpoint: criu(8) writes a running container to files.
+ *
+ * What it leaves out because a parent has it, it takes the kernel's word for:
+ * which pages were written since tracking began anew, as it does with each dump
+ * that tracks. So there is one parent at any time, the last such dump of this
+ * very container; a random mark in the state and in the image says which. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -19,7 +25,7 @@
 struct checkpoint {
 	struct criu_options criu;
 	const char *parent_path, *page_server, *status_fd;
-	bool leave_running, pre_dump;
+	bool leave_running, pre_dump, track;
 	struct container container;
 	struct runtime_config config;
 	int image_dir;
@@ -69,6 +75,65 @@ static int read_options(int argc, char **argv, struct checkpoint *c,
 	return 0;
 }
 
+#define MARK "tracked"
+
+enum { MARK_SIZE = 16 };
+
+/* What was written just now is soft-dirty. */
+static bool kernel_tracks(void)
+{
+	uint64_t page = 0;
+	autoclose int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uintptr_t n = (uintptr_t)&page / (uintptr_t)getpagesize();
+
+	return fd >= 0 &&
+	       pread(fd, &page, sizeof(page), (off_t)(n * sizeof(page))) ==
+		       sizeof(page) &&
+	       page >> 55 & 1;
+}
+
+/* Nothing has, until the dump has ended well. */
+static int forget_mark(const struct checkpoint *c, struct fault *fault)
+{
+	unlinkat(c->image_dir, MARK, 0);
+	return unlinkat(c->container.dir, MARK, 0) < 0 && errno != ENOENT
+		       ? fault_set(fault, -errno, MARK)
+		       : 0;
+}
+
+static int set_mark(const struct checkpoint *c, struct fault *fault)
+{
+	char mark[MARK_SIZE];
+	int r = getrandom(mark, sizeof(mark), 0) == sizeof(mark) ? 0 : -EIO;
+
+	if (r == 0)
+		r = file_swap(c->image_dir, MARK, mark, sizeof(mark));
+	if (r == 0)
+		r = file_swap(c->container.dir, MARK, mark, sizeof(mark));
+	return r < 0 ? fault_set(fault, r, MARK) : 0;
+}
+
+static int check_parent(const struct checkpoint *c, struct fault *fault)
+{
+	autofree char *own = NULL, *its = NULL, *path = NULL;
+	size_t own_size, its_size;
+	int r = criu_image_check_parent(c->image_dir, c->parent_path, fault);
+
+	if (r < 0)
+		return r;
+	if (asprintf(&path, "%s/" MARK, c->parent_path) < 0)
+		return fault_set(fault, -ENOMEM, MARK);
+	if (file_read(c->container.dir, MARK, MARK_SIZE, &own, &own_size) < 0 ||
+	    file_read(c->image_dir, path, MARK_SIZE, &its, &its_size) < 0 ||
+	    own_size != its_size || memcmp(own, its, own_size) != 0)
+		return fault_set(fault, 0,
+				 "--parent-path %.60s: not the last pre-dump "
+				 "or running checkpoint of it, since which the "
+				 "kernel tracks what it writes",
+				 c->parent_path);
+	return 0;
+}
+
 static int add_page_server(struct criu_command *command, const char *where,
 			   struct fault *fault)
 {
@@ -104,12 +169,11 @@ static int dump(struct checkpoint *c, struct fault *fault)
 	}
 	if (c->leave_running)
 		criu_add(&command, "--leave-running");
-	if (c->pre_dump)
+	if (c->track)
 		criu_add(&command, "--track-mem");
 	if (c->parent_path) {
 		criu_add(&command, "--prev-images-dir");
 		criu_add(&command, "%s", c->parent_path);
-		criu_add(&command, "--track-mem");
 	}
 	if (c->status_fd) {
 		criu_add(&command, "--status-fd");
@@ -133,12 +197,15 @@ static int dump_frozen(struct checkpoint *c, struct fault *fault)
 
 	if (r < 0)
 		return fault_set(fault, r, "freeze it");
-	if (!c->pre_dump)
-		r = criu_image_begin(c->image_dir, fault);
+	r = criu_image_begin(c->image_dir, fault);
+	if (r == 0 && c->track)
+		r = forget_mark(c, fault);
 	if (r == 0)
 		r = dump(c, fault);
-	if (r == 0 && !c->pre_dump)
+	if (r == 0)
 		r = criu_image_seal(c->image_dir, fault);
+	if (r == 0 && c->track)
+		r = set_mark(c, fault);
 	if (freeze && (r < 0 || c->leave_running || c->pre_dump))
 		cgroup_freeze(cg, false);
 	return r;
@@ -161,9 +228,13 @@ static int make_images(struct checkpoint *c, struct fault *fault)
 				 c->criu.work_path);
 	c->image_dir = open(c->criu.image_path,
 			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = c->image_dir < 0
-		    ? -errno
-		    : criu_stdio_keep(c->image_dir, c->container.state.pid);
+	if (c->image_dir < 0)
+		return fault_set(fault, -errno, "--image-path %.200s",
+				 c->criu.image_path);
+	r = c->parent_path ? check_parent(c, fault) : 0;
+	if (r < 0)
+		return r;
+	r = criu_stdio_keep(c->image_dir, c->container.state.pid);
 	return r < 0 ? fault_set(fault, r, "descriptors.json") : 0;
 }
 
@@ -180,6 +251,8 @@ static int checkpoint(struct checkpoint *c, struct fault *fault)
 
 	if (r == 0)
 		r = make_images(c, fault);
+	c->track = c->pre_dump || c->parent_path ||
+		   (c->leave_running && kernel_tracks());
 	if (r == 0)
 		r = dump_frozen(c, fault);
 	if (r == 0 && !c->leave_running && !c->pre_dump)

@@ -1,5 +1,6 @@
 /* The file `sizes` has a line "BYTES NAME" for each image; it is empty while
- * they are being made. */
+ * they are being made. criu makes `parent` a link to the image that has the
+ * pages which this one leaves out; without them it is not whole. */
 #define _GNU_SOURCE
 #include "criu_image.h"
 
@@ -17,7 +18,8 @@
 #include "base/path.h"
 #include "base/span.h"
 
-#define LIST "sizes"
+#define LIST   "sizes"
+#define PARENT "parent"
 
 enum { LIST_SIZE_MAX = 4 << 20 };
 
@@ -42,6 +44,8 @@ int criu_image_begin(int dir, struct fault *fault)
 {
 	int r = file_replace(dir, LIST, 0600, "", 0);
 
+	/* criu would not change that of an image that lay there before. */
+	unlinkat(dir, PARENT, 0);
 	return r < 0 ? fault_set(fault, r, LIST) : 0;
 }
 
@@ -99,16 +103,14 @@ static int check_line(int dir, struct span line, struct fault *fault)
 	return 0;
 }
 
-int criu_image_check(const char *path, struct fault *fault)
+static int check_list(int dir, const char *path, struct fault *fault)
 {
-	autoclose int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	autofree char *text = NULL;
 	struct span line;
 	size_t size = 0;
-	int r = dir < 0 ? -errno
-			: file_read(dir, LIST, LIST_SIZE_MAX, &text, &size);
+	int r = file_read(dir, LIST, LIST_SIZE_MAX, &text, &size);
 
-	if (r == -ENOENT && dir >= 0)
+	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return fault_set(fault, r, "%.200s", path);
@@ -121,4 +123,46 @@ int criu_image_check(const char *path, struct fault *fault)
 	     r == 0 && span_cut(&rest, '\n', &line);)
 		r = line.size > 0 ? check_line(dir, line, fault) : 0;
 	return r;
+}
+
+/* The image at `path` from directory `from`, its parent, and so on; none of
+ * them may be that of `made`. Of a ring the kernel says that there are too many
+ * links. */
+static int check_chain(int from, const char *path, const struct stat *made,
+		       struct fault *fault)
+{
+	char name[4096];
+	struct stat st;
+	int r = 0;
+
+	for (text_copy(name, sizeof(name), path); r == 0;) {
+		autoclose int dir = openat(from, name,
+					   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		size_t n = strlen(name);
+
+		if (dir < 0 || fstat(dir, &st) < 0)
+			return fault_set(fault, -errno, "%.200s", name);
+		if (made && st.st_ino == made->st_ino &&
+		    st.st_dev == made->st_dev)
+			return fault_set(fault, 0, "%.200s: it is overwritten",
+					 name);
+		r = check_list(dir, name, fault);
+		if (fstatat(dir, PARENT, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			break;
+		snprintf(name + n, sizeof(name) - n, "/" PARENT);
+	}
+	return r;
+}
+
+int criu_image_check(const char *path, struct fault *fault)
+{
+	return check_chain(AT_FDCWD, path, NULL, fault);
+}
+
+int criu_image_check_parent(int dir, const char *path, struct fault *fault)
+{
+	struct stat made;
+
+	return fstat(dir, &made) < 0 ? fault_set(fault, -errno, "%.200s", path)
+				     : check_chain(dir, path, &made, fault);
 }

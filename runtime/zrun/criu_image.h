@@ -14,9 +14,12 @@ int criu_image_seal(int dir, struct fault *fault);
 /* The same for what lives no longer than the machine runs. */
 int criu_image_close(int dir, struct fault *fault);
 
-/* Before a restore: 0 when all that was written down is there as it was, and
- * for the images of other runtimes, who write nothing down; else -errno with
- * fault set. */
+/* Before a restore: 0 when all that was written down is there as it was, of its
+ * parents too, and for the images of other runtimes, who write nothing down;
+ * else -errno with fault set. */
 int criu_image_check(const char *path, struct fault *fault);
+/* The same before a dump into dir, for what is at `path` from there and is to
+ * be its parent. */
+int criu_image_check_parent(int dir, const char *path, struct fault *fault);
 
 #endif

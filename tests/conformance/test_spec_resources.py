@@ -52,7 +52,8 @@ def tools():
                 add("lib/" + name, file.read())
         with open(BUSYBOX, "rb") as file:
             add("bundle/rootfs/bin/busybox", file.read())
-        add("bundle/rootfs/bin/probe", PROBE.read_bytes())
+        for program in (PROBE, PROBE.with_name("pages")):
+            add("bundle/rootfs/bin/" + program.name, program.read_bytes())
         for name in APPLETS:
             link = tarfile.TarInfo("bundle/rootfs/bin/" + name)
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"

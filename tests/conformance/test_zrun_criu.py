@@ -78,8 +78,6 @@ def test_checkpoint_calls_criu_and_removes_the_container(criu):
 @pytest.mark.parametrize("options, want", [
     (["--leave-running"], ["--leave-running"]),
     (["--pre-dump"], ["--track-mem"]),
-    (["--pre-dump", "--parent-path", "../old"],
-     ["--prev-images-dir", "../old"]),
     (["--leave-running", "--tcp-established", "--ext-unix-sk", "--shell-job",
       "--file-locks", "--auto-dedup", "--lazy-pages"],
      ["--tcp-established", "--ext-unix-sk", "--shell-job", "--file-locks",
@@ -101,6 +99,22 @@ def test_checkpoint_options(criu, options, want):
     assert criu.words()[0] == ("pre-dump" if "--pre-dump" in options
                                else "dump")
     assert criu.bundle.state(name)["status"] == "running"
+
+
+def test_checkpoint_with_a_parent(criu):
+    """test_zrun_increment.py has the real thing."""
+    name = running(criu.bundle)
+    (criu.bundle.path / "old").mkdir()
+    (criu.bundle.path / "old/pages-1.img").touch()
+    for more in [], ["--parent-path", "../old"]:
+        done = criu.zrun("checkpoint", "--pre-dump", "--image-path",
+                         "new" if more else "old", *more, name)
+        assert done.returncode == 0, done.stderr
+        assert "--track-mem" in criu.words()
+    assert follows(criu.words(), "--prev-images-dir", "../old")
+    done = criu.zrun("checkpoint", "--image-path", "newer", "--parent-path",
+                     "../old", name)
+    assert done.returncode == 1 and "not the last" in done.stderr
 
 
 def test_restore(criu):
