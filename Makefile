@@ -276,7 +276,9 @@ LDFLAGS_fuzz = $(SANITIZE)
 LINK_fixed := -static -no-pie -Wl,-z,noseparate-code
 # And with what a start touches side by side; nobody would protect what is to be
 # read-only after relocation, as nothing is relocated.
-LINK_zrun := $(LINK_fixed),-z,norelro,-T,runtime/zrun/order.ld
+# For json_real_pass see json_real.c.
+LINK_zrun := $(LINK_fixed),-z,norelro,-T,runtime/zrun/order.ld \
+	-Wl,--defsym=strtod=json_real_pass
 LINK_zreap := $(LINK_fixed)
 LINK_x86_64 = $(or $(LINK_$1),-static-pie)
 LINK_aarch64 = $(LINK_x86_64)

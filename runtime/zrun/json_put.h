@@ -32,4 +32,8 @@ yyjson_mut_val *json_put_array(yyjson_mut_doc *doc, yyjson_mut_val *object,
 void json_append_text(yyjson_mut_doc *doc, yyjson_mut_val *array,
 		      const char *text);
 
+/* json_real.c: what the JSON parser calls for a number that is no integer; it
+ * is as if it were 0. */
+double json_real_pass(const char *text, char **end);
+
 #endif

@@ -48,6 +48,8 @@ WRONG = [
      'config.json: process.env: [0]: "A" is not NAME=value'),
     (lambda c: c["process"]["user"].update(uid="root"),
      "config.json: process.user.uid: want an integer from 0 to 4294967295"),
+    (lambda c: c["process"]["user"].update(uid=1.0),
+     "config.json: process.user.uid: want an integer from 0 to 4294967295"),
     (lambda c: c["process"]["user"].update(uid=1 << 32),
      "config.json: process.user.uid: want an integer from 0 to 4294967295"),
     (lambda c: c["process"].update(rlimits=[

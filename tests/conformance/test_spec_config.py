@@ -593,6 +593,12 @@ def test_unknown_annotation(bundle):
     assert bundle.run("true").returncode == 0
 
 
+@spec("config.md: extensibility")
+def test_unknown_numbers(bundle):
+    bundle.config["com.example"] = {"a": 1.5e3, "b": [-0.25, 1 << 70, 7]}
+    assert bundle.run("true").returncode == 0
+
+
 @spec("config.md: annotations")
 @pytest.mark.parametrize("value", [1, None, ["a"], {"a": "b"}])
 def test_annotations_are_texts(bundle, value):
