@@ -125,12 +125,10 @@ static void log_error_line(const struct criu_options *options, const char *verb,
 		snprintf(line, size, ": %.*s", (int)strcspn(at, "\n"), at);
 }
 
-int criu_run(struct criu_command *command, const struct criu_options *options,
-	     int (*enter)(void *arg), void *arg, struct fault *fault)
+pid_t criu_start(struct criu_command *command, int (*enter)(void *arg),
+		 void *arg, struct fault *fault)
 {
 	const char *criu = command->word[0], *verb = command->word[1];
-	int status = 0;
-	char line[160];
 
 	if (command->failed)
 		return fault_set(fault, command->failed, "%s %s", criu, verb);
@@ -146,10 +144,19 @@ int criu_run(struct criu_command *command, const struct criu_options *options,
 		execvp(criu, command->word);
 		_exit(errno == ENOENT ? 127 : 126);
 	}
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	return pid < 0 ? fault_set(fault, -errno, "%s", criu) : pid;
+}
+
+int criu_wait(const struct criu_command *command,
+	      const struct criu_options *options, pid_t pid,
+	      struct fault *fault)
+{
+	const char *criu = command->word[0], *verb = command->word[1];
+	int status = 0;
+	char line[160];
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (pid < 0)
-		return fault_set(fault, -errno, "%s", criu);
 	if (status == 0)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
@@ -163,4 +170,12 @@ int criu_run(struct criu_command *command, const struct criu_options *options,
 	log_error_line(options, verb, line, sizeof(line));
 	return fault_set(fault, 0, "criu %s failed%s; see %.100s/%s.log", verb,
 			 line, options->work_path, verb);
+}
+
+int criu_run(struct criu_command *command, const struct criu_options *options,
+	     int (*enter)(void *arg), void *arg, struct fault *fault)
+{
+	pid_t pid = criu_start(command, enter, arg, fault);
+
+	return pid < 0 ? pid : criu_wait(command, options, pid, fault);
 }

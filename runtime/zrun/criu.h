@@ -7,6 +7,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "fault.h"
 #include "oci/runtime_config.h"
@@ -66,5 +67,12 @@ void criu_begin(struct criu_command *command, const char *verb,
  * killed, and what it was about is neither as before nor done. */
 int criu_run(struct criu_command *command, const struct criu_options *options,
 	     int (*enter)(void *arg), void *arg, struct fault *fault);
+
+/* The two halves of it: the process, or -errno with fault set; its end. */
+pid_t criu_start(struct criu_command *command, int (*enter)(void *arg),
+		 void *arg, struct fault *fault);
+int criu_wait(const struct criu_command *command,
+	      const struct criu_options *options, pid_t pid,
+	      struct fault *fault);
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/path.h"
 #include "quota.h"
 #include "resident.h"
+#include "sleep.h"
 
 /* Calls `each` for all that are there until it returns true; then true. */
 static bool any_below(int parent,
@@ -103,8 +104,10 @@ int serve_full(const struct asked *asked, struct zrun_reply *reply)
 	};
 	struct search s = { .left = asked->request->arg, .reply = reply };
 
-	if (s.left == 0)
+	if (s.left == 0) {
+		sleep_images_thin();
 		quota_refresh();
+	}
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		s.what = kinds[i].what;
 		if (any_below(kinds[i].parent, full, &s) ||

@@ -1,11 +1,14 @@
 /* ZRUN_SLEEP: criu(8) writes the container's processes to /data/checkpoints/ID
  * and ends them.
  *
- *	worker: state BETWEEN, freeze, dump, close the image, state ASLEEP
+ *	worker: state BETWEEN, freeze, dump, close the image, end, state ASLEEP
  *	serve:  PHASE_DOZING ...                        | PHASE_ASLEEP
  *
  * Whoever dies on the way leaves state BETWEEN, and processes of which nobody
  * knows how whole they are: serve kills them when it starts.
+ *
+ * The image stays while it is awake, where the next one can share with it what
+ * has not changed (criu_pages.c): as ID until then, as ID.before meanwhile.
  *
  * Nothing is synced: a checkpoint is of use as long as the machine runs. */
 #define _GNU_SOURCE
@@ -16,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "criu_image.h"
+#include "criu_pages.h"
 #include "resident.h"
 #include "sleep.h"
 #include "store_link.h"
@@ -33,6 +38,16 @@ struct dump {
 	uint8_t note[INIT_NOTE_SIZE];
 };
 
+/* criu has, but where its dump could still have failed behind it. */
+static void end_processes(struct sleep_image *image)
+{
+	int left = cgroup_remove(&image->cgroup);
+
+	if (left < 0)
+		log_error(image->container->id, "remove its cgroup: %s",
+			  strerror(-left));
+}
+
 static int save_frozen(struct dump *d, struct fault *fault)
 {
 	struct sleep_image *image = &d->image;
@@ -41,8 +56,12 @@ static int save_frozen(struct dump *d, struct fault *fault)
 
 	if (r == 0)
 		r = criu_image_close(image->dir, fault);
-	if (r == 0)
-		r = sleep_image_note(image, SLEEP_ASLEEP, d->note, fault);
+	if (r < 0) {
+		sleep_image_undo(image, was_frozen, r);
+		return r;
+	}
+	end_processes(image);
+	r = sleep_image_note(image, SLEEP_ASLEEP, d->note, fault);
 	if (r < 0)
 		sleep_image_undo(image, was_frozen, r);
 	return r;
@@ -65,14 +84,8 @@ static int sleep_run(struct container_work *work, char text[STORE_ERROR_SIZE])
 		r = sleep_image_make(&d->image, c->id, &fault);
 	if (r == 0)
 		r = save_frozen(d, &fault);
-	if (r == 0) {
-		int left = cgroup_remove(&d->image.cgroup);
-
-		if (left < 0)
-			log_error(c->id, "remove its cgroup: %s",
-				  strerror(-left));
+	if (r == 0)
 		unlinkat(resident.links, c->id, 0);
-	}
 	if (r < 0)
 		snprintf(text, STORE_ERROR_SIZE, "container %.63s: %.180s",
 			 c->id, fault.text);
@@ -88,12 +101,35 @@ void sleep_worker_lost(const struct resident_container *c)
 	cgroup_close(&cg);
 }
 
+/* A quarter of the disk is free for them. */
+bool sleep_keeps_images(void)
+{
+	struct statvfs fs;
+
+	return criu_pages_can_share(resident.checkpoints) &&
+	       fstatvfs(resident.checkpoints, &fs) == 0 &&
+	       fs.f_bavail > fs.f_blocks / 4;
+}
+
+void sleep_images_thin(void)
+{
+	if (sleep_keeps_images())
+		return;
+	for (struct resident_container *c = NULL; (c = container_next(c));)
+		if (c->phase == PHASE_RUNNING)
+			serve_remove_checkpoint(c->id);
+}
+
 static void sleep_finish(struct container_work *work, struct zrun_reply *reply)
 {
 	struct resident_container *c = work->container;
 	/* Its end was seen while nobody asked. */
 	bool ended = c->exit.fd < 0;
+	char before[ZRUN_ID_SIZE + sizeof(SLEEP_BEFORE)];
 
+	/* But after an error that left it as it was. */
+	snprintf(before, sizeof(before), "%s" SLEEP_BEFORE, c->id);
+	serve_remove_checkpoint(before);
 	memcpy(c->note, container_of(work, struct dump, work)->note,
 	       sizeof(c->note));
 	free(container_of(work, struct dump, work));

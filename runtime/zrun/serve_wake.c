@@ -118,7 +118,8 @@ static void wake_finish(struct container_work *work, struct zrun_reply *reply)
 		return;
 	}
 	reply->pid = (uint32_t)c->pid;
-	serve_remove_checkpoint(c->id);
+	if (!sleep_keeps_images())
+		serve_remove_checkpoint(c->id);
 	start_free(s);
 }
 

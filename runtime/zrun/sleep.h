@@ -5,6 +5,10 @@
 #include "criu.h"
 #include "start.h"
 
+/* In /data/checkpoints, behind a container's id: its image before the one that
+ * is being made. */
+#define SLEEP_BEFORE ".before"
+
 /* What criu calls the network namespace, which is not its to make. */
 #define SLEEP_NETWORK "network"
 
@@ -21,6 +25,8 @@ struct sleep_image {
 	struct cgroup cgroup; /* of the container */
 	bool runs_on;	      /* afterwards, instead of ending */
 	int state_dir, dir;
+	int before; /* -1: there is none, or not to be used */
+	uint8_t age;
 	char path[4096];
 };
 
@@ -30,7 +36,8 @@ struct sleep_image {
  * state opened. */
 int sleep_image_open(struct sleep_image *image, int config,
 		     struct fault *fault);
-/* An empty directory of that name in /data/checkpoints. */
+/* An empty directory of that name in /data/checkpoints. That of one that ends
+ * is made with what is set aside: of its sleep before. */
 int sleep_image_make(struct sleep_image *image, const char *name,
 		     struct fault *fault);
 /* Its state says so. */
@@ -40,14 +47,18 @@ int sleep_image_note(const struct sleep_image *image, enum state_sleep sleep,
  * sealed. Then, or after an error, it is the caller's to thaw. */
 int sleep_image_dump(struct sleep_image *image, bool *was_frozen,
 		     struct fault *fault);
-/* After an error of that: it goes on as it was, unless nobody knows how it is.
- */
+/* After an error: it goes on as it was, unless nobody knows how it is. */
 void sleep_image_undo(struct sleep_image *image, bool was_frozen, int error);
 
 /* serve_sleep.c: 0, or why criu would not save it, or not all of it. */
 int sleep_refuse(const struct resident_container *c, struct zrun_reply *reply);
 /* After a worker was killed, and criu with it. */
 void sleep_worker_lost(const struct resident_container *c);
+
+/* serve_sleep.c: whether those who are awake keep their image for the next one;
+ * and no more, where the disk is short. */
+bool sleep_keeps_images(void);
+void sleep_images_thin(void);
 
 /* sleep_volume.c: writes down which volumes of `config` a checkpoint in
  * image_dir needs; 0 or -errno. Whether that of container id needs volume

@@ -16,6 +16,7 @@
 #include "base/path.h"
 #include "criu_image.h"
 #include "criu_mount.h"
+#include "criu_pages.h"
 #include "criu_stdio.h"
 #include "policy.h"
 #include "sleep.h"
@@ -51,6 +52,7 @@ static int read_config(struct sleep_image *image, int fd, struct fault *fault)
 int sleep_image_open(struct sleep_image *image, int config, struct fault *fault)
 {
 	image->dir = -1;
+	image->before = -1;
 	image->state_dir = -1;
 	image->cgroup = CGROUP_NONE;
 	/* It would be made anew in some of its own. */
@@ -68,9 +70,37 @@ int sleep_image_open(struct sleep_image *image, int config, struct fault *fault)
 	return r < 0 ? fault_set(fault, r, "its cgroup") : 0;
 }
 
+/* How many images in turn share with the one before: a block of the disk stays
+ * whole for as long as a page of it is in use. */
+#define AGE "age"
+enum { AGE_MAX = 8 };
+
+static void set_aside(struct sleep_image *image, const char *name)
+{
+	int dir = resident.checkpoints;
+	char before[ZRUN_ID_SIZE + sizeof(SLEEP_BEFORE)];
+	autofree char *age = NULL;
+	size_t size;
+
+	snprintf(before, sizeof(before), "%.63s" SLEEP_BEFORE, name);
+	path_remove_tree(dir, before);
+	if (renameat(dir, name, dir, before) < 0)
+		return;
+	image->before = openat(dir, before, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (image->before >= 0 &&
+	    file_read(image->before, AGE, 1, &age, &size) == 0)
+		image->age = (uint8_t)*age;
+	if (++image->age == AGE_MAX) {
+		fd_close(&image->before);
+		image->age = 0;
+	}
+}
+
 int sleep_image_make(struct sleep_image *image, const char *name,
 		     struct fault *fault)
 {
+	if (!image->runs_on)
+		set_aside(image, name);
 	int r = path_remove_tree(resident.checkpoints, name);
 
 	sleep_options(&image->options, name, image->path);
@@ -117,7 +147,8 @@ static int dump(struct sleep_image *image, struct fault *fault)
 	criu_add(&command, "%d", (int)c->pid);
 	criu_add(&command, "--freeze-cgroup");
 	criu_add(&command, "%s/zooid/%s", resident.cgroups.mount, c->cgroup);
-	if (image->runs_on)
+	/* See criu_pages.c. */
+	if (image->runs_on || image->before >= 0)
 		criu_add(&command, "--leave-running");
 	criu_add(&command, "--external");
 	criu_add(&command, "net[%llu]:" SLEEP_NETWORK,
@@ -129,8 +160,14 @@ static int dump(struct sleep_image *image, struct fault *fault)
 		return fault_set(fault, r, "note its volumes");
 	r = criu_mount_dump(&command, &image->config, c->pid, image->dir,
 			    fault);
-	return r < 0 ? r
-		     : criu_run(&command, &image->options, NULL, NULL, fault);
+	if (r < 0)
+		return r;
+	if (image->before < 0)
+		return criu_run(&command, &image->options, NULL, NULL, fault);
+	r = file_swap(image->dir, AGE, &image->age, sizeof(image->age));
+	return r < 0 ? fault_set(fault, r, AGE)
+		     : criu_pages_dump(&command, &image->options, image->dir,
+				       image->before, fault);
 }
 
 int sleep_image_dump(struct sleep_image *image, bool *was_frozen,
@@ -149,6 +186,7 @@ void sleep_image_undo(struct sleep_image *image, bool was_frozen, int error)
 {
 	struct fault ignored = { "" };
 	const char *name = strrchr(image->path, '/') + 1;
+	char before[ZRUN_ID_SIZE + sizeof(SLEEP_BEFORE)];
 
 	if (error == -ECANCELED)
 		cgroup_signal(&image->cgroup, SIGKILL);
@@ -156,4 +194,6 @@ void sleep_image_undo(struct sleep_image *image, bool was_frozen, int error)
 		cgroup_freeze(&image->cgroup, false);
 	sleep_image_note(image, SLEEP_AWAKE, NULL, &ignored);
 	path_remove_tree(resident.checkpoints, name);
+	snprintf(before, sizeof(before), "%.63s" SLEEP_BEFORE, name);
+	renameat(resident.checkpoints, before, resident.checkpoints, name);
 }

@@ -149,6 +149,8 @@ static size_t obey(const char *order)
 
 	if (strstr(order, "touch"))
 		touch();
+	for (size_t i = 0; strstr(order, "all") && i < n_pages; i++)
+		fill(i);
 	if (strstr(order, "map"))
 		map_again();
 	if (strstr(order, "exchange"))

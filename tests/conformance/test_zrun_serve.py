@@ -20,6 +20,7 @@ import time
 import pytest
 
 from zooid import image
+from zooid.build import product
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 BIN = os.environ.get("ZOOID_BIN", os.path.join(TOP, "build/x86_64/bin"))
@@ -120,7 +121,9 @@ class Node:
         layout = image.make("zrun-serve", {
             "etc/passwd": (0o644, "root:x:0:0::/:/bin/sh\n"
                            "www:x:33:33::/www:/bin/sh\n"),
-            "www/cgi-bin/client": (0o755, image.CGI_CLIENT)},
+            "www/cgi-bin/client": (0o755, image.CGI_CLIENT),
+            "bin/pages": (0o755, product(os.uname().machine,
+                                         "tests/pages").read_bytes())},
             ["--config.cmd", "sh"])
         shutil.copytree(layout, path / "boot/httpd")
         index = json.loads((path / "boot/httpd/index.json").read_text())

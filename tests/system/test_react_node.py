@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from zooid import medium, react_host, web
+from zooid import build, image, medium, react_host, web
 from zooid.agent import AgentError
 
 PORT = medium.WEB_PORT
@@ -64,6 +64,45 @@ def test_asleep_then_asked(node):
         now = row(node)
         assert (now["state"], now["wakes"]) == ("running", wakes)
         assert now["container"] == was and now["restarts"] == 0
+
+
+HELD = 8 << 20
+
+
+def in_memory(node, order):
+    """How many pages are wrong after that: pages.c, of the conformance
+    tests."""
+    return int(node.agent.run("/bin/sh", "-c", """
+        /bin/znode exec web /bin/sh -c '
+            rm -f /said; echo %s >/order; kill -USR1 1
+            until cat /said 2>/dev/null; do usleep 10000; done
+            ' </dev/null 2>&1 | cat""" % order))
+
+
+def written(node):
+    """Bytes, to the disk, when all is there that was to be."""
+    node.agent.run("/bin/busybox", "sync")
+    return 512 * int(node.agent.read("/sys/block/vda/stat").split()[6])
+
+
+def test_sleeps_again(boot, scratch):
+    """And writes what has changed since it slept before."""
+    program = build.product("x86_64", "tests/pages").read_bytes()
+    layout = image.make("pages", {"bin/pages": (0o755, program)}, [
+        "--config.cmd", "/bin/pages", "--config.cmd", str(HELD >> 20)])
+    text = medium.node_json(medium.web_app(ports=[]))
+    node = boot(disks=[medium.web(scratch / "disk", layout, text=text)],
+                agent=True)
+    node.wait_ready()
+    node.wait_console("ps", r"^web .*running")
+    sizes = []
+    for order in ("nothing", "touch", "exchange"):
+        assert in_memory(node, order) == 0
+        before = written(node)
+        node.agent.run("/bin/znode", "sleep", "web")
+        sizes.append(written(node) - before)
+    assert in_memory(node, "nothing") == 0
+    assert sizes[0] > HELD and max(sizes[1:]) < HELD / 4, sizes
 
 
 DAEMONS = ("zlog", "zrun", "znode", "znet")
