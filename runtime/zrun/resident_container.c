@@ -354,7 +354,12 @@ static void remove_strays(int dir, int (*remove)(const char *id))
 /* Of a container it is of no use after a boot; of its own it is. */
 static int remove_unkept(const char *name)
 {
-	return checkpoint_is_kept(name) ? 0 : checkpoint_remove(name);
+	if (checkpoint_is_kept(name))
+		return 0;
+	if (id_valid(span_of(name)))
+		log_info(name, "cannot wake any more; its checkpoint is "
+			       "removed");
+	return checkpoint_remove(name);
 }
 
 static bool has_container(const char *cgroup)
