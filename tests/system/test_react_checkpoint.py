@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from zooid.build import product
 from zooid.host import directory, free_port
 from zooid.load import Load
 from zooid.mount import btrfs, mount, unmount
 from zooid.react_host import (
-    AUDIT, COUNT, Client, ReactHost, react_host_in_directory)
+    AUDIT, COUNT, Client, ReactHost, react_host_in_directory,
+    react_host_with_orders)
 
 WEB = "web"
 WARM_S = 1.0
@@ -196,7 +196,7 @@ def test_each_further_instance_too(host):
 
 
 @pytest.mark.parametrize("what", [
-    "config", "file", "restart", "key", "old", "crash"])
+    "config", "file", "restart", "key", "kernel", "old", "crash"])
 def test_it_is_made_anew(host, what):
     """And the one after that is quick again."""
     life = {"reactive": {**LISTEN, "lifetime_ms": 3600000}}
@@ -217,6 +217,13 @@ def test_it_is_made_anew(host, what):
     elif what == "key":
         key = checkpoint(host) / "key"
         key.write_text(key.read_text().replace("machine ", "machine 0"))
+        said = "the system or the processor is another one"
+    elif what == "kernel":
+        host.services = [
+            line.replace(" : ", " : /usr/bin/setarch --uname-2.6 ")
+            if line.startswith("zrun ") else line for line in host.services]
+        host.reboot()
+        host.wait(lambda: host.row(WEB))
         said = "the system or the processor is another one"
     elif what == "old":
         day = time.time() - 86400
@@ -299,27 +306,10 @@ def test_who_dies_while_it_warms(host, dies):
     starts(host, port, True)
 
 
-CRIU = """#!/bin/sh
-# Its verb is held up, or killed, where a file of that name says so.
-[ -e %(where)s/kill-$1 ] && { rm %(where)s/kill-$1; %(criu)s "$@" & \
-sleep 0.002; kill -9 $!; kill -9 $$; }
-[ -e %(where)s/hold-$1 ] && { touch %(where)s/held-$1; sleep 5; }
-exec %(criu)s "$@"
-"""
-
-
 @pytest.fixture
 def slow(tmp_path):
     """One whose criu does as it is told."""
-    program = tmp_path / "criu"
-    program.write_text(CRIU % {"where": tmp_path, "criu": product(
-        os.uname().machine, "pkg/criu/bin/criu")})
-    program.chmod(0o755)
-    with directory() as path:
-        host = ReactHost(path, tmp_path / "organism", criu=program)
-        host.orders = tmp_path
-        yield host
-        host.close()
+    yield from react_host_with_orders(tmp_path)
 
 
 @pytest.mark.parametrize("verb", ["dump", "restore"])

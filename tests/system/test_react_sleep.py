@@ -11,7 +11,8 @@ import pytest
 
 from zooid.host import free_port
 from zooid.mount import mount, unmount
-from zooid.react_host import AUDIT, COUNT, Client, react_host_in_directory
+from zooid.react_host import (
+    AUDIT, COUNT, Client, react_host_in_directory, react_host_with_orders)
 
 WEB = "web"
 SLEEP = {"freeze_after_ms": 100, "sleep_after_ms": 200}
@@ -265,6 +266,62 @@ def test_who_dies_while_it_sleeps(host, dies):
         client.close()
         host.wait_row(WEB, state="asleep")
     assert host.row(WEB)["container"] == before["container"]
+
+
+@pytest.fixture
+def slow(tmp_path):
+    """One whose criu does as it is told."""
+    yield from react_host_with_orders(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["dump", "restore"])
+def test_criu_is_killed(slow, verb):
+    """What it had counted is lost with it; the client is served by another
+    instance, which sleeps and wakes."""
+    port = sleeping(slow)
+    if verb == "dump":
+        (slow.orders / "kill-dump").touch()
+        served(port, 1)
+        slow.wait(lambda: not (slow.orders / "kill-dump").exists())
+    else:
+        (slow.orders / "kill-restore").touch()
+    served(port, 2)
+    assert not (slow.orders / ("kill-" + verb)).exists()
+    assert ("cannot wake" in slow.said()) == (verb == "restore")
+    slow.wait_row(WEB, state="asleep")
+    client = Client(port)
+    assert client.ask(AUDIT, 3) == (0, 1)
+    client.close()
+
+
+@pytest.mark.parametrize("dies", ["znode", "zrun", "znet", "znode zrun"])
+@pytest.mark.parametrize("verb", ["dump", "restore"])
+def test_who_dies_while_criu_works(slow, verb, dies):
+    """The client is served, by who slept or another one, which then sleeps and
+    wakes with what it has counted since."""
+    port = sleeping(slow)
+    if verb == "dump":
+        (slow.orders / "hold-dump").touch()
+        served(port, 1)
+        slow.wait((slow.orders / "held-dump").exists)
+        slow.kill(*dies.split())
+        client = Client(port)
+        client.send(COUNT, 2)
+    else:
+        (slow.orders / "hold-restore").touch()
+        client = Client(port)
+        client.send(COUNT, 2)
+        slow.wait((slow.orders / "held-restore").exists)
+        slow.kill(*dies.split())
+    (slow.orders / ("hold-" + verb)).unlink()
+    assert client.answer() == (0, 2)
+    again, counted = client.ask(AUDIT, 3)
+    assert again == 0 and counted in (1, 2, 3)
+    client.close()
+    slow.wait_row(WEB, state="asleep")
+    client = Client(port)
+    assert client.ask(AUDIT, 3) == (0, counted)
+    client.close()
 
 
 def test_client_knocks_while_znode_is_away(host):
