@@ -297,23 +297,20 @@ def test_criu_is_killed(slow, verb):
 @pytest.mark.parametrize("dies", ["znode", "zrun", "znet", "znode zrun"])
 @pytest.mark.parametrize("verb", ["dump", "restore"])
 def test_who_dies_while_criu_works(slow, verb, dies):
-    """The client is served, by who slept or another one, which then sleeps and
-    wakes with what it has counted since."""
+    """When its processes are ended, or there and stopped. The client is served,
+    by who slept or another one, which then sleeps and wakes with what it has
+    counted since."""
     port = sleeping(slow)
+    order = slow.orders / ("hold-after-" + verb)
+    order.touch()
     if verb == "dump":
-        (slow.orders / "hold-dump").touch()
         served(port, 1)
-        slow.wait((slow.orders / "held-dump").exists)
-        slow.kill(*dies.split())
-        client = Client(port)
-        client.send(COUNT, 2)
-    else:
-        (slow.orders / "hold-restore").touch()
-        client = Client(port)
-        client.send(COUNT, 2)
-        slow.wait((slow.orders / "held-restore").exists)
-        slow.kill(*dies.split())
-    (slow.orders / ("hold-" + verb)).unlink()
+    client = Client(port) if verb == "restore" else None
+    slow.wait((slow.orders / ("held-after-" + verb)).exists)
+    slow.kill(*dies.split())
+    client = client or Client(port)
+    client.send(COUNT, 2)
+    order.unlink()
     assert client.answer() == (0, 2)
     again, counted = client.ask(AUDIT, 3)
     assert again == 0 and counted in (1, 2, 3)

@@ -148,13 +148,23 @@ class ReactHost(Host):
 
 
 CRIU = """#!/bin/sh
-# Its verb is held up, or killed, where a file of that name says so.
+# Its verb is killed, or held up before or after it, where a file of that name
+# says so.
+hold() {
+	[ -e %(where)s/hold-$1 ] && touch %(where)s/held-$1
+	n=0
+	while [ -e %(where)s/hold-$1 ] && [ $((n += 1)) -lt 50 ]; do
+		sleep 0.1
+	done
+}
 [ -e %(where)s/kill-$1 ] && { rm %(where)s/kill-$1; %(criu)s "$@" & \
 sleep 0.002; kill -9 $!; kill -9 $$; }
-[ -e %(where)s/hold-$1 ] && touch %(where)s/held-$1
-n=0
-while [ -e %(where)s/hold-$1 ] && [ $((n += 1)) -lt 50 ]; do sleep 0.1; done
-exec %(criu)s "$@"
+hold $1
+[ -e %(where)s/hold-after-$1 ] || exec %(criu)s "$@"
+%(criu)s "$@"
+status=$?
+hold after-$1
+exit $status
 """
 
 
