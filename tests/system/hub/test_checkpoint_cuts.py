@@ -337,7 +337,8 @@ def test_what_is_wrong_is_seen(scratch, life):
     replay.go(end)
     replay.close()
     with mounted(replay.path, scratch / "mounted") as data:
-        assert check_data(data, life, end) == {"kept"}
+        # Of one that slept before there may be an image, too.
+        assert "kept" in check_data(data, life, end)
         path = data / "checkpoints/@web"
         for victim in (path / "layer/upper/text", next(path.glob("pages-*"))):
             was = victim.read_bytes()
