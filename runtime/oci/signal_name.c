@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #include "base/span.h"
@@ -46,11 +45,11 @@ static int real_time_number(const char *name)
 
 int signal_number(const char *name)
 {
-	char *end;
-	long number = strtol(name, &end, 10);
+	uint64_t number;
+	int r = span_u64(span_of(name), RTMAX, &number);
 
-	if (*name && !*end)
-		return number >= 0 && number <= 64 ? (int)number : -EINVAL;
+	if (r != -EINVAL)
+		return r == 0 ? (int)number : -EINVAL;
 	if (strncasecmp(name, "SIG", 3) == 0)
 		name += 3;
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {

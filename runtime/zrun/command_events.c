@@ -283,7 +283,7 @@ static int follow(const struct container *c, uint64_t interval_ms)
 
 	if (timer < 0)
 		return timer;
-	while (!p[0].revents && !p[3].revents) {
+	while (!p[0].revents && !p[3].revents && !ferror(stdout)) {
 		if (poll(p, 4, -1) < 0 && errno != EINTR)
 			return -errno;
 		if (p[1].revents &&
@@ -309,14 +309,16 @@ static int read_interval(const char *text, uint64_t *interval_ms)
 	} units[] = {
 		{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 }
 	};
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
+	size_t digits = strspn(text, "0123456789");
+	uint64_t n;
 
+	if (span_u64((struct span){ text, digits }, 1000000, &n) < 0)
+		return -EINVAL;
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-		if (strcmp(end, units[i].name) != 0 || end == text)
+		if (strcmp(text + digits, units[i].name) != 0)
 			continue;
 		*interval_ms = n * units[i].ms;
-		return n > 0 && n <= 1000000 ? 0 : -EINVAL;
+		return n > 0 ? 0 : -EINVAL;
 	}
 	return -EINVAL;
 }

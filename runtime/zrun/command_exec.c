@@ -22,6 +22,7 @@
 #include "terminal.h"
 
 #define ERROR_EXIT 255 /* as runc: the program's own codes stay apart */
+#define ID_MAX	   (UINT32_MAX - 1) /* (uid_t)-1 is nobody's */
 
 struct exec {
 	const char *id, *process_file, *pid_file, *console_socket, *cwd;
@@ -82,7 +83,7 @@ static int read_gid(struct exec *e, struct fault *fault)
 {
 	uint64_t gid;
 
-	if (span_u64(span_of(optarg), UINT32_MAX - 1, &gid) < 0)
+	if (span_u64(span_of(optarg), ID_MAX, &gid) < 0)
 		return fault_set(fault, 0,
 				 "--additional-gids %.20s: want a number",
 				 optarg);
@@ -196,14 +197,16 @@ static int parse_file(int dir, const char *name, struct runtime_config *config,
 static int set_user(struct exec *e, struct runtime_process *process,
 		    struct fault *fault)
 {
-	char *end;
+	uint64_t uid, gid = process->user.gid;
+	struct span rest = span_of(e->user), s;
 
-	process->user.uid = (uint32_t)strtoul(e->user, &end, 10);
-	if (*end == ':')
-		process->user.gid = (uint32_t)strtoul(end + 1, &end, 10);
-	if (*end || end == e->user)
+	span_cut(&rest, ':', &s);
+	if (span_u64(s, ID_MAX, &uid) < 0 ||
+	    (rest.data && span_u64(rest, ID_MAX, &gid) < 0))
 		return fault_set(fault, 0, "--user %.60s: want UID or UID:GID",
 				 e->user);
+	process->user.uid = (uint32_t)uid;
+	process->user.gid = (uint32_t)gid;
 	return 0;
 }
 

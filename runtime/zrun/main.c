@@ -332,10 +332,21 @@ static const char *standard_root(void)
 	return path;
 }
 
-int main(int argc, char **argv)
+/* What was printed and did not get out is a failure, whatever was done. */
+static int output_end(int status)
 {
-	log_open("zrun");
-	cli.self = argv[0];
+	struct fault fault = { "" };
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fault_set(&fault, -errno, "standard output");
+	cli.container = NULL;
+	cli_error(fault.text);
+	return 1;
+}
+
+static int command_line(int argc, char **argv)
+{
 	int at = read_options(argc, argv);
 
 	if (at < 0)
@@ -360,4 +371,11 @@ int main(int argc, char **argv)
 		return command_enter(command, argc, argv, at);
 	cli_usage(command);
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	log_open("zrun");
+	cli.self = argv[0];
+	return output_end(command_line(argc, argv));
 }

@@ -113,7 +113,8 @@ def test_events_tell_of_stalls_where_the_kernel_does(running):
     assert type(data["hugetlb"]) is dict
 
 
-@pytest.mark.parametrize("interval", ["0s", "5", "x", "-1s"])
+@pytest.mark.parametrize("interval", ["0s", "5", "x", "-1s", "s", "1001000s",
+                                      "-18446744073709551615s"])
 def test_events_refuses_an_interval(running, interval):
     bundle, name = running  # noqa: F811
     done = bundle.zrun("events", "--interval", interval, name)
@@ -310,6 +311,25 @@ def test_exec_additional_groups(running):
         "exec", "-g", "x", name, "id").stderr
 
 
+@pytest.mark.parametrize("user", [
+    "4294967296", "4294967295", "-1", "99999999999", "5:4294967296", "5:-1",
+    "5:", ":5", "", "root", " 5", "5:6:7"])
+def test_exec_refuses_a_user(running, user):
+    bundle, name = running  # noqa: F811
+    done = bundle.zrun("exec", "-u", user, name, "id")
+    assert done.returncode == 255 and done.stdout == ""
+    assert done.stderr == \
+        "zrun: container %s: --user %s: want UID or UID:GID\n" % (name, user)
+
+
+def test_exec_as_the_highest_user(running):
+    bundle, name = running  # noqa: F811
+    for user, ids in [("4294967294", (4294967294, 0)), ("5:6", (5, 6))]:
+        done = bundle.zrun("exec", "-u", user, name, "sh", "-c",
+                           "id -u; id -g")
+        assert done.stdout == "%d\n%d\n" % ids
+
+
 def test_exec_capability(running):
     bundle, name = running  # noqa: F811
     def effective(*options):
@@ -387,7 +407,8 @@ def test_signal_spellings(bundle, spelling, number):  # noqa: F811
 
 
 @pytest.mark.parametrize("spelling", ["NONE", "65", "-1", "", "RTMIN+31",
-                                      "RTMAX+1", "RTMIN+x"])
+                                      "RTMAX+1", "RTMIN+x", " 9", "+9",
+                                      "18446744073709551625"])
 def test_no_such_signal(running, spelling):
     bundle, name = running  # noqa: F811
     done = bundle.zrun("kill", name, "--", spelling)
@@ -405,6 +426,25 @@ def test_kill_all(bundle):  # noqa: F811
     bundle.zrun("start", name)
     assert bundle.zrun("kill", "--all", name, "KILL").returncode == 0
     wait_gone(mark)
+
+
+# ----------------------------------------------------------------- output
+
+@pytest.mark.parametrize("target, reason", [
+    (">/dev/full", "No space left on device"),
+    (">&-", "Bad file descriptor")])
+@pytest.mark.parametrize("words", [
+    "state ID", "list", "list -f json", "list -q", "features", "ps ID",
+    "ps -f json ID", "events --stats ID", "events --interval 50ms ID",
+    "--help", "--version", "ps --help"])
+def test_output_that_cannot_be_written(running, words, target, reason):
+    bundle, name = running  # noqa: F811
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" ' + target, "sh", ZRUN, "--root", bundle.root,
+         *words.replace("ID", name).split()], stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert done.stderr == "zrun: standard output: %s\n" % reason
 
 
 # ----------------------------------------------------------------- global
