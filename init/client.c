@@ -95,7 +95,12 @@ int status_main(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	return exit_code(client_services_print(stdout));
+	int code = exit_code(client_services_print(stdout));
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	log_error("standard output", "%s", strerror(errno));
+	return EXIT_FAILURE;
 }
 
 static int end(enum init_verb how)

@@ -277,7 +277,7 @@ static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 			 span_of(argv[optind])) == 0;
 }
 
-/* 0 at the end, or -errno. */
+/* 0 at the end, -errno, or 1 after it was told. */
 static int replies_print(int sock)
 {
 	static struct zlog_reply r;
@@ -293,8 +293,13 @@ static int replies_print(int sock)
 			return r.error;
 		if (r.size > sizeof(r.text))
 			return -EBADMSG;
-		if (fd_write(STDOUT_FILENO, r.text, r.size) < 0)
+		n = fd_write(STDOUT_FILENO, r.text, r.size);
+		if (n == -EPIPE)
 			return 0; /* whoever read it went away */
+		if (n < 0) {
+			log_error("standard output", "%s", strerror(-n));
+			return 1;
+		}
 	}
 }
 
@@ -324,5 +329,5 @@ int tail_print(int argc, char **argv)
 			  "%s; is zlog running, and are you "
 			  "root?",
 			  strerror(-error));
-	return error < 0;
+	return error != 0;
 }

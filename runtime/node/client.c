@@ -494,6 +494,14 @@ static const struct {
 	{ "-h", verb_help },
 };
 
+/* What was printed and did not get out is a failure, whatever was done. */
+static int output_end(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	return client_complain("standard output", strerror(errno));
+}
+
 int client_main(int argc, char **argv)
 {
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
@@ -502,7 +510,7 @@ int client_main(int argc, char **argv)
 
 			if (status == 2)
 				fputs(usage, stderr);
-			return status;
+			return output_end(status);
 		}
 	fputs(usage, stderr);
 	return 2;

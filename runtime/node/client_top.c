@@ -87,7 +87,7 @@ int client_top(int argc, char **argv)
 		at = clock_boot_ms();
 		if (r == 0)
 			print(&now, &before, last ? at - last : 0);
-	} while (r == 0 && !is_over());
+	} while (r == 0 && !ferror(stdout) && !is_over());
 	free(before.app);
 	free(now.app);
 	return r ? 1 : 0;

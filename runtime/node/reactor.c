@@ -261,9 +261,14 @@ static void frozen(struct app *app)
 
 static void busy(struct app *app, int error)
 {
+	const char *why = error == -EBUSY ? "a request came" : strerror(-error);
+
+	if (app->reactor.by_hand)
+		app->reactor.refused = why;
+	else
+		why_set(app, why);
 	app->reactor.ordered = app->reactor.by_hand = false;
 	app->sleep.by_hand = false;
-	why_set(app, error == -EBUSY ? "a request came" : strerror(-error));
 	if (error != -EBUSY)
 		log_error(app->name, "cannot freeze %s: %s", app->id,
 			  strerror(-error));
@@ -568,8 +573,7 @@ static void freeze_wish(struct app *app)
 		why = "a program was executed in it";
 	if (!why && scale_has_extras(app))
 		why = "it has more than one instance";
-	if (why)
-		why_set(app, why);
+	app->reactor.refused = why;
 	app->reactor.by_hand = !why && app->state == ZNODE_RUNNING;
 	app->reactor.failed = false;
 }

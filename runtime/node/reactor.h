@@ -49,6 +49,7 @@ struct app_reactor {
 	uint64_t lull_cpu; /* ms of CPU when it fell silent, */
 	uint64_t lull_ms;  /* and when that was */
 	char why[64];	   /* it is awake; or why it was not frozen */
+	const char *refused; /* why the last wish was; NULL: it was not */
 	/* image_after: it is at rest, image only, until a client comes. */
 	bool rests, may_rest;
 	struct timer image; /* from frozen to there */

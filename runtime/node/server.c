@@ -61,20 +61,21 @@ static void settle(struct connection *c)
 {
 	struct znode_reply reply = { 0 };
 	struct app *app = c->waits_for;
+	const char *why;
 
 	if (!app || !app_settled(app, c->verb))
 		return;
 	c->waits_for = NULL;
 	app_describe(app, &reply.app);
+	why = app->reactor.refused ? app->reactor.refused : app->reactor.why;
 	if (c->verb == ZNODE_FREEZE && app->state != ZNODE_FROZEN) {
 		reply.error = -EBUSY;
 		snprintf(reply.text, sizeof(reply.text), "not frozen: %s",
-			 app->reactor.why);
+			 why);
 	} else if (c->verb == ZNODE_SLEEP && app->state != ZNODE_ASLEEP) {
 		reply.error = -EBUSY;
 		snprintf(reply.text, sizeof(reply.text), "not asleep: %s",
-			 app->sleep.failed ? app->sleep.why_not
-					   : app->reactor.why);
+			 app->sleep.failed ? app->sleep.why_not : why);
 	} else if (app->state == ZNODE_FAILED && c->verb != ZNODE_STOP) {
 		reply.error = -EIO;
 		snprintf(reply.text, sizeof(reply.text), "%s", app->reason);

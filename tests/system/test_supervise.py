@@ -116,6 +116,15 @@ def supervise(tmp_path):
         assert "runtime error" not in supervisor.said(), supervisor.said()
 
 
+def test_output_that_cannot_be_written(supervise):
+    init = supervise("still silent : /bin/busybox sleep 1000\n")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([INIT, "status"], env=init.env, stdout=full,
+                              stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 1 and done.stderr == \
+        b"init: standard output: No space left on device\n"
+
+
 def test_garbage_on_its_socket(supervise, rng):
     init = supervise("still silent : /bin/busybox sleep 1000\n")
     before = init.row("still")

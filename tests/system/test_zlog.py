@@ -114,6 +114,11 @@ time.sleep(1000)
     host.wait(host.file("talk").exists)
     assert host.file("talk").read_text() == host.tail("talk")
     assert host.tail("nobody") == ""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN / "zlog", "tail", "talk"], env=host.env,
+                              stdout=full, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 1 and done.stderr == \
+        b"zlog: standard output: No space left on device\n"
 
 
 def test_follow(start, tmp_path):

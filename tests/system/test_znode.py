@@ -6,10 +6,11 @@ import os
 import re
 import signal
 import socket
+import subprocess
 
 import pytest
 
-from zooid.host import free_port
+from zooid.host import BIN, free_port
 from zooid.znode_host import app, connects, host_in_directory
 
 
@@ -120,6 +121,32 @@ def test_flipped_bits_in_documents(host, rng):
     assert re.match(r"images/one: blob sha256:[0-9a-f]{64}: damaged",
                     row["reason"])
     assert host.said().count("blob sha256:") == 1
+
+
+@pytest.mark.parametrize("wish", ["freeze", "sleep"])
+def test_refused_wish_is_no_reason(host, wish):
+    """It is refused while the image comes, and forgotten with that."""
+    host.order("unpack", "hang")
+    host.start(app())
+    host.wait_state("pulling")
+    assert "it does not run" in host.znode(wish, "web", status=1)
+    host.kill("zrun")
+    assert host.wait_state("running")["why"] == ""
+
+
+@pytest.mark.parametrize("words", [
+    ["ps"], ["ps", "-o", "json"], ["images"], ["inspect", "web"],
+    ["react", "--dry-run"], ["stop", "web"], ["help"]])
+def test_output_that_cannot_be_written(host, words):
+    host.start(app())
+    host.wait_state("running")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BIN / "znode", *words], env=host.env,
+                              stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == \
+        "znode: standard output: No space left on device\n"
 
 
 def test_one_taken_out_of_node_json(host):
