@@ -13,6 +13,7 @@ QEMU that join it, an application on all of them.
 All that it keeps lies in build/run, made anew each time: the hub's folder,
 n1.img ... (the nodes' disks), compose.yaml, and of each node serial.log."""
 
+import fcntl
 import os
 import pathlib
 import shutil
@@ -176,8 +177,24 @@ def power_off(colony):
         node.wait_end(60)
 
 
+def lock():
+    """A descriptor that says, as long as it is open, that the folder is in
+    use. The file lies beside it, for the folder is made anew."""
+    fd = os.open("%s.lock" % RUN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("make run: already running here (pid %s), in %s: end that "
+                 "with Ctrl-C first, or use another checkout" % (
+                     os.read(fd, 20).decode().strip() or "?", show(RUN)))
+    os.truncate(fd, 0)
+    os.write(fd, b"%d\n" % os.getpid())
+    return fd
+
+
 def run(once):
     wanted = names()
+    lock()
     if RUN.exists():
         shutil.rmtree(RUN)
     with colonies.Colony(RUN, os.environ.get("ARCH", "x86_64")) as colony:

@@ -67,6 +67,12 @@ def test_stays_until_ctrl_c(run, tmp_path):
     url = re.search(r"page: n1 at (\S+) says", text)[1]
     with urllib.request.urlopen(url, timeout=30) as answer:
         assert answer.read().decode() == web.PAGE
+    second = run()
+    output, _ = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert output.decode().startswith(
+        "make run: already running here (pid %d), in run: " % child.pid)
+    assert output.count(b"\n") == 1
     for words in (["console", "n1", "ps"], ["zctl", "ps"]):
         done = subprocess.run(
             [sys.executable, SCRIPT, *words], cwd=tmp_path, text=True,
@@ -77,6 +83,28 @@ def test_stays_until_ctrl_c(run, tmp_path):
     rest, _ = child.communicate(timeout=90)
     assert child.returncode == 0, rest.decode()
     assert "Traceback" not in rest.decode()
+
+
+def test_second_run_touches_nothing(run, tmp_path):
+    """While one holds the lock; what somebody dead left of it holds up
+    nobody."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/kept").write_text("")
+    holder = process.start(
+        ["flock", tmp_path / "run.lock", "sh", "-c", "echo; cat"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"\n"
+    (tmp_path / "run.lock").write_text("4711\n")
+    output, _ = run().communicate(timeout=30)
+    assert output.decode().startswith(
+        "make run: already running here (pid 4711), in run: ")
+    assert (tmp_path / "run/kept").exists()
+    holder.stdin.close()
+    holder.wait(30)
+    child = run(NODES="1")
+    read_until(child, "hub: zhub at", 60)
+    assert not (tmp_path / "run/kept").exists()
+    assert (tmp_path / "run.lock").read_text() == "%d\n" % child.pid
 
 
 def test_wrong_number_of_nodes(run):
