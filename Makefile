@@ -33,8 +33,9 @@ help:
 #: make test            every test, short sizes (test-all: the long ones)
 #: make hub             zhub and zctl for this machine, in build/ARCH/bin
 #: make image           build/ARCH/zooid.efi and the disk image zooid.img
+#:                      (ZOOID=FOLDER: with that node.json, and images)
 #: make dev             what a development boot needs; quick after an edit
-#: make flash DEV=...   writes the disk image onto a whole medium
+#: make flash DEV=...   writes the disk image made last onto a whole medium
 #: make bench           measured ratios and bounds, build/bench.json
 #: make fuzz            every parser of foreign bytes, FUZZ_S seconds each (60)
 #: make lint            clang-format, clang-tidy, cppcheck
@@ -464,12 +465,23 @@ image-$1: build/$1/kernel.ok
 endef
 $(foreach f,$(ARCHES),$(eval $(call image_rule,$f)))
 
+# Says what a node.json makes of a node.
+build/host/gen/mknode: init/base/mknode.c build/host/lib/libbase.a build/host/pkg/yyjson.ok
+	$(Q)mkdir -p $(@D)
+	$(Q)gcc $(CFLAGS) $(CFLAGS_host) -Ibuild/include/base -o $@ $< \
+		build/host/lib/libbase.a build/host/pkg/yyjson/lib/libyyjson.a
+
 dev: dev-$(ARCH)
-# ZOOID=FOLDER: what is put onto the ZOOID partition, node.json and images.
+# ZOOID=FOLDER: what is put onto the ZOOID partition, node.json and images. The
+# shell reads it from the environment: it may hold any character.
+export ZOOID
 image: build/$(ARCH)/zooid.img
-build/%/zooid.img: build/%/kernel.ok board/mkdisk FORCE
-	$(Q)board/mkdisk -b $($*_BOOT)=build/$*/zooid.efi $@ $(or $(ZOOID),rootfs/zooid)
-flash: image
+build/%/zooid.img: build/%/kernel.ok board/mkdisk build/host/gen/mknode FORCE
+	$(Q)folder=$${ZOOID:-rootfs/zooid}; about=$$(build/host/gen/mknode "$$folder") && \
+		board/mkdisk -b $($*_BOOT)=build/$*/zooid.efi $@ "$$folder" && \
+		printf '  %-14s %-8s %s\n' zooid.img $* "$$about"
+# Writes the image that was made last: another one only where ZOOID says of what.
+flash: build/host/gen/mknode $(if $(ZOOID),image,$(if $(wildcard build/$(ARCH)/zooid.img),,image))
 	@test -n "$(DEV)" || { echo 'usage: make flash DEV=/dev/...'; exit 2; }
 	@board/flash build/$(ARCH)/zooid.img "$(DEV)"
 
@@ -552,7 +564,7 @@ fuzzers: $(FUZZERS:%=build/fuzz/fuzz/%)
 
 # What people run on an ordinary machine.
 HUB_SIDE := $(addprefix build/$(shell uname -m)/bin/,zhub zctl)
-TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
+TESTED := $(ARCHES:%=image-%) $(ARCHES:%=dev-%) guests unit build/host/gen/mknode $(addprefix build/host/bin/,init znet zlog znode zpull zhub zctl zagent) \
 	$(HUB_SIDE) fuzzers soak
 hub: $(HUB_SIDE)
 run: image-$(ARCH) $(HUB_SIDE)

@@ -1,15 +1,18 @@
-"""`make flash`: what it writes onto a medium, and what it refuses. The media
-are loop devices."""
+"""`make image` and `make flash`: what they write onto a medium, and what they
+refuse. The media are loop devices."""
 
+import base64
+import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
 
 import pytest
 
-from zooid import TOP, process
+from zooid import BUILD, TOP, process
 from zooid.mount import Frozen, make_disk, mount, unmount
 
 FLASH = TOP / "board/flash"
@@ -30,6 +33,132 @@ def image(tmp_path):
     (folder / "node.json").write_text("{}")
     run(TOP / "board/mkdisk", "-z", IMAGE_MB - 2, tmp_path / "image", folder)
     return tmp_path / "image"
+
+
+TOKEN = "zooid1." + base64.urlsafe_b64encode(json.dumps({
+    "hub": ["hub.example.com:443"], "pin": "ab" * 32, "id": "t-17",
+    "secret": "s3cret-of-a-token"}).encode()).decode().rstrip("=")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """make(word...) -> (status, output, errors) in a checkout whose kernel is
+    linked: what a person made last in the real one stays."""
+    top = tmp_path / "checkout"
+    (top / "build/x86_64").mkdir(parents=True)
+    (top / "build/host/gen").mkdir(parents=True)
+    for entry in TOP.iterdir():
+        if entry.name not in ("build", ".git"):
+            (top / entry.name).symlink_to(entry)
+    made = ["build/deps", "build/x86_64/kernel.ok", "build/host/gen/mknode"]
+    for name in made + ["build/x86_64/zooid.efi"]:
+        (top / name).symlink_to(BUILD.parent / name)
+
+    def make(*words, answer=""):
+        old = [word for name in made for word in ("-o", name)]
+        done = subprocess.run(["make", "-C", top, *old, *words], text=True,
+                              input=answer, capture_output=True,
+                              timeout=DEADLINE_S,
+                              env={**os.environ, "MAKEFLAGS": ""})
+        return done.returncode, done.stdout, done.stderr
+    make.top = top
+    return make
+
+
+def zooid_folder(path, text):
+    path.mkdir(parents=True)
+    (path / "node.json").write_text(text)
+    return path
+
+
+def in_zooid(disk, name):
+    """A file of the ZOOID partition of a disk."""
+    start = re.search(r"start= *(\d+),.*ZOOID\"", run("sfdisk", "-d", disk))[1]
+    return run("mcopy", "-n", "-i", "%s@@%d" % (disk, int(start) * 512),
+               "::/" + name, "-")
+
+
+def test_flash_writes_the_image_that_was_made(checkout, tmp_path):
+    text = json.dumps({"name": "shop-7", "hub": {"token": TOKEN}})
+    folder = zooid_folder(tmp_path / "of a node", text)
+    status, said, errors = checkout("image", "ZOOID=%s" % folder)
+    about = "node shop-7, hub hub.example.com:443, token t-17\n"
+    assert status == 0 and about in said, said + errors
+    image = checkout.top / "build/x86_64/zooid.img"
+    medium = Medium(tmp_path / "medium", (image.stat().st_size >> 20) + 1)
+    try:
+        status, said, errors = checkout("flash", "DEV=" + medium.device,
+                                        answer=medium.device + "\n")
+        assert status == 0, errors
+        assert about in said.split("Type")[0]
+        assert "s3cret" not in said + errors
+        assert in_zooid(medium.path, "node.json") == text
+    finally:
+        medium.close()
+
+
+def test_flash_makes_an_image_where_there_is_none(checkout, tmp_path):
+    medium = Medium(tmp_path / "medium", 200)
+    try:
+        status, said, _ = checkout("flash", "DEV=" + medium.device)
+        assert status != 0 and "node zooid, no hub\n" in said
+        other = zooid_folder(tmp_path / "other", '{"name": "other"}')
+        for words in (["ZOOID=%s" % other], []):
+            _, said, _ = checkout("flash", "DEV=" + medium.device, *words)
+            assert "node other, no hub\n" in said.split("Type")[0]
+        assert medium.untouched()
+    finally:
+        medium.close()
+
+
+@pytest.mark.parametrize("what, line", [
+    ("nope", "{}: No such file or directory"),
+    ("node.json", "{}: Not a directory"),
+    ("broken", "{}/node.json:2: nmae: unknown key: want one of name"),
+    ("text", "{}/node.json:1: "),
+    ("large", "mkdisk: {}: 2101 MB in 3 files, the ZOOID partition holds at "
+              "most 2000 MB")])
+def test_image_refuses_a_folder(checkout, tmp_path, what, line):
+    (tmp_path / "node.json").write_text("{}")
+    zooid_folder(tmp_path / "broken", '{\n "nmae": "a"}')
+    zooid_folder(tmp_path / "text", "name: a\n")
+    with open(zooid_folder(tmp_path / "large", "{}") / "big", "wb") as big:
+        big.truncate(2100 << 20)
+    status, _, errors = checkout("image", "ZOOID=%s" % (tmp_path / what))
+    said = [text for text in errors.splitlines()
+            if not text.startswith("make: ")]
+    assert status != 0 and len(said) == 1, errors
+    assert said[0].startswith(line.format(tmp_path / what))
+    assert not list((checkout.top / "build/x86_64").glob("zooid.img*"))
+
+
+def test_image_is_as_large_as_its_folder_needs(checkout, tmp_path):
+    folder = zooid_folder(tmp_path / "zooid", "{}")
+    blobs = folder / "images/web/blobs"
+    blobs.mkdir(parents=True)
+    for n in range(1000):
+        (blobs / ("%d" % n)).write_text("small")
+    with open(blobs / "layer", "wb") as layer:
+        layer.truncate(100 << 20)
+    status, _, errors = checkout("image", "ZOOID=%s" % folder)
+    assert status == 0, errors
+    image = checkout.top / "build/x86_64/zooid.img"
+    assert 200 < image.stat().st_size >> 20 < 215
+    assert in_zooid(image, "images/web/blobs/999") == "small"
+
+
+@pytest.mark.parametrize("size_mb, line", [
+    (8, "mkdisk: {}: 9 MB, the ZOOID partition has 8 MB (-z)\n"),
+    (9, "mkdisk: {}/big: Disk full, on a ZOOID partition of 9 MB\n")])
+def test_zooid_that_is_said_too_small(tmp_path, size_mb, line):
+    folder = zooid_folder(tmp_path / "zooid", "{}")
+    with open(folder / "big", "wb") as big:
+        big.truncate((size_mb + (size_mb == 8) << 20) - 30000)
+    done = subprocess.run([TOP / "board/mkdisk", "-z", str(size_mb),
+                           tmp_path / "out", folder], text=True,
+                          capture_output=True)
+    assert done.returncode == 1 and done.stderr == line.format(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["zooid"]
 
 
 class Medium:
