@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/path.h"
 #include "bud.h"
+#include "cgroup_stat.h"
 #include "image_root.h"
 #include "kernel.h"
 #include "policy.h"
@@ -213,6 +214,20 @@ void start_undo(struct start *s)
 	container_free(c);
 }
 
+/* One that its limit killed could not say so; the cgroup has had no other. */
+static void fail_text(struct start *s, struct zrun_reply *reply)
+{
+	const struct maybe_i64 *limit = &s->config.resources.memory.limit;
+
+	if (limit->set &&
+	    cgroup_key(&s->cgroup, "memory.events", "oom_kill") > 0)
+		fault_set(&s->fault, 0,
+			  "killed: memory limit of %lld bytes reached",
+			  (long long)limit->value);
+	snprintf(reply->text, sizeof(reply->text), "container %.63s: %.180s",
+		 s->container->id, s->fault.text);
+}
+
 static void start_fail(struct start *s, int error)
 {
 	/* What is dropped must not be kept afterwards. */
@@ -227,8 +242,7 @@ static void start_fail(struct start *s, int error)
 	struct asker asker = s->asker;
 
 	memcpy(reply.id, s->container->id, sizeof(reply.id));
-	snprintf(reply.text, sizeof(reply.text), "container %.63s: %.180s",
-		 s->container->id, s->fault.text);
+	fail_text(s, &reply);
 	start_undo(s);
 	serve_answer(&asker, &reply, NULL);
 }
@@ -591,8 +605,7 @@ int serve_start(const struct asked *asked, struct zrun_reply *reply)
 		return SERVE_LATER;
 	}
 	if (r < 0) {
-		snprintf(reply->text, sizeof(reply->text),
-			 "container %.63s: %.180s", id, s->fault.text);
+		fail_text(s, reply);
 		start_undo(s);
 		return r;
 	}

@@ -75,6 +75,26 @@ def test_secret_and_shared_network_in_a_node(tmp_path):
         node.wait_console("ps", r"page +hub +running")
 
 
+TIGHT = """\
+name: shop
+services:
+  page: {image: hub/httpd:latest, mem_limit: 1, restart: always}
+"""
+
+
+def test_limit_that_no_start_fits(tmp_path):
+    """Its reason is the limit, whatever the killed process was at."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1")
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        colony.apply("n1", text=TIGHT, options=())
+        for n in (1, 2, 3):  # also where it has a process made before
+            node.wait_for("page: container page-%d: killed: memory limit of "
+                          "1 bytes reached" % n)
+
+
 WARM = """\
 name: shop
 services:
