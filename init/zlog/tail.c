@@ -182,17 +182,51 @@ static void request_take(struct client *c, struct zlog_request *request)
 		client_send(c);
 }
 
+/* Never in the log of a service, whatever an application is called. */
+static void say_take(struct zlog_say *say)
+{
+	struct source *s;
+
+	say->name[sizeof(say->name) - 1] = '\0';
+	say->text[sizeof(say->text) - 1] = '\0';
+	s = source_find(say->name);
+	if (!s)
+		s = source_of_output(say->name, &(struct zlog_keep){ 0 });
+	if (!s || s->service)
+		return;
+	s->known = true;
+	source_line(s, "znode", span_of(say->text));
+	source_grown(s);
+}
+
+static void watcher_ready(struct client *c)
+{
+	struct zlog_say say;
+	int n = ipc_recv(c->peer.fd, &say, sizeof(say), NULL);
+
+	if (n == -EAGAIN)
+		drops_send(c);
+	else if (n == 1 && say.head.verb == ZLOG_SAY &&
+		 c->peer.uid != UID_ZAGENT)
+		say_take(&say);
+	else
+		client_close(c);
+}
+
 static void client_ready(struct watch *w, uint32_t events)
 {
 	struct client *c = container_of(w, struct client, peer.watch);
 	struct zlog_request request;
-	int n = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
+	int n;
 
 	(void)events;
+	if (c->watches) {
+		watcher_ready(c);
+		return;
+	}
+	n = ipc_recv(c->peer.fd, &request, sizeof(request), NULL);
 	if (n == -EAGAIN) {
-		if (c->watches)
-			drops_send(c);
-		else if (c->source && (c->placed || client_place(c)))
+		if (c->source && (c->placed || client_place(c)))
 			client_send(c);
 	} else if (n == 1 && !c->asked && request.head.verb == ZLOG_DROPS) {
 		c->asked = c->watches = true;

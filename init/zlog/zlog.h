@@ -20,6 +20,9 @@ enum zlog_verb {
 	 * zlog_drops each time that their log says how many, for as long as the
 	 * connection is there. root, znode, zagent. */
 	ZLOG_DROPS,
+	/* On a connection of ZLOG_DROPS: a line for the log of an application
+	 * by who is not in it, a struct zlog_say. No answer. root, znode. */
+	ZLOG_SAY,
 };
 
 enum { ZLOG_FOLLOW = 1 };
@@ -29,6 +32,12 @@ struct zlog_request {
 	uint32_t lines;
 	uint32_t flags;
 	char name[ZLOG_NAME_SIZE];
+};
+
+struct zlog_say {
+	struct ipc_head head;	   /* verb: ZLOG_SAY */
+	char name[ZLOG_NAME_SIZE]; /* of the container, or the application */
+	char text[256];		   /* "<3>" in front: an error */
 };
 
 struct zlog_reply {

@@ -13,6 +13,7 @@
 #include "base/log.h"
 
 #include "config.h"
+#include "floods.h"
 #include "node.h"
 #include "signed.h"
 #include "sweep.h"
@@ -80,6 +81,7 @@ void app_fail(struct app *app, const char *text)
 {
 	if (text != app->reason)
 		text_copy(app->reason, sizeof(app->reason), text);
+	floods_say(app, app->reason);
 	if (app->final)
 		log_error(app->name, "%s", app->reason);
 	else

@@ -1,6 +1,7 @@
 #include "floods.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -76,6 +77,19 @@ static void retry_fire(struct timer *t)
 	(void)t;
 	if (ask() < 0)
 		ask_later();
+}
+
+/* What does not get there is in our own log all the same. */
+void floods_say(const struct app *app, const char *text)
+{
+	struct zlog_say say = { .head = { sizeof(say), ZLOG_SAY } };
+
+	if (zlog.fd < 0)
+		return;
+	text_copy(say.name, sizeof(say.name),
+		  app->id[0] ? app->id : app->name);
+	snprintf(say.text, sizeof(say.text), "<3>%s", text);
+	(void)ipc_send(zlog.fd, &say, sizeof(say), NULL, 0);
 }
 
 void floods_open(struct loop *loop)

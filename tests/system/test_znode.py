@@ -13,6 +13,8 @@ import pytest
 from zooid.host import BIN, free_port
 from zooid.znode_host import app, connects, host_in_directory
 
+UID_ZLOG = 101
+
 
 @pytest.fixture
 def host():
@@ -121,6 +123,27 @@ def test_flipped_bits_in_documents(host, rng):
     assert re.match(r"images/one: blob sha256:[0-9a-f]{64}: damaged",
                     row["reason"])
     assert host.said().count("blob sha256:") == 1
+
+
+def test_failed_start_is_in_its_log(host):
+    """Where its program wrote nothing; and among what one before it wrote."""
+    (host.data / "logs").mkdir()
+    os.chown(host.data / "logs", UID_ZLOG, UID_ZLOG)
+    host.more = ["zlog kmsg uid=%d mode=0666 : %s" % (UID_ZLOG, BIN / "zlog")]
+
+    def log(name):
+        return subprocess.run([BIN / "zlog", "tail", name], env=host.env,
+                              text=True, capture_output=True,
+                              timeout=60).stdout
+    for n in (1, 2):
+        host.order("start", "error 22")
+        if n == 1:
+            host.start(app())
+        else:
+            assert "told to fail" in host.znode("start", "web", status=1)
+        host.wait(lambda: log("web").count(" error znode: told to fail\n")
+                  == n)
+    assert log("web-1") == log("web")
 
 
 @pytest.mark.parametrize("wish", ["freeze", "sleep"])
