@@ -86,8 +86,7 @@ void floods_say(const struct app *app, const char *text)
 
 	if (zlog.fd < 0)
 		return;
-	text_copy(say.name, sizeof(say.name),
-		  app->id[0] ? app->id : app->name);
+	text_copy(say.name, sizeof(say.name), app->id[0] ? app->id : app->name);
 	snprintf(say.text, sizeof(say.text), "<3>%s", text);
 	(void)ipc_send(zlog.fd, &say, sizeof(say), NULL, 0);
 }

@@ -45,10 +45,10 @@ struct app_reactor {
 	uint32_t told_ms; /* to znet, as quiet_ms; */
 	bool told_byte;	  /* as are these two */
 	bool told;
-	uint32_t execs;	   /* a bit for each program of ZRUN_EXEC */
-	uint64_t lull_cpu; /* ms of CPU when it fell silent, */
-	uint64_t lull_ms;  /* and when that was */
-	char why[64];	   /* it is awake; or why it was not frozen */
+	uint32_t execs;	     /* a bit for each program of ZRUN_EXEC */
+	uint64_t lull_cpu;   /* ms of CPU when it fell silent, */
+	uint64_t lull_ms;    /* and when that was */
+	char why[64];	     /* it is awake; or why it was not frozen */
 	const char *refused; /* why the last wish was; NULL: it was not */
 	/* image_after: it is at rest, image only, until a client comes. */
 	bool rests, may_rest;

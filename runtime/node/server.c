@@ -70,8 +70,7 @@ static void settle(struct connection *c)
 	why = app->reactor.refused ? app->reactor.refused : app->reactor.why;
 	if (c->verb == ZNODE_FREEZE && app->state != ZNODE_FROZEN) {
 		reply.error = -EBUSY;
-		snprintf(reply.text, sizeof(reply.text), "not frozen: %s",
-			 why);
+		snprintf(reply.text, sizeof(reply.text), "not frozen: %s", why);
 	} else if (c->verb == ZNODE_SLEEP && app->state != ZNODE_ASLEEP) {
 		reply.error = -EBUSY;
 		snprintf(reply.text, sizeof(reply.text), "not asleep: %s",
