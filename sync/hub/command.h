@@ -34,13 +34,15 @@ int command_ask(const char *folder, const struct command_question *question,
 int command_store(const char *folder, int (*change)(struct hub *hub, void *),
 		  void *context);
 
-/* Opens the hub's folder: --dir, else $ZOOID_HUB, else /var/lib/zooid-hub. A
- * descriptor or -errno after one log line. */
+/* Opens the hub's folder: --dir, else $ZOOID_HUB, else /var/lib/zooid-hub; a
+ * restore that was cut short is gone on with. A descriptor or -errno after one
+ * log line. */
 int command_folder(const char *dir);
 const char *command_folder_name(const char *dir);
 
-/* Takes the folder for this process alone, until it ends; -EBUSY when another
- * zhub has it. Logs other errors only. A descriptor to be kept, or -errno. */
+/* Takes the folder for this process alone, until it ends, and settles what a
+ * restore left; -EBUSY when another zhub has it. Logs other errors only. A
+ * descriptor to be kept, or -errno. */
 int command_lock(int dir);
 
 /* The path of the store, for SQLite, which wants one. */

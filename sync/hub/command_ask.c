@@ -84,11 +84,11 @@ int command_store(const char *folder, int (*change)(struct hub *, void *),
 	if (dir < 0)
 		return EXIT_FAILED;
 	lock = command_lock(dir);
-	if (lock < 0) {
+	if (lock == -EBUSY)
 		log_error(NULL, "a zhub uses the folder but does not answer: "
 				"try again");
-		return EXIT_AGAIN;
-	}
+	if (lock < 0)
+		return lock == -EBUSY ? EXIT_AGAIN : EXIT_FAILED;
 	hub = calloc(1, sizeof(*hub));
 	err = hub ? config_load(dir, &hub->config) : -ENOMEM;
 	if (err == 0)

@@ -9,6 +9,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "command.h"
+#include "restore.h"
+#include "version.h"
 #include "wire/cert.h"
 
 static const struct {
@@ -66,30 +68,51 @@ const char *command_folder_name(const char *dir)
 	return dir ? dir : env && env[0] ? env : "/var/lib/zooid-hub";
 }
 
+/* Unless whoever has the lock is at it. */
+static int restore_go_on(int dir)
+{
+	autoclose int lock = command_lock(dir);
+
+	if (lock == -EBUSY)
+		log_error(NULL, "a restore is under way in the folder: try "
+				"again");
+	return lock < 0 ? lock : 0;
+}
+
 int command_folder(const char *dir)
 {
 	const char *name = command_folder_name(dir);
-	int fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	autoclose int fd = -1;
+	int err;
 
-	if (fd >= 0)
-		return fd;
-	fd = -errno;
-	log_error(name, "%s%s", strerror(-fd),
-		  fd == -ENOENT ? ": make it with zhub init" : "");
-	return fd;
+	if (!name[0]) {
+		log_error(NULL, "--dir: want a folder");
+		return -EINVAL;
+	}
+	fd = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		err = -errno;
+		log_error(name, "%s%s", strerror(-err),
+			  err == -ENOENT ? ": make it with zhub init" : "");
+		return err;
+	}
+	err = restore_is_due(fd) ? restore_go_on(fd) : 0;
+	return err < 0 ? err : fd_take(&fd);
 }
 
 int command_lock(int dir)
 {
 	autoclose int fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC,
 				  0600);
+	int err = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 
-	if (fd < 0 ||
-	    (flock(fd, LOCK_EX | LOCK_NB) < 0 && errno != EWOULDBLOCK)) {
-		log_error("lock", "%s", strerror(errno));
-		return -errno;
-	}
-	return flock(fd, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : fd_take(&fd);
+	if (err == -EWOULDBLOCK)
+		return -EBUSY;
+	if (err < 0)
+		log_error("lock", "%s", strerror(-err));
+	else
+		err = restore_settle(dir);
+	return err < 0 ? err : fd_take(&fd);
 }
 
 void command_store_path(const char *dir, char path[512])
@@ -103,6 +126,11 @@ int main(int argc, char **argv)
 	if (argc > 1 &&
 	    (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
 		help(stdout);
+		return EXIT_DONE;
+	}
+	if (argc > 1 &&
+	    (!strcmp(argv[1], "--version") || !strcmp(argv[1], "version"))) {
+		printf("zhub %s\n", ZOOID_VERSION);
 		return EXIT_DONE;
 	}
 	for (size_t i = 0; argc > 1 && i < COMMANDS; i++) {

@@ -334,10 +334,10 @@ int command_serve(int argc, char **argv)
 	if (dir < 0)
 		return EXIT_FAILED;
 	lock = command_lock(dir);
-	if (lock < 0) {
+	if (lock == -EBUSY)
 		log_error(command_folder_name(folder), "another zhub uses it");
-		return EXIT_AGAIN;
-	}
+	if (lock < 0)
+		return lock == -EBUSY ? EXIT_AGAIN : EXIT_FAILED;
 	s = calloc(1, sizeof(*s));
 	if (!s || config_load(dir, &s->hub.config) < 0) {
 		free(s);
