@@ -80,6 +80,44 @@ static void add_text(yyjson_mut_doc *doc, yyjson_mut_val *object,
 		yyjson_mut_obj_add_strcpy(doc, object, key, text);
 }
 
+/* A line of the log, which must not tell what a full disk takes back. */
+struct line {
+	struct store_wait wait;
+	char object[64];
+	char *text;
+};
+
+static void line_settled(struct store_wait *w, int error)
+{
+	struct line *line = container_of(w, struct line, wait);
+
+	if (error == 0)
+		log_notice(line->object[0] ? line->object : NULL, "%s",
+			   line->text);
+	free(line->text);
+	free(line);
+}
+
+static void line_add(struct hub *hub, const struct event *e)
+{
+	struct line *line = calloc(1, sizeof(*line));
+	const char *object = e->node ? e->node : e->app;
+
+	if (!line ||
+	    asprintf(&line->text, "%s%s%s%s%s%s%s", e->what,
+		     e->node && e->app ? " app " : "",
+		     e->node && e->app ? e->app : "",
+		     e->by && e->by[0] ? " by " : "", e->by ? e->by : "",
+		     e->text && e->text[0] ? ": " : "",
+		     e->text ? e->text : "") < 0) {
+		free(line);
+		return;
+	}
+	text_copy(line->object, sizeof(line->object), object ? object : "");
+	line->wait.done = line_settled;
+	store_settled(hub->store, &line->wait);
+}
+
 /* The key is the revision that the put will have, so events sort and are
  * unique. */
 void event_add(struct hub *hub, const struct event *e)
@@ -101,11 +139,7 @@ void event_add(struct hub *hub, const struct event *e)
 	add_text(doc, root, "by", e->by);
 	add_text(doc, root, "text", e->text);
 	stored_put(hub->store, key, doc, STORE_NEW);
-	log_notice(e->node ? e->node : e->app, "%s%s%s%s%s%s%s", e->what,
-		   e->node && e->app ? " app " : "",
-		   e->node && e->app ? e->app : "",
-		   e->by && e->by[0] ? " by " : "", e->by ? e->by : "",
-		   e->text && e->text[0] ? ": " : "", e->text ? e->text : "");
+	line_add(hub, e);
 }
 
 struct trim {

@@ -70,7 +70,7 @@ struct event {
 	const char *text;
 };
 
-/* In the open round; and a log line. */
+/* In the open round; and a log line once that is on stable storage. */
 void event_add(struct hub *hub, const struct event *event);
 /* Forgets all but the newest EVENTS_MAX. */
 enum { EVENTS_MAX = 10000 };

@@ -169,7 +169,12 @@ static void settle_fire(struct timer *t)
 
 int store_commit(struct store *store)
 {
-	return round_commit(store);
+	int err = round_commit(store);
+
+	/* There is no turn at whose end they would be. */
+	if (!store->loop)
+		waits_call(store);
+	return err;
 }
 
 void store_settled(struct store *store, struct store_wait *w)
@@ -219,7 +224,8 @@ int store_open(struct store **out, const char *path, struct loop *loop)
 
 void store_close(struct store *store)
 {
-	store_commit(store);
+	round_commit(store);
+	waits_call(store);
 	timer_cancel(&store->settle);
 	rows_close(store->rows);
 	free(store);

@@ -67,7 +67,8 @@ struct store_watch {
  * schema. 0 or -errno after one log line; -ENOTSUP when a newer program made
  * it. loop may be NULL for commands that end with store_commit(). */
 int store_open(struct store **store, const char *path, struct loop *loop);
-/* Commits what is open and closes. The watches and waits are the owners'. */
+/* Commits what is open, calls who waits for that, and closes. The watches are
+ * the owners'. */
 void store_close(struct store *store);
 
 uint64_t store_epoch(const struct store *store);
@@ -120,7 +121,8 @@ int store_note_get(struct store *store, const char *key, char **value,
 void store_settled(struct store *store, struct store_wait *w);
 /* Forgets w; no-op when it does not wait. */
 void store_wait_cancel(struct store_wait *w);
-/* Commits the open round now. 0, -ENOSPC, -EIO. */
+/* Commits the open round now; who waits is called at the end of the turn, or
+ * here when there is no loop. 0, -ENOSPC, -EIO. */
 int store_commit(struct store *store);
 
 /* Calls w->changed at the end of this round and of each that changed w->key
