@@ -84,8 +84,9 @@ static int digests_resolve(struct put *put)
 				put,
 				"%s: image %s: want "
 				"hub/NAME:TAG or HOST/NAME:TAG (for names "
-				"without, mark one of the hub's upstreams "
-				"\"default\": true)",
+				"without, the hub's hub.json needs "
+				"\"upstreams\": [{\"host\": \"HOST\", "
+				"\"default\": true}, {\"host\": \"*\"}])",
 				app->name, app->image);
 		if (app->has_digest || upstream_named(span_of(name.repo)))
 			continue;

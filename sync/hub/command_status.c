@@ -68,6 +68,7 @@ int command_status(int argc, char **argv)
 	};
 	const struct command_question question = { "GET", "/v1/status", NULL };
 	const char *folder = NULL, *format = NULL;
+	autoclose int dir = -1;
 	yyjson_doc *reply;
 	int c, err;
 
@@ -83,6 +84,8 @@ int command_status(int argc, char **argv)
 		return command_usage("status");
 	err = command_ask(folder, &question, &reply);
 	if (err == -ECONNREFUSED)
+		dir = command_folder(folder);
+	if (dir >= 0)
 		log_error(command_folder_name(folder),
 			  "no hub serves there: start it with zhub serve");
 	return err < 0 ? EXIT_FAILED : reply_show(reply, format);

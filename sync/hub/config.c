@@ -49,19 +49,82 @@ int config_split(const char *text, char host[CONFIG_HOST_SIZE], uint16_t *port)
 	return colon ? port_parse(colon + 1, port) : 0;
 }
 
+static int listen_address(const char *text, struct sockaddr_storage *out,
+			  socklen_t *size)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	char host[CONFIG_HOST_SIZE];
+	uint16_t port = 443;
+
+	*out = (struct sockaddr_storage){ 0 };
+	if (config_split(text, host, &port) < 0)
+		return -EINVAL;
+	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+		*size = sizeof(*v4);
+		return 0;
+	}
+	/* "" is every address of both families. */
+	if (host[0] && inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
+		return -EINVAL;
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(port);
+	*size = sizeof(*v6);
+	return 0;
+}
+
+int config_listen_set(struct config *config, struct span text)
+{
+	struct sockaddr_storage address;
+	char listen[CONFIG_HOST_SIZE];
+	socklen_t size;
+
+	/* Who dials a port that the kernel chose? */
+	if (span_copy(listen, sizeof(listen), text) < 0 ||
+	    listen_address(listen, &address, &size) < 0 ||
+	    !((struct sockaddr_in *)&address)->sin_port)
+		return -EINVAL;
+	text_copy(config->listen, sizeof(config->listen), listen);
+	return 0;
+}
+
+/* ---- addresses ---- */
+
 static bool host_is_v6(const char *host)
 {
 	return strchr(host, ':');
 }
 
+static bool label_valid(struct span label)
+{
+	if (!label.size || label.size > 63 || label.data[0] == '-' ||
+	    label.data[label.size - 1] == '-')
+		return false;
+	for (size_t i = 0; i < label.size; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyz"
+			    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-",
+			    label.data[i]))
+			return false;
+	return true;
+}
+
+/* RFC 1123, 2.1: what ends in a number is an address, so it must be one. */
 static bool host_valid(const char *host)
 {
-	size_t n = strlen(host);
+	struct span rest = span_of(host), label = { NULL, 0 };
+	uint8_t bytes[16];
+	uint64_t number;
 
-	return n && n < 254 &&
-	       strspn(host,
-		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		      "0123456789.-:") == n;
+	if (host_is_v6(host))
+		return inet_pton(AF_INET6, host, bytes) == 1;
+	while (span_cut(&rest, '.', &label))
+		if (!label_valid(label))
+			return false;
+	return strlen(host) < 254 &&
+	       (span_u64(label, UINT64_MAX, &number) < 0 ||
+		inet_pton(AF_INET, host, bytes) == 1);
 }
 
 int config_address_add(struct config *config, const char *text)
@@ -110,16 +173,13 @@ static int name_read(struct json_walk *w, yyjson_val *v, void *into)
 
 static int listen_read(struct json_walk *w, yyjson_val *v, void *into)
 {
-	static const char want[] = "want ADDRESS:PORT or :PORT";
-	struct config *config = into;
+	static const char want[] = "want an IP address and a port, or :PORT";
 	struct span s;
 	int err = json_string(w, v, want, &s);
 
 	if (err < 0)
 		return err;
-	if (span_copy(config->listen, sizeof(config->listen), s) < 0)
-		return json_fail_value(w, v, want);
-	return 0;
+	return config_listen_set(into, s) < 0 ? json_fail_value(w, v, want) : 0;
 }
 
 static int address_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -138,7 +198,13 @@ static int address_read(struct json_walk *w, yyjson_val *v, void *into)
 
 static int addresses_read(struct json_walk *w, yyjson_val *v, void *into)
 {
-	return json_array(w, v, CONFIG_ADDRESSES_MAX, address_read, into);
+	struct config *config = into;
+	int err = json_array(w, v, CONFIG_ADDRESSES_MAX, address_read, into);
+
+	json_place(w, v);
+	return err == 0 && !config->n_addresses
+		       ? json_fail(w, "want one at least: clients dial them")
+		       : err;
 }
 
 int config_load(int dir, struct config *config)
@@ -176,6 +242,23 @@ int config_load(int dir, struct config *config)
 	return err;
 }
 
+static void upstreams_save(const struct config *config, yyjson_mut_doc *doc,
+			   yyjson_mut_val *root)
+{
+	yyjson_mut_val *list, *o;
+
+	if (!config->n_upstreams)
+		return;
+	list = yyjson_mut_obj_add_arr(doc, root, "upstreams");
+	for (unsigned i = 0; i < config->n_upstreams; i++) {
+		o = yyjson_mut_arr_add_obj(doc, list);
+		yyjson_mut_obj_add_str(doc, o, "host",
+				       config->upstream[i].host);
+		if (config->upstream[i].is_default)
+			yyjson_mut_obj_add_bool(doc, o, "default", true);
+	}
+}
+
 int config_save(int dir, const struct config *config)
 {
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -189,6 +272,7 @@ int config_save(int dir, const struct config *config)
 	list = yyjson_mut_obj_add_arr(doc, root, "addresses");
 	for (unsigned i = 0; i < config->n_addresses; i++)
 		yyjson_mut_arr_add_str(doc, list, config->address[i]);
+	upstreams_save(config, doc, root);
 	text = yyjson_mut_write(doc,
 				YYJSON_WRITE_PRETTY_TWO_SPACES |
 					YYJSON_WRITE_NEWLINE_AT_END,
@@ -202,32 +286,6 @@ int config_save(int dir, const struct config *config)
 }
 
 /* ---- the socket ---- */
-
-static int listen_address(const char *text, struct sockaddr_storage *out,
-			  socklen_t *size)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-	char host[CONFIG_HOST_SIZE];
-	uint16_t port = 443;
-
-	*out = (struct sockaddr_storage){ 0 };
-	if (config_split(text, host, &port) < 0)
-		return -EINVAL;
-	if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(port);
-		*size = sizeof(*v4);
-		return 0;
-	}
-	/* "" is every address of both families. */
-	if (host[0] && inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
-		return -EINVAL;
-	v6->sin6_family = AF_INET6;
-	v6->sin6_port = htons(port);
-	*size = sizeof(*v6);
-	return 0;
-}
 
 int config_listen(const char *listen_text)
 {

@@ -36,6 +36,10 @@ struct config {
  * said after the last colon, else stays. 0 or -EINVAL. */
 int config_split(const char *text, char host[CONFIG_HOST_SIZE], uint16_t *port);
 
+/* What was given by --listen: an IP address and a port that is not 0. 0 or
+ * -EINVAL. */
+int config_listen_set(struct config *config, struct span text);
+
 /* Adds what was given by --address; a port that is not said is that of listen.
  * 0, -EINVAL, -E2BIG after one log line. */
 int config_address_add(struct config *config, const char *text);
@@ -50,7 +54,12 @@ int config_upstreams_read(struct json_walk *w, struct yyjson_val *v,
 /* Without that member: any public registry by HTTPS. */
 void config_upstreams_default(struct config *config);
 
-/* Reads and writes dir/hub.json. 0 or -errno after one log line. */
+/* Adds what was given by --upstream, HOST[,default], to go into hub.json. 0,
+ * -EINVAL, -E2BIG after one log line. */
+int config_upstream_add(struct config *config, const char *text);
+
+/* Reads and writes dir/hub.json; of upstreams only host and default are
+ * written. 0 or -errno after one log line. */
 int config_load(int dir, struct config *config);
 int config_save(int dir, const struct config *config);
 

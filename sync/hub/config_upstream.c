@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/json_walk.h"
+#include "base/log.h"
 #include "config.h"
 
 static int host_read(struct json_walk *w, yyjson_val *v, void *into)
@@ -78,6 +79,14 @@ static int default_read(struct json_walk *w, yyjson_val *v, void *into)
 	return 0;
 }
 
+static bool has_default(const struct config *config)
+{
+	for (unsigned i = 0; i < config->n_upstreams; i++)
+		if (config->upstream[i].is_default)
+			return true;
+	return false;
+}
+
 static int upstream_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	static const struct json_key keys[] = {
@@ -105,6 +114,8 @@ static int upstream_read(struct json_walk *w, yyjson_val *v, void *into)
 				    "host: name it");
 	if (!strcmp(u->host, "*") && u->is_default)
 		return json_fail(w, "the default is one host: name it");
+	if (u->is_default && has_default(config))
+		return json_fail(w, "another one is the default already");
 	if (u->plain && u->ca[0])
 		return json_fail(w, "plain HTTP has no use for a ca");
 	config->n_upstreams++;
@@ -117,6 +128,32 @@ int config_upstreams_read(struct json_walk *w, yyjson_val *v, void *into)
 
 	config->n_upstreams = 0;
 	return json_array(w, v, CONFIG_UPSTREAMS_MAX, upstream_read, config);
+}
+
+int config_upstream_add(struct config *config, const char *text)
+{
+	struct config_upstream *u = &config->upstream[config->n_upstreams];
+	struct span rest = span_of(text), host = { NULL, 0 }, more;
+
+	if (config->n_upstreams == CONFIG_UPSTREAMS_MAX) {
+		log_error(text, "more than %d upstreams", CONFIG_UPSTREAMS_MAX);
+		return -E2BIG;
+	}
+	*u = (struct config_upstream){ 0 };
+	span_cut(&rest, ',', &host);
+	u->is_default = span_cut(&rest, ',', &more);
+	if ((u->is_default &&
+	     (!span_is(more, "default") || rest.data || has_default(config))) ||
+	    !(reference_host_valid(host) ||
+	      (span_is(host, "*") && !u->is_default)) ||
+	    span_copy(u->host, sizeof(u->host), host) < 0) {
+		log_error(text, "--upstream: want HOST[:PORT], or \"*\" for "
+				"every public one; for one of them "
+				"HOST,default");
+		return -EINVAL;
+	}
+	config->n_upstreams++;
+	return 0;
 }
 
 void config_upstreams_default(struct config *config)
