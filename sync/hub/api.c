@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -48,6 +49,8 @@ static const struct api_route routes[] = {
 	{ "GET", "/v1/nodes/*/logs/*", ACCESS_READ, 0, logs_handle },
 	{ "POST", "/v1/nodes/*/wish/*", ACCESS_WRITE, SMALL, wish_handle },
 	{ "POST", "/v1/nodes/*/revoke", ACCESS_WRITE, SMALL, revoke_handle },
+	{ "POST", "/v1/operators/*", ACCESS_WRITE, SMALL,
+	  operator_issue_handle },
 	{ "POST", "/v1/operators/*/revoke", ACCESS_WRITE, SMALL,
 	  operator_revoke_handle },
 	{ "GET", "/v1/status", ACCESS_READ, 0, status_handle },
@@ -175,6 +178,29 @@ static enum api_role role_of(const char *uri)
 	return ROLE_NONE;
 }
 
+/* What its owner can do about it. */
+static void refuse_outdated(struct http_request *request,
+			    const struct api_caller *caller)
+{
+	char text[API_ERROR_SIZE];
+
+	if (request->peer->not_after >= time(NULL))
+		text_copy(text, sizeof(text),
+			  "your certificate is not valid yet: the clock of "
+			  "this hub is behind");
+	else if (caller->role == ROLE_NODE)
+		text_copy(text, sizeof(text),
+			  "your certificate is outdated: renew it with POST "
+			  "/v1/renew");
+	else
+		snprintf(text, sizeof(text),
+			 "your certificate is outdated: have `zhub operator "
+			 "%s%s` make another",
+			 caller->role == ROLE_VIEWER ? "--viewer " : "",
+			 caller->name);
+	api_refuse(request, 403, text);
+}
+
 bool api_caller(struct hub *hub, struct http_request *request,
 		bool outdated_too, struct api_caller *caller)
 {
@@ -185,14 +211,12 @@ bool api_caller(struct hub *hub, struct http_request *request,
 		return true;
 	caller->role = role_of(peer->uri);
 	text_copy(caller->name, sizeof(caller->name), peer->name);
-	if (peer->expired && !outdated_too) {
-		api_refuse(request, 403,
-			   "your certificate is outdated: renew "
-			   "it with POST /v1/renew");
-		return false;
-	}
 	if (!id_valid(span_of(caller->name)) || caller->role == ROLE_NONE) {
 		api_refuse(request, 403, "a certificate of an unknown kind");
+		return false;
+	}
+	if (peer->expired && !outdated_too) {
+		refuse_outdated(request, caller);
 		return false;
 	}
 	if (caller->role == ROLE_NODE

@@ -13,6 +13,9 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/path.h"
+
+#define KEYS_NEW "keys.new"
 
 enum {
 	DAY = 24 * 3600,
@@ -224,11 +227,11 @@ static int leaf_make(int keys, const char *name, const struct ca *ca,
 	return err;
 }
 
-static int keys_folder(int dir)
+static int folder_open(int dir, const char *name)
 {
-	int fd = openat(dir, "keys", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	return fd < 0 ? fail("keys", -errno) : fd;
+	return fd < 0 ? fail(name, -errno) : fd;
 }
 
 static int issuer_load(int keys, struct ca *ca)
@@ -256,21 +259,21 @@ static int issuer_load(int keys, struct ca *ca)
 	return 0;
 }
 
+/* In a folder that only becomes keys/ when all is in it: a key that was made is
+ * never written over. */
 int ca_make(int dir, const char *hub_name, const struct ca_names *names)
 {
 	autoclose int keys = -1;
 	struct ca ca = { 0 };
-	int err;
+	int err = path_remove_tree(dir, KEYS_NEW);
 
-	if (mkdirat(dir, "keys", 0700) < 0 && errno != EEXIST)
-		return fail("keys", -errno);
-	keys = keys_folder(dir);
+	if (err == 0 && mkdirat(dir, KEYS_NEW, 0700) < 0)
+		err = -errno;
+	if (err < 0)
+		return fail(KEYS_NEW, err);
+	keys = folder_open(dir, KEYS_NEW);
 	if (keys < 0)
 		return keys;
-	if (faccessat(keys, "root.pem", F_OK, 0) == 0) {
-		log_error("keys/root.pem", "there is an organism already");
-		return -EEXIST;
-	}
 	err = root_make(keys, hub_name);
 	if (err == 0)
 		err = issuer_load(keys, &ca);
@@ -279,6 +282,11 @@ int ca_make(int dir, const char *hub_name, const struct ca_names *names)
 	if (err == 0)
 		err = leaf_make(keys, "sign", &ca, NULL);
 	ca_close(&ca);
+	if (err == 0 &&
+	    (renameat(dir, KEYS_NEW, dir, "keys") < 0 || fsync(dir) < 0))
+		err = fail("keys", -errno);
+	if (err < 0)
+		path_remove_tree(dir, KEYS_NEW);
 	return err;
 }
 
@@ -306,6 +314,18 @@ static int leaf_check(const char *pem, const struct cert_key *key,
 	return memcmp(pin, facts.pin, sizeof(pin)) ? -EKEYREJECTED : 0;
 }
 
+/* An operator may have removed it, to have another. */
+static bool leaf_is_there(int keys, const char *name)
+{
+	char key[32], pem[32];
+
+	snprintf(key, sizeof(key), "%s.key", name);
+	snprintf(pem, sizeof(pem), "%s.pem", name);
+	return faccessat(keys, key, F_OK, 0) == 0 &&
+	       faccessat(keys, pem, F_OK, 0) == 0;
+}
+
+/* One that is missing is NULL and due. */
 static int leaf_load(int keys, const char *name, const char *above,
 		     struct cert_key **key, char **chain, int64_t *renew_at)
 {
@@ -317,6 +337,9 @@ static int leaf_load(int keys, const char *name, const char *above,
 	free(*chain);
 	*key = NULL;
 	*chain = NULL;
+	*renew_at = 0; /* at once */
+	if (!leaf_is_there(keys, name))
+		return 0;
 	snprintf(file, sizeof(file), "%s.key", name);
 	err = key_load(keys, file, key);
 	snprintf(file, sizeof(file), "%s.pem", name);
@@ -329,7 +352,7 @@ static int leaf_load(int keys, const char *name, const char *above,
 		return -ENOMEM;
 	}
 	if (leaf_check(pem, *key, renew_at) < 0)
-		*renew_at = 0; /* at once */
+		*renew_at = 0;
 	return 0;
 }
 
@@ -352,7 +375,7 @@ static int leaves_load(int keys, struct ca *ca)
 
 int ca_open(int dir, struct ca *ca)
 {
-	autoclose int keys = keys_folder(dir);
+	autoclose int keys = folder_open(dir, "keys");
 	int err;
 
 	*ca = (struct ca){ 0 };
@@ -391,7 +414,7 @@ int ca_refresh(int dir, struct ca *ca, const struct ca_names *names, bool force,
 	*changed = false;
 	if (!server && !sign)
 		return 0;
-	keys = keys_folder(dir);
+	keys = folder_open(dir, "keys");
 	if (keys < 0)
 		return keys;
 	if (server)
@@ -409,8 +432,13 @@ int ca_refresh(int dir, struct ca *ca, const struct ca_names *names, bool force,
 	return err;
 }
 
+int64_t ca_end_of(unsigned days)
+{
+	return time(NULL) + (int64_t)days * DAY;
+}
+
 int ca_issue_client(const struct ca *ca, const char *name, const char *uri,
-		    unsigned days, const struct cert_public *public,
+		    int64_t not_after, const struct cert_public *public,
 		    char **chain)
 {
 	char pem[CERT_PEM_SIZE], uri_name[CHAIN_URI_SIZE + 8];
@@ -421,7 +449,7 @@ int ca_issue_client(const struct ca *ca, const char *name, const char *uri,
 		.names = list,
 		.n_names = 1,
 		.not_before = valid_from(),
-		.not_after = time(NULL) + (int64_t)days * DAY,
+		.not_after = not_after,
 	};
 	int err;
 

@@ -33,11 +33,12 @@ struct ca_names {
 
 enum { CA_NODE_DAYS = 90, CA_OPERATOR_DAYS = 365 };
 
-/* Makes all of them in dir/keys, which must not hold any. 0, -EEXIST, -errno,
- * after one log line. */
+/* Makes all of them in dir/keys, which must not be there; all or none. 0 or
+ * -errno after one log line. */
 int ca_make(int dir, const char *hub_name, const struct ca_names *names);
 
-/* Reads them. 0 or -errno after one log line. */
+/* Reads them. Of server and sign each may be missing: then it is due for
+ * ca_refresh(). 0 or -errno after one log line. */
 int ca_open(int dir, struct ca *ca);
 void ca_close(struct ca *ca);
 
@@ -46,10 +47,13 @@ void ca_close(struct ca *ca);
 int ca_refresh(int dir, struct ca *ca, const struct ca_names *names, bool force,
 	       bool *changed);
 
+/* When one of so many days that is issued now ends. */
+int64_t ca_end_of(unsigned days);
+
 /* Issues a TLS client certificate; *chain is PEM of it and the intermediate,
  * which the caller frees. */
 int ca_issue_client(const struct ca *ca, const char *name, const char *uri,
-		    unsigned days, const struct cert_public *public,
+		    int64_t not_after, const struct cert_public *public,
 		    char **chain);
 
 #endif

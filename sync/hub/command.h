@@ -49,9 +49,14 @@ int command_lock(int dir);
 void command_store_path(const char *dir, char path[512]);
 
 /* Makes DIR/NAME.json and the folder DIR/NAME.d (ca.crt, client.cert,
- * client.key, for other programs) for an operator: a key, and a certificate for
- * zooid:///KIND/NAME. 0 or -errno after one log line. */
+ * client.key, for other programs) for an operator, over what is there: a key,
+ * and a certificate for zooid:///KIND/NAME until what operator_issue() said. 0
+ * or -errno after one log line. */
+struct operator_plan {
+	const char *kind, *name;
+	int64_t not_after;
+};
 int operator_make(int dir, const struct config *config, const struct ca *ca,
-		  const char *kind, const char *name);
+		  const struct operator_plan *plan);
 
 #endif

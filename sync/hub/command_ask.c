@@ -94,6 +94,7 @@ int command_store(const char *folder, int (*change)(struct hub *, void *),
 	if (err == 0)
 		err = ca_open(dir, &hub->ca);
 	if (err == 0) {
+		hub->dir = dir;
 		command_store_path(folder, path);
 		err = store_open(&hub->store, path, NULL);
 		if (err == 0) {

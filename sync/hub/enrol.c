@@ -107,7 +107,8 @@ static int certificate(struct hub *hub, const char *id, const char *name,
 
 	snprintf(uri, sizeof(uri), "zooid:///%s%s%s", place,
 		 place[0] ? "/" : "", name);
-	return ca_issue_client(&hub->ca, id, uri, CA_NODE_DAYS, public, chain);
+	return ca_issue_client(&hub->ca, id, uri, ca_end_of(CA_NODE_DAYS),
+			       public, chain);
 }
 
 static void welcome_reply(struct api_call *call, const struct node *node,
@@ -313,7 +314,7 @@ void renew_handle(struct api_call *call)
 	/* Says nothing new unless the key is. */
 	desired_mark(call->hub, node);
 	err = ca_issue_client(&call->hub->ca, peer->name, peer->uri,
-			      CA_NODE_DAYS, &public, &chain);
+			      ca_end_of(CA_NODE_DAYS), &public, &chain);
 	if (err < 0) {
 		api_fail_errno(call, err);
 		return;

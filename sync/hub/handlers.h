@@ -38,6 +38,7 @@ void pull_token_handle(struct api_call *call);
 void images_handle(struct api_call *call);
 
 /* operator.c, status.c */
+void operator_issue_handle(struct api_call *call);
 void operator_revoke_handle(struct api_call *call);
 void status_handle(struct api_call *call);
 

@@ -20,7 +20,7 @@ static const struct {
 } commands[] = {
 	{ "init", command_init,
 	  "[--name NAME] [--listen ADDRESS:PORT] "
-	  "--address HOST[:PORT] ..." },
+	  "[--upstream HOST[,default]] ... --address HOST[:PORT] ..." },
 	{ "serve", command_serve, "[--listen ADDRESS:PORT]" },
 	{ "token", command_token,
 	  "[--uses N] [--expires 24h] [--place P] "
