@@ -143,7 +143,8 @@ static int app_meets(struct put *put, const char *application,
 		if (name && !strcmp(app->name, name))
 			return problem(put,
 				       "application %s has an app %s on "
-				       "the same node",
+				       "the same node; call this one "
+				       "otherwise, by container_name:",
 				       application, name);
 		yyjson_arr_iter_init(ports, &iter);
 		while ((port = yyjson_arr_iter_next(&iter)))
