@@ -59,7 +59,8 @@ def checkout(tmp_path):
         done = subprocess.run(["make", "-C", top, *old, *words], text=True,
                               input=answer, capture_output=True,
                               timeout=DEADLINE_S,
-                              env={**os.environ, "MAKEFLAGS": ""})
+                              env={k: v for k, v in os.environ.items()
+                                   if not k.startswith("MAKE")})
         return done.returncode, done.stdout, done.stderr
     make.top = top
     return make
