@@ -357,8 +357,8 @@ static int remove_unkept(const char *name)
 	if (checkpoint_is_kept(name))
 		return 0;
 	if (id_valid(span_of(name)))
-		log_info(name, "cannot wake any more; its checkpoint is "
-			       "removed");
+		log_info(name, "the checkpoint of its last sleep is of no use "
+			       "any more, and removed");
 	return checkpoint_remove(name);
 }
 

@@ -355,11 +355,11 @@ static int open_silence(void)
 
 static int open_input(const struct runtime_config *config)
 {
-	int fd = text_map_find(&config->annotations, ZRUN_ANNOTATION_STDIN)
-			 ? open_silence()
-			 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (text_map_find(&config->annotations, ZRUN_ANNOTATION_STDIN))
+		return open_silence();
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
-	return fd == -1 ? -errno : fd;
+	return fd < 0 ? -errno : fd;
 }
 
 static int open_output(struct start *s)

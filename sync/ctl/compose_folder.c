@@ -85,25 +85,29 @@ static bool files_send(struct folder *f, const char *path, const char *target,
 static void volume_make(struct walk *w, struct service *s, unsigned line,
 			const char *path, struct desired_mount m)
 {
-	char name[PATH_SIZE], id[64];
+	char name[PATH_SIZE], id[64], what[PATH_SIZE + 2];
+	size_t n = strlen(path);
 
-	text_copy(name, sizeof(name), path + strspn(path, "./"));
+	while (n && path[n - 1] == '/')
+		n--;
+	snprintf(what, sizeof(what), "./%.*s", (int)n, path);
+	text_copy(name, sizeof(name), what + strspn(what, "./"));
 	for (char *p = name; *p; p++)
 		if (*p == '/')
-			*p = p[1] ? '-' : '\0';
-	if (!name_id(name, id) ||
-	    walk_member(walk_member(w->root, "volumes"), id)) {
+			*p = '-';
+	if (!name_id(name, id)) {
 		walk_fail(w, line,
 			  "\"%.60s\" is a folder of this machine, which is not "
 			  "on the node; use a volume with a name",
 			  path);
 		return;
 	}
-	walk_notice(w, line, "is volume %s of the node, empty at first", id);
 	m.type = DESIRED_MOUNT_VOLUME;
-	m.source = walk_keep(w, line, span_of(id));
-	if (m.source)
-		mount_add(w, s, line, m);
+	m.source = volume_claim(w, line, id, what);
+	if (!m.source)
+		return;
+	walk_notice(w, line, "is volume %s of the node, empty at first", id);
+	mount_add(w, s, line, m);
 }
 
 void folder_read(struct walk *w, struct service *s, unsigned line,
@@ -113,7 +117,9 @@ void folder_read(struct walk *w, struct service *s, unsigned line,
 	int err = names_read(w, path, &f);
 	unsigned n = f.n;
 
-	if ((err == 0 && !n) || err == -ENOENT) {
+	if (err == -ENOENT && m.read_only) {
+		walk_fail(w, line, "\"%.60s\": %s", path, strerror(-err));
+	} else if ((err == 0 && !n) || err == -ENOENT) {
 		volume_make(w, s, line, path, m);
 	} else if (!m.read_only) {
 		walk_fail(w, line,

@@ -230,8 +230,8 @@ static void update_notice(struct walk *w, const struct compose_node *value,
 {
 	(void)into;
 	walk_notice(w, value->line,
-		    "is not used: one by one a new instance is started, and "
-		    "the old one ends once that runs");
+		    "is not used: the new instance is started first where "
+		    "both may run at once");
 }
 
 static void endpoint_notice(struct walk *w, const struct compose_node *value,

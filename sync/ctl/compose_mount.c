@@ -69,37 +69,6 @@ static void name_read(struct walk *w, const struct compose_node *value,
 		m->source = text;
 }
 
-/* The id of the volume that the file calls m->source, which no other one of it
- * may have. */
-static bool volume_id(struct walk *w, unsigned line, const char *key,
-		      struct desired_mount *m)
-{
-	const struct compose_node *all = walk_member(w->root, "volumes");
-	char id[64], other[64];
-
-	if (!name_id(m->source, id)) {
-		walk_fail(w, line,
-			  "\"%.60s\": want 1 to 63 of A-Z, a-z, 0-9, -, _ and "
-			  ". for the name of a volume",
-			  m->source);
-		return false;
-	}
-	for (unsigned i = 0; all && all->kind == COMPOSE_MAP && i < all->n;
-	     i++) {
-		const char *name = all->item[2 * i]->text.data;
-
-		if (strcmp(name, key) != 0 && name_id(name, other) &&
-		    !strcmp(other, id)) {
-			walk_fail(w, line,
-				  "%.60s is volume %s on nodes, as %.60s is",
-				  key, id, name);
-			return false;
-		}
-	}
-	m->source = walk_keep(w, line, span_of(id));
-	return m->source;
-}
-
 /* What the top level says of the volume. */
 static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 {
@@ -111,7 +80,7 @@ static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 	const struct compose_node *all = walk_member(w->root, "volumes");
 	const struct compose_node *node = walk_member(all, m->source);
 	unsigned before = w->n_problems;
-	const char *key = m->source;
+	char id[64];
 
 	if (!node) {
 		walk_fail(w, line,
@@ -130,7 +99,17 @@ static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 		memcpy(w->path, path, sizeof(path));
 		w->path_used = used;
 	}
-	return w->n_problems == before && volume_id(w, line, key, m);
+	if (w->n_problems != before)
+		return false;
+	if (!name_id(m->source, id)) {
+		walk_fail(w, line,
+			  "\"%.60s\": want 1 to 63 of A-Z, a-z, 0-9, -, _ and "
+			  ". for the name of a volume",
+			  m->source);
+		return false;
+	}
+	m->source = volume_claim(w, line, id, m->source);
+	return m->source;
 }
 
 /* A volume that nobody named is the service's, called by where it lies. */
@@ -150,12 +129,10 @@ static bool volume_unnamed(struct walk *w, unsigned line,
 			  m->target);
 		return false;
 	}
-	m->source = walk_keep(w, line, span_of(id));
-	if (!m->source || walk_member(walk_member(w->root, "volumes"), id)) {
-		walk_fail(w, line, "volume %s is another one; want NAME:PATH",
-			  id);
+	snprintf(name, sizeof(name), "%.63s:%.90s", s->seen->name, m->target);
+	m->source = volume_claim(w, line, id, name);
+	if (!m->source)
 		return false;
-	}
 	walk_notice(w, line, "is volume %s", id);
 	return true;
 }

@@ -19,6 +19,37 @@ bool name_id(const char *name, char id[64])
 	return !name[n] && id_valid((struct span){ id, n });
 }
 
+struct walk_volume {
+	struct walk_volume *next;
+	const char *id, *what;
+};
+
+const char *volume_claim(struct walk *w, unsigned line, const char *id,
+			 const char *what)
+{
+	struct walk_volume *v = w->volumes;
+
+	while (v && strcmp(v->id, id) != 0)
+		v = v->next;
+	if (v && strcmp(v->what, what) != 0) {
+		walk_fail(w, line, "%.60s is volume %s on nodes, as %.60s is",
+			  what, id, v->what);
+		return NULL;
+	}
+	if (v)
+		return v->id;
+	v = compose_alloc(&w->arena, sizeof(*v));
+	if (!v) {
+		walk_fail(w, line, "the file is too large");
+		return NULL;
+	}
+	*v = (struct walk_volume){ .next = w->volumes,
+				   .id = walk_keep(w, line, span_of(id)),
+				   .what = walk_keep(w, line, span_of(what)) };
+	w->volumes = v;
+	return v->id && v->what ? v->id : NULL;
+}
+
 static bool lower(const char *text, char out[64])
 {
 	size_t n = text_copy(out, 64, text);
@@ -178,8 +209,8 @@ void link_add(struct walk *w, struct service *s, unsigned line,
 	s->seen->links = link;
 }
 
-static const struct service_seen *seen_find(const struct service_seen *seen,
-					    unsigned n, const char *name)
+const struct service_seen *service_find(const struct service_seen *seen,
+					unsigned n, const char *name)
 {
 	for (unsigned i = 0; name && i < n; i++)
 		if (!strcmp(seen[i].name, name))
@@ -206,7 +237,7 @@ static void reference_settle(struct walk *w, yyjson_mut_val *object,
 			     const struct service_seen *seen, unsigned n)
 {
 	yyjson_mut_doc *doc = w->compose->apps;
-	const struct service_seen *on = seen_find(
+	const struct service_seen *on = service_find(
 		seen, n, yyjson_mut_get_str(yyjson_mut_obj_get(object, "app")));
 
 	if (on)
@@ -238,8 +269,8 @@ void names_settle(struct walk *w, const struct service_seen *seen, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		for (const struct service_link *l = seen[i].links; l;
 		     l = l->next) {
-			const struct service_seen *on = seen_find(seen, n,
-								  l->service);
+			const struct service_seen *on =
+				service_find(seen, n, l->service);
 			yyjson_mut_val *app = on ? app_find(w, on->id) : NULL;
 
 			if (app)

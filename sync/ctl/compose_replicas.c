@@ -40,15 +40,6 @@ static const struct service_seen *seen_find(const struct expansion *e,
 	return NULL;
 }
 
-static const struct service_seen *shared_find(const struct expansion *e,
-					      const char *name)
-{
-	for (unsigned i = 0; name && i < e->n; i++)
-		if (!strcmp(e->seen[i].name, name))
-			return &e->seen[i];
-	return NULL;
-}
-
 /* What the several would have to share, or be. */
 static bool may_expand(const struct expansion *e, const struct service_seen *s)
 {
@@ -75,7 +66,7 @@ static bool may_expand(const struct expansion *e, const struct service_seen *s)
 static bool may_be_shared(const struct expansion *e,
 			  const struct service_seen *s)
 {
-	const struct service_seen *on = shared_find(e, s->pod);
+	const struct service_seen *on = service_find(e->seen, e->n, s->pod);
 
 	if (!on || on->replicas <= 1)
 		return true;

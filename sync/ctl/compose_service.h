@@ -82,10 +82,18 @@ typedef void service_key(struct walk *w, const struct compose_node *value,
 service_key container_name_read, aliases_read;
 /* The id of what the file calls `name`; false where there is none. */
 bool name_id(const char *name, char id[64]);
+/* The volume of that id is `what` from now on: two that the file tells apart
+ * must not become one. Its id as text that lives as long as the walk; NULL
+ * after a problem. */
+const char *volume_claim(struct walk *w, unsigned line, const char *id,
+			 const char *what);
 /* The id of seen[n], which is `node`; none before it may have the same. */
 void service_names(struct walk *w, struct service_seen *seen, unsigned n,
 		   const struct compose_node *node);
 void service_name_write(const struct service *s);
+/* That of the file's name; NULL. */
+const struct service_seen *service_find(const struct service_seen *seen,
+					unsigned n, const char *name);
 /* `alias` is what s calls `service`. */
 void link_add(struct walk *w, struct service *s, unsigned line,
 	      const char *service, const char *alias);

@@ -123,6 +123,9 @@ static void quota_write(struct walk *w, struct service *s)
 	if (s->cpus_milli.value)
 		walk_fail(w, s->quota.line, "differs from line %u",
 			  compose_line(s->cpus_milli.line));
+	if (milli > 4096000)
+		walk_fail(w, s->quota.line,
+			  "want at most 4096 times cpu_period");
 	s->cpus_milli = (struct limit){ milli ? milli : 1, s->quota.line };
 }
 

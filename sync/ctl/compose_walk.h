@@ -23,6 +23,7 @@ struct walk {
 	struct walk_variable *dotenv;
 	unsigned n_dotenv;
 	const struct compose_node *root;
+	struct walk_volume *volumes; /* compose_name.c */
 	size_t path_used;
 	char path[WALK_PATH_SIZE]; /* services.web.ports[1] */
 	unsigned n_problems;	   /* so far, told or not */

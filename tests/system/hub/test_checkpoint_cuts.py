@@ -421,6 +421,6 @@ def check_node(node, acknowledged, kinds, path):
     if path == ANEW:
         until(lambda: SEALED in said(node)[was:], node)
     if "asleep" in kinds:
-        assert "note-1: cannot wake any more" in said(node, "zrun")
+        assert "note-1: the checkpoint of its last sleep" in said(node, "zrun")
     until(lambda: node.agent.ask("list", "/data/checkpoints").split() ==
           [b".", b"..", b"@web"], node)
