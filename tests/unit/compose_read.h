@@ -9,8 +9,13 @@
 #include <string.h>
 #include <yyjson.h>
 
+#include "compose_json.h"
 #include "ctl/compose.h"
 #include "oci/desired.h"
+#include "tap.h"
+
+#define WEB(lines)   "services:\n  web:\n    image: hub/web:1\n" lines
+#define APP(members) "[{\"name\":\"web\",\"image\":\"hub/web:1\"" members "}]"
 
 static char *variable(const char *name)
 {
@@ -121,6 +126,35 @@ static bool hub_takes(yyjson_mut_doc *doc)
 		printf("# the hub says: %s\n", error);
 	free(text);
 	return err == 0;
+}
+
+static inline void becomes(const char *name, const char *const *yaml,
+			   const char *json)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+	int err = read_files(yaml, c);
+
+	if (err)
+		printf("# %s\n", c->problems.line[0]);
+	ok(err == 0 && json_is(c->apps, json) && hub_takes(c->apps), "%s",
+	   name);
+	compose_end(c);
+	free(c);
+}
+
+static inline void refuses(const char *name, const char *const *yaml,
+			   const char *line)
+{
+	struct compose *c = calloc(1, sizeof(*c));
+	int err = read_files(yaml, c);
+	bool fits = err == -EINVAL && !strcmp(c->problems.line[0], line);
+
+	if (!fits)
+		printf("# %d, %u problems\n# got  %s\n# want %s\n", err,
+		       c->problems.n, c->problems.line[0], line);
+	ok(fits, "refused: %s", name);
+	compose_end(c);
+	free(c);
 }
 
 #endif

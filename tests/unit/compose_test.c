@@ -536,6 +536,9 @@ static const struct {
 	{ "part of a processor, said twice",
 	  WEB("    cpus: 1\n    cpu_quota: 50000\n"),
 	  "f:5: services.web: differs from line 4" },
+	{ "more than there are processors",
+	  WEB("    cpu_quota: 900000000\n    cpu_period: 1000\n"),
+	  "f:4: services.web: want at most 4096 times cpu_period" },
 	{ "an alias that is none",
 	  WEB("    networks: {default: {aliases: [a b]}}\n"),
 	  "f:4: services.web.networks.default.aliases[0]: \"a b\": want 1 to "
