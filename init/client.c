@@ -10,6 +10,7 @@
 #include "base/ipc.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/output.h"
 
 enum { ANSWER_MS = 5000, EXIT_REFUSED = 100 };
 
@@ -96,11 +97,11 @@ int status_main(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	int code = exit_code(client_services_print(stdout));
+	int err = output_flush();
 
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return code;
-	log_error("standard output", "%s", strerror(errno));
-	return EXIT_FAILURE;
+	if (err < 0)
+		log_error("standard output", "%s", strerror(-err));
+	return err < 0 ? EXIT_FAILURE : code;
 }
 
 static int end(enum init_verb how)

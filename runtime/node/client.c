@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/loop.h"
+#include "base/output.h"
 
 #include "app.h"
 #include "znode.h"
@@ -497,9 +498,10 @@ static const struct {
 /* What was printed and did not get out is a failure, whatever was done. */
 static int output_end(int status)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
-	return client_complain("standard output", strerror(errno));
+	int err = output_flush();
+
+	return err < 0 ? client_complain("standard output", strerror(-err))
+		       : status;
 }
 
 int client_main(int argc, char **argv)

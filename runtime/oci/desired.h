@@ -30,7 +30,8 @@ enum {
 	DESIRED_LIST_MAX = 64, /* of every other list */
 	DESIRED_GROUPS_MAX = 16,
 	DESIRED_RESOLVER_MAX = 6, /* search domains, and options */
-	DESIRED_NAMES_SIZE = 112, /* of desired_names() */
+	DESIRED_ALIASES_MAX = 48, /* bytes, with one before each */
+	DESIRED_NAMES_SIZE = 64 + DESIRED_ALIASES_MAX, /* desired_names() */
 	DESIRED_OOM_SCORE_MAX = 1000,
 	DESIRED_CPU_SHARES_MAX = 262144,
 	DESIRED_IMAGE_SIZE = 256,

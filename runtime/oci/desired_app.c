@@ -64,7 +64,7 @@ static int service_read(struct json_walk *w, yyjson_val *v, void *into)
 static int aliases_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
-	int err = desired_list_read(w, v, &app->aliases, DESIRED_NAMES_SIZE);
+	int err = desired_list_read(w, v, &app->aliases, DESIRED_LIST_MAX);
 
 	for (unsigned i = 0; err == 0 && i < app->aliases.n; i++)
 		if (!desired_name_valid(span_of(app->aliases.item[i])))
@@ -84,13 +84,13 @@ void desired_names(const struct desired_app *app, char out[DESIRED_NAMES_SIZE])
 
 static int names_check(struct json_walk *w, const struct desired_app *app)
 {
-	size_t n = 64;
+	size_t n = 0;
 
 	for (unsigned i = 0; i < app->aliases.n; i++)
 		n += 1 + strlen(app->aliases.item[i]);
-	return n > DESIRED_NAMES_SIZE
+	return n > DESIRED_ALIASES_MAX
 		       ? json_fail(w, "aliases: want at most %d bytes of them",
-				   DESIRED_NAMES_SIZE - 64)
+				   DESIRED_ALIASES_MAX)
 		       : 0;
 }
 

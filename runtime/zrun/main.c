@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "base/stamp.h"
 #include "cli.h"
 #include "json_put.h"
@@ -336,10 +337,11 @@ static const char *standard_root(void)
 static int output_end(int status)
 {
 	struct fault fault = { "" };
+	int err = output_flush();
 
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	if (err == 0)
 		return status;
-	fault_set(&fault, -errno, "standard output");
+	fault_set(&fault, err, "standard output");
 	cli.container = NULL;
 	cli_error(fault.text);
 	return 1;

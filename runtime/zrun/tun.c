@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "base/span.h"
 #include "net/outlet.h"
+#include "oci/desired.h"
 #include "oci/net_policy.h"
 #include "resident.h"
 #include "store_link.h"
@@ -198,6 +199,10 @@ static int policy_give(const char *id, const struct text_map *annotations)
 	r = init_put(INIT_KIND_TUN, id, NET_OUTLET_POLICY, fd, note);
 	return r < 0 ? r : 1;
 }
+
+_Static_assert((int)NET_NAMES_SIZE == (int)DESIRED_NAMES_SIZE,
+	       "all names that a document has for it");
+_Static_assert(sizeof(struct net_outlet) <= INIT_NOTE_SIZE, "goes with a TUN");
 
 static void annotation_copy(const struct text_map *annotations, const char *key,
 			    char *out, size_t size)

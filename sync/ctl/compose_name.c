@@ -160,9 +160,9 @@ static void alias_add(struct walk *w, unsigned line, yyjson_mut_val *app,
 		return;
 	if (!list)
 		list = yyjson_mut_obj_add_arr(doc, app, "aliases");
-	if (names_size(list) + 1 + strlen(name) > DESIRED_NAMES_SIZE - 64)
+	if (names_size(list) + 1 + strlen(name) > DESIRED_ALIASES_MAX)
 		walk_fail(w, line, "want at most %d bytes of other names",
-			  DESIRED_NAMES_SIZE - 64);
+			  DESIRED_ALIASES_MAX);
 	else
 		yyjson_mut_arr_add_strcpy(doc, list, name);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/output.h"
 #include "ctl.h"
 #include "option.h"
 #include "wire/cert.h"
@@ -219,13 +220,13 @@ static void descriptors_hold(void)
 /* Who reads no more has seen what he wanted. */
 static int output_check(int code)
 {
-	errno = 0;
-	if (!fflush(stdout) && !ferror(stdout))
+	int err = output_flush();
+
+	if (err == 0 || code != EXIT_DONE)
 		return code;
-	if (code == EXIT_DONE && errno != EPIPE)
-		log_error("standard output", "%s",
-			  errno ? strerror(errno) : "not all was written");
-	return code == EXIT_DONE ? EXIT_FAILED : code;
+	if (err != -EPIPE)
+		log_error("standard output", "%s", strerror(-err));
+	return EXIT_FAILED;
 }
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/output.h"
 #include "command.h"
 #include "restore.h"
 #include "version.h"
@@ -120,9 +121,8 @@ void command_store_path(const char *dir, char path[512])
 	snprintf(path, 512, "%s/store.db", command_folder_name(dir));
 }
 
-int main(int argc, char **argv)
+static int command_run(int argc, char **argv)
 {
-	log_open("zhub");
 	if (argc > 1 &&
 	    (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help"))) {
 		help(stdout);
@@ -149,4 +149,17 @@ int main(int argc, char **argv)
 	}
 	help(stderr);
 	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	int code, err;
+
+	log_open("zhub");
+	code = command_run(argc, argv);
+	err = output_flush();
+	if (err == 0 || code != EXIT_DONE)
+		return code;
+	log_error("standard output", "%s", strerror(-err));
+	return EXIT_FAILED;
 }

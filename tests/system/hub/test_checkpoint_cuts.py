@@ -23,7 +23,7 @@ import pytest
 from colony import Colony
 from test_store_cuts import CGI_WRITE, LINE
 from zooid import FULL, Disk, Node, build, image, web
-from zooid.history import FLUSH, Recorded, Replay, mounted
+from zooid.history import FLUSH, Recorded, Replay, cuts, mounted
 
 CUTS = 400 if FULL else 40
 LIARS_CUTS = 20
@@ -277,18 +277,9 @@ def moments(life, rng, n, what=None):
                   (spans * (n // len(spans) + 1))[:n])
 
 
-@contextlib.contextmanager
 def cut(scratch, life, history, chosen, rng):
     """The disks that cuts at those moments of `history` left, (step, file)."""
-    replay = Replay(scratch / "data", history, life.part)
-
-    def disks():
-        for at in chosen:
-            replay.go(at)
-            with replay.cut(rng) as device:
-                yield at, device
-    with contextlib.closing(replay):
-        yield disks()
+    return cuts(Replay(scratch / "data", history, life.part), chosen, rng)
 
 
 @pytest.mark.deadline(3600 if FULL else 600)

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from hub import BUILD, SYNCED, Client, Hub, Node, Refused, zhub
+from hub import (BUILD, ENVIRONMENT, SYNCED, ZHUB, Client, Hub, Node, Refused,
+                 zhub)
 from registry import digest, push, push_blob
 from test_apply import put, web
 
@@ -112,6 +113,16 @@ def test_help_of_every_command():
     for name in names:
         done = zhub(name, "--help")
         assert done.stdout.startswith("usage: zhub %s [--dir" % name)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"],
+                                   ["token", "--help"]])
+def test_output_that_cannot_be_written(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([ZHUB, *words], env=ENVIRONMENT, stdout=full,
+                              stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1, "zhub: standard output: No space left on device\n")
 
 
 def test_version():

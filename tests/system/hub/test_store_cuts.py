@@ -25,7 +25,7 @@ import pytest
 from colony import PORT, Colony
 from zooid import FULL, Disk, build, image, web
 from zooid.disk import check
-from zooid.history import FLUSH, Recorded, Replay, mounted
+from zooid.history import FLUSH, Recorded, Replay, cuts, mounted
 
 CUTS = 1000 if FULL else 150
 TORN = 400 if FULL else 60
@@ -225,20 +225,11 @@ def check_logs(data):
             assert b"\0" not in path.read_bytes(), "log %s: holes" % path
 
 
-@contextlib.contextmanager
 def cut(scratch, life, history, rng, n):
     """n disks as cuts at moments of `history` left them, (step, file)."""
-    replay = Replay(scratch / "data", history, life.part)
-    moments = sorted(rng.randrange(life.begin, len(history))
-                     for _ in range(n))
-
-    def disks():
-        for at in moments:
-            replay.go(at)
-            with replay.cut(rng) as device:
-                yield at, device
-    with contextlib.closing(replay):
-        yield disks()
+    return cuts(Replay(scratch / "data", history, life.part),
+                sorted(rng.randrange(life.begin, len(history))
+                       for _ in range(n)), rng)
 
 
 @contextlib.contextmanager

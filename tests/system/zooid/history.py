@@ -125,6 +125,18 @@ def looped(path):
 
 
 @contextlib.contextmanager
+def cuts(replay, moments, rng):
+    """The disks that cuts at those moments left, (step, file)."""
+    def disks():
+        for at in moments:
+            replay.go(at)
+            with replay.cut(rng) as device:
+                yield at, device
+    with contextlib.closing(replay):
+        yield disks()
+
+
+@contextlib.contextmanager
 def mounted(path, where):
     """A copy of /data, as init mounts it."""
     where.mkdir(exist_ok=True)
