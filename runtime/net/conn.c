@@ -159,9 +159,8 @@ void tcp_timer_needed(void)
 	on_timer();
 }
 
-/* Segments for a container with a smaller MSS are handed over as one packet of
- * many, which its device is told to cut. */
-static size_t segment_size(const uint8_t *tcp, const uint8_t *destination)
+/* That which sends; NULL when its owner has left it. */
+static struct conn *sender(const uint8_t *tcp, const uint8_t *destination)
 {
 	uint16_t outside = (uint16_t)(tcp[0] << 8 | tcp[1]);
 	uint16_t inside = (uint16_t)(tcp[2] << 8 | tcp[3]);
@@ -177,9 +176,9 @@ static size_t segment_size(const uint8_t *tcp, const uint8_t *destination)
 		    pcb->remote_port == inside &&
 		    !memcmp(remote, destination,
 			    IP_IS_V4_VAL(pcb->remote_ip) ? 4 : 16))
-			return c->mss;
+			return c;
 	}
-	return 0;
+	return NULL;
 }
 
 static err_t packet_out(struct pbuf *p, size_t ip_size)
@@ -189,6 +188,7 @@ static err_t packet_out(struct pbuf *p, size_t ip_size)
 	struct conn_packet packet = { .iov = iov, .ip_size = ip_size };
 	size_t address_size = ip_size == 40 ? 16 : 4;
 	size_t size = p->tot_len - ip_size;
+	struct conn *c;
 
 	/* lwIP makes the headers in one piece. */
 	if (p->len < ip_size + TCP_HLEN)
@@ -202,7 +202,14 @@ static err_t packet_out(struct pbuf *p, size_t ip_size)
 	packet_tcp_pseudo(ip, tcp, size);
 	packet.tcp_size = (size_t)(tcp[12] >> 4) * 4;
 	memcpy(destination, ip + ip_size - address_size, address_size);
-	packet.segment_size = segment_size(tcp, destination);
+	c = sender(tcp, destination);
+	if (c) {
+		/* Each packet acknowledges. */
+		c->owes_ack = false;
+		/* Segments for a container with a smaller MSS are handed over
+		 * as one packet of many, which its device is told to cut. */
+		packet.segment_size = c->mss;
+	}
 	if (address_size == 4) {
 		memcpy(destination + 12, destination, 4);
 		memset(destination, 0, 10);
@@ -304,10 +311,37 @@ static void window_fill(struct conn *c)
 		tcp_output(pcb);
 }
 
+/* Of the segments that come at one time not every second one is acknowledged
+ * by itself: each acknowledgement makes the container's TCP run in our time. */
+static void ack_put_off(struct conn *c)
+{
+	if (!c->pcb || !(c->pcb->flags & TF_ACK_DELAY))
+		return;
+	tcp_clear_flags(c->pcb, TF_ACK_DELAY);
+	c->owes_ack = true;
+}
+
+void conn_ack(struct conn *c)
+{
+	unsigned int before;
+
+	if (!c->owes_ack)
+		return;
+	c->owes_ack = false;
+	if (!c->pcb)
+		return;
+	before = lists_enter(c->bucket);
+	tcp_ack_now(c->pcb);
+	tcp_output(c->pcb);
+	lists_leave(before);
+}
+
 void conn_input(struct conn *c, struct packet *p, struct buffer *b)
 {
 	unsigned int before = lists_enter(key_bucket(&p->key));
 
+	if (c && p->size > p->header_size)
+		ack_put_off(c);
 	segment_in(p, b);
 	if (c)
 		window_fill(c);
@@ -462,13 +496,22 @@ static bool can_append(const struct tcp_pcb *pcb)
 				pcb->snd_lbb;
 }
 
+/* As tcp_write() cuts it, with a pbuf for the header of each segment and one
+ * for what it holds; tcp_write() wants a segment more than it fills. */
+static size_t queue_room(const struct tcp_pcb *pcb)
+{
+	size_t window = pcb->snd_wnd_max / 2;
+	size_t segment = window && window < pcb->mss ? window : pcb->mss;
+	size_t segments = (TCP_SND_QUEUELEN - tcp_sndqueuelen(pcb)) / 2;
+
+	return segments > 1 ? (segments - 1) * segment : 0;
+}
+
 size_t conn_room(const struct conn *c)
 {
-	if (!c->pcb || !c->opened || c->shut ||
-	    tcp_sndqueuelen(c->pcb) + 4 > TCP_SND_QUEUELEN ||
-	    !can_append(c->pcb))
+	if (!c->pcb || !c->opened || c->shut || !can_append(c->pcb))
 		return 0;
-	return tcp_sndbuf(c->pcb);
+	return LWIP_MIN(c->pcb->snd_buf, queue_room(c->pcb));
 }
 
 size_t conn_piece(const struct conn *c)

@@ -38,6 +38,7 @@ struct conn {
 	bool shut;	/* conn_shut() was called */
 	bool ended;	/* and lwIP was told */
 	bool is_queued; /* in the list of those that changed */
+	bool owes_ack;	/* for more than one segment: conn_ack() */
 	struct conn *next;
 	struct buffer *in, **in_end; /* received, not yet taken */
 	size_t in_size;
@@ -65,8 +66,10 @@ void conn_init(void (*send)(const struct conn_packet *), void (*timer)(void));
 int conn_open(struct conn *c, struct packet *p, struct buffer *b);
 
 /* A packet of any connection; b becomes lwIP's. c is NULL for one that was
- * left. */
+ * left. What acknowledges more than one segment waits for conn_ack(). */
 void conn_input(struct conn *c, struct packet *p, struct buffer *b);
+/* To be called after one or more conn_input(). */
+void conn_ack(struct conn *c);
 
 /* Whether p is not ahead of what was received: it would wait in lwIP, out of
  * our sight, for what is missing. */

@@ -427,10 +427,11 @@ static void inside_changed(struct out_tcp *f)
 	sent_free(f);
 	if (!f->full)
 		error = world_write(f);
+	conn_ack(c);
 	flow_settle(f, error);
 }
 
-static void changed_run(void)
+void out_tcp_carry(void)
 {
 	struct conn *c;
 
@@ -444,7 +445,7 @@ static void tick_fire(struct timer *t)
 
 	if (next_ms)
 		timer_set(loop, t, next_ms);
-	changed_run();
+	out_tcp_carry();
 }
 
 static void tick_need(void)
@@ -483,7 +484,7 @@ static void connect_end(struct out_tcp *f)
 	}
 	error = flow_open(f);
 	flow_settle(f, error);
-	changed_run();
+	out_tcp_carry();
 }
 
 static void world_ready(struct watch *w, uint32_t events)
@@ -507,7 +508,7 @@ static void world_ready(struct watch *w, uint32_t events)
 	if (error == 0 && (events & EPOLLIN || broken))
 		error = world_read_all(f);
 	flow_settle(f, error);
-	changed_run();
+	out_tcp_carry();
 }
 
 static const struct {
@@ -710,11 +711,16 @@ static bool data_fits(const struct out_tcp *f, struct packet *p,
 
 struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 {
-	struct key_entry *e = key_find(&table, &p->key);
-	struct out_tcp *f = e ? container_of(e, struct out_tcp, entry) : NULL;
 	bool begins = (p->tcp_flags & (PACKET_TCP_SYN | PACKET_TCP_ACK)) ==
 		      PACKET_TCP_SYN;
+	struct key_entry *e;
+	struct out_tcp *f;
 
+	/* The one before it between the same two may have ended. */
+	if (begins)
+		out_tcp_carry();
+	e = key_find(&table, &p->key);
+	f = e ? container_of(e, struct out_tcp, entry) : NULL;
 	if (!f && begins) {
 		flow_begin(t, p);
 		return b;
@@ -726,7 +732,8 @@ struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b)
 		return b;
 	}
 	conn_input(f ? &f->conn : NULL, p, b);
-	changed_run();
+	if (f)
+		held_update(f);
 	return NULL;
 }
 

@@ -14,6 +14,9 @@ void out_tcp_init(struct loop *loop);
 /* A segment from container t, in buffer b. Returns b when it is not needed any
  * longer, else NULL. */
 struct buffer *out_tcp_input(struct tun *t, struct packet *p, struct buffer *b);
+/* To be called after one or more out_tcp_input(): takes to the world what they
+ * brought. */
+void out_tcp_carry(void);
 
 /* There are sockets inside a container again: who waits for one tries. */
 void out_tcp_retry(void);

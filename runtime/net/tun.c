@@ -34,6 +34,7 @@
 
 enum {
 	ROUNDS = 32, /* packets for one event: others wait meanwhile */
+	BATCH = 4,   /* packets to be carried on together */
 	REFUSED6_MS = 10000,
 	RANGE_SIZE = 0x10000,
 };
@@ -313,8 +314,12 @@ static void tun_ready(struct watch *w, uint32_t events)
 	int more = 1;
 
 	(void)events;
-	for (int i = 0; i < ROUNDS && more == 1 && up_open(t); i++)
+	for (int i = 0; i < ROUNDS && more == 1 && up_open(t); i++) {
 		more = packet_read(t);
+		if (i % BATCH == BATCH - 1)
+			out_tcp_carry();
+	}
+	out_tcp_carry();
 	if (more < 0) {
 		log_error(t->container, "its TUN: %s; it has no network",
 			  strerror(-more));

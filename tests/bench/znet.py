@@ -1,7 +1,11 @@
 """znet against the user-mode networks of others, on this machine: client and
 server in network namespaces of their own, a veth between node and world, the
 measurements of all taken in turns. The best of each counts, for what others do
-on the machine only takes away."""
+on the machine only takes away.
+
+The congestion control is reno in all of them (Net), whatever the machine has:
+bbr paces by timers, and where those are dear, in a virtual machine, everybody's
+throughput falls to a third, znet's from 21 to 8 Gb/s."""
 
 import contextlib
 import json

@@ -374,6 +374,22 @@ def test_window_smaller_than_a_segment(host, inside):
     host.wait(lambda: count(host, "connections") == 0)
 
 
+@pytest.mark.parametrize("room", (2304, 4608))
+def test_window_of_a_small_reader(host, inside, room):
+    """It never opens further than for small segments, and there are only so
+    many of them that may wait."""
+    data = bytes(range(256)) * 16384
+    listener = host.world.serve(host.WORLD, 0, lambda c, a: c.sendall(data))
+    sock = inside.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.connect(listener.getsockname())
+    # All that znet takes is waiting.
+    time.sleep(1)
+    assert read_all(sock) == data
+    sock.close()
+    host.wait(lambda: count(host, "connections") == 0)
+
+
 def test_slow_readers_do_not_take_all_buffers(host, inside, world, rng):
     """Enough of them to fill every buffer there is, both ways."""
     def endless(connection, address):

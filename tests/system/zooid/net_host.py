@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,14 @@ class Net:
         self.pid = pid
         self._inside = os.open("/proc/%d/ns/net" % pid, os.O_RDONLY)
         self._outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self._congestion()
+
+    def _congestion(self):
+        """What paces by timers, as the machine's may, would measure those. Of
+        the others only this one may be set in any namespace."""
+        with self.entered():
+            pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control"
+                         ).write_text("reno")
 
     def entered(self):
         return entered(self._inside, self._outside)
