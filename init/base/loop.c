@@ -5,16 +5,28 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <time.h>
 
-static uint64_t now_ms(clockid_t clock)
+enum {
+	GAP_WEIGHT = 8,	      /* of the mean against the next one, plus 1 */
+	GAP_MAX_NS = 1000000, /* counted so: one pause is soon forgotten */
+	CONTENDED_NS = 20000, /* for which a yield lasts if others ran */
+};
+
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec ts;
 
 	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_ms(clockid_t clock)
+{
+	return now_ns(clock) / 1000000;
 }
 
 uint64_t clock_ms(void)
@@ -130,10 +142,58 @@ static void timers_fire(struct loop *loop)
 	}
 }
 
+void loop_poll(struct loop *loop, unsigned int us)
+{
+	loop->poll_us = us;
+	loop->gap_ns = GAP_MAX_NS;
+}
+
+static int loop_wait(struct loop *loop, int ms)
+{
+	return epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, ms);
+}
+
+/* Events that are there at once or come within poll_us; 0: neither. */
+static int loop_wait_awake(struct loop *loop, uint64_t began)
+{
+	uint64_t now = began, before;
+	int n = loop_wait(loop, 0);
+
+	while (n == 0 && now - began < loop->poll_us * UINT64_C(1000)) {
+		before = now;
+		sched_yield();
+		n = loop_wait(loop, 0);
+		now = now_ns(CLOCK_MONOTONIC);
+		if (now - before < CONTENDED_NS)
+			continue;
+		loop->gap_ns = GAP_MAX_NS;
+		break;
+	}
+	return n;
+}
+
+/* The mean wait counts all waits, slept through or not. */
+static int loop_wait_polling(struct loop *loop, int ms)
+{
+	uint64_t began = now_ns(CLOCK_MONOTONIC), gap;
+	int n = 0;
+
+	if (loop->gap_ns < loop->poll_us * UINT64_C(1000))
+		n = loop_wait_awake(loop, began);
+	if (n == 0)
+		n = loop_wait(loop, ms);
+	gap = now_ns(CLOCK_MONOTONIC) - began;
+	if (gap > GAP_MAX_NS)
+		gap = GAP_MAX_NS;
+	loop->gap_ns = (loop->gap_ns * (GAP_WEIGHT - 1) + gap) / GAP_WEIGHT;
+	return n;
+}
+
 int loop_once(struct loop *loop, int max_wait_ms)
 {
-	int n = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH,
-			   wait_ms(loop, max_wait_ms));
+	int ms = wait_ms(loop, max_wait_ms);
+	int n = loop->poll_us && ms ? loop_wait_polling(loop, ms)
+				    : loop_wait(loop, ms);
 
 	if (n < 0 && errno != EINTR)
 		return -errno;

@@ -38,6 +38,8 @@ struct loop {
 	bool stopped;
 	int exit_code;
 	struct timer *timers;
+	unsigned int poll_us; /* see loop_poll() */
+	uint64_t gap_ns;      /* that events come in, the mean of the last */
 	int n_batch, i_batch; /* events being delivered, for watch_del */
 	struct epoll_event batch[LOOP_BATCH];
 };
@@ -49,6 +51,12 @@ uint64_t clock_boot_ms(void);
 
 /* 0 or -errno (epoll_create1). */
 int loop_init(struct loop *loop);
+
+/* From now on, while the mean wait for an event is shorter than `us`, waits for
+ * it awake for so long: to be woken takes longer, on another core of a virtual
+ * machine 20 us. Not while others wait for the processor. 0: never. Needs
+ * sched_yield(). */
+void loop_poll(struct loop *loop, unsigned int us);
 
 /* Registers w->fd with w->ready set by the caller. 0 or -errno (epoll_ctl). */
 int watch_add(struct loop *loop, struct watch *w, int fd, uint32_t events);

@@ -37,6 +37,8 @@
  * servers, the loop. Above FDS_MAX the tables are full first. */
 enum { FDS_OTHER = 256, FDS_MAX = 65536, FDS_PIPES = 16, FDS_STOCK = 40 };
 
+enum { POLL_US = 100 }; /* #syscalls: sched_yield */
+
 static int usage(FILE *out)
 {
 	fputs("usage: znet            serve, as init starts it\n"
@@ -89,6 +91,7 @@ static int serve(void)
 		return 1;
 	}
 	error = loop_init(&loop);
+	loop_poll(&loop, POLL_US);
 	seed_set();
 	fds_share();
 	out_tcp_init(&loop);

@@ -3,11 +3,14 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/base64.h"
@@ -286,6 +289,50 @@ static void loop_test(void)
 	close(pair.loop.epoll_fd);
 }
 
+static void timer_read(struct watch *w, uint32_t events)
+{
+	uint64_t n;
+
+	(void)events;
+	if (read(w->fd, &n, sizeof(n)) < 0)
+		perror("timerfd");
+}
+
+/* How often this program sleeps until an event that comes in 1 ms. */
+static long slept(struct loop *loop, struct watch *w)
+{
+	const struct itimerspec soon = { .it_value.tv_nsec = 1000000 };
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	timerfd_settime(w->fd, 0, &soon, NULL);
+	loop_once(loop, -1);
+	getrusage(RUSAGE_SELF, &after);
+	return after.ru_nvcsw - before.ru_nvcsw;
+}
+
+static void loop_poll_test(void)
+{
+	struct watch w = { .ready = timer_read };
+	struct loop loop;
+	bool awake = false;
+
+	loop_init(&loop);
+	watch_add(&loop, &w, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC),
+		  EPOLLIN);
+	ok(slept(&loop, &w) == 1, "it sleeps until an event");
+	loop_poll(&loop, 500);
+	ok(slept(&loop, &w) == 1, "events come seldom: it sleeps");
+	/* It sleeps too when others want the processor, but not each time. */
+	for (int i = 0; i < 1000 && !awake; i++) {
+		loop_poll(&loop, 5000);
+		awake = slept(&loop, &w) == 0;
+	}
+	ok(awake, "events come often: it waits awake");
+	close(w.fd);
+	close(loop.epoll_fd);
+}
+
 struct message {
 	struct ipc_head head;
 	char text[16];
@@ -438,6 +485,7 @@ int main(void)
 	memfd_test();
 	paths_test(fd);
 	loop_test();
+	loop_poll_test();
 	messages_test();
 	socket_test(dir);
 	log_test();
