@@ -75,20 +75,30 @@ static void add_pairs(doc d, val object, const struct desired_list *list)
 }
 
 /* Entrypoint and Cmd of the image; a command that is wanted takes Cmd's place,
- * an entrypoint that of both, as in Compose. */
-static void add_args(doc d, val process, const struct node_config *c)
+ * an entrypoint that of both, as in Compose: also one that is empty. */
+struct args {
+	const char *const *entrypoint, *const *command;
+};
+
+static struct args args_of(const struct node_config *c)
 {
 	const struct desired_app *app = c->app;
-	val args = yyjson_mut_obj_add_arr(d, process, "args");
+	bool has_entrypoint = app->entrypoint.n || app->no_entrypoint;
+	bool has_command = has_entrypoint || app->command.n || app->no_command;
 
-	if (app->entrypoint.n)
-		node_config_strings(d, args, app->entrypoint.item);
-	else
-		node_config_strings(d, args, c->image->entrypoint.item);
-	if (app->command.n)
-		node_config_strings(d, args, app->command.item);
-	else if (!app->entrypoint.n)
-		node_config_strings(d, args, c->image->command.item);
+	return (struct args){ has_entrypoint ? app->entrypoint.item
+					     : c->image->entrypoint.item,
+			      has_command ? app->command.item
+					  : c->image->command.item };
+}
+
+static void add_args(doc d, val process, const struct node_config *c)
+{
+	val array = yyjson_mut_obj_add_arr(d, process, "args");
+	struct args args = args_of(c);
+
+	node_config_strings(d, array, args.entrypoint);
+	node_config_strings(d, array, args.command);
 }
 
 /* Whether list sets the variable that `entry` ("NAME=value") sets. */
@@ -437,12 +447,14 @@ static int write_filled(const struct node_config *config,
 int node_config_write(const struct node_config *config, char **text,
 		      size_t *size, char error[NODE_CONFIG_ERROR_SIZE])
 {
+	struct args args = args_of(config);
 	int r;
 
-	if (!config->app->entrypoint.n && !config->app->command.n &&
-	    !config->image->entrypoint.n && !config->image->command.n) {
+	if (!(args.entrypoint && *args.entrypoint) &&
+	    !(args.command && *args.command)) {
 		snprintf(error, NODE_CONFIG_ERROR_SIZE,
-			 "the image has no command: name one in \"command\"");
+			 "nothing is left to run: name a program in "
+			 "\"command\"");
 		return -EINVAL;
 	}
 	r = write_filled(config, fill, text, size);

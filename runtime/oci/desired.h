@@ -179,8 +179,10 @@ struct desired_app {
 	struct desired_list aliases;
 	struct digest digest;
 	bool has_digest; /* always, but in what an operator puts */
-	/* The image's where there are none. */
+	/* The image's where there are none and it is not said so; an entrypoint
+	 * that is said leaves the image's command out too. */
 	struct desired_list entrypoint, command;
+	bool no_entrypoint, no_command;
 	struct desired_list environment; /* "KEY=value" */
 	uint16_t n_ports;
 	struct desired_port port[DESIRED_PORTS_MAX];

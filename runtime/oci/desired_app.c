@@ -115,26 +115,20 @@ static int app_digest_read(struct json_walk *w, yyjson_val *v, void *into)
 	return app->has_digest ? 0 : json_fail_value(w, v, want);
 }
 
-static int words_read(struct json_walk *w, yyjson_val *v,
-		      struct desired_list *list)
-{
-	if (yyjson_is_arr(v) && !yyjson_arr_size(v))
-		return json_fail(w, "want a program, or none at all");
-	return desired_list_read(w, v, list, DESIRED_ARGS_MAX);
-}
-
 static int entrypoint_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
 
-	return words_read(w, v, &app->entrypoint);
+	app->no_entrypoint = yyjson_is_arr(v) && !yyjson_arr_size(v);
+	return desired_list_read(w, v, &app->entrypoint, DESIRED_ARGS_MAX);
 }
 
 static int command_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_app *app = into;
 
-	return words_read(w, v, &app->command);
+	app->no_command = yyjson_is_arr(v) && !yyjson_arr_size(v);
+	return desired_list_read(w, v, &app->command, DESIRED_ARGS_MAX);
 }
 
 static int environment_read(struct json_walk *w, yyjson_val *v, void *into)

@@ -100,7 +100,8 @@ static void add_later(struct digest_stream *s, const struct desired_app *app)
 {
 	const uint64_t numbers[] = { app->memory_reserved_bytes,
 				     app->memory_swap_bytes, app->cpu_shares,
-				     app->oom_score, app->stdin_open };
+				     app->oom_score, app->stdin_open,
+				     app->no_entrypoint, app->no_command };
 	const char *const texts[] = { app->cpuset, app->domainname };
 
 	if (app->dns_search.n || app->dns_opt.n) {

@@ -86,31 +86,39 @@ static void words_write(yyjson_mut_doc *doc, yyjson_mut_val *object,
 		yyjson_mut_arr_add_strcpy(doc, list, words->word[i]);
 }
 
-static void program_read(struct walk *w, const struct compose_node *value,
-			 struct service *s, const char *key)
-{
-	struct words words;
-
-	if (compose_is_null(value))
-		return; /* the image's */
-	if (!words_read(w, value, &words))
-		return;
-	if (words.n)
-		words_write(s->doc, s->app, key, &words);
-	else
-		walk_fail(w, value->line, "an empty %s is not supported yet",
-			  key);
-}
-
+/* Null is the image's, what is empty none. */
 void command_read(struct walk *w, const struct compose_node *value, void *into)
 {
-	program_read(w, value, into, "command");
+	struct service *s = into;
+	struct words words;
+
+	if (!compose_is_null(value) && words_read(w, value, &words))
+		words_write(s->doc, s->app, "command", &words);
 }
 
 void entrypoint_read(struct walk *w, const struct compose_node *value,
 		     void *into)
 {
-	program_read(w, value, into, "entrypoint");
+	struct service *s = into;
+	struct words words;
+
+	if (compose_is_null(value) || !words_read(w, value, &words))
+		return;
+	if (words.n == 1 && !words.word[0][0])
+		words.n = 0; /* as Docker has it */
+	words_write(s->doc, s->app, "entrypoint", &words);
+}
+
+/* An entrypoint, empty as well, leaves out what the image says to both. */
+void program_check(struct walk *w, const struct service *s)
+{
+	yyjson_mut_val *entrypoint = yyjson_mut_obj_get(s->app, "entrypoint");
+
+	if (entrypoint && !yyjson_mut_arr_size(entrypoint) &&
+	    !yyjson_mut_arr_size(yyjson_mut_obj_get(s->app, "command")))
+		walk_fail(w, s->seen->line,
+			  "entrypoint: is empty, which leaves out the image's "
+			  "command too; want command:");
 }
 
 /* ---- healthcheck ---- */

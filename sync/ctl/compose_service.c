@@ -522,6 +522,7 @@ static void service_write(struct walk *w, struct service *s)
 {
 	yyjson_mut_val *health;
 
+	program_check(w, s);
 	pairs_write(s, "environment", &s->environment);
 	pairs_write(s, "environment", &s->files);
 	pairs_write(s, "labels", &s->labels);

@@ -102,6 +102,8 @@ void link_add(struct walk *w, struct service *s, unsigned line,
 void names_settle(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_command.c */
 service_key command_read, entrypoint_read, image_read, healthcheck_read;
+/* Whether something is left to run. */
+void program_check(struct walk *w, const struct service *s);
 /* compose_pairs.c */
 service_key environment_read, env_file_read, labels_read, sysctls_read,
 	extra_hosts_read;

@@ -19,6 +19,22 @@ static const struct {
 	  { WEB("    entrypoint: [/run, -x]\n    command: a b\n") },
 	  APP(",\"entrypoint\":[\"/"
 	      "run\",\"-x\"],\"command\":[\"a\",\"b\"]") },
+	{ "no command",
+	  { WEB("    entrypoint: null\n    command: []\n") },
+	  APP(",\"command\":[]") },
+	{ "no command, as text",
+	  { WEB("    command: ''\n") },
+	  APP(",\"command\":[]") },
+	{ "no entrypoint",
+	  { WEB("    entrypoint: []\n    command: a\n") },
+	  APP(",\"entrypoint\":[],\"command\":[\"a\"]") },
+	{ "no entrypoint, as text and as Docker has it",
+	  { WEB("    entrypoint: ''\n    command: a\n"),
+	    WEB("    entrypoint: ['']\n") },
+	  APP(",\"entrypoint\":[],\"command\":[\"a\"]") },
+	{ "the image's own",
+	  { WEB("    entrypoint:\n    command: null\n") },
+	  APP("") },
 	{ "user, directory, host name, groups",
 	  { WEB("    user: \"1000:100\"\n    working_dir: /srv\n"
 		"    hostname: box.local\n    group_add: [\"20\", "

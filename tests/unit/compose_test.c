@@ -372,10 +372,13 @@ static const struct {
 	  "f:1: services.web.image: want @sha256: and 64 hex digits for a "
 	  "digest" },
 	/* command */
-	{ "an empty command", WEB("    command: []\n"),
-	  "f:4: services.web.command: an empty command is not supported yet" },
-	{ "an empty command as text", WEB("    command: ''\n"),
-	  "f:4: services.web.command: an empty command is not supported yet" },
+	{ "nothing left to run", WEB("    entrypoint: []\n"),
+	  "f:2: services.web: entrypoint: is empty, which leaves out the "
+	  "image's command too; want command:" },
+	{ "nothing left to run, both empty",
+	  WEB("    entrypoint: ''\n    command: []\n"),
+	  "f:2: services.web: entrypoint: is empty, which leaves out the "
+	  "image's command too; want command:" },
 	{ "what needs a shell", WEB("    command: a && b\n"),
 	  "f:4: services.web.command: \"&\" needs a shell: write [sh, -c, "
 	  "\"...\"], or quote it" },

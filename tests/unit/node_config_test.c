@@ -84,6 +84,33 @@ static void test_defaults(void)
 	yyjson_doc_free(doc);
 }
 
+static void test_args(void)
+{
+	const char *const own[] = { "own", NULL };
+	const struct {
+		struct desired_app app;
+		const char *args;
+	} rows[] = {
+		{ { .name = "web", .no_command = true }, "[\"/entry\",\"-e\"]" },
+		{ { .name = "web",
+		    .no_entrypoint = true,
+		    .command = { own, 1 } },
+		  "[\"own\"]" },
+		{ { .name = "web",
+		    .entrypoint = { own, 1 },
+		    .no_command = true },
+		  "[\"own\"]" },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		yyjson_doc *doc = write_config(&rows[i].app);
+
+		ok(is_at(doc, "/process/args", rows[i].args),
+		   "what is empty is not the image's: %s", rows[i].args);
+		yyjson_doc_free(doc);
+	}
+}
+
 static void test_overrides(void)
 {
 	const struct desired_app app = {
@@ -416,14 +443,19 @@ static void test_users(void)
 
 static void test_no_command(void)
 {
-	const struct desired_app app = { .name = "web" };
-	unsigned entrypoint = image.entrypoint.n, command = image.command.n;
+	const struct desired_app app = { .name = "web" },
+				 own = { .name = "web", .no_command = true };
+	const struct image_strings entrypoint = image.entrypoint,
+				   command = image.command;
 
-	image.entrypoint.n = image.command.n = 0;
-	ok(!write_config(&app) && strstr(error, "no command"),
+	image.entrypoint = (struct image_strings){ 0 };
+	ok(!write_config(&own) && strstr(error, "nothing is left to run"),
+	   "nothing left to run: %s", error);
+	image.command = (struct image_strings){ 0 };
+	ok(!write_config(&app) && strstr(error, "nothing is left to run"),
 	   "nothing to run: %s", error);
-	image.entrypoint.n = entrypoint;
-	image.command.n = command;
+	image.entrypoint = entrypoint;
+	image.command = command;
 }
 
 static void test_taken_by_zrun(void)
@@ -475,6 +507,7 @@ int main(void)
 		"an image config"))
 		return tap_done();
 	test_defaults();
+	test_args();
 	test_overrides();
 	test_granted();
 	test_parts();
