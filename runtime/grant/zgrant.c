@@ -166,9 +166,9 @@ static void print_network(FILE *out, const struct desired_app *app)
 		fputs("alone\n", out);
 	if (app->pod.shares & DESIRED_POD_NETWORK)
 		fprintf(out, "joins %s\n", app->pod.on.app);
-	if (!app->policy.is_said)
+	if (!desired_has_policy(app))
 		return;
-	desired_policy_text(&app->policy, policy);
+	desired_policy_text(app, policy);
 	rest.size = strlen(policy) - 1;
 	while (span_cut(&rest, '\n', &line))
 		fprintf(out, "policy %.*s\n", (int)line.size, line.data);

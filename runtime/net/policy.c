@@ -26,29 +26,9 @@ enum { GIVEN_MIN_S = 2, BURST_PARTS = 10 };
 
 static struct policy policies[POLICY_MAX];
 
-#define V4(a, b, c, d, n) \
-	.address = { [10] = 0xff, 0xff, a, b, c, d }, .bits = 96 + (n)
-
-static const struct net_rule closed[] = {
-	{ V4(0, 0, 0, 0, 8) },
-	{ V4(127, 0, 0, 0, 8) },
-	{ V4(169, 254, 0, 0, 16) },
-	{ V4(10, 64, 0, 0, 16) },
-	{ V4(224, 0, 0, 0, 3) }, /* multicast, reserved, broadcast */
-	/* "::", "::1", and all that embeds IPv4 there */
-	{ .address = { 0 }, .bits = 80 },
-	{ .address = { 0xfe, 0x80 }, .bits = 10 },
-	{ .address = { 0xff }, .bits = 8 },
-	{ .address = { NET_PREFIX6 }, .bits = NET_PREFIX6_BYTES * 8 },
-};
-
 int policy_check(const struct key *key)
 {
-	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
-		if (net_rule_holds(&closed[i], key->outside))
-			return -EACCES;
-	}
-	return 0;
+	return net_address_closed(key->outside) ? -EACCES : 0;
 }
 
 /* The rules */

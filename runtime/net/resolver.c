@@ -7,6 +7,10 @@
  * A name of a service of the asker's application leads to that service's
  * container.
  *
+ * A container whose policy names name servers (net_policy.h) is asked for at
+ * those, and never at the node's. What they say is for it alone: nothing of it
+ * is kept for others, nor is it told what others were.
+ *
  * Who asks by TCP (name_stream.c) gets the same answers, whole: where a name
  * server has cut one to fit a datagram it is asked once more, by TCP. So all
  * that a container is told by this resolver is seen here, and rules by name
@@ -29,6 +33,8 @@
 #include "outlet.h"
 #include "policy.h"
 #include "upstream.h"
+
+_Static_assert((int)NET_SERVERS_MAX == (int)UPSTREAM_MAX, "as many of each");
 
 /* #syscalls: socket connect getsockopt sendto recvfrom close getrandom */
 
@@ -90,6 +96,12 @@ bool resolver_is(const struct key *key)
 	net_address6(NET_RESOLVER, v6);
 	return key->outside_port == PORT &&
 	       (!memcmp(key->outside, v4, 16) || !memcmp(key->outside, v6, 16));
+}
+
+/* Those that t's policy names; false: none, it has the node's. */
+static bool servers_own(const struct tun *t)
+{
+	return t->policy && t->policy->rules.n_servers;
 }
 
 /* The cache */
@@ -193,7 +205,7 @@ static void error_answer(const struct asker *a, const struct dns_query *q,
 
 static bool cache_answer(const struct asker *a, const struct dns_query *q)
 {
-	const struct cached *c = cache_find(q);
+	const struct cached *c = servers_own(a->tun) ? NULL : cache_find(q);
 	uint8_t answer[CACHE_BYTES];
 
 	if (!c)
@@ -267,8 +279,22 @@ static void pending_answer(struct pending *p, uint8_t *answer, size_t size)
 		return;
 	}
 	dns_id_set(answer, query.id);
-	cache_keep(&query, answer, size);
+	if (!servers_own(asker.tun))
+		cache_keep(&query, answer, size);
 	answer_send(&asker, &query, answer, size);
+}
+
+static const struct upstream *servers_of(const struct tun *t)
+{
+	static struct upstream own;
+	const struct net_policy *rules;
+
+	if (!servers_own(t))
+		return upstream_get();
+	rules = &t->policy->rules;
+	own = (struct upstream){ .n = rules->n_servers };
+	memcpy(own.address, rules->server, sizeof(own.address));
+	return &own;
 }
 
 static int server_ask(struct pending *p, const struct upstream *u,
@@ -297,7 +323,7 @@ static int server_ask(struct pending *p, const struct upstream *u,
 /* Asks the next name server, or gives up. */
 static void pending_try(struct pending *p)
 {
-	const struct upstream *u = upstream_get();
+	const struct upstream *u = servers_of(p->asker.tun);
 	int error = -EHOSTUNREACH;
 
 	pending_close(p);
@@ -472,6 +498,11 @@ int resolver_ask(const struct asker *a, const uint8_t *message, size_t size)
 	    dns_query_read(&q, message, size) < 0) {
 		a->tun->counts.malformed++;
 		return -EBADMSG;
+	}
+	/* Whom to ask may be in a policy that is not at hand yet. */
+	if (a->tun->has_policy && !tun_policy(a->tun)) {
+		a->tun->counts.limited++;
+		return -ENOBUFS;
 	}
 	if (service_answer(a, &q) || cache_answer(a, &q) || is_asked(a, &q))
 		return 0;

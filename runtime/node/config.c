@@ -359,11 +359,11 @@ static void add_linux(doc d, val root, const struct node_config *c)
 			  &app->sysctls);
 }
 
-static void add_policy(doc d, val object, const struct desired_policy *p)
+static void add_policy(doc d, val object, const struct desired_app *app)
 {
 	static char text[NET_POLICY_TEXT_MAX];
 
-	desired_policy_text(p, text);
+	desired_policy_text(app, text);
 	yyjson_mut_obj_add_strcpy(d, object, ZRUN_ANNOTATION_POLICY, text);
 }
 
@@ -386,8 +386,8 @@ static void add_annotations(doc d, val root, const struct node_config *c)
 	    !((c->app->pod.shares | c->app->host_shares) & DESIRED_POD_NETWORK))
 		yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_ADDRESS,
 				       c->address);
-	if (c->app->policy.is_said)
-		add_policy(d, object, &c->app->policy);
+	if (desired_has_policy(c->app))
+		add_policy(d, object, c->app);
 	yyjson_mut_obj_add_str(d, object, ZRUN_ANNOTATION_APPLICATION,
 			       c->app->application);
 	desired_names(c->app, names);

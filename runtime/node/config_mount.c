@@ -217,8 +217,27 @@ static void put_line(FILE *out, const char *key,
 	fputc('\n', out);
 }
 
-/* The resolver that znet is, or those of the node for who has its network;
- * unless the application brings its own. */
+/* The resolver that znet is stands for all that lie outside the container; who
+ * has the node's network asks them, or those of the node, himself. */
+static void put_servers(FILE *out, const struct node_config *c)
+{
+	static const char resolver[] = "nameserver " NET_RESOLVER_TEXT "\n";
+	const struct desired_list *dns = &c->app->dns;
+	bool has_resolver = false;
+
+	if (!dns->n)
+		fputs(c->name_servers ? c->name_servers : resolver, out);
+	for (unsigned i = 0; i < dns->n; i++) {
+		if (c->name_servers || desired_dns_own(dns->item[i])) {
+			fprintf(out, "nameserver %s\n", dns->item[i]);
+		} else if (!has_resolver) {
+			fputs(resolver, out);
+			has_resolver = true;
+		}
+	}
+}
+
+/* Unless the application brings its own. */
 static void add_resolver(doc d, val array, const struct node_config *c)
 {
 	const struct desired_app *app = c->app;
@@ -233,9 +252,7 @@ static void add_resolver(doc d, val array, const struct node_config *c)
 	out = open_memstream(&text, &size);
 	if (!out)
 		return;
-	fputs(c->name_servers ? c->name_servers
-			      : "nameserver " NET_RESOLVER_TEXT "\n",
-	      out);
+	put_servers(out, c);
 	put_line(out, "search", &app->dns_search);
 	put_line(out, "options", &app->dns_opt);
 	fclose(out);

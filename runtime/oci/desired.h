@@ -218,6 +218,9 @@ struct desired_app {
 	/* Of OCI's default ones; bit n is number n. */
 	uint64_t cap_drop;
 	struct desired_list grants; /* each as grant.h says */
+	/* Name servers, in place of the node's; those of its own loopback it
+	 * asks by itself. */
+	struct desired_list dns;
 	unsigned n_mounts, n_ulimits, n_depends;
 	struct desired_mount *mount;
 	struct desired_ulimit *ulimit;
@@ -269,7 +272,13 @@ void desired_free(struct desired *desired);
 int desired_parse_apps(struct span text, struct desired *desired,
 		       char error[DESIRED_ERROR_SIZE]);
 
-/* The policy as the text of net_policy.h, a line each; text has room for
+/* Whether the name server at the address is in the container itself. */
+bool desired_dns_own(const char *address);
+
+/* Whether the network is to know a policy of the app, or its name servers. */
+bool desired_has_policy(const struct desired_app *app);
+
+/* They as the text of net_policy.h, a line each; text has room for
  * NET_POLICY_TEXT_MAX bytes. */
 void desired_policy_text(const struct desired_policy *policy, char *text);
 

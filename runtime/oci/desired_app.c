@@ -682,6 +682,7 @@ int desired_app_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "hostname", hostname_read, false },
 		{ "domainname", domainname_read, false },
 		{ "extra_hosts", extra_hosts_read, false },
+		{ "dns", desired_dns_read, false },
 		{ "dns_search", dns_search_read, false },
 		{ "dns_opt", dns_opt_read, false },
 		{ "network", network_read, false },

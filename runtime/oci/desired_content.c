@@ -111,6 +111,10 @@ static void add_later(struct digest_stream *s, const struct desired_app *app)
 	if (app->aliases.n) {
 		add_text(s, "aliases");
 		add_list(s, &app->aliases);
+	if (app->dns.n) {
+		add_text(s, "dns");
+		add_list(s, &app->dns);
+	}
 	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		if (numbers[i]) {

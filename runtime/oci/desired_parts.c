@@ -375,10 +375,11 @@ static int pod_check(struct json_walk *w, const struct desired *d,
 				 "of the node: want a grant of its own",
 				 app->name, name);
 	if (app->pod.shares & DESIRED_POD_NETWORK &&
-	    (app->n_ports || app->no_network || app->policy.is_said))
+	    (app->n_ports || app->no_network || app->policy.is_said ||
+	     app->dns.n))
 		return json_fail(w,
-				 "%s has the network of %s: its ports and "
-				 "policy, or to have none, are said there",
+				 "%s has the network of %s: its ports, policy "
+				 "and dns, or to have none, are said there",
 				 app->name, name);
 	/* Who is frozen is woken by what comes to a network of its own. */
 	if (app->pod.shares & DESIRED_POD_NETWORK &&

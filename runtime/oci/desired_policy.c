@@ -1,5 +1,6 @@
-/* The key "policy" of an app: where it may go (net_policy.h). Each rule is
- * read here, so that a document with a bad one is refused as a whole. */
+/* The keys "policy" and "dns" of an app: where it may go, and whom it asks for
+ * names (net_policy.h). Each rule is read here, so that a document with a bad
+ * one is refused as a whole. */
 #include <stdio.h>
 
 #include "desired_read.h"
@@ -81,8 +82,56 @@ int desired_policy_read(struct json_walk *w, yyjson_val *v, void *into)
 	return json_object(w, v, keys, ARRAY_SIZE(keys), &app->policy);
 }
 
-void desired_policy_text(const struct desired_policy *p, char *text)
+int desired_dns_read(struct json_walk *w, yyjson_val *v, void *into)
 {
+	struct desired_app *app = into;
+	uint8_t address[16];
+	int err = desired_list_read(w, v, &app->dns, NET_SERVERS_MAX);
+
+	for (unsigned i = 0; err == 0 && i < app->dns.n; i++) {
+		const char *text = app->dns.item[i];
+
+		if (desired_address(span_of(text), address) < 0 ||
+		    (net_address_closed(address) && !desired_dns_own(text)))
+			err = json_fail(w, "want addresses of name servers");
+	}
+	return err;
+}
+
+bool desired_dns_own(const char *text)
+{
+	static const uint8_t v6[16] = { [15] = 1 },
+			     v4[13] = { [10] = 0xff, 0xff, 127 };
+	uint8_t address[16];
+
+	return desired_address(span_of(text), address) == 0 &&
+	       (!memcmp(address, v4, sizeof(v4)) ||
+		!memcmp(address, v6, sizeof(v6)));
+}
+
+bool desired_has_policy(const struct desired_app *app)
+{
+	bool has = app->policy.is_said;
+
+	if (app->no_network || app->host_shares & DESIRED_POD_NETWORK)
+		return false;
+	for (unsigned i = 0; i < app->dns.n; i++)
+		has = has || !desired_dns_own(app->dns.item[i]);
+	return has;
+}
+
+static size_t servers_text(const struct desired_list *dns, char *text, size_t n)
+{
+	for (unsigned i = 0; i < dns->n; i++)
+		if (!desired_dns_own(dns->item[i]))
+			n += (size_t)snprintf(text + n, NET_POLICY_TEXT_MAX - n,
+					      "dns %s\n", dns->item[i]);
+	return n;
+}
+
+void desired_policy_text(const struct desired_app *app, char *text)
+{
+	const struct desired_policy *p = &app->policy;
 	size_t n = (size_t)snprintf(text, NET_POLICY_TEXT_MAX, "default %s\n",
 				    p->denies ? "deny" : "allow");
 	const struct {
@@ -100,6 +149,7 @@ void desired_policy_text(const struct desired_policy *p, char *text)
 				text + n, NET_POLICY_TEXT_MAX - n, "%s %llu\n",
 				limits[i].key,
 				(unsigned long long)limits[i].value);
+	n = servers_text(&app->dns, text, n);
 	for (unsigned i = 0; i < p->rules.n; i++) {
 		n += text_copy(text + n, NET_POLICY_TEXT_MAX - n - 1,
 			       p->rules.item[i]);

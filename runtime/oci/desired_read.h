@@ -58,6 +58,7 @@ int desired_reactive_check(struct json_walk *w, const struct desired_app *app);
 
 /* desired_policy.c */
 int desired_policy_read(struct json_walk *w, yyjson_val *v, void *into);
+int desired_dns_read(struct json_walk *w, yyjson_val *v, void *into);
 
 /* desired_app.c: one app, into the next of the document's. */
 int desired_app_read(struct json_walk *w, yyjson_val *v, void *into);

@@ -74,33 +74,43 @@ static bool bits_are_clear(const uint8_t address[16], unsigned from)
 	return true;
 }
 
+/* 96 for IPv4, which is mapped; 0 for IPv6, -EINVAL for neither. */
+static int digits_parse(struct span word, uint8_t address[16])
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (span_copy(text, sizeof(text), word) < 0)
+		return -EINVAL;
+	if (inet_pton(AF_INET, text, address + 12) == 1) {
+		memcpy(address, mapped, sizeof(mapped));
+		return 96;
+	}
+	return inet_pton(AF_INET6, text, address) == 1 &&
+			       memcmp(address, mapped, sizeof(mapped)) != 0
+		       ? 0
+		       : -EINVAL;
+}
+
 static int address_parse(struct span word, struct net_rule *rule,
 			 char error[NET_POLICY_ERROR_SIZE])
 {
 	static const char want[] = "an address or range, as 192.0.2.0/24 or "
 				   "2001:db8::/32";
 	struct span rest = word, part = { 0 };
-	char text[INET6_ADDRSTRLEN];
-	unsigned first = 0;
 	uint64_t bits;
 
 	span_cut(&rest, '/', &part);
-	if (span_copy(text, sizeof(text), part) < 0)
+	int first = digits_parse(part, rule->address);
+
+	if (first < 0)
 		return fail(error, word, want);
-	if (inet_pton(AF_INET, text, rule->address + 12) == 1) {
-		memcpy(rule->address, mapped, sizeof(mapped));
-		first = 96;
-	} else if (inet_pton(AF_INET6, text, rule->address) != 1 ||
-		   !memcmp(rule->address, mapped, sizeof(mapped))) {
-		return fail(error, word, want);
-	}
-	bits = 128 - first;
+	bits = 128 - (uint64_t)first;
 	if (part.size != word.size &&
-	    (rest.size > 3 || span_u64(rest, 128 - first, &bits) < 0))
-		return fail(error, word, "a prefix of 0 to %u bits",
+	    (rest.size > 3 || span_u64(rest, bits, &bits) < 0))
+		return fail(error, word, "a prefix of 0 to %d bits",
 			    128 - first);
 	rule->by = NET_RULE_ADDRESS;
-	rule->bits = (uint8_t)(first + bits);
+	rule->bits = (uint8_t)((uint64_t)first + bits);
 	if (!bits_are_clear(rule->address, rule->bits))
 		return fail(error, word, "no bits set behind the prefix");
 	return 0;
@@ -292,11 +302,37 @@ static int limit_parse(struct span line, struct net_policy *p)
 	return r;
 }
 
+/* False for what is no such line. */
+static bool is_server(struct span line, struct span *address)
+{
+	struct span key;
+
+	*address = line;
+	return span_cut(address, ' ', &key) && span_is(key, "dns");
+}
+
+static int server_parse(struct span text, struct net_policy *p,
+			char error[NET_POLICY_ERROR_SIZE])
+{
+	uint8_t *address = p->server[p->n_servers];
+
+	if (p->n_servers == NET_SERVERS_MAX)
+		return fail(error, text, "at most %d name servers",
+			    NET_SERVERS_MAX);
+	if (digits_parse(text, address) < 0 || net_address_closed(address))
+		return fail(error, text, "the address of a name server");
+	p->n_servers++;
+	return 0;
+}
+
 static int line_parse(struct span line, struct net_policy *p,
 		      char error[NET_POLICY_ERROR_SIZE])
 {
+	struct span server;
 	int r;
 
+	if (is_server(line, &server))
+		return server_parse(server, p, error);
 	if (span_is(line, "default allow") || span_is(line, "default deny")) {
 		p->denies = span_is(line, "default deny");
 		return 0;
@@ -338,8 +374,12 @@ static bool rule_valid(const struct net_rule *r)
 
 bool net_policy_valid(const struct net_policy *p)
 {
-	if (p->magic != NET_POLICY_MAGIC || p->n_rules > NET_RULES_MAX)
+	if (p->magic != NET_POLICY_MAGIC || p->n_rules > NET_RULES_MAX ||
+	    p->n_servers > NET_SERVERS_MAX)
 		return false;
+	for (uint32_t i = 0; i < p->n_servers; i++)
+		if (net_address_closed(p->server[i]))
+			return false;
 	for (uint32_t i = 0; i < p->n_rules; i++)
 		if (!rule_valid(&p->rule[i]))
 			return false;
@@ -368,4 +408,28 @@ bool net_rule_holds(const struct net_rule *rule, const uint8_t address[16])
 	return memcmp(address, rule->address, whole) == 0 &&
 	       (rest == 0 ||
 		((address[whole] ^ rule->address[whole]) & mask) == 0);
+}
+
+#define V4(a, b, c, d, n) \
+	.address = { [10] = 0xff, 0xff, a, b, c, d }, .bits = 96 + (n)
+
+static const struct net_rule closed[] = {
+	{ V4(0, 0, 0, 0, 8) },
+	{ V4(127, 0, 0, 0, 8) },
+	{ V4(169, 254, 0, 0, 16) },
+	{ V4(10, 64, 0, 0, 16) }, /* containers: net/outlet.h */
+	{ V4(224, 0, 0, 0, 3) },  /* multicast, reserved, broadcast */
+	/* "::", "::1", and all that embeds IPv4 there */
+	{ .address = { 0 }, .bits = 80 },
+	{ .address = { 0xfe, 0x80 }, .bits = 10 },
+	{ .address = { 0xff }, .bits = 8 },
+	{ .address = { 0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64 }, .bits = 96 },
+};
+
+bool net_address_closed(const uint8_t address[16])
+{
+	for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+		if (net_rule_holds(&closed[i], address))
+			return true;
+	return false;
 }

@@ -11,6 +11,9 @@
  *	default allow|deny
  *	up|down BYTES			a second, from and to the container
  *	connections N			a second, that it opens
+ * and at most NET_SERVERS_MAX of these, by which name servers its names are
+ * found and not by the node's:
+ *	dns ADDRESS
  *
  * Who chose the bytes: an operator in the end, but they went through the hands
  * of others. Every word and number is checked. No I/O. */
@@ -19,14 +22,16 @@
 
 #include "base/span.h"
 
-#define NET_POLICY_MAGIC 0x7a6e3033 /* "zn03" */
+#define NET_POLICY_MAGIC 0x7a6e3034 /* "zn04" */
 
 enum {
 	NET_RULES_MAX = 64,
+	NET_SERVERS_MAX = 4,
 	NET_RULE_NAME_SIZE = 256, /* of DNS: 253 and NUL */
 	/* "allow ", the longest name, protocol and two ports. */
 	NET_RULE_TEXT_SIZE = 6 + 253 + 5 + 12 + 1,
-	NET_POLICY_TEXT_MAX = (NET_RULES_MAX + 4) * NET_RULE_TEXT_SIZE,
+	NET_POLICY_TEXT_MAX = (NET_RULES_MAX + NET_SERVERS_MAX + 4) *
+			      NET_RULE_TEXT_SIZE,
 	NET_POLICY_ERROR_SIZE = 160,
 	NET_RATE_MIN = 65536, /* bytes a second: the largest packet */
 	NET_CONNECTIONS_MAX = 1000000,
@@ -54,6 +59,8 @@ struct net_policy {
 	uint32_t n_rules;
 	uint32_t connections;	       /* a second; 0: no limit */
 	uint64_t bytes_up, bytes_down; /* a second; 0: no limit */
+	uint32_t n_servers, reserved;  /* 0: those of the node */
+	uint8_t server[NET_SERVERS_MAX][16];
 	struct net_rule rule[NET_RULES_MAX];
 };
 
@@ -68,6 +75,11 @@ void net_rule_text(const struct net_rule *rule, char out[NET_RULE_TEXT_SIZE]);
 
 /* Whether bytes that claim to be one are: nothing in it leads astray. */
 bool net_policy_valid(const struct net_policy *policy);
+
+/* Whether no container reaches the address (IPv4 is mapped), whatever its rules
+ * say: the node's own loopback, what is link-local, multicast, of the range of
+ * containers, or nobody's. */
+bool net_address_closed(const uint8_t address[16]);
 
 /* Whether rule, one by name, is about `name` (lower case, no dot at the
  * end). */

@@ -156,6 +156,11 @@ static void pod_check(struct walk *w, const struct service_seen *s,
 			  "%.63s has the network of %.63s: its networks: are "
 			  "said there",
 			  s->name, on->name);
+	else if (s->shares & DESIRED_POD_NETWORK && s->dns_line)
+		walk_fail(w, s->dns_line,
+			  "%.63s has the network of %.63s: its dns: is said "
+			  "there",
+			  s->name, on->name);
 	else if (s->shares & DESIRED_POD_NETWORK &&
 		 (s->is_reactive || on->is_reactive))
 		walk_fail(w, s->pod_line,

@@ -111,57 +111,6 @@ static void group_add_read(struct walk *w, const struct compose_node *value,
 	walk_list(w, value, group_read, into);
 }
 
-/* A word of resolv.conf into a list of the document. */
-static void resolver_word(struct walk *w, const struct compose_node *value,
-			  struct service *s, const char *key, const char *want)
-{
-	const char *text = walk_text(w, value, want);
-	yyjson_mut_val *list = yyjson_mut_obj_get(s->app, key);
-
-	if (!text)
-		return;
-	if (!desired_resolver_word(text)) {
-		walk_fail(w, value->line, "\"%.63s\": want %s", text, want);
-		return;
-	}
-	if (!list)
-		list = yyjson_mut_obj_add_arr(s->doc, s->app, key);
-	if (yyjson_mut_arr_size(list) == DESIRED_RESOLVER_MAX)
-		walk_fail(w, value->line, "want at most %u",
-			  DESIRED_RESOLVER_MAX);
-	else
-		yyjson_mut_arr_add_strcpy(s->doc, list, text);
-}
-
-static void search_read(struct walk *w, const struct compose_node *value,
-			void *into)
-{
-	resolver_word(w, value, into, "dns_search",
-		      "a domain as example.com, or . for none");
-}
-
-static void dns_search_read(struct walk *w, const struct compose_node *value,
-			    void *into)
-{
-	if (value->kind == COMPOSE_LIST)
-		walk_list(w, value, search_read, into);
-	else
-		search_read(w, value, into);
-}
-
-static void opt_read(struct walk *w, const struct compose_node *value,
-		     void *into)
-{
-	resolver_word(w, value, into, "dns_opt",
-		      "an option of resolv.conf as ndots:2");
-}
-
-static void dns_opt_read(struct walk *w, const struct compose_node *value,
-			 void *into)
-{
-	walk_list(w, value, opt_read, into);
-}
-
 static void stop_signal_read(struct walk *w, const struct compose_node *value,
 			     void *into)
 {
@@ -502,7 +451,6 @@ static const char *const other_keys[] = {
 	"credential_spec",
 	"develop",
 	"device_cgroup_rules",
-	"dns",
 	"external_links",
 	"gpus",
 	"isolation",
@@ -607,6 +555,7 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "userns_mode", userns_read },
 		{ "security_opt", security_opt_read },
 		{ "read_only", read_only_read },
+		{ "dns", dns_read },
 		{ "sysctls", sysctls_read },
 		{ "stop_signal", stop_signal_read },
 		{ "stop_grace_period", stop_grace_read },

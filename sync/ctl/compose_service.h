@@ -37,6 +37,7 @@ struct service_seen {
 	unsigned replicas, replicas_line;
 	const char *pod;	   /* whose namespaces it shares, or NULL */
 	unsigned pod_line, shares; /* DESIRED_POD_* */
+	unsigned dns_line;	   /* 0: not said */
 	unsigned n_depends;
 	struct dependency_said *depends;
 };
@@ -122,6 +123,8 @@ void pod_write(const struct service *s);
 void host_ports_drop(struct walk *w, struct service *s);
 /* After pod_write(). */
 void host_network_check(struct walk *w, const struct service *s);
+/* compose_resolver.c */
+service_key dns_read, dns_search_read, dns_opt_read;
 /* Whether each finds whom it shares namespaces with. */
 void pods_check(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_replicas.c */

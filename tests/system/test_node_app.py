@@ -173,6 +173,24 @@ def test_resolver_of_its_own(node):
         "options ndots:2\n")
 
 
+def test_name_servers_of_its_own(node):
+    """Its own loopback's it asks itself, all others through znet."""
+    node.apply(node.app(dns=["127.0.0.1", "192.0.2.1", "192.0.2.2"]))
+    node.host.wait_state("running")
+    assert (node.root() / "etc/resolv.conf").read_text() == (
+        "nameserver 127.0.0.1\nnameserver 10.64.0.1\n")
+
+
+def test_empty_command(node):
+    """It leaves the image's out."""
+    node.apply(node.app(entrypoint=["sh", "-c", "sleep 1000", "own"],
+                        command=[]))
+    node.host.wait_state("running")
+    config = json.loads(next(
+        (node.host.data / "containers").glob("web-*/config.json")).read_text())
+    assert config["process"]["args"] == ["sh", "-c", "sleep 1000", "own"]
+
+
 def test_tries_end(node):
     node.apply(node.app(command=["sh", "-c", "exit 3"],
                         restart="on-failure", restart_max=2))

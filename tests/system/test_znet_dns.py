@@ -248,6 +248,34 @@ def test_name_servers_change(host, inside, server):
         name_servers(host, host.WORLD)
 
 
+def test_name_servers_of_its_own(host, inside, server):
+    """They are asked in place of the node's, and what they say is nobody
+    else's, nor the other way round."""
+    own = NameServer(host.world, host.WORLD6,
+                     lambda asked: (0, [record(A, b"\x0a\5\5\5", 60)], []))
+    host.container("own", "10.64.0.31", "shop", "own",
+                   policy="default allow\ndns %s\n" % host.WORLD6)
+    try:
+        asks = host.containers["own"]
+        theirs = query("ttl-60-shared.example")
+        assert ask(inside, theirs).endswith(b"\x0a\1\2\3")
+        assert ask(asks, theirs).endswith(b"\x0a\5\5\5")
+        assert ask(asks, query("ttl-60-own.example")).endswith(b"\x0a\5\5\5")
+        assert ask(inside, query("ttl-60-own.example")).endswith(
+            b"\x0a\1\2\3")
+        assert ask(asks, query("back")).endswith(socket.inet_aton(BACK[0]))
+        assert len(own.asked) == 2
+        own.close()
+        before = len(server.asked)
+        assert code(ask(asks, query("gone.example"))) == SERVER_FAILURE
+        assert len(server.asked) == before, "the node's are not asked"
+    finally:
+        own.close()
+        host.end("own")
+        host.containers.pop("own").close()
+        host.delete("own")
+
+
 def test_name_server_that_is_the_router(host, inside, server):
     """Whose address means something on its link only."""
     at, link = host.world.link_local("world0")

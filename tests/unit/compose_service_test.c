@@ -47,6 +47,12 @@ static const struct {
 		"timeout:1]\n") },
 	  APP(",\"dns_search\":[\"example.com\"],\"dns_opt\":["
 	      "\"ndots:2\",\"timeout:1\"]") },
+	{ "whom it asks for names",
+	  { WEB("    dns: [192.0.2.53, \"2001:db8::53\", 127.0.0.1]\n") },
+	  APP(",\"dns\":[\"192.0.2.53\",\"2001:db8::53\",\"127.0.0.1\"]") },
+	{ "whom it asks for names, one",
+	  { WEB("    dns: 192.0.2.53\n") },
+	  APP(",\"dns\":[\"192.0.2.53\"]") },
 	{ "what it has against others",
 	  { WEB("    mem_limit: 2m\n    mem_reservation: 1m\n"
 		"    memswap_limit: 4m\n    cpu_shares: 512\n"
@@ -441,6 +447,20 @@ static const struct {
 	{ "too many options",
 	  { WEB("    dns_opt: [a, b, c, d, e, f, g]\n") },
 	  "f:4: services.web.dns_opt[6]: want at most 6" },
+	{ "a name server's name",
+	  { WEB("    dns: pihole\n") },
+	  "f:4: services.web.dns: \"pihole\": want the address of a name "
+	  "server, in digits" },
+	{ "five name servers",
+	  { WEB("    dns: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4, 1.1.1.5]\n") },
+	  "f:4: services.web.dns[4]: want at most 4" },
+	{ "a name server that is out of reach",
+	  { WEB("    dns: [169.254.169.254]\n") },
+	  "f:4: services.web.dns[0]: 169.254.169.254: no container reaches "
+	  "that address" },
+	{ "name servers of another's network",
+	  { WEB("    network_mode: service:db\n    dns: 1.1.1.1\n") DB },
+	  "f:5: services: web has the network of db: its dns: is said there" },
 	{ "a place of a home",
 	  { WEB("    volumes: [~/html:/www]\n") },
 	  "f:4: services.web.volumes[0]: \"~/html\": want a path from the "

@@ -201,6 +201,26 @@ static void policy_test(void)
 	   "a limit twice is refused");
 	ok(net_policy_parse(span_of("connections 0"), &p, error) < 0,
 	   "no connections a second is refused");
+	ok(net_policy_parse(span_of("dns 192.0.2.53\ndns 2001:db8::53\n"), &p,
+			    error) == 0 &&
+		   p.n_servers == 2 && p.server[0][12] == 192 &&
+		   p.server[1][0] == 0x20 && net_policy_valid(&p),
+	   "name servers are read: %s", error);
+	ok(net_policy_parse(span_of("dns 127.0.0.1"), &p, error) < 0 &&
+		   net_policy_parse(span_of("dns ::1"), &p, error) < 0 &&
+		   net_policy_parse(span_of("dns 169.254.1.1"), &p, error) <
+			   0 &&
+		   net_policy_parse(span_of("dns 10.64.0.3"), &p, error) < 0,
+	   "none that a container may not reach: %s", error);
+	ok(net_policy_parse(span_of("dns 192.0.2.1\ndns 192.0.2.1\n"
+				    "dns 192.0.2.1\ndns 192.0.2.1\n"
+				    "dns 192.0.2.1\n"),
+			    &p, error) < 0,
+	   "nor five");
+	memset(&p, 0, sizeof(p));
+	p.magic = NET_POLICY_MAGIC;
+	p.n_servers = 1;
+	ok(!net_policy_valid(&p), "one that is nobody's is none");
 	for (int i = 0; i <= NET_RULES_MAX; i++)
 		end += sprintf(end, "allow any\n");
 	ok(net_policy_parse(span_of(text), &p, error) < 0 &&

@@ -91,7 +91,8 @@ static void test_args(void)
 		struct desired_app app;
 		const char *args;
 	} rows[] = {
-		{ { .name = "web", .no_command = true }, "[\"/entry\",\"-e\"]" },
+		{ { .name = "web", .no_command = true },
+		  "[\"/entry\",\"-e\"]" },
 		{ { .name = "web",
 		    .no_entrypoint = true,
 		    .command = { own, 1 } },
