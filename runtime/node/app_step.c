@@ -414,6 +414,7 @@ static bool volumes_ready(struct app *app)
 	call_zrun(&app->call, app->id);
 	volume_name(want, m, q->path);
 	q->arg = (uint32_t)((m->size_bytes + (1 << 20) - 1) >> 20);
+	q->flags = m->external ? ZRUN_VOLUME_THERE : 0;
 	call_start(app, ZRUN_VOLUME, -1, volume_done);
 	return false;
 }

@@ -88,7 +88,10 @@ enum desired_mount_type {
 struct desired_mount {
 	enum desired_mount_type type;
 	const char *target; /* absolute, without "." and ".." */
-	const char *source; /* VOLUME: an id within its application */
+	const char *source; /* VOLUME: an id within its application, or where
+			     * it is external its name on the node: ID or
+			     * APPLICATION.ID */
+	bool external;	    /* VOLUME: it must be there already */
 	/* FILE: the text. SECRET: the text, sealed to the node (sync/wire/
 	 * seal.h), "" when the hub could not; in what an operator puts it is
 	 * plain. */
@@ -215,12 +218,12 @@ struct desired_app {
 	struct desired_list labels, sysctls;	 /* "KEY=value" */
 	struct desired_list extra_hosts;	 /* "NAME=ADDRESS" */
 	struct desired_list dns_search, dns_opt; /* of resolv.conf */
-	/* Of OCI's default ones; bit n is number n. */
-	uint64_t cap_drop;
-	struct desired_list grants; /* each as grant.h says */
 	/* Name servers, in place of the node's; those of its own loopback it
 	 * asks by itself. */
 	struct desired_list dns;
+	/* Of OCI's default ones; bit n is number n. */
+	uint64_t cap_drop;
+	struct desired_list grants; /* each as grant.h says */
 	unsigned n_mounts, n_ulimits, n_depends;
 	struct desired_mount *mount;
 	struct desired_ulimit *ulimit;
@@ -280,7 +283,10 @@ bool desired_has_policy(const struct desired_app *app);
 
 /* They as the text of net_policy.h, a line each; text has room for
  * NET_POLICY_TEXT_MAX bytes. */
-void desired_policy_text(const struct desired_policy *policy, char *text);
+void desired_policy_text(const struct desired_app *app, char *text);
+
+/* Whether it can be the name of a volume on a node: ID or APPLICATION.ID. */
+bool desired_volume_valid(const char *name);
 
 /* Whether it is an absolute path to something below "/", without "." and ".."
  * as parts. */

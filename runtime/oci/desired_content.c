@@ -40,7 +40,7 @@ static void add_mount(struct digest_stream *s, const struct desired_app *app,
 	add_number(s, m->mode);
 	add_number(s, m->uid);
 	add_number(s, m->gid);
-	add_number(s, m->has_owner);
+	add_number(s, m->has_owner | (uint64_t)m->external << 1);
 }
 
 static void add_arrays(struct digest_stream *s, const struct desired_app *app)
@@ -99,22 +99,25 @@ static void add_policy(struct digest_stream *s, const struct desired_policy *p)
 static void add_later(struct digest_stream *s, const struct desired_app *app)
 {
 	const uint64_t numbers[] = { app->memory_reserved_bytes,
-				     app->memory_swap_bytes, app->cpu_shares,
-				     app->oom_score, app->stdin_open,
-				     app->no_entrypoint, app->no_command };
+				     app->memory_swap_bytes,
+				     app->cpu_shares,
+				     app->oom_score,
+				     app->stdin_open,
+				     app->no_entrypoint,
+				     app->no_command };
 	const char *const texts[] = { app->cpuset, app->domainname };
 
 	if (app->dns_search.n || app->dns_opt.n) {
 		add_list(s, &app->dns_search);
 		add_list(s, &app->dns_opt);
 	}
-	if (app->aliases.n) {
-		add_text(s, "aliases");
-		add_list(s, &app->aliases);
 	if (app->dns.n) {
 		add_text(s, "dns");
 		add_list(s, &app->dns);
 	}
+	if (app->aliases.n) {
+		add_text(s, "aliases");
+		add_list(s, &app->aliases);
 	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
 		if (numbers[i]) {

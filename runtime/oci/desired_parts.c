@@ -79,14 +79,29 @@ static int target_read(struct json_walk *w, yyjson_val *v, void *into)
 	return err;
 }
 
+bool desired_volume_valid(const char *name)
+{
+	struct span rest = span_of(name), application;
+
+	span_cut(&rest, '.', &application);
+	return id_valid(application) && (!rest.data || id_valid(rest));
+}
+
 static int source_read(struct json_walk *w, yyjson_val *v, void *into)
 {
 	struct desired_mount *m = into;
 	int err = desired_string_read(w, v, &m->source);
 
-	if (err == 0 && !id_valid(span_of(m->source)))
+	if (err == 0 && !desired_volume_valid(m->source))
 		err = json_fail_value(w, v, "want 1 to 63 of a-z, 0-9 and -");
 	return err;
+}
+
+static int external_read(struct json_walk *w, yyjson_val *v, void *into)
+{
+	struct desired_mount *m = into;
+
+	return desired_bool_read(w, v, &m->external);
 }
 
 /* Never told: it may hold what is nobody's business. */
@@ -167,6 +182,7 @@ static int mount_read(struct json_walk *w, yyjson_val *v, void *into)
 		{ "content", content_read, false },
 		{ "read_only", mount_read_only_read, false },
 		{ "nocopy", nocopy_read, false },
+		{ "external", external_read, false },
 		{ "size", size_read, false },
 		{ "mode", mode_read, false },
 		{ "uid", uid_read, false },
@@ -184,6 +200,11 @@ static int mount_read(struct json_walk *w, yyjson_val *v, void *into)
 	    (m->type != DESIRED_MOUNT_FILE && m->type != DESIRED_MOUNT_SECRET))
 		return json_fail(w, "want the key \"content\" for a file or a "
 				    "secret, and only there");
+	if (m->external && (!m->source || m->size_bytes))
+		return json_fail(w, "want external of a volume, without size");
+	if (m->source && !m->external && !id_valid(span_of(m->source)))
+		return json_fail(w, "want external for a volume of another "
+				    "application");
 	return 0;
 }
 

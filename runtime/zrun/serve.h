@@ -114,7 +114,8 @@ enum zrun_verb {
 	/* Makes volume `path` ([a-z0-9.-], at most ZRUN_VOLUME_NAME_MAX) where
 	 * there is none, and limits it to `arg` MiB (0: no limit; no limit is
 	 * kept where /data is not btrfs). What it holds is never touched.
-	 * znode. */
+	 * flags: ZRUN_VOLUME_THERE: it is not made, and its limit stays;
+	 * -ENOENT. znode. */
 	ZRUN_VOLUME,
 	/* Volume number `arg` of those that exist, in any order: reply.text =
 	 * name and, where /data has quotas, the bytes that it uses and may use
@@ -196,6 +197,7 @@ enum zrun_verb {
 
 enum {
 	ZRUN_START_KEEP = 1,
+	ZRUN_VOLUME_THERE = 1,
 	ZRUN_KILL_ALL = 1,
 	ZRUN_KILL_EXEC = 256,
 	ZRUN_VOLUME_NAME_MAX = 127,

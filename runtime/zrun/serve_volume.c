@@ -80,13 +80,28 @@ static int make_work(const struct zrun_request *q, char text[STORE_ERROR_SIZE])
 	return r;
 }
 
+static int there(const char *name, struct zrun_reply *reply)
+{
+	autoclose int volume = volume_open(name);
+
+	if (volume == -ENOENT)
+		snprintf(reply->text, sizeof(reply->text),
+			 "volume %.127s: there is none on this node; what has "
+			 "it without external: true makes it, as "
+			 "APPLICATION.NAME",
+			 name);
+	return volume < 0 ? volume : 0;
+}
+
 int serve_volume(const struct asked *asked, struct zrun_reply *reply)
 {
 	const struct zrun_request *q = asked->request;
 
 	if (!name_valid(q->path))
 		return refuse_name(reply);
-	return serve_work(asked, reply, make_work);
+	return q->flags & ZRUN_VOLUME_THERE
+		       ? there(q->path, reply)
+		       : serve_work(asked, reply, make_work);
 }
 
 int serve_volumes(const struct asked *asked, struct zrun_reply *reply)

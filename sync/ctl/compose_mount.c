@@ -69,14 +69,48 @@ static void name_read(struct walk *w, const struct compose_node *value,
 		m->source = text;
 }
 
+static void external_read(struct walk *w, const struct compose_node *value,
+			  void *into)
+{
+	struct desired_mount *m = into;
+
+	/* {name: NAME}, as it was said once */
+	if (value->kind == COMPOSE_MAP) {
+		static const struct walk_key keys[] = { { "name", name_read } };
+
+		walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, m);
+		m->external = true;
+	} else {
+		value_bool(w, value, &m->external);
+	}
+}
+
+/* One of another application, or of none, by the name that the node has for it:
+ * whether it is there the node finds out. */
+static bool volume_external(struct walk *w, unsigned line,
+			    const struct desired_mount *m)
+{
+	if (!desired_volume_valid(m->source)) {
+		walk_fail(w, line,
+			  "\"%.60s\": external: want the volume as nodes call "
+			  "it (znode volumes): APPLICATION.NAME",
+			  m->source);
+		return false;
+	}
+	if (m->size_bytes)
+		walk_fail(w, line, "%.60s: external: want no size", m->source);
+	return !m->size_bytes;
+}
+
 /* What the top level says of the volume. */
 static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 {
 	static const struct walk_key keys[] = { { "driver", driver_read },
 						{ "labels", walk_ignore },
 						{ "name", name_read },
+						{ "external", external_read },
 						{ "x-zooid", zooid_read } };
-	static const char *const others[] = { "driver_opts", "external", NULL };
+	static const char *const others[] = { "driver_opts", NULL };
 	const struct compose_node *all = walk_member(w->root, "volumes");
 	const struct compose_node *node = walk_member(all, m->source);
 	unsigned before = w->n_problems;
@@ -101,6 +135,8 @@ static bool volume_find(struct walk *w, unsigned line, struct desired_mount *m)
 	}
 	if (w->n_problems != before)
 		return false;
+	if (m->external)
+		return volume_external(w, line, m);
 	if (!name_id(m->source, id)) {
 		walk_fail(w, line,
 			  "\"%.60s\": want 1 to 63 of A-Z, a-z, 0-9, -, _ and "
@@ -568,6 +604,8 @@ void mounts_write(const struct service *s)
 			yyjson_mut_obj_add_bool(s->doc, o, "read_only", true);
 		if (m->nocopy)
 			yyjson_mut_obj_add_bool(s->doc, o, "nocopy", true);
+		if (m->external)
+			yyjson_mut_obj_add_bool(s->doc, o, "external", true);
 		number_write(s->doc, o, "size", m->size_bytes);
 		number_write(s->doc, o, "mode", m->mode);
 		owner_write(s->doc, o, m);

@@ -265,12 +265,13 @@ def test_name_servers_of_its_own(host, inside, server):
             b"\x0a\1\2\3")
         assert ask(asks, query("back")).endswith(socket.inet_aton(BACK[0]))
         assert len(own.asked) == 2
+    finally:
         own.close()
+    try:
         before = len(server.asked)
         assert code(ask(asks, query("gone.example"))) == SERVER_FAILURE
         assert len(server.asked) == before, "the node's are not asked"
     finally:
-        own.close()
         host.end("own")
         host.containers.pop("own").close()
         host.delete("own")

@@ -503,9 +503,6 @@ static const struct {
 	{ "a volume that nobody declares",
 	  { WEB("    volumes: [a:/b]\n") },
 	  "f:4: services.web.volumes[0]: there is no volume a in volumes:" },
-	{ "a volume of others",
-	  { WEB("    volumes: [a:/b]\n") "volumes:\n  a: {external: true}\n" },
-	  "f:6: volumes.a.external: not supported yet" },
 	{ "a target with ..",
 	  { WEB("    tmpfs: /a/../b\n") },
 	  "f:4: services.web.tmpfs: \"/a/../b\": want an absolute path without "

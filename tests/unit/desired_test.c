@@ -179,6 +179,15 @@ static void address_test(void)
 	ok(!same(",\"dns_search\":[\"a\"]", ",\"dns_opt\":[\"a\"]") &&
 		   !same("", ",\"dns_search\":[\"a\"]"),
 	   "what the resolver is told counts");
+	ok(!same(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+		 "\"source\":\"a\"}]",
+		 ",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+		 "\"source\":\"a\",\"external\":true}]"),
+	   "whose volume it is counts");
+	ok(!same("", ",\"dns\":[\"192.0.2.1\"]") &&
+		   !same(",\"dns\":[\"192.0.2.1\"]",
+			 ",\"dns\":[\"192.0.2.2\"]"),
+	   "whom it asks for names counts");
 	ok(!same("", ",\"command\":[]") && !same("", ",\"entrypoint\":[]") &&
 		   !same(",\"command\":[]", ",\"entrypoint\":[]"),
 	   "a command that is empty counts");
@@ -281,6 +290,19 @@ static const struct {
 	  HEAD "{" WEB ",\"ports\":[{\"host\":1,\"container\":80,"
 	       "\"protocol\":\"sctp\"}]}]}",
 	  "apps[0].ports[0].protocol: \"sctp\": want tcp or udp" },
+	{ "a name server that no container reaches",
+	  HEAD "{" WEB ",\"dns\":[\"169.254.169.254\"]}]}",
+	  "apps[0].dns: want addresses of name servers" },
+	{ "a volume of another application that is not external",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+	       "\"source\":\"shop.a\"}]}]}",
+	  "apps[0].mounts[0]: want external for a volume of another "
+	  "application" },
+	{ "an external volume outside the volumes",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+	       "\"external\":true,\"source\":\"a..b\"}]}]}",
+	  "apps[0].mounts[0].source: \"a..b\": want 1 to 63 of a-z, 0-9 and "
+	  "-" },
 	{ "a search domain that ends its line",
 	  HEAD "{" WEB ",\"dns_search\":[\"a\\nb\"]}]}",
 	  "apps[0].dns_search: want words of resolv.conf" },
