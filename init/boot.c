@@ -17,9 +17,11 @@
 #include <net/if.h>
 
 #include "base/fd.h"
+#include "base/gateway.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "base/span.h"
+#include "rtnl.h"
 
 enum mount_flags { OPTIONAL = 1, MAKE_DIR = 2 };
 
@@ -134,10 +136,17 @@ void boot_loopback(void)
 {
 	struct ifreq request = { .ifr_name = "lo",
 				 .ifr_flags = IFF_UP | IFF_RUNNING };
+	struct node_address gateway = { .prefix = 32 };
 	autoclose int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0)
 		log_error("lo", "cannot be brought up: %s", strerror(errno));
+	memcpy(gateway.bytes, gateway_address, sizeof(gateway.bytes));
+	int err = rtnl_address_add(RTNL_LO, &gateway);
+
+	if (err < 0)
+		log_error("lo", "cannot be given " GATEWAY_TEXT ": %s",
+			  strerror(-err));
 }
 
 static bool is_wanted(struct span name, const char *const *wanted)

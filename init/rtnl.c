@@ -117,6 +117,9 @@ int rtnl_address_add(int index, const struct node_address *address)
 			  .nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE },
 		.body.address = { .ifa_family = family_of(address->bytes),
 				  .ifa_prefixlen = address->prefix,
+				  .ifa_scope = index == RTNL_LO
+						       ? RT_SCOPE_HOST
+						       : RT_SCOPE_UNIVERSE,
 				  .ifa_index = (uint32_t)index },
 	};
 

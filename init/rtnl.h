@@ -31,8 +31,11 @@ struct rtnl_events {
 int rtnl_receive(int sock, const struct rtnl_events *events);
 int rtnl_links_ask(int sock);
 
+enum { RTNL_LO = 1 }; /* the first of a network namespace */
+
 /* Each waits for the kernel's answer on a socket of its own. 0 or -errno. */
 int rtnl_link_up(int index, uint32_t mtu); /* mtu 0: as it is */
+/* One of RTNL_LO is no other machine's business. */
 int rtnl_address_add(int index, const struct node_address *address);
 int rtnl_gateway_add(int index, const struct node_address *gateway,
 		     uint32_t metric);

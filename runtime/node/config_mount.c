@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/gateway.h"
 #include "base/path.h"
 
 #include "config_write.h"
@@ -169,8 +170,9 @@ static void add_hosts(doc d, val array, const struct node_config *c)
 		node_config_hostname(c));
 	for (unsigned i = 0; i < hosts->n; i++) {
 		const char *equals = strchr(hosts->item[i], '=');
+		bool is_node = strcmp(equals + 1, GATEWAY_WORD) == 0;
 
-		fprintf(out, "%s %.*s\n", equals + 1,
+		fprintf(out, "%s %.*s\n", is_node ? GATEWAY_TEXT : equals + 1,
 			(int)(equals - hosts->item[i]), hosts->item[i]);
 	}
 	fclose(out);

@@ -65,6 +65,8 @@ static void services_read(struct walk *w, const struct compose_node *services)
 	pods_check(w, seen, n);
 	networks_check(w, seen, n);
 	if (!w->n_problems)
+		addresses_check(w, seen, n);
+	if (!w->n_problems)
 		names_settle(w, seen, n);
 	if (!w->n_problems)
 		replicas_expand(w, seen, n);
@@ -88,7 +90,7 @@ static void services_check(struct walk *w, const struct compose_node *value,
 		*services = value;
 }
 
-/* ---- volumes, configs, networks: read where a service names one ---- */
+/* ---- volumes, configs: read where a service names one ---- */
 
 static void map_check(struct walk *w, const struct compose_node *value,
 		      void *into)
@@ -96,76 +98,6 @@ static void map_check(struct walk *w, const struct compose_node *value,
 	(void)into;
 	if (value->kind != COMPOSE_MAP && !compose_is_null(value))
 		walk_fail(w, value->line, "want a map");
-}
-
-static void driver_read(struct walk *w, const struct compose_node *value,
-			void *into)
-{
-	const char *text = walk_text(w, value, "bridge");
-
-	(void)into;
-	if (text && strcmp(text, "bridge") != 0)
-		walk_fail(w, value->line,
-			  "\"%.40s\": only bridge is supported yet", text);
-}
-
-/* It is among the services of this application alone. */
-static void external_read(struct walk *w, const struct compose_node *value,
-			  void *into)
-{
-	bool is = true;
-
-	(void)into;
-	if (value->kind == COMPOSE_MAP || (value_bool(w, value, &is) && is))
-		walk_notice(w, value->line,
-			    "other applications are not on it: here it is one "
-			    "of this application");
-}
-
-static void addresses_read(struct walk *w, const struct compose_node *value,
-			   void *into)
-{
-	(void)w, (void)into;
-	walk_notice(w, value->line,
-		    "is not used: the node gives each container its address");
-}
-
-static void family_read(struct walk *w, const struct compose_node *value,
-			void *into)
-{
-	bool is = true;
-
-	(void)into;
-	if (value_bool(w, value, &is) && !is)
-		walk_notice(w, value->line,
-			    "is not used: containers have both");
-}
-
-static void networks_top_read(struct walk *w, const struct compose_node *value,
-			      void *into)
-{
-	static const struct walk_key keys[] = {
-		{ "driver", driver_read },
-		{ "name", walk_ignore },
-		{ "labels", walk_ignore },
-		{ "attachable", walk_ignore },
-		{ "external", external_read },
-		{ "ipam", addresses_read },
-		{ "enable_ipv4", family_read },
-		{ "enable_ipv6", family_read },
-		{ "driver_opts", addresses_read },
-	};
-	static const char *const others[] = { "internal", NULL };
-
-	map_check(w, value, into);
-	for (unsigned i = 0; value->kind == COMPOSE_MAP && i < value->n; i++) {
-		size_t used = walk_key(w, value->item[2 * i]->text.data);
-
-		if (!compose_is_null(value->item[2 * i + 1]))
-			walk_map(w, value->item[2 * i + 1], keys,
-				 ARRAY_SIZE(keys), others, into);
-		walk_back(w, used);
-	}
 }
 
 /* ---- the top level ---- */

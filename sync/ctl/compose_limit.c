@@ -171,6 +171,14 @@ static void restart_policy_read(struct walk *w,
 
 /* ---- deploy ---- */
 
+void gpus_read(struct walk *w, const struct compose_node *value, void *into)
+{
+	(void)into;
+	walk_fail(w, value->line,
+		  "no GPU is given by this yet: one that is a device of the "
+		  "node is, by devices:");
+}
+
 static void limits_read(struct walk *w, const struct compose_node *value,
 			void *into)
 {
@@ -200,9 +208,9 @@ static void reservations_read(struct walk *w, const struct compose_node *value,
 	static const struct walk_key keys[] = {
 		{ "memory", mem_reservation_read },
 		{ "cpus", cpus_notice },
+		{ "devices", gpus_read },
 	};
-	static const char *const others[] = { "devices", "generic_resources",
-					      NULL };
+	static const char *const others[] = { "generic_resources", NULL };
 
 	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
 }
@@ -252,6 +260,20 @@ static void mode_read(struct walk *w, const struct compose_node *value,
 		walk_fail(w, value->line, "\"%.40s\": not supported yet", text);
 }
 
+static void placement_read(struct walk *w, const struct compose_node *value,
+			   void *into)
+{
+	static const struct walk_key keys[] = {
+		{ "constraints", walk_ignore },
+		{ "preferences", walk_ignore },
+		{ "max_replicas_per_node", walk_ignore },
+	};
+
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
+	walk_notice(w, value->line,
+		    "is not used: --node says on which nodes all of it runs");
+}
+
 void deploy_read(struct walk *w, const struct compose_node *value, void *into)
 {
 	static const struct walk_key keys[] = {
@@ -263,10 +285,10 @@ void deploy_read(struct walk *w, const struct compose_node *value, void *into)
 		{ "update_config", update_notice },
 		{ "rollback_config", update_notice },
 		{ "endpoint_mode", endpoint_notice },
+		{ "placement", placement_read },
 	};
-	static const char *const others[] = { "placement", NULL };
 
-	walk_map(w, value, keys, ARRAY_SIZE(keys), others, into);
+	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, into);
 }
 
 /* ---- ulimits ---- */

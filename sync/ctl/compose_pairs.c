@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/gateway.h"
 #include "compose_service.h"
 
 enum { ENV_FILE_MAX = 64 << 10 };
@@ -158,7 +159,8 @@ static bool is_address(const char *text)
 {
 	uint8_t address[16];
 
-	return desired_address(span_of(text), address) == 0;
+	return !strcmp(text, GATEWAY_WORD) ||
+	       desired_address(span_of(text), address) == 0;
 }
 
 static bool is_host(const char *text)
@@ -208,8 +210,10 @@ void extra_hosts_read(struct walk *w, const struct compose_node *value,
 		if (!is_host(v->name) || !is_address(v->value))
 			walk_fail(w, value->line,
 				  "%.40s: want NAME=ADDRESS, the address in "
-				  "digits",
+				  "digits, or host-gateway",
 				  v->name);
+		else if (!strcmp(v->value, GATEWAY_WORD))
+			s->gateway_line = value->line;
 	}
 }
 

@@ -1,4 +1,7 @@
 /* x-zooid.network of a service: where it may go, and how much of it. */
+#include <string.h>
+
+#include "base/gateway.h"
 #include "compose_service.h"
 #include "oci/net_policy.h"
 
@@ -108,8 +111,84 @@ void policy_read(struct walk *w, const struct compose_node *value, void *into)
 	walk_map(w, value, keys, ARRAY_SIZE(keys), NULL, &p);
 }
 
+/* Those of containers, of which only its application's are reached. */
+static const char *const neighbours[] = { "allow 10.64.0.0/16",
+					  "allow fd7a:6f6f:6964::/96" };
+
+static yyjson_mut_val *rules_of(const struct service *s, yyjson_mut_val *policy)
+{
+	yyjson_mut_val *rules = yyjson_mut_obj_get(policy, "rules");
+
+	return rules ? rules : yyjson_mut_obj_add_arr(s->doc, policy, "rules");
+}
+
+static bool denies(yyjson_mut_val *policy)
+{
+	const char *said =
+		yyjson_mut_get_str(yyjson_mut_obj_get(policy, "default"));
+
+	return said && !strcmp(said, "deny");
+}
+
+void policy_internal(struct walk *w, struct service *s)
+{
+	yyjson_mut_val *policy = yyjson_mut_obj_get(s->app, "policy"), *rules;
+
+	if (s->no_network || s->host_network_line ||
+	    s->seen->shares & DESIRED_POD_NETWORK || !networks_internal(w, s))
+		return;
+	if (s->n_ports)
+		walk_notice(w, s->seen->line,
+			    "its ports are not published: the networks that it "
+			    "is on are internal");
+	s->n_ports = 0;
+	if (!policy)
+		policy = yyjson_mut_obj_add_obj(s->doc, s->app, "policy");
+	if (!yyjson_mut_obj_get(policy, "default"))
+		yyjson_mut_obj_add_str(s->doc, policy, "default", "deny");
+	rules = rules_of(s, policy);
+	if (!denies(policy))
+		walk_fail(w, s->policy_line,
+			  "the networks that it is on are internal: want "
+			  "default: deny");
+	else if (yyjson_mut_arr_size(rules) + ARRAY_SIZE(neighbours) >
+		 NET_RULES_MAX)
+		walk_fail(w, s->policy_line, "want at most %zu rules",
+			  NET_RULES_MAX - ARRAY_SIZE(neighbours));
+	for (size_t i = 0; i < ARRAY_SIZE(neighbours); i++)
+		yyjson_mut_arr_add_str(s->doc, rules, neighbours[i]);
+}
+
+/* Whether no connection to the node itself gets through. */
+static bool gateway_denied(const struct service *s)
+{
+	yyjson_mut_val *policy = yyjson_mut_obj_get(s->app, "policy"), *one;
+	char error[NET_POLICY_ERROR_SIZE];
+	yyjson_mut_arr_iter iter;
+	struct net_rule rule;
+
+	yyjson_mut_arr_iter_init(yyjson_mut_obj_get(policy, "rules"), &iter);
+	while ((one = yyjson_mut_arr_iter_next(&iter))) {
+		struct span text = span_of(yyjson_mut_get_str(one));
+
+		if (net_rule_parse(text, &rule, error) < 0 ||
+		    rule.by == NET_RULE_NAME ||
+		    (rule.by == NET_RULE_ADDRESS &&
+		     !net_rule_holds(&rule, gateway_address)))
+			continue;
+		if (rule.allows || !rule.protocol)
+			return !rule.allows;
+	}
+	return denies(policy);
+}
+
 void policy_check(struct walk *w, const struct service *s)
 {
 	if (s->policy_line && s->no_network)
 		walk_fail(w, s->policy_line, "want a network with a policy");
+	if (s->gateway_line && gateway_denied(s))
+		walk_notice(w, s->gateway_line,
+			    "extra_hosts: " GATEWAY_WORD " is " GATEWAY_TEXT
+			    ", where its "
+			    "network's rules do not let it go");
 }

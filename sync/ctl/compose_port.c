@@ -1,4 +1,4 @@
-/* A service of a Compose file: ports and networks. */
+/* A service of a Compose file: ports. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -319,87 +319,6 @@ static void exposed_read(struct walk *w, const struct compose_node *value,
 void expose_read(struct walk *w, const struct compose_node *value, void *into)
 {
 	walk_list(w, value, exposed_read, into);
-}
-
-/* ---- networks ---- */
-
-static void network_add(struct walk *w, struct service *s,
-			const struct compose_node *key)
-{
-	const struct compose_node *all = walk_member(w->root, "networks");
-	const char *name = key->text.data;
-
-	if (!strcmp(name, "default")) {
-		s->seen->networks |= 1;
-		return;
-	}
-	for (unsigned i = 0;
-	     all && all->kind == COMPOSE_MAP && i < all->n && i < 63; i++)
-		if (!strcmp(all->item[2 * i]->text.data, name)) {
-			s->seen->networks |= UINT64_C(2) << i;
-			return;
-		}
-	walk_fail(w, key->line, "there is no network %.63s in networks:", name);
-}
-
-static void network_name(struct walk *w, const struct compose_node *value,
-			 void *into)
-{
-	if (walk_text(w, value, "the name of a network"))
-		network_add(w, into, value);
-}
-
-/* Names, or a map whose values say more. */
-void networks_read(struct walk *w, const struct compose_node *value, void *into)
-{
-	static const struct walk_key keys[] = {
-		{ "aliases", aliases_read },
-		{ "gw_priority", walk_ignore },
-		{ "priority", walk_ignore },
-	};
-	static const char *const others[] = { "interface_name",
-					      "ipv4_address",
-					      "ipv6_address",
-					      "link_local_ips",
-					      "mac_address",
-					      "driver_opts",
-					      NULL };
-	struct service *s = into;
-
-	s->seen->networks = 0;
-	s->seen->says_networks = true;
-	if (value->kind != COMPOSE_MAP) {
-		walk_list(w, value, network_name, into);
-		return;
-	}
-	for (unsigned i = 0; i < value->n; i++) {
-		const struct compose_node *key = value->item[2 * i];
-		size_t used = walk_key(w, key->text.data);
-
-		network_add(w, s, key);
-		if (!compose_is_null(value->item[2 * i + 1]))
-			walk_map(w, value->item[2 * i + 1], keys,
-				 ARRAY_SIZE(keys), others, s);
-		walk_back(w, used);
-	}
-}
-
-void networks_check(struct walk *w, const struct service_seen *seen, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		for (unsigned j = 0; j < i; j++) {
-			if (seen[i].networks & seen[j].networks ||
-			    (seen[i].shares | seen[j].shares) &
-				    DESIRED_POD_NETWORK)
-				continue;
-			walk_notice(
-				w, seen[i].line,
-				"services.%.63s and services.%.63s share no "
-				"network, but reach each other: networks "
-				"keep nothing apart yet",
-				seen[j].name, seen[i].name);
-			return;
-		}
 }
 
 static void address_write(const struct service *s, yyjson_mut_val *port,

@@ -216,6 +216,19 @@ static void build_read(struct walk *w, const struct compose_node *value,
 			  "push, and say image:");
 }
 
+static void runtime_read(struct walk *w, const struct compose_node *value,
+			 void *into)
+{
+	const char *text = walk_text(w, value, "a runtime");
+
+	(void)into;
+	if (text)
+		walk_fail(w, value->line,
+			  "\"%.40s\": every container is run by zrun; want no "
+			  "such key",
+			  text);
+}
+
 /* An image is of several kinds of machine, or of the node's. */
 static void platform_read(struct walk *w, const struct compose_node *value,
 			  void *into)
@@ -452,15 +465,12 @@ static const char *const other_keys[] = {
 	"develop",
 	"device_cgroup_rules",
 	"external_links",
-	"gpus",
 	"isolation",
 	"label_file",
-	"mac_address",
 	"models",
 	"post_start",
 	"pre_stop",
 	"provider",
-	"runtime",
 	"storage_opt",
 	"volumes_from",
 	NULL,
@@ -481,6 +491,7 @@ static void service_write(struct walk *w, struct service *s)
 		walk_fail(w, s->seen->line, "want at most %u variables",
 			  DESIRED_ENV_MAX);
 	host_ports_drop(w, s);
+	policy_internal(w, s);
 	ports_write(s);
 	pod_write(s);
 	mounts_write(s);
@@ -544,6 +555,7 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "hostname", hostname_read },
 		{ "domainname", domainname_read },
 		{ "extra_hosts", extra_hosts_read },
+		{ "dns", dns_read },
 		{ "dns_search", dns_search_read },
 		{ "dns_opt", dns_opt_read },
 		{ "cap_add", cap_add_read },
@@ -555,7 +567,6 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "userns_mode", userns_read },
 		{ "security_opt", security_opt_read },
 		{ "read_only", read_only_read },
-		{ "dns", dns_read },
 		{ "sysctls", sysctls_read },
 		{ "stop_signal", stop_signal_read },
 		{ "stop_grace_period", stop_grace_read },
@@ -572,6 +583,9 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "build", build_read },
 		{ "platform", platform_read },
 		{ "use_api_socket", false_read },
+		{ "mac_address", mac_address_read },
+		{ "gpus", gpus_read },
+		{ "runtime", runtime_read },
 		{ "x-zooid", zooid_read },
 	};
 

@@ -69,7 +69,7 @@ struct service {
 	uint64_t restart_max;
 	uint64_t cap_add, cap_drop;
 	unsigned sleep_after_line, image_after_line, max_line; /* 0: not said */
-	unsigned policy_line;				       /* likewise */
+	unsigned policy_line, gateway_line;		       /* likewise */
 	unsigned n_mounts;
 	struct desired_mount mount[DESIRED_MOUNTS_MAX];
 	unsigned n_depends;
@@ -111,11 +111,20 @@ service_key environment_read, env_file_read, labels_read, sysctls_read,
 void pairs_write(const struct service *s, const char *key,
 		 const struct pairs *pairs);
 /* compose_port.c */
-service_key ports_read, expose_read, networks_read;
+service_key ports_read, expose_read;
 void ports_write(const struct service *s);
+/* compose_network.c */
+service_key networks_top_read, networks_read, mac_address_read;
+/* Whether all that it is on are internal. */
+bool networks_internal(struct walk *w, const struct service *s);
+/* Refuses what depends on an address that the file gives to a container. */
+void addresses_check(struct walk *w, const struct service_seen *seen,
+		     unsigned n);
 /* Notices services that share no network: they are not kept apart. */
 void networks_check(struct walk *w, const struct service_seen *seen,
 		    unsigned n);
+/* compose_resolver.c */
+service_key dns_read, dns_search_read, dns_opt_read;
 /* compose_pod.c */
 service_key network_mode_read, pid_read, ipc_read, pod_read;
 void pod_write(const struct service *s);
@@ -123,8 +132,6 @@ void pod_write(const struct service *s);
 void host_ports_drop(struct walk *w, struct service *s);
 /* After pod_write(). */
 void host_network_check(struct walk *w, const struct service *s);
-/* compose_resolver.c */
-service_key dns_read, dns_search_read, dns_opt_read;
 /* Whether each finds whom it shares namespaces with. */
 void pods_check(struct walk *w, const struct service_seen *seen, unsigned n);
 /* compose_replicas.c */
@@ -158,7 +165,7 @@ void folder_read(struct walk *w, struct service *s, unsigned line,
 service_key configs_read, secrets_read;
 /* compose_limit.c */
 service_key memory_read, cpus_read, pids_read, shm_size_read, ulimits_read,
-	deploy_read, restart_read, cap_add_read, cap_drop_read;
+	deploy_read, restart_read, cap_add_read, cap_drop_read, gpus_read;
 void limits_write(const struct service *s);
 /* It may be said in two places, but not differently. */
 void limit_set(struct walk *w, struct limit *limit, unsigned line,
@@ -173,6 +180,9 @@ service_key reactive_read;
 void reactive_check(struct walk *w, const struct service *s);
 /* compose_policy.c */
 service_key policy_read;
+/* What is on internal networks alone goes to its application's others only, and
+ * publishes nothing. Before ports_write(). */
+void policy_internal(struct walk *w, struct service *s);
 void policy_check(struct walk *w, const struct service *s);
 /* compose_depends.c */
 service_key depends_on_read, links_read;

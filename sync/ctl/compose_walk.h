@@ -23,7 +23,8 @@ struct walk {
 	struct walk_variable *dotenv;
 	unsigned n_dotenv;
 	const struct compose_node *root;
-	struct walk_volume *volumes; /* compose_name.c */
+	struct walk_volume *volumes;	/* compose_name.c */
+	struct walk_address *addresses; /* compose_network.c */
 	size_t path_used;
 	char path[WALK_PATH_SIZE]; /* services.web.ports[1] */
 	unsigned n_problems;	   /* so far, told or not */

@@ -553,9 +553,9 @@ static const struct {
 	  { WEB("    labels: [org.zooid.address=a]\n") },
 	  "f:4: services.web.labels: labels org.zooid.* are the node's own" },
 	{ "a host that is no address",
-	  { WEB("    extra_hosts: [\"a:host-gateway\"]\n") },
+	  { WEB("    extra_hosts: [\"a:gateway\"]\n") },
 	  "f:4: services.web.extra_hosts: a: want NAME=ADDRESS, the address in "
-	  "digits" },
+	  "digits, or host-gateway" },
 	{ "no time",
 	  { WEB("    stop_grace_period: 10\n") },
 	  "f:4: services.web.stop_grace_period: \"10\": want a time as 90s or "
@@ -678,10 +678,12 @@ static const struct {
 	{ "a key of another file",
 	  { "services:\n  web:\n    extends: {file: base.yaml, service: "
 	    "old}\n" },
-	  "base.yaml:7: services.web.gpus: not supported yet" },
+	  "base.yaml:7: services.web.gpus: no GPU is given by this yet: one "
+	  "that is a device of the node is, by devices:" },
 	{ "a key of the second file",
 	  { WEB(""), "services:\n  web:\n    gpus: all\n" },
-	  "g:3: services.web.gpus: not supported yet" },
+	  "g:3: services.web.gpus: no GPU is given by this yet: one "
+	  "that is a device of the node is, by devices:" },
 	{ "a small log",
 	  { WEB("    logging: {options: {max-size: 10k}}\n") },
 	  "f:4: services.web.logging.options.max-size: want at least 64 KB" },

@@ -363,7 +363,8 @@ static const struct {
 	  "f:4: services.web.enviroment: no such key" },
 	{ "a key merged from elsewhere",
 	  "x-a: &a\n  gpus: all\n" WEB("    <<: *a\n"),
-	  "f:2: services.web.gpus: not supported yet" },
+	  "f:2: services.web.gpus: no GPU is given by this yet: one "
+	  "that is a device of the node is, by devices:" },
 	{ "image null", "services: {web: {image: }}",
 	  "f:1: services.web.image: want the name of an image" },
 	{ "an image with a space", "services: {web: {image: a b}}",
@@ -500,8 +501,9 @@ static const struct {
 	  "f:4: services.web.deploy.replicas: want 1 to 64" },
 	{ "devices of a kind",
 	  WEB("    deploy: {resources: {reservations: {devices: []}}}\n"),
-	  "f:4: services.web.deploy.resources.reservations.devices: not "
-	  "supported yet" },
+	  "f:4: services.web.deploy.resources.reservations.devices: no GPU is "
+	  "given by this yet: one that is a device of the node is, by "
+	  "devices:" },
 	{ "memory kept, twice",
 	  WEB("    mem_reservation: 1m\n    deploy: {resources: {reservations: "
 	      "{memory: 2m}}}\n"),
@@ -518,7 +520,7 @@ static const struct {
 	{ "an address beyond the last",
 	  WEB("    extra_hosts: [\"a:256.1.1.1\"]\n"),
 	  "f:4: services.web.extra_hosts: a: want NAME=ADDRESS, the address in "
-	  "digits" },
+	  "digits, or host-gateway" },
 	{ "a host's name of marks", WEB("    hostname: -.-\n"),
 	  "f:4: services.web.hostname: \"-.-\": want at most 63 of A-Z, a-z, "
 	  "0-9, - and ." },
@@ -588,7 +590,9 @@ static void many_test(void)
 		   c->problems.n == COMPOSE_PROBLEMS_MAX &&
 		   c->problems.more == 10 &&
 		   !strcmp(c->problems.line[19],
-			   "f:21: services.s19.gpus: not supported yet"),
+			   "f:21: services.s19.gpus: no GPU is given by this "
+			   "yet: one "
+			   "that is a device of the node is, by devices:"),
 	   "thirty faults: twenty are told, ten counted");
 	compose_end(c);
 	ok(read_one(span_of("version: '3'\n" WEB("    command: [$NOT]\n")),

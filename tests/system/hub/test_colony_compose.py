@@ -4,7 +4,7 @@ are none on a node, and what a service has against others."""
 
 import time
 
-from colony import PORT, Colony
+from colony import HOST, PORT, Colony
 
 SECRET = "s3cret of a node\n"
 COMPOSE = """\
@@ -180,6 +180,80 @@ def test_what_reaches_beyond_the_container(tmp_path):
         node = colony.boot("n1")
         node.wait_ready()
         assert node.fetch(PORT) == page
+
+
+KEPT = """\
+name: kept
+services:
+  store:
+    image: hub/httpd:latest
+    command: [sh, -c, "cd /d && echo kept >index.html && exec httpd -f -h /d"]
+    volumes: [data:/d]
+    ports: ["81:80", "127.0.0.1:82:80"]
+volumes:
+  data:
+"""
+MEETS = """\
+name: shop
+services:
+  web:
+    image: hub/httpd:latest
+    entrypoint: [sh, -c]
+    command:
+      - >-
+        mkdir /p; cd /p; httpd -h /p;
+        get() { wget -T 5 -qO- http://$$1/ || echo none; };
+        while sleep 0.2; do
+        (cat /d/index.html; get node:81; get node:82; get inner) >new;
+        mv new index.html; done
+    extra_hosts: ["node:host-gateway"]
+    networks: [front, back]
+    volumes: [data:/d:ro]
+    ports: ["%d:80"]
+  inner:
+    image: hub/httpd:latest
+    command:
+      - sh
+      - -c
+      - >-
+        mkdir /p; cd /p; httpd -h /p;
+        get() { wget -T 5 -qO- http://$$1/ || echo none; };
+        while sleep 0.2; do
+        (get node:81; get %s:%d; ping -c1 -W2 web | grep -c from) >new;
+        mv new index.html; done
+    extra_hosts: ["node:host-gateway"]
+    networks: [back]
+volumes:
+  data: {external: true, name: kept.data}
+networks:
+  front:
+  back: {internal: true}
+"""
+
+
+def test_node_and_other_applications(tmp_path):
+    """The node's address leads to what it publishes to all and not to what is
+    for itself; an internal network leads nowhere; a volume of another
+    application has to be there."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1")
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        text = MEETS % (PORT, HOST, colony.hub.port)
+        colony.apply("n1", text=text, options=("--wait=0s",))
+        node.wait_for("volume kept.data: there is none on this node")
+        colony.apply("n1", text=KEPT)
+        end = time.monotonic() + node.deadline_s
+        page = "kept\nkept\nnone\nnone\nnone\n0\n"
+        while True:
+            try:
+                said = node.fetch(PORT)
+            except OSError as e:
+                said = str(e)
+            if said == page:
+                break
+            assert time.monotonic() < end, said
 
 
 STICK = "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_ZIG1-if00-port0"

@@ -233,7 +233,8 @@ def test_bad_file_tells_all_and_leaves_nothing(hub, zctl, tmp_path):
                  "    restrat: no\n  db:\n    build: .\n")
     done = zctl.run("apply", "--node", "n1", code=FAILED)
     assert done.stderr.splitlines() == [
-        "zctl: compose.yaml:4: services.web.gpus: not supported yet",
+        "zctl: compose.yaml:4: services.web.gpus: no GPU is given by this "
+        "yet: one that is a device of the node is, by devices:",
         "zctl: compose.yaml:5: services.web.restrat: no such key",
         "zctl: compose.yaml:7: services.db.build: nothing is built here; "
         "build it, send it with zctl push, and say image:"]
