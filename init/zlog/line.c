@@ -76,20 +76,28 @@ static const char *level_name(enum log_level level)
 	return level == LOG_LEVEL_NOTICE ? "notice" : "info";
 }
 
+void line_stamp(char out[LINE_STAMP_SIZE], uint64_t ms)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&seconds, &tm);
+	/* 0 for a year of five digits */
+	n = strftime(out, LINE_STAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, LINE_STAMP_SIZE - n, ".%03uZ",
+		 (unsigned int)(ms % 1000));
+}
+
 static size_t head_format(char out[LINE_TEXT_SIZE], uint64_t ms,
 			  enum log_level level, const char *tag)
 {
-	time_t seconds = (time_t)(ms / 1000);
-	char stamp[sizeof("2026-11-23T05:08:03")];
-	struct tm tm;
+	char stamp[LINE_STAMP_SIZE];
 	int n;
 
-	gmtime_r(&seconds, &tm);
-	if (!strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm))
-		stamp[0] = '\0'; /* a year of five digits */
-	n = snprintf(out, LINE_HEAD_SIZE + 1, "%s.%03uZ %s %.63s%s", stamp,
-		     (unsigned int)(ms % 1000), level_name(level), tag,
-		     *tag ? ": " : "");
+	line_stamp(stamp, ms);
+	n = snprintf(out, LINE_HEAD_SIZE + 1, "%s %s %.63s%s", stamp,
+		     level_name(level), tag, *tag ? ": " : "");
 	return n < LINE_HEAD_SIZE ? (size_t)n : LINE_HEAD_SIZE;
 }
 

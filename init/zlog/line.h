@@ -16,8 +16,9 @@
 #include "base/span.h"
 
 enum {
-	LINE_MAX_SIZE = 4096,	      /* longer ones are cut in pieces */
-	LINE_HEAD_SIZE = 25 + 8 + 65, /* stamp, level, tag */
+	LINE_MAX_SIZE = 4096, /* longer ones are cut in pieces */
+	LINE_STAMP_SIZE = 25, /* NUL or blank included */
+	LINE_HEAD_SIZE = LINE_STAMP_SIZE + 8 + 65, /* and level, tag */
 	LINE_TEXT_SIZE = LINE_HEAD_SIZE + LINE_MAX_SIZE + 1,
 };
 
@@ -38,6 +39,9 @@ bool line_rest(struct line_part *part, struct span *line);
 /* The "<N>" that a service starts its lines with is cut off *line; its level,
  * or `otherwise`. */
 enum log_level line_level(struct span *line, enum log_level otherwise);
+
+/* What a line of that time begins with; ms is CLOCK_REALTIME. */
+void line_stamp(char out[LINE_STAMP_SIZE], uint64_t ms);
 
 /* Writes stamp, level, tag (unless it is empty) and text with '\n'; ms is
  * CLOCK_REALTIME. Returns the bytes written (no NUL). */

@@ -41,7 +41,8 @@ static int usage(FILE *out)
 {
 	fputs("usage: zlog                            serve, as init starts "
 	      "it\n"
-	      "       zlog tail [-n LINES] [-f] NAME  the last lines of a "
+	      "       zlog tail [-n LINES] [-f] [--since TIME] NAME\n"
+	      "                                       the last lines of a "
 	      "service,\n"
 	      "                                       container or "
 	      "application\n"

@@ -90,3 +90,19 @@ uint64_t ring_last_lines(const struct ring *r, unsigned int n)
 		;
 	return place;
 }
+
+static bool is_before(const struct ring *r, uint64_t place, struct span stamp)
+{
+	for (size_t i = 0; i < stamp.size && place + i < r->end; i++)
+		if (at(r, place + i) != stamp.data[i])
+			return at(r, place + i) < stamp.data[i];
+	return false;
+}
+
+uint64_t ring_since(const struct ring *r, uint64_t place, struct span stamp)
+{
+	while (place < r->end && is_before(r, place, stamp))
+		while (place < r->end && at(r, place++) != '\n')
+			;
+	return place;
+}

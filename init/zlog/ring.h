@@ -51,4 +51,8 @@ size_t ring_unwritten(struct ring *r, struct span pieces[2]);
 /* Where the last n lines begin. */
 uint64_t ring_last_lines(const struct ring *r, unsigned int n);
 
+/* Where the first line from `place` on begins that is not before `stamp`, the
+ * beginning of a line (line.h). */
+uint64_t ring_since(const struct ring *r, uint64_t place, struct span stamp);
+
 #endif

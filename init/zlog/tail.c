@@ -8,9 +8,11 @@
 #include "tail.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -18,9 +20,11 @@
 #include "base/log.h"
 #include "base/peer.h"
 #include "base/service.h"
+#include "base/stamp.h"
 #include "drops.h"
+#include "line.h"
 
-enum { CLIENT_MAX = 16, CHUNKS = 8 };
+enum { CLIENT_MAX = 16, CHUNKS = 8, LINES_MAX = 100000 };
 
 struct client {
 	struct peer peer;
@@ -28,6 +32,7 @@ struct client {
 	bool watches; /* drops, instead of all this */
 	struct drops drops;
 	uint32_t lines;
+	uint64_t since_ms; /* 0: all */
 	char name[ZLOG_NAME_SIZE];
 	struct source *source;
 	uint64_t place;
@@ -141,7 +146,7 @@ static void client_point(struct client *c, struct source *s)
  * there is no such source and the client is gone. */
 static bool client_place(struct client *c)
 {
-	char of_app[ZLOG_NAME_SIZE];
+	char of_app[ZLOG_NAME_SIZE], since[LINE_STAMP_SIZE];
 
 	if (!c->source->loaded) {
 		watch_events(loop, &c->peer.watch, EPOLLIN);
@@ -159,6 +164,10 @@ static bool client_place(struct client *c)
 		return false;
 	}
 	c->place = ring_last_lines(c->source->ring, c->lines);
+	line_stamp(since, c->since_ms);
+	if (c->since_ms)
+		c->place = ring_since(c->source->ring, c->place,
+				      span_of(since));
 	return c->placed = true;
 }
 
@@ -174,6 +183,7 @@ static void request_take(struct client *c, struct zlog_request *request)
 	text_copy(c->name, sizeof(c->name), request->name);
 	c->follow = request->flags & ZLOG_FOLLOW;
 	c->lines = request->lines;
+	c->since_ms = request->since_ms;
 	s = source_find(c->name);
 	client_point(c, s ? s : source_seek(c->name));
 	if (!c->source)
@@ -291,21 +301,29 @@ int tail_init(struct loop *on, int listen_fd)
 	return watch_add(loop, &listen_watch, listen_fd, EPOLLIN);
 }
 
+/* Who says since when, and not how many, gets all. */
 static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 {
-	uint64_t lines;
+	static const struct option options[] = {
+		{ "since", required_argument, NULL, 's' },
+		{ NULL, 0, NULL, 0 },
+	};
+	uint64_t lines = LINES_MAX, now_ms = (uint64_t)time(NULL) * 1000;
+	bool has_lines = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:f")) != -1) {
-		if (option == 'f') {
+	while ((option = getopt_long(argc, argv, "n:f", options, NULL)) != -1) {
+		if (option == 'f')
 			request->flags |= ZLOG_FOLLOW;
-		} else if (option == 'n' &&
-			   span_u64(span_of(optarg), 100000, &lines) == 0) {
-			request->lines = (uint32_t)lines;
-		} else {
+		else if (option == 'n' &&
+			 span_u64(span_of(optarg), LINES_MAX, &lines) == 0)
+			has_lines = true;
+		else if (option != 's' || since_read(span_of(optarg), now_ms,
+						     &request->since_ms) < 0)
 			return false;
-		}
 	}
+	if (has_lines || request->since_ms)
+		request->lines = (uint32_t)lines;
 	return optind == argc - 1 &&
 	       span_copy(request->name, sizeof(request->name),
 			 span_of(argv[optind])) == 0;
@@ -347,7 +365,8 @@ int tail_print(int argc, char **argv)
 	int error;
 
 	if (!arguments_take(argc, argv, &request)) {
-		fputs("usage: zlog tail [-n LINES] [-f] NAME\n", stderr);
+		fputs("usage: zlog tail [-n LINES] [-f] [--since TIME] NAME\n",
+		      stderr);
 		return 2;
 	}
 	sock = ipc_connect("zlog");

@@ -14,8 +14,8 @@ void tail_grown(struct source *s);
 /* Lines of s were dropped: who watches for that is told. */
 void tail_dropped(struct source *s);
 
-/* `zlog tail [-n LINES] [-f] NAME`: asks the running zlog and prints. Returns
- * an exit code. */
+/* `zlog tail [-n LINES] [-f] [--since TIME] NAME`: asks the running zlog and
+ * prints. Returns an exit code. */
 int tail_print(int argc, char **argv);
 
 #endif

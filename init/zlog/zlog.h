@@ -11,10 +11,10 @@ enum { ZLOG_NAME_SIZE = 64, ZLOG_TEXT_SIZE = 4096 };
 enum zlog_verb {
 	/* The last `lines` lines of `name` (a service or an application, or a
 	 * container of one), in as many replies as they need, the last of them
-	 * with size 0. With ZLOG_FOLLOW there is no last one: lines are sent
-	 * as they come. Who falls behind misses
-	 * the oldest and is told so in the text.
-	 * -ENOENT: no such source. root, znode, zagent. */
+	 * with size 0; of them none before since_ms. With ZLOG_FOLLOW there is
+	 * no last one: lines are sent as they come. Who falls behind misses the
+	 * oldest and is told so in the text. -ENOENT: no such source. root,
+	 * znode, zagent. */
 	ZLOG_TAIL = 1,
 	/* Which applications have lines dropped from now on: a struct
 	 * zlog_drops each time that their log says how many, for as long as the
@@ -32,6 +32,7 @@ struct zlog_request {
 	uint32_t lines;
 	uint32_t flags;
 	char name[ZLOG_NAME_SIZE];
+	uint64_t since_ms; /* CLOCK_REALTIME; 0: all */
 };
 
 struct zlog_say {

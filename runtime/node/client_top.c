@@ -12,7 +12,7 @@
 #include "app.h"
 #include "client.h"
 
-enum { PERIOD_MS = 2000 };
+enum { PERIOD_MS = 2000, LOGS_ARGUMENTS = 8 };
 
 static const struct znode_app *row_of(const struct client_rows *rows,
 				      const char *container)
@@ -93,13 +93,17 @@ int client_top(int argc, char **argv)
 	return r ? 1 : 0;
 }
 
-/* zlog has them. */
+/* zlog has them, and takes the same options. */
 int client_logs(int argc, char **argv)
 {
-	char *const tail[] = { "zlog", "tail", "-n", "100", argv[1], NULL };
+	char *tail[LOGS_ARGUMENTS + 2] = { "zlog", "tail", "-n", "100" };
+	int n = argc == 2 ? 4 : 2;
 
-	if (argc != 2)
+	if (argc < 2 || argc > LOGS_ARGUMENTS)
 		return 2;
+	for (int i = 1; i < argc; i++)
+		tail[n++] = argv[i];
+	tail[n] = NULL;
 	execvp("zlog", tail);
 	return client_complain("zlog", strerror(errno));
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "devices.h"
 #include "json.h"
 #include "logs.h"
 #include "observe.h"
@@ -33,6 +34,7 @@ int ask_read(struct span json, struct ask *ask)
 			 !stream_valid(ask->stream)))
 		err = -EBADMSG;
 	member_text(root, "app", ask->app, sizeof(ask->app));
+	member_text(root, "since", ask->since, sizeof(ask->since));
 	ask->lines = (uint32_t)(lines < ASK_LINES_MAX ? lines : ASK_LINES_MAX);
 	ask->follow = yyjson_get_bool(yyjson_obj_get(root, "follow"));
 	yyjson_doc_free(doc);
@@ -47,21 +49,29 @@ static void refused(void *user, int error, int status, struct span body)
 	(void)body;
 }
 
-void ask_refuse(struct http_client *client, const char *name, int status,
-		const char *line)
+void ask_answer(struct http_client *client, const char *name, int status,
+		struct span body)
 {
-	char path[128], text[256];
+	char path[128];
 	struct http_call_config config = {
 		.method = "POST",
 		.path = path,
 		.timeout_ms = ANSWER_MS,
+		.body = http_bytes(body),
 	};
-	int n = snprintf(text, sizeof(text), "%s\n", line);
 
 	snprintf(path, sizeof(path), "/v1/streams/%s?status=%d", name, status);
-	config.body =
-		http_bytes((struct span){ text, strnlen(text, (size_t)n) });
 	http_fetch(client, &config, 4096, refused, NULL);
+}
+
+void ask_refuse(struct http_client *client, const char *name, int status,
+		const char *line)
+{
+	char text[256];
+	int n = snprintf(text, sizeof(text), "%s\n", line);
+
+	ask_answer(client, name, status,
+		   (struct span){ text, strnlen(text, (size_t)n) });
 }
 
 void ask_take(struct http_client *client, struct span json)
@@ -80,6 +90,8 @@ void ask_take(struct http_client *client, struct span json)
 			    ask.verb);
 	} else if (!strcmp(ask.verb, "logs")) {
 		logs_open(client, &ask);
+	} else if (!strcmp(ask.verb, "devices")) {
+		devices_tell(client, ask.stream);
 	} else if (wish_is(&ask)) {
 		wish_open(client, &ask);
 	} else {

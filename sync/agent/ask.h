@@ -11,6 +11,7 @@ struct ask {
 	char stream[64]; /* "" for verbs that answer otherwise */
 	char app[64];
 	uint32_t lines;
+	char since[48]; /* since_read(); "": from the first on */
 	bool follow;
 };
 
@@ -19,6 +20,10 @@ int ask_read(struct span json, struct ask *ask);
 
 /* Does what it says, or tells the hub that and why not. */
 void ask_take(struct http_client *client, struct span json);
+
+/* Answers on stream `name` with a status (200: well) and these bytes. */
+void ask_answer(struct http_client *client, const char *name, int status,
+		struct span body);
 
 /* Answers on stream `name` with a status and one line. */
 void ask_refuse(struct http_client *client, const char *name, int status,

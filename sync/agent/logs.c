@@ -10,9 +10,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "agent.h"
 #include "base/fd.h"
+#include "base/stamp.h"
 #include "zlog/zlog.h"
 
 enum { LOGS_MAX = 8 };
@@ -151,12 +153,21 @@ static void zlog_ready(struct watch *w, uint32_t events)
 
 /* ---- asking ---- */
 
-static int zlog_ask(struct logs *l, const struct ask *ask)
+static bool since_take(const struct ask *ask, uint64_t *ms)
+{
+	*ms = 0;
+	return !ask->since[0] ||
+	       since_read(span_of(ask->since), (uint64_t)time(NULL) * 1000,
+			  ms) == 0;
+}
+
+static int zlog_ask(struct logs *l, const struct ask *ask, uint64_t since_ms)
 {
 	struct zlog_request request = {
 		.head = { sizeof(request), ZLOG_TAIL },
 		.lines = ask->lines,
 		.flags = ask->follow ? ZLOG_FOLLOW : 0,
+		.since_ms = since_ms,
 	};
 	int err;
 
@@ -173,6 +184,7 @@ static int zlog_ask(struct logs *l, const struct ask *ask)
 void logs_open(struct http_client *client, const struct ask *ask)
 {
 	struct logs *l = n_all < LOGS_MAX ? calloc(1, sizeof(*l)) : NULL;
+	uint64_t since_ms;
 
 	if (!l) {
 		ask_refuse(client, ask->stream, 503,
@@ -192,7 +204,9 @@ void logs_open(struct http_client *client, const struct ask *ask)
 	n_all++;
 	if (!id_valid(span_of(ask->app)))
 		refuse(l, 404, "no application has such a name");
-	else if (zlog_ask(l, ask) < 0)
+	else if (!since_take(ask, &since_ms))
+		refuse(l, 400, "since: want " SINCE_WANT);
+	else if (zlog_ask(l, ask, since_ms) < 0)
 		refuse(l, 503, "zlog does not run on this node");
 }
 

@@ -125,7 +125,8 @@ static int identity_find(const struct folders *at)
 
 static int confine_all(const struct folders *at)
 {
-	int read_dirs[3], err = 0;
+	autoclose int sys = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int read_dirs[4], err = 0;
 	size_t n = 0;
 
 	read_dirs[n++] = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -134,6 +135,8 @@ static int confine_all(const struct folders *at)
 		log_error(read_dirs[0] < 0 ? "/etc" : path_run(), "not there");
 		return -ENOENT;
 	}
+	if (sys >= 0) /* for the names of devices */
+		read_dirs[n++] = sys;
 	if (at->boot >= 0)
 		read_dirs[n++] = at->boot;
 	err = confine_files_reading(&at->identity, at->identity >= 0, read_dirs,

@@ -12,9 +12,10 @@
 #include "ask.h"
 #include "base/log.h"
 #include "base/span.h"
+#include "base/stamp.h"
 #include "show.h"
 
-enum { EVENT_LINE_MAX = 16 << 10 };
+enum { EVENT_LINE_MAX = 16 << 10, LINES_UNSAID = 100, LINES_ALL = 100000 };
 
 /* ---- events ---- */
 
@@ -211,10 +212,18 @@ static int target_read(const char *text, char node[64], char app[64])
 	return EXIT_DONE;
 }
 
+/* Who says since when, and not how many, gets all. */
+static uint64_t lines_wanted(const struct ctl *ctl)
+{
+	if (ctl->lines != CTL_LINES_UNSAID)
+		return ctl->lines;
+	return ctl->since_time ? LINES_ALL : LINES_UNSAID;
+}
+
 static int logs(struct ask *ask, const struct ctl *ctl, char node[64],
 		const char *app)
 {
-	char path[256];
+	char path[400];
 	struct filter filter = { .on = isatty(STDOUT_FILENO) };
 	struct ask_stream stream = { .path = path,
 				     .object = ctl->argv[0],
@@ -224,9 +233,12 @@ static int logs(struct ask *ask, const struct ctl *ctl, char node[64],
 
 	if (code)
 		return code;
-	snprintf(path, sizeof(path), "/v1/nodes/%s/logs/%s?lines=%llu%s", node,
-		 app, (unsigned long long)ctl->lines,
-		 ctl->follow ? "&follow=1" : "");
+	snprintf(path, sizeof(path), "/v1/nodes/%s/logs/%s?lines=%llu%s%s",
+		 node, app, (unsigned long long)lines_wanted(ctl),
+		 ctl->follow ? "&follow=1" : "",
+		 ctl->since_time ? "&since=" : "");
+	if (ctl->since_time)
+		ask_path_add(path, sizeof(path), ctl->since_time);
 	return ask_stream(ask, &stream);
 }
 
@@ -248,8 +260,17 @@ static int target_act(const struct ctl *ctl,
 	return code;
 }
 
+/* The node reads it again, by its own clock. */
 int command_logs(struct ctl *ctl)
 {
+	uint64_t ms;
+
+	if (ctl->since_time &&
+	    since_read(span_of(ctl->since_time), (uint64_t)time(NULL) * 1000,
+		       &ms) < 0) {
+		log_error("--since", "want " SINCE_WANT);
+		return EXIT_USAGE;
+	}
 	return target_act(ctl, logs);
 }
 

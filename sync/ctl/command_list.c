@@ -4,6 +4,8 @@
 #include <time.h>
 
 #include "ask.h"
+#include "base/log.h"
+#include "base/span.h"
 #include "show.h"
 #include "table.h"
 
@@ -241,4 +243,29 @@ int command_apps(struct ctl *ctl)
 		    &(struct listing){ "/v1/apps", "apps",
 				       "APPLICATION NODES APPS >APPLIED BY",
 				       application_add });
+}
+
+/* ---- devices ---- */
+
+static void device_add(struct table *t, yyjson_val *row)
+{
+	text_add(t, text_of(row, "device"));
+	text_add(t, text_of(row, "by_id"));
+	text_add(t, text_of(row, "by_path"));
+}
+
+int command_devices(struct ctl *ctl)
+{
+	char path[256];
+	const struct listing devices = { .path = path,
+					 .key = "devices",
+					 .titles = "DEVICE BY-ID BY-PATH",
+					 .add = device_add };
+
+	if (!id_valid(span_of(ctl->argv[0]))) {
+		log_error(ctl->argv[0], "want a node; see zctl nodes");
+		return EXIT_USAGE;
+	}
+	snprintf(path, sizeof(path), "/v1/nodes/%.63s/devices", ctl->argv[0]);
+	return list(ctl, &devices);
 }

@@ -21,6 +21,7 @@ enum ctl_exit {
 };
 
 enum { CTL_LIST_MAX = 64 };
+#define CTL_LINES_UNSAID UINT64_MAX
 
 struct ctl_list {
 	unsigned n;
@@ -32,7 +33,7 @@ struct ctl {
 	const struct ctl_command *command;
 	int argc; /* what is neither command nor option */
 	char **argv;
-	const char *hub_file, *name, *place;
+	const char *hub_file, *name, *place, *since_time;
 	struct ctl_list nodes, labels, files, profiles, grants;
 	uint64_t timeout_s, lines, since, uses, expires_s, wait_s;
 	bool json, all, follow, dry_run, registry, help, version, has_wait;
@@ -70,6 +71,7 @@ int command_top(struct ctl *ctl);
 int command_apply(struct ctl *ctl);
 int command_rm(struct ctl *ctl);
 int command_apps(struct ctl *ctl);
+int command_devices(struct ctl *ctl);
 int command_logs(struct ctl *ctl);
 int command_wish(struct ctl *ctl);
 int command_events(struct ctl *ctl);

@@ -20,6 +20,8 @@ const struct ctl_command ctl_commands[] = {
 	  WORD_NODE },
 	{ "top", command_top, "[NODE]", "the same, kept fresh", LIST | OPT(ALL),
 	  0, 1, WORD_NODE },
+	{ "devices", command_devices, "NODE",
+	  "what of a node can be granted by its name", LIST, 1, 1, WORD_NODE },
 	{ "apply", command_apply, "", "run what a Compose file says",
 	  LIST | OPT(FILE) | OPT(PROFILE) | OPT(GRANT) | OPT(APPLICATION) |
 		  OPT(NODE) | OPT(DRY_RUN) | OPT(WAIT),
@@ -29,7 +31,8 @@ const struct ctl_command ctl_commands[] = {
 	{ "rm", command_rm, "APPLICATION", "end and forget an application",
 	  LIST, 1, 1, WORD_APPLICATION },
 	{ "logs", command_logs, "[NODE/]APP", "what an app wrote",
-	  LIST | OPT(FOLLOW) | OPT(LINES) | OPT(TAIL), 1, 1, WORD_APP },
+	  LIST | OPT(FOLLOW) | OPT(LINES) | OPT(TAIL) | OPT(SINCE_TIME), 1, 1,
+	  WORD_APP },
 	{ "freeze", command_wish, "[NODE/]APP", "freeze an app for now", LIST,
 	  1, 1, WORD_APP },
 	{ "thaw", command_wish, "[NODE/]APP", "let a frozen app run", LIST, 1,
@@ -232,7 +235,7 @@ static int output_check(int code)
 int main(int argc, char **argv)
 {
 	struct ctl ctl = { .timeout_s = 30,
-			   .lines = 100,
+			   .lines = CTL_LINES_UNSAID,
 			   .uses = 1,
 			   .expires_s = 24 * 3600,
 			   .wait_s = 120,

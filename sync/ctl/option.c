@@ -30,6 +30,10 @@ const struct ctl_option_row ctl_options[OPTIONS_N] = {
 			  AT(version) },
 	[OPT_SINCE] = { "since", 0, "REVISION", "only what came after it",
 			OPTION_NUMBER, AT(since) },
+	[OPT_SINCE_TIME] = { "since", 0, "TIME",
+			     "only what is no older: 10m, 1h30m, or "
+			     "2026-11-26T19:00:00Z",
+			     OPTION_TEXT, AT(since_time) },
 	[OPT_FILE] = { "file", 'f', "FILE",
 		       "the Compose file; - is standard input; several are "
 		       "laid over each other",

@@ -47,6 +47,7 @@ static const struct api_route routes[] = {
 	{ "GET", "/v1/events", ACCESS_READ, 0, events_handle },
 	{ "GET", "/v1/images", ACCESS_READ, 0, images_handle },
 	{ "GET", "/v1/nodes/*/logs/*", ACCESS_READ, 0, logs_handle },
+	{ "GET", "/v1/nodes/*/devices", ACCESS_READ, 0, devices_handle },
 	{ "POST", "/v1/nodes/*/wish/*", ACCESS_WRITE, SMALL, wish_handle },
 	{ "POST", "/v1/nodes/*/revoke", ACCESS_WRITE, SMALL, revoke_handle },
 	{ "POST", "/v1/operators/*", ACCESS_WRITE, SMALL,

@@ -44,6 +44,7 @@ void status_handle(struct api_call *call);
 
 /* stream.c: logs, and later exec */
 void logs_handle(struct api_call *call);
+void devices_handle(struct api_call *call);
 void wish_handle(struct api_call *call);
 
 #endif

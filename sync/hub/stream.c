@@ -276,7 +276,7 @@ static int logs_ask(struct stream *s, const struct node *node,
 {
 	yyjson_mut_doc *doc = ask_begin(s, "logs", call->argument[1]);
 	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
-	char text[16];
+	char text[16], since[48];
 	uint64_t lines = 100;
 
 	if (http_query(call->request, "lines", text, sizeof(text)) == 0)
@@ -286,7 +286,16 @@ static int logs_ask(struct stream *s, const struct node *node,
 		doc, root, "follow",
 		http_query(call->request, "follow", text, sizeof(text)) == 0 &&
 			!strcmp(text, "1"));
+	if (http_query(call->request, "since", since, sizeof(since)) == 0)
+		yyjson_mut_obj_add_str(doc, root, "since", since);
 	return stream_ask(node, doc);
+}
+
+static int devices_ask(struct stream *s, const struct node *node,
+		       const struct api_call *call)
+{
+	(void)call;
+	return stream_ask(node, ask_begin(s, "devices", ""));
 }
 
 static int wish_ask(struct stream *s, const struct node *node,
@@ -343,6 +352,11 @@ static void handle(struct api_call *call,
 void logs_handle(struct api_call *call)
 {
 	handle(call, logs_ask);
+}
+
+void devices_handle(struct api_call *call)
+{
+	handle(call, devices_ask);
 }
 
 /* What comes of it is the node's to say, so that it was asked is what is

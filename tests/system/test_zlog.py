@@ -99,6 +99,7 @@ def test_lines(start):
     host = start(scripts={"talk": """
 import sys, time
 print("<4>talk: a warning", flush=True)
+time.sleep(0.01)  # of another millisecond
 print("plain \\033[31mred\\033[0m", file=sys.stderr, flush=True)
 sys.stdout.write("no end"); sys.stdout.flush()
 time.sleep(1000)
@@ -114,6 +115,17 @@ time.sleep(1000)
     host.wait(host.file("talk").exists)
     assert host.file("talk").read_text() == host.tail("talk")
     assert host.tail("nobody") == ""
+    first, second = host.tail("talk").splitlines(keepends=True)
+    for since, shown in ((second.split()[0], second), ("1h", first + second),
+                         ("2000-01-01T00:00:00+01:00", first + second),
+                         ("3000-01-01T00:00:00Z", "")):
+        done = subprocess.run(
+            [BIN / "zlog", "tail", "--since", since, "talk"], env=host.env,
+            capture_output=True, text=True, timeout=30)
+        assert done.stdout == shown and done.returncode == 0, done
+    done = subprocess.run([BIN / "zlog", "tail", "--since", "noon", "talk"],
+                          env=host.env, capture_output=True, timeout=30)
+    assert done.returncode == 2
     with open("/dev/full", "w") as full:
         done = subprocess.run([BIN / "zlog", "tail", "talk"], env=host.env,
                               stdout=full, stderr=subprocess.PIPE, timeout=30)

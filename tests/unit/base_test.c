@@ -20,6 +20,7 @@
 #include "base/loop.h"
 #include "base/path.h"
 #include "base/span.h"
+#include "base/stamp.h"
 #include "tap.h"
 
 static void numbers_test(void)
@@ -72,6 +73,49 @@ static void seconds_test(void)
 
 		ok(err == rows[i].err && (err || v == rows[i].value),
 		   "time \"%s\"", rows[i].text);
+	}
+}
+
+/* Now is 2026-11-26T19:00:00Z. */
+static void since_test(void)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms; /* 0: none */
+	} rows[] = {
+		{ "90", 1795719510000 },
+		{ "10m", 1795719000000 },
+		{ "1h30m", 1795714200000 },
+		{ "1d1h1m1s", 1795629539000 },
+		{ "2026-11-26T18:50:00Z", 1795719000000 },
+		{ "2026-11-26T18:50:00.25Z", 1795719000250 },
+		{ "2026-11-26T18:50:00.123456789z", 1795719000123 },
+		{ "2026-11-26T20:50:00+02:00", 1795719000000 },
+		{ "2026-11-26T13:20:00-05:30", 1795719000000 },
+		{ "1970-01-01T00:00:01Z", 1000 },
+		{ "", 0 },
+		{ "m", 0 },
+		{ "1h30", 0 },
+		{ "30m1", 0 },
+		{ "1w", 0 },
+		{ "-1m", 0 },
+		{ "yesterday", 0 },
+		{ "2026-11-26", 0 },
+		{ "2026-11-26T18:50:00", 0 },
+		{ "2026-13-26T18:50:00Z", 0 },
+		{ "2026-11-26T24:50:00Z", 0 },
+		{ "2026-11-26T18:50:00.Z", 0 },
+		{ "2026-11-26T18:50:00Zz", 0 },
+		{ "2026-11-26T18:50:00+2:00", 0 },
+		{ "1969-12-31T23:59:59Z", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint64_t ms = 0;
+		int r = since_read(span_of(rows[i].text), 1795719600000, &ms);
+
+		ok(rows[i].ms ? r == 0 && ms == rows[i].ms : r == -EINVAL,
+		   "since \"%s\": %llu", rows[i].text, (unsigned long long)ms);
 	}
 }
 
@@ -478,6 +522,7 @@ int main(void)
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	numbers_test();
 	seconds_test();
+	since_test();
 	ids_test();
 	cut_test();
 	files_test(fd);

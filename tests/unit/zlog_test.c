@@ -152,6 +152,12 @@ static void test_ring(void)
 	ok(!strcmp(rest_of(r, ring_last_lines(r, 9)), "one\ntwo\nthree\n"),
 	   "no more than there are");
 	ok(!*rest_of(r, ring_last_lines(r, 0)), "the last none");
+	ok(!strcmp(rest_of(r, ring_since(r, 0, span_of("two"))),
+		   "two\nthree\n") &&
+		   !strcmp(rest_of(r, ring_since(r, 4, span_of("three"))),
+			   "two\nthree\n") &&
+		   !*rest_of(r, ring_since(r, 0, span_of("u"))),
+	   "from the first on that is not before");
 	r->written = r->end;
 	for (int i = 0; i < 10000; i++) {
 		snprintf(line, sizeof(line), "line %04d\n", i);

@@ -14,6 +14,7 @@ import pytest
 from agent import ZAGENT, Services, until
 from hub import zhub
 from relay import Relay
+from zooid import BUILD
 
 DIGEST = "sha256:" + "ab" * 32
 EKEYREJECTED, ENOSPC = 129, 28
@@ -250,6 +251,11 @@ def test_logs(hub, agents):
         assert all(b"more" in line for line in seen)
         reply.connection.close()
         reply.close()
+        until(lambda: b"line " not in since(hub, "1s"))
+        assert b"more" in since(hub, "1m1s")
+        assert since(hub, "2001-02-03T04:05:06%2B01:00").count(b"line ") == 200
+        with pytest.raises(Exception, match="since: want a time"):
+            since(hub, "noon")
         with pytest.raises(Exception, match="no application.*has a log"):
             hub.operator.get("/v1/nodes/n1/logs/nothing")
         # Readers that do not read hold up neither each other nor the rest.
@@ -263,6 +269,19 @@ def test_logs(hub, agents):
             reply.close()
         until(lambda: "more" in ask_logs(hub))
         agent.stop()
+
+
+def since(hub, when):
+    return hub.operator.get("/v1/nodes/n1/logs/web?lines=1000&since=" + when)
+
+
+def test_devices(hub, agents):
+    """Those that znode tells, whatever this machine has."""
+    agents(hub.token()).start().wait_state("connected")
+    done = subprocess.run([BUILD / "host/bin/znode", "devices", "-o", "json"],
+                          capture_output=True, check=True)
+    told = json.loads(hub.operator.get("/v1/nodes/n1/devices"))
+    assert told == {"devices": json.loads(done.stdout)}
 
 
 def ask_logs(hub):

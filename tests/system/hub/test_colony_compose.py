@@ -317,6 +317,9 @@ def test_device_that_is_plugged_in(tmp_path):
         file = usb.plug("ZIG1")
         wait_page(node, "bc:0 said old")
         node.wait_console("devices", "^/dev/ttyUSB0\n  %s$" % STICK)
+        device, = [row for row in colony.zctl_json("devices", "n1")["devices"]
+                   if row["device"] == "/dev/ttyUSB0"]
+        assert device["by_id"] == STICK
         usb.unplug("ZIG1")
         wait_page(node, "")
         other = usb.plug("ZIG2")

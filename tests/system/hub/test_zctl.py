@@ -291,6 +291,9 @@ BAD_USAGE = {
     ("ps", "-o"): "-o: a value is missing",
     ("logs",): "usage: zctl logs [NODE/]APP",
     ("logs", "-n", "many", "web"): "--lines: want a whole number",
+    ("logs", "--since", "noon", "web"): "--since: want a time as 10m",
+    ("devices",): "usage: zctl devices NODE",
+    ("devices", "a/b"): "a/b: want a node",
     ("logs", "a/b/c"): "want NODE/APP",
     ("logs", "N1/web"): "want NODE/APP",
     ("freeze",): "usage: zctl freeze [NODE/]APP",
@@ -582,11 +585,30 @@ def test_logs(hub, zctl, nodes):
     assert zctl("logs", "web") == ["one", "two"]
     assert zctl("logs", "-n", "5", "n1/web") == ["one", "two"]
     assert zctl("logs", "--tail", "5", "n1/web") == ["one", "two"]
+    zctl("logs", "--since", "2026-11-26T20:00:00+01:00", "web")
+    assert node.asks[-1]["since"] == "2026-11-26T20:00:00+01:00"
+    assert node.asks[-1]["lines"] == 100000
+    zctl("logs", "--since", "1h30m", "--tail", "7", "web")
+    assert node.asks[-1]["since"] == "1h30m" and node.asks[-1]["lines"] == 7
     child = zctl.start("logs", "-f", "web")
     assert child.stdout.readline() == "one\n"
     assert child.stdout.readline() == "two\n"
     interrupt(child)
     node.hold.set()
+
+
+def test_devices(hub, zctl, nodes):
+    node = nodes("n1")
+    told = {"devices": [{"device": "/dev/ttyUSB0",
+                         "by_id": "/dev/serial/by-id/usb-a",
+                         "by_path": ""}]}
+    node.log = json.dumps(told).encode()
+    assert [line.split() for line in zctl("devices", "n1")] == [
+        ["DEVICE", "BY-ID", "BY-PATH"],
+        ["/dev/ttyUSB0", "/dev/serial/by-id/usb-a", "-"]]
+    assert zctl.json("devices", "n1") == told
+    assert node.asks[-1]["verb"] == "devices"
+    assert "no node n9" in zctl.fails("devices", "n9")
 
 
 def test_node_says_why_there_is_no_log(hub, zctl, nodes):

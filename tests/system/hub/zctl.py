@@ -120,6 +120,7 @@ class Obeying(Node):
         self.states = states  # of apps; else running
         self.refusal = None  # why it takes no document
         self.log, self.log_status = b"one\ntwo\n", 200
+        self.asks = []
         self.hold = threading.Event()  # set: the log may end
         self.document = None
         self.changed = threading.Condition()
@@ -176,6 +177,7 @@ class Obeying(Node):
             if self.document:
                 self.tell()
             return
+        self.asks.append(ask)
         thread = threading.Thread(target=self._logs, args=(ask,), daemon=True)
         self.threads.append(thread)
         thread.start()
