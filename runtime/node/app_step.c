@@ -390,7 +390,9 @@ static void volume_done(struct call *call, const union call_reply *any, int fd)
 	const struct zrun_reply *reply = &any->zrun;
 
 	if (reply->error) {
-		app->final = start_is_final(app, reply->error);
+		/* One that another application makes may come. */
+		app->final = reply->error != -ENOENT &&
+			     start_is_final(app, reply->error);
 		app_fail(app, reason_of(reply));
 	} else {
 		app->n_volumes++;

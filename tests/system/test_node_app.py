@@ -41,7 +41,8 @@ def test_what_a_container_gets(node):
     node.apply(node.app(
         entrypoint=["sh", "-c"], command=[SERVE], user="app",
         group_add=["44", "45"], working_dir="/tmp", hostname="box",
-        extra_hosts={"plc": "192.0.2.1"}, cap_drop=["NET_RAW", "MKNOD"],
+        extra_hosts={"plc": "192.0.2.1", "node": "host-gateway"},
+        cap_drop=["NET_RAW", "MKNOD"],
         ulimits=[{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 200}],
         shm_size=1 << 20, sysctls={"net.core.somaxconn": "77"},
         labels={"a.b": "c"}, mounts=[
@@ -63,7 +64,8 @@ def test_what_a_container_gets(node):
     conf = root / "etc/app.conf"
     assert conf.read_text() == "x = 1\n"
     assert (conf.stat().st_uid, conf.stat().st_mode & 0o777) == (1000, 0o400)
-    assert "192.0.2.1 plc\n" in (root / "etc/hosts").read_text()
+    hosts = (root / "etc/hosts").read_text()
+    assert "192.0.2.1 plc\n" in hosts and "192.0.0.8 node\n" in hosts
     mounts = (process / "mountinfo").read_text()
     assert " /t rw,nosuid,nodev,noexec" in mounts
     for path in ("/t", "/dev/shm"):
@@ -181,14 +183,29 @@ def test_name_servers_of_its_own(node):
         "nameserver 127.0.0.1\nnameserver 10.64.0.1\n")
 
 
-def test_empty_command(node):
+def test_empty_entrypoint(node):
     """It leaves the image's out."""
-    node.apply(node.app(entrypoint=["sh", "-c", "sleep 1000", "own"],
-                        command=[]))
+    command = ["sh", "-c", "sleep 1000"]
+    node.apply(node.app(entrypoint=[], command=command))
     node.host.wait_state("running")
-    config = json.loads(next(
-        (node.host.data / "containers").glob("web-*/config.json")).read_text())
-    assert config["process"]["args"] == ["sh", "-c", "sleep 1000", "own"]
+    config = json.loads(node.host.znode("inspect", "web"))["config"]
+    assert config["process"]["args"] == command
+
+
+def test_volume_of_another_application(node):
+    """It is not made, and is waited for."""
+    mount_at = {"type": "volume", "target": "/v"}
+    reads = node.app(name="reads", restart="no", mounts=[
+        {**mount_at, "source": "kept.data", "external": True}])
+    node.apply(reads)
+    row = node.host.wait_state("failed", "reads")
+    assert "volume kept.data: there is none on this node" in row["reason"]
+    assert not (node.host.data / "volumes/kept.data").exists()
+    node.apply(reads, node.app(origin={"application": "kept"}, mounts=[
+        {**mount_at, "source": "data"}]))
+    node.host.wait_state("running")
+    (node.host.data / "volumes/kept.data/file").write_text("kept")
+    assert (node.root("reads") / "v/file").read_text() == "kept"
 
 
 def test_tries_end(node):
