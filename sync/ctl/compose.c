@@ -64,8 +64,7 @@ static void services_read(struct walk *w, const struct compose_node *services)
 	depends_check(w, seen, n);
 	pods_check(w, seen, n);
 	networks_check(w, seen, n);
-	if (!w->n_problems)
-		addresses_check(w, seen, n);
+	addresses_check(w, seen, n);
 	if (!w->n_problems)
 		names_settle(w, seen, n);
 	if (!w->n_problems)

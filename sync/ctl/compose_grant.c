@@ -68,9 +68,45 @@ struct device_said {
 		*permissions; /* the last two may be NULL */
 };
 
+static bool is_folder(const char *path)
+{
+	static const char *const folders[] = { "bus/usb", "dri",     "input",
+					       "snd",	  "serial",  "disk",
+					       "mapper",  "dma_heap" };
+	size_t n = strlen(path);
+
+	while (n > 5 && path[n - 1] == '/')
+		n--;
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		if (n == 5 + strlen(folders[i]) && !memcmp(path, "/dev/", 5) &&
+		    !memcmp(path + 5, folders[i], n - 5))
+			return true;
+	return false;
+}
+
+/* Who is privileged has all devices by their own names anyway. */
+static bool is_folder_told(struct walk *w, unsigned line,
+			   const struct service *s, const struct device_said *d)
+{
+	if (!is_folder(d->source))
+		return false;
+	if (s->says_privileged && (!d->target || !strcmp(d->target, d->source)))
+		walk_notice(w, line,
+			    "is not used: what is privileged has all devices");
+	else
+		walk_fail(w, line,
+			  "\"%.60s\" is a folder: want each device of it; "
+			  "zctl devices shows those that there are",
+			  d->source);
+	return true;
+}
+
 static void device_wanted(struct walk *w, unsigned line, struct service *s,
 			  const struct device_said *d)
 {
+	if (is_folder_told(w, line, s, d))
+		return;
+
 	/* A path that is cut here is none that grant_parse() takes. */
 	char text[2200];
 	bool moves = d->target && strcmp(d->target, d->source) != 0;

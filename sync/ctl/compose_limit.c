@@ -253,10 +253,12 @@ static void endpoint_notice(struct walk *w, const struct compose_node *value,
 static void mode_read(struct walk *w, const struct compose_node *value,
 		      void *into)
 {
-	const char *text = walk_text(w, value, "replicated");
+	const char *text = walk_text(w, value, "replicated or global");
 
 	(void)into;
-	if (text && strcmp(text, "replicated") != 0)
+	/* Global is one on each node, as without replicas. */
+	if (text && strcmp(text, "replicated") != 0 &&
+	    strcmp(text, "global") != 0)
 		walk_fail(w, value->line, "\"%.40s\": not supported yet", text);
 }
 

@@ -178,135 +178,17 @@ static bool is_path(const char *source)
 	return strchr("./~\\", source[0]) || strchr(source, '/');
 }
 
-enum { BIND_MAX = 64 << 10 };
-
-/* Docker makes a folder of what is not there; a name with a dot was to be a
- * file. */
-static bool may_be_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return !strchr(slash ? slash + 1 : path, '.');
-}
-
-int bind_file(struct walk *w, struct service *s, unsigned line,
-	      const char *path, struct desired_mount *m)
-{
-	char *text = NULL;
-	size_t size;
-	int err = w->config->read
-			  ? w->config->read(path, BIND_MAX, &text, &size)
-			  : -ENOENT;
-
-	if (err == -EISDIR || (err == -ENOENT && may_be_folder(path)))
-		return -EISDIR;
-	if (err == -EFBIG) {
-		walk_fail(w, line,
-			  "\"%.60s\" is larger than %u KB; put it into the "
-			  "image or a volume",
-			  path, BIND_MAX >> 10);
-	} else if (err < 0) {
-		walk_fail(w, line, "\"%.60s\": %s", path, strerror(-err));
-	} else if (!text_is_utf8((struct span){ text, size })) {
-		walk_fail(w, line, "\"%.60s\" is no text in UTF-8", path);
-		err = -EINVAL;
-	} else {
-		m->type = DESIRED_MOUNT_FILE;
-		m->source = NULL;
-		/* A script that is to be run. */
-		m->mode = strncmp(text, "#!", 2) == 0 ? 0555 : 0444;
-		m->content = walk_keep(w, line, span_of(text));
-		m->read_only = false;
-		if (m->content)
-			mount_add(w, s, line, *m);
-		err = m->content ? 0 : -ENOMEM;
-	}
-	free(text);
-	return err;
-}
-
-/* What lies on the node. */
-static void bind_node(struct walk *w, struct service *s, unsigned line,
-		      const struct desired_mount *m)
-{
-	/* A path that is cut here is none that grant_parse() takes. */
-	char text[2200];
-
-	if (!strcmp(m->source, "/etc/localtime") ||
-	    !strcmp(m->source, "/etc/timezone")) {
-		walk_notice(w, line,
-			    "is not mounted: nodes keep UTC; set the variable "
-			    "TZ where the image knows time zones");
-		return;
-	}
-	if (!strcmp(m->source, "/var/run/docker.sock") ||
-	    !strcmp(m->source, "/run/docker.sock")) {
-		walk_fail(w, line, "\"%.60s\": there is no Docker on a node",
-			  m->source);
-		return;
-	}
-	if (!desired_path_valid(span_of(m->target))) {
-		walk_fail(w, line,
-			  "\"%.60s\": want an absolute path without ..",
-			  m->target);
-		return;
-	}
-	bool moves = strcmp(m->source, m->target) != 0;
-
-	snprintf(text, sizeof(text), "bind:%s%s%s%s", m->source,
-		 m->read_only ? ":ro"
-		 : moves      ? ":rw"
-			      : "",
-		 moves ? ":" : "", moves ? m->target : "");
-	grant_wanted(w, line, s, text, "");
-}
-
-/* A file that lies beside the Compose file goes with it, as a config does; one
- * of an absolute path is the node's. */
-static void bind_read(struct walk *w, struct service *s,
-		      const struct compose_node *value, struct desired_mount m)
-{
-	const char *said = m.source, *path = said;
-	bool read_only = m.read_only;
-
-	if (path[0] == '/') {
-		bind_node(w, s, value->line, &m);
-		return;
-	}
-	if (path[0] == '~' || path[0] == '\\') {
-		walk_fail(w, value->line,
-			  "\"%.60s\": want a path from the folder of the file, "
-			  "or a volume with a name",
-			  path);
-		return;
-	}
-	path += strncmp(path, "./", 2) ? 0 : 2;
-	int err = bind_file(w, s, value->line, path, &m);
-
-	if (err == -EISDIR)
-		folder_read(w, s, value->line, path, m);
-	else if (err == 0 && !read_only)
-		walk_notice(w, value->line,
-			    "%.60s is sent as it is now, and read-only in the "
-			    "container",
-			    said);
-}
-
-/* What asks for nothing here: rw is the default, labels there are none, and a
- * node mounts nothing later that a folder of it would have to show. */
+/* What asks for nothing here: rw is the default, labels there are none. */
 static bool is_idle(struct span option, const struct desired_mount *m)
 {
-	static const char *const any[] = { "rw", "z", "Z" };
-	static const char *const bind[] = { "rbind", "rslave", "rprivate",
-					    "slave", "private" };
+	static const char *const any[] = {
+		"rw", "z", "Z", "cached", "delegated", "consistent"
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(any); i++)
 		if (span_is(option, any[i]))
 			return true;
-	for (size_t i = 0; m->source[0] == '/' && i < ARRAY_SIZE(bind); i++)
-		if (span_is(option, bind[i]))
-			return true;
-	return false;
+	return m->source[0] == '/' && bind_option_idle(option);
 }
 
 static bool options_read(struct walk *w, unsigned line, struct span options,
@@ -454,9 +336,9 @@ static void volume_long(struct walk *w, const struct compose_node *value,
 		{ "type", type_read },	      { "source", source_read },
 		{ "target", target_read },    { "read_only", read_only_read },
 		{ "volume", volume_options }, { "tmpfs", tmpfs_options },
+		{ "bind", bind_options },     { "consistency", walk_ignore },
 	};
-	static const char *const others[] = { "bind", "consistency", "image",
-					      NULL };
+	static const char *const others[] = { "image", NULL };
 	struct mount_long l = { 0 };
 	unsigned before = w->n_problems;
 	bool is_tmpfs;

@@ -188,6 +188,17 @@ static bool has_address(const char *text, const char *address)
 	return false;
 }
 
+static const char *name_in_file(yyjson_mut_val *app,
+				const struct service_seen *seen, unsigned n)
+{
+	const char *id = yyjson_mut_get_str(yyjson_mut_obj_get(app, "name"));
+	unsigned i = 0;
+
+	while (i < n && strcmp(seen[i].id, id) != 0)
+		i++;
+	return i < n ? seen[i].name : id;
+}
+
 /* What the service says of it, as it is sent. */
 static void address_find(struct walk *w, const struct walk_address *a,
 			 const char *service, yyjson_mut_val *app)
@@ -214,12 +225,15 @@ static void address_find(struct walk *w, const struct walk_address *a,
 void addresses_check(struct walk *w, const struct service_seen *seen,
 		     unsigned n)
 {
-	yyjson_mut_val *apps = yyjson_mut_doc_get_root(w->compose->apps);
+	yyjson_mut_val *app;
+	yyjson_mut_arr_iter iter;
 
-	for (const struct walk_address *a = w->addresses; a; a = a->next)
-		for (unsigned i = 0; i < n; i++)
-			address_find(w, a, seen[i].name,
-				     yyjson_mut_arr_get(apps, i));
+	for (const struct walk_address *a = w->addresses; a; a = a->next) {
+		yyjson_mut_arr_iter_init(
+			yyjson_mut_doc_get_root(w->compose->apps), &iter);
+		while ((app = yyjson_mut_arr_iter_next(&iter)))
+			address_find(w, a, name_in_file(app, seen, n), app);
+	}
 }
 
 void mac_address_read(struct walk *w, const struct compose_node *value,

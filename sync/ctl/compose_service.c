@@ -311,8 +311,13 @@ static void log_driver_read(struct walk *w, const struct compose_node *value,
 	const char *text = walk_text(w, value, "json-file or local");
 
 	(void)into;
-	if (text && strcmp(text, "json-file") != 0 &&
-	    strcmp(text, "local") != 0)
+	if (text && (!strcmp(text, "none") || !strcmp(text, "journald")))
+		walk_notice(w, value->line,
+			    "%s is not used: the node keeps what it prints, as "
+			    "of all",
+			    text);
+	else if (text && strcmp(text, "json-file") != 0 &&
+		 strcmp(text, "local") != 0)
 		walk_fail(w, value->line,
 			  "\"%.40s\": only json-file and local are supported "
 			  "yet",
@@ -352,12 +357,26 @@ static void max_file_read(struct walk *w, const struct compose_node *value,
 	}
 }
 
+static void log_option_notice(struct walk *w, const struct compose_node *value,
+			      void *into)
+{
+	(void)into;
+	walk_notice(w, value->line,
+		    "is not used: it is of how Docker writes its files");
+}
+
 static void log_options_read(struct walk *w, const struct compose_node *value,
 			     void *into)
 {
 	static const struct walk_key keys[] = {
 		{ "max-size", max_size_read },
 		{ "max-file", max_file_read },
+		{ "tag", log_option_notice },
+		{ "labels", log_option_notice },
+		{ "env", log_option_notice },
+		{ "compress", log_option_notice },
+		{ "mode", log_option_notice },
+		{ "max-buffer-size", log_option_notice },
 	};
 	struct service *s = into;
 	struct log_said log = { 0 };
@@ -589,7 +608,11 @@ static void service_fill(struct walk *w, struct service *s,
 		{ "x-zooid", zooid_read },
 	};
 
+	const struct compose_node *privileged = walk_member(node, "privileged");
+
 	s->has_image = walk_member(node, "image");
+	if (privileged) /* if it is wrong, that is told once more */
+		value_bool(w, privileged, &s->says_privileged);
 	walk_map(w, node, keys, ARRAY_SIZE(keys), other_keys, s);
 }
 

@@ -54,7 +54,7 @@ struct service {
 	struct service_seen *seen;
 	yyjson_mut_doc *doc;
 	yyjson_mut_val *app; /* where keys without a second thought go */
-	bool has_image;
+	bool has_image, says_privileged;
 	const char *image;
 	char digest[DIGEST_TEXT_SIZE];
 	struct pairs environment, files; /* files: of env_file */
@@ -154,6 +154,15 @@ service_key volumes_read, tmpfs_read;
 void mount_add(struct walk *w, struct service *s, unsigned line,
 	       struct desired_mount m);
 void mounts_write(const struct service *s);
+/* compose_bind.c */
+service_key bind_options;
+/* A file that lies beside the Compose file goes with it, as a config does; one
+ * of an absolute path, m.source, is the node's. */
+void bind_read(struct walk *w, struct service *s,
+	       const struct compose_node *value, struct desired_mount m);
+/* What asks for nothing: a node mounts nothing later that a folder of it would
+ * have to show. */
+bool bind_option_idle(struct span option);
 /* The file at path becomes the mount *m, whose target is said. 0, or -errno
  * after a problem was told; -EISDIR: none, it is or may be a folder. */
 int bind_file(struct walk *w, struct service *s, unsigned line,

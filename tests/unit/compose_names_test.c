@@ -49,13 +49,33 @@ static const struct {
 	      "\"content\":\"#!/bin/sh\\n\",\"mode\":365}]") },
 	{ "what a node has not",
 	  { WEB("    volumes: [/etc/localtime:/etc/localtime:ro, "
-		"/etc/timezone:/etc/timezone:ro]\n") },
+		"/etc/timezone:/etc/timezone:ro, /run/udev:/run/udev:ro, "
+		"/lib/modules:/lib/modules, /var/run/dbus:/var/run/dbus]\n") },
+	  APP("") },
+	{ "a folder in long form",
+	  { WEB("    volumes: [{type: bind, source: ./empty, target: /e, "
+		"consistency: cached, bind: {create_host_path: true, "
+		"propagation: rslave, selinux: z}}]\n") },
+	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/e\","
+	      "\"source\":\"empty\"}]") },
+	{ "one on each node, whose output is not wanted",
+	  { WEB("    deploy: {mode: global}\n    logging: {driver: none}\n") },
 	  APP("") },
 };
 
 static const struct {
 	const char *name, *yaml[3], *line;
 } bad[] = {
+	{ "a folder of devices",
+	  { WEB("    devices: [\"/dev/dri:/dev/dri\"]\n    privileged: "
+		"false\n") },
+	  "f:4: services.web.devices[0]: \"/dev/dri\" is a folder: want each "
+	  "device of it; zctl devices shows those that there are" },
+	{ "propagation to the node",
+	  { WEB("    volumes: [{type: bind, source: /a, target: /a, bind: "
+		"{propagation: rshared}}]\n") },
+	  "f:4: services.web.volumes[0].bind.propagation: \"rshared\": not "
+	  "supported yet" },
 	{ "a folder of this machine",
 	  { WEB("    volumes: [./html:/www]\n") },
 	  "f:4: services.web.volumes[0]: \"html\" is a folder of this "

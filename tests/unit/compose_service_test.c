@@ -210,7 +210,8 @@ static const struct {
 	  { WEB("    logging: {options: {max-size: 10m, max-file: \"3\"}}\n") },
 	  APP(",\"log\":{\"size\":10485760,\"files\":3}") },
 	{ "a log of more than a node keeps",
-	  { WEB("    logging: {options: {max-size: 100m, max-file: 9}}\n") },
+	  { WEB("    logging: {options: {max-size: 100m, max-file: 9, tag: "
+		"a, compress: \"true\"}}\n") },
 	  APP(",\"log\":{\"size\":16777216,\"files\":8}") },
 	{ "no network",
 	  { WEB("    network_mode: none\n") },
@@ -474,6 +475,9 @@ static const struct {
 	  { WEB("    volumes: [/srv/www:/a]\n") },
 	  "f:4: services.web.volumes[0]: needs --grant "
 	  "bind:/srv/www:rw:/a" },
+	{ "a folder of the node, with slashes at its end",
+	  { WEB("    volumes: [/srv/www/:/srv/www]\n") },
+	  "f:4: services.web.volumes[0]: needs --grant bind:/srv/www" },
 	{ "the same in long form",
 	  { WEB("    volumes: [{type: bind, source: /etc, target: /a}]\n") },
 	  "f:4: services.web.volumes[0]: needs --grant bind:/etc:rw:/a" },

@@ -216,6 +216,30 @@ static const struct {
 	  "  db_password: {file: ./secret}\n"
 	  "volumes: {nextcloud: , db: }\n",
 	  4 },
+	{ "Wiki.js behind a proxy",
+	  "services:\n"
+	  "  db:\n"
+	  "    image: postgres:15-alpine\n"
+	  "    environment: {POSTGRES_DB: wiki, POSTGRES_PASSWORD: rocks}\n"
+	  "    logging:\n"
+	  "      driver: none\n"
+	  "    networks: {internal: {ipv4_address: 172.20.0.2}}\n"
+	  "    volumes: [\"db-data:/var/lib/postgresql/data\"]\n"
+	  "  wiki:\n"
+	  "    image: ghcr.io/requarks/wiki:2\n"
+	  "    depends_on: [db]\n"
+	  "    environment: {DB_HOST: db, DB_PORT: 5432}\n"
+	  "    networks: [proxy, internal]\n"
+	  "    extra_hosts: [\"host.docker.internal:host-gateway\"]\n"
+	  "    ports: [\"80:3000\"]\n"
+	  "    deploy: {placement: {constraints: [node.role == worker]}}\n"
+	  "networks:\n"
+	  "  proxy: {external: true}\n"
+	  "  internal:\n"
+	  "    internal: true\n"
+	  "    ipam: {config: [{subnet: 172.20.0.0/24}]}\n"
+	  "volumes: {db-data: }\n",
+	  2 },
 	{ "a broker with its file",
 	  "services:\n"
 	  "  mosquitto:\n"
@@ -254,9 +278,7 @@ static const struct {
 	  "    devices:\n"
 	  "      - /dev/ttyACM0:/dev/ttyACM0\n"
 	  "volumes: {config: }\n",
-	  { "f:8: services.homeassistant.volumes[2]: needs --grant "
-	    "bind:/run/dbus:ro",
-	    "f:10: services.homeassistant.privileged: needs --grant "
+	  { "f:10: services.homeassistant.privileged: needs --grant "
 	    "privileged",
 	    "f:11: services.homeassistant.network_mode: needs --grant "
 	    "network:host",
@@ -264,7 +286,41 @@ static const struct {
 	    "device:/dev/ttyACM0 (better a name beneath by-id or by-path, "
 	    "which "
 	    "stays)" },
-	  { "bind:/run/dbus", "privileged", "network:host" } },
+	  { "privileged", "network:host" } },
+	{ "Frigate",
+	  "services:\n"
+	  "  frigate:\n"
+	  "    privileged: true # this may not be necessary for all setups\n"
+	  "    image: ghcr.io/blakeblackshear/frigate:stable\n"
+	  "    shm_size: \"512mb\"\n"
+	  "    devices:\n"
+	  "      - /dev/bus/usb:/dev/bus/usb\n"
+	  "      - /dev/dri/renderD128:/dev/dri/renderD128\n"
+	  "    volumes:\n"
+	  "      - config:/config\n"
+	  "      - {type: tmpfs, target: /tmp/cache, tmpfs: {size: "
+	  "1000000000}}\n"
+	  "    ports: [\"8971:8971\", \"8555:8555/udp\"]\n"
+	  "volumes: {config: }\n",
+	  { "f:3: services.frigate.privileged: needs --grant privileged",
+	    "f:8: services.frigate.devices[1]: needs --grant "
+	    "device:/dev/dri/renderD128" },
+	  { "privileged", "device:/dev/dri/renderD128" } },
+	{ "Pi-hole",
+	  "services:\n"
+	  "  pihole:\n"
+	  "    container_name: pihole\n"
+	  "    image: pihole/pihole:latest\n"
+	  "    ports: [\"53:53/tcp\", \"53:53/udp\", \"80:80/tcp\"]\n"
+	  "    environment:\n"
+	  "      FTLCONF_dns_listeningMode: 'ALL'\n"
+	  "    volumes: ['./etc-pihole:/etc/pihole']\n"
+	  "    dns: [127.0.0.1, 1.1.1.1]\n"
+	  "    cap_add: [NET_ADMIN, SYS_TIME]\n"
+	  "    restart: unless-stopped\n",
+	  { "f:10: services.pihole.cap_add[1]: needs --grant "
+	    "capability:SYS_TIME" },
+	  { "capability:NET_ADMIN", "capability:SYS_TIME" } },
 	{ "node-exporter",
 	  "services:\n"
 	  "  exporter:\n"
