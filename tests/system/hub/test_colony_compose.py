@@ -201,12 +201,14 @@ services:
     entrypoint: [sh, -c]
     command:
       - >-
-        mkdir /p; cd /p; httpd -h /p;
-        get() { wget -T 5 -qO- http://$$1/ || echo none; };
+        mkdir /p; cd /p; echo hello >hello; httpd -h /p;
+        get() { wget -qO- http://$$1 || echo none; };
         while sleep 0.2; do
-        (cat /d/index.html; get node:81; get node:82; get inner) >new;
+        (cat /etc/resolv.conf /d/index.html; get node:81/; get node:82/;
+        get inner/) >new;
         mv new index.html; done
     extra_hosts: ["node:host-gateway"]
+    dns: [192.0.2.53, 127.0.0.1]
     networks: [front, back]
     volumes: [data:/d:ro]
     ports: ["%d:80"]
@@ -217,9 +219,9 @@ services:
       - -c
       - >-
         mkdir /p; cd /p; httpd -h /p;
-        get() { wget -T 5 -qO- http://$$1/ || echo none; };
+        get() { wget -qO- http://$$1 || echo none; };
         while sleep 0.2; do
-        (get node:81; get %s:%d; ping -c1 -W2 web | grep -c from) >new;
+        (get node:81/; get web/hello; ping -c1 -W2 %s | grep -c from) >new;
         mv new index.html; done
     extra_hosts: ["node:host-gateway"]
     networks: [back]
@@ -240,12 +242,13 @@ def test_node_and_other_applications(tmp_path):
         node = colony.boot("n1")
         node.wait_ready()
         colony.wait_nodes(["n1"], 60)
-        text = MEETS % (PORT, HOST, colony.hub.port)
+        text = MEETS % (PORT, HOST)
         colony.apply("n1", text=text, options=("--wait=0s",))
         node.wait_for("volume kept.data: there is none on this node")
         colony.apply("n1", text=KEPT)
         end = time.monotonic() + node.deadline_s
-        page = "kept\nkept\nnone\nnone\nnone\n0\n"
+        page = "nameserver 10.64.0.1\nnameserver 127.0.0.1\n" \
+            "kept\nkept\nnone\nnone\nhello\n0\n"
         while True:
             try:
                 said = node.fetch(PORT)
@@ -253,7 +256,8 @@ def test_node_and_other_applications(tmp_path):
                 said = str(e)
             if said == page:
                 break
-            assert time.monotonic() < end, said
+            assert time.monotonic() < end, (
+                said, colony.zctl("logs", "--since", "2s", "n1/web"))
 
 
 STICK = "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_ZIG1-if00-port0"
