@@ -314,11 +314,12 @@ static bool is_server(struct span line, struct span *address)
 static int server_parse(struct span text, struct net_policy *p,
 			char error[NET_POLICY_ERROR_SIZE])
 {
-	uint8_t *address = p->server[p->n_servers];
+	uint8_t *address;
 
-	if (p->n_servers == NET_SERVERS_MAX)
+	if (p->n_servers >= NET_SERVERS_MAX)
 		return fail(error, text, "at most %d name servers",
 			    NET_SERVERS_MAX);
+	address = p->server[p->n_servers];
 	if (digits_parse(text, address) < 0 || net_address_closed(address))
 		return fail(error, text, "the address of a name server");
 	p->n_servers++;
