@@ -17,7 +17,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/system"))
 
 from row import Row  # noqa: E402
-from zooid import Node, medium, messages  # noqa: E402
+from zooid import Node, medium, messages, mount  # noqa: E402
 from zooid.build import BUILD, test_directory  # noqa: E402
 from zooid.host import directory, free_port  # noqa: E402
 from zooid.net_host import Net  # noqa: E402
@@ -29,18 +29,33 @@ ROUNDS, AWAKE, STARTS = 400, 4000, 60
 PAUSE_S = 0.005
 RECLAIMS = 30
 SITES = 5
+DISK_MB = 8192
 ZNODE_FREEZE = 9
+
+
+@contextlib.contextmanager
+def reacting():
+    """A host with the file systems of a node: /run in memory, /data a btrfs.
+    Each file that the machine's own frees might cost it a discard."""
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(directory())
+        organism = stack.enter_context(tempfile.TemporaryDirectory())
+        for name in ("run", "data"):
+            (path / name).mkdir()
+        stack.enter_context(mount.tmpfs(path / "run"))
+        stack.enter_context(mount.btrfs(path / "disk", DISK_MB,
+                                        path / "data"))
+        host = ReactHost(path, pathlib.Path(organism) / "organism",
+                         BUILD / os.uname().machine / "bin")
+        stack.callback(host.close)
+        yield host
 
 
 @contextlib.contextmanager
 def service(**changes):
     """(host, its row, a client through znet, one inside)"""
     with contextlib.ExitStack() as stack:
-        path = stack.enter_context(directory())
-        organism = stack.enter_context(tempfile.TemporaryDirectory())
-        host = ReactHost(path, pathlib.Path(organism) / "organism",
-                         BUILD / os.uname().machine / "bin")
-        stack.callback(host.close)
+        host = stack.enter_context(reacting())
         port = free_port()
         host.apply(host.service("web", port, **changes))
         row = host.wait_row("web", state="running")
@@ -139,15 +154,10 @@ def react_awake():
 @contextlib.contextmanager
 def host_of(**changes):
     """(host, the port of its service "web")"""
-    with directory() as path, tempfile.TemporaryDirectory() as organism:
-        host = ReactHost(path, pathlib.Path(organism) / "organism",
-                         BUILD / os.uname().machine / "bin")
-        try:
-            port = free_port()
-            host.apply(host.service("web", port, **changes))
-            yield host, port
-        finally:
-            host.close()
+    with reacting() as host:
+        port = free_port()
+        host.apply(host.service("web", port, **changes))
+        yield host, port
 
 
 def first_byte_ms(port):
@@ -225,18 +235,13 @@ def react_wordpress():
     has the site, then PHP. That of PHP's service beside a MariaDB that runs is
     told too, and what a page takes of one that is awake."""
     cold, alone, asleep, awake = [], [], [], []
-    with directory() as path, tempfile.TemporaryDirectory() as organism:
-        host = ReactHost(path, pathlib.Path(organism) / "organism",
-                         BUILD / os.uname().machine / "bin")
-        try:
-            site = Site(host)
-            for _ in range(SITES):
-                cold.append(site.cold_ms())
-                alone.append(site.cold_alone_ms())
-                asleep.append(site.asleep_ms())
-                awake.append(site.page_ms())
-        finally:
-            host.close()
+    with reacting() as host:
+        site = Site(host)
+        for _ in range(SITES):
+            cold.append(site.cold_ms())
+            alone.append(site.cold_alone_ms())
+            asleep.append(site.asleep_ms())
+            awake.append(site.page_ms())
     yield Row("react: WordPress cold to first page, p50", p(cold, 0.5), "ms")
     yield Row("react: WordPress (PHP) asleep to first page, p50",
               p(asleep, 0.5), "ms", 0.1, p(asleep, 0.5) / p(cold, 0.5),

@@ -45,7 +45,7 @@ def directory():
 class Supervised:
     def __init__(self, path, **env):
         self.path, self.run = path, path / "run"
-        self.run.mkdir()
+        self.run.mkdir(exist_ok=True)
         self.env = {**os.environ, "ZOOID_RUN": str(self.run),
                     "ASAN_OPTIONS": "detect_leaks=0",
                     **{name: str(value) for name, value in env.items()}}

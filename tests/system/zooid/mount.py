@@ -50,6 +50,15 @@ def btrfs(disk, size_mb, path):
         unmount(path)
 
 
+@contextlib.contextmanager
+def tmpfs(path):
+    mount("-t", "tmpfs", "tmpfs", path)
+    try:
+        yield
+    finally:
+        unmount(path)
+
+
 class Frozen:
     """A file system whose writers wait, as on a disk that hangs."""
 
