@@ -1,12 +1,13 @@
 """What an idle container costs a node beyond its application.
 
-A node of 512 MB in QEMU runs one container, then 200 more of the same image.
-What free memory falls by, beyond what is given back when memory is short
-(press.py), is the kernel's and the daemons' share too. Of it the application's
-own is taken off: the PSS of its process, its page tables and its kernel
-stack."""
+A node of 512 MB in QEMU runs one container, then 200 more of the same image,
+then beside them 200 plain processes: the same file of the image's layer with
+the same arguments, without a container. What free memory falls by, beyond what
+is given back when memory is short (press.py), is all that somebody holds, the
+kernel's and the daemons' share too. What a plain process takes is the
+application; what a container takes more is its price."""
 
-import re
+import shlex
 import tempfile
 
 from colony import Colony
@@ -14,8 +15,8 @@ from press import free_kb
 from row import Row
 from zooid.build import test_directory
 
-CONTAINERS = 200
-STACK_KB = 16
+COUNT = 200
+PROGRAM = ["sleep", "1000000"]
 SERVICE = """\
   idle-%d:
     image: hub/httpd:latest
@@ -28,15 +29,15 @@ def compose(n):
         SERVICE % i for i in range(n))
 
 
-def own_kb(node):
-    """Of the process of the first container."""
-    pid = re.search(r'"pid": ?(\d+)', node.agent.run(
-        "/bin/znode", "ps", "-o", "json"))[1]
+def shell(node, script):
+    return node.agent.run("/bin/busybox", "sh", "-c", script).strip()
 
-    def field(file, name):
-        return int(re.search(r"^%s:\s+(\d+) kB" % name, node.agent.read(
-            "/proc/%s/%s" % (pid, file)), re.M)[1])
-    return field("smaps_rollup", "Pss") + field("status", "VmPTE") + STACK_KB
+
+def start_plain(node):
+    """COUNT processes of the file that the containers run."""
+    program = shell(node, "ls /data/layers/*/bin/busybox")
+    shell(node, "for i in $(seq %d); do %s %s </dev/null >/dev/null 2>&1 & "
+          "done" % (COUNT, program, shlex.join(PROGRAM)))
 
 
 def density():
@@ -48,16 +49,17 @@ def density():
         colony.push()
         colony.apply("n1", text=compose(1))
         before, processes = free_kb(node), node.agent.processes()
-        colony.zctl("apply", "-f", colony.compose(compose(CONTAINERS + 1)),
+        colony.zctl("apply", "-f", colony.compose(compose(COUNT + 1)),
                     "--node", "n1", "--wait", timeout=300)
-        used = (before - free_kb(node)) / CONTAINERS
-        more = node.agent.processes() - processes
-        own = own_kb(node)
-    yield Row("density: a container, beyond its application", used - own,
+        after, more = free_kb(node), node.agent.processes() - processes
+        start_plain(node)
+        plain = after - free_kb(node)
+    own, whole = plain / COUNT, (before - after) / COUNT
+    yield Row("density: a container, beyond its application", whole - own,
               "KB", bound=300)
     yield Row("density: its application", own, "KB")
-    yield Row("density: processes beside %d containers'" % CONTAINERS,
-              more - CONTAINERS, "", bound=0)
+    yield Row("density: processes beside %d containers'" % COUNT,
+              more - COUNT, "", bound=0)
 
 
 GROUPS = [density]
