@@ -75,6 +75,63 @@ def test_secret_and_shared_network_in_a_node(tmp_path):
         node.wait_console("ps", r"page +hub +running")
 
 
+SYSCTLS = """\
+name: shop
+services:
+  set:
+    image: hub/httpd:latest
+    command: &show
+      - sh
+      - -c
+      - >-
+        mkdir /p && cd /proc/sys/net && (cat ipv4/conf/all/arp_ignore
+        ipv4/conf/default/send_redirects ipv6/conf/all/forwarding
+        ipv4/ip_local_reserved_ports ipv4/ip_unprivileged_port_start
+        core/somaxconn; ls -d */conf/* */neigh/*; cd /sys/class/net/tun0;
+        cat mtu tx_queue_len statistics/tx_dropped; ls -d queues power;
+        cat /proc/net/dev_snmp6/tun0 | wc -l) >/p/index.html 2>/dev/null;
+        exec httpd -f -h /p
+    ports: ["%d:80"]
+    sysctls:
+      net.ipv4.conf.all.arp_ignore: 2
+      net.ipv4.conf.default.send_redirects: 0
+      net.ipv6.conf.all.forwarding: 1
+      net.ipv4.ip_local_reserved_ports: "8080,9000-9002"
+      net.core.somaxconn: 77
+  plain:
+    image: hub/httpd:latest
+    command: *show
+    ports: ["%d:80"]
+""" % (PORT, PORT + 1)
+# Of no device that all have, but what is set for all of them.
+SHOWN = "%s\n" * 6 + """\
+ipv4/conf/all
+ipv4/conf/default
+ipv6/conf/all
+ipv6/conf/default
+65520
+500
+0
+"""
+
+
+def test_sysctls_of_a_network_namespace(tmp_path):
+    """rootfs/packages/linux.patch."""
+    with Colony(tmp_path / "colony") as colony:
+        colony.push()
+        node = colony.boot("n1", ports=[PORT, PORT + 1])
+        node.wait_ready()
+        colony.wait_nodes(["n1"], 60)
+        colony.apply("n1", text=SYSCTLS)
+        pages = [node.fetch(port) for port in (PORT, PORT + 1)]
+        values = [("2", "0", "1", "8080,9000-9002", "0", "77"),
+                  ("0", "1", "0", "", "0", "4096")]
+        for page, value in zip(pages, values):
+            shown, lines = page.rsplit("\n", 2)[0] + "\n", page.split()[-1]
+            assert shown == SHOWN % value
+            assert int(lines) > 30
+
+
 def test_limit_that_no_start_fits(tmp_path):
     """Its reason is the limit, whatever the killed process was at. zctl lets
     none be so small."""
