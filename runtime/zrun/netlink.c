@@ -152,8 +152,8 @@ static int set_sysctls(int host_proc)
 
 		/* Our kernel has none of `lo` but for the node's: there it is
 		 * as in the first namespace, where nobody sets it. */
-		if (r < 0 && !(r == -ENOENT &&
-			       strcmp(all[i].path, LO_RP_FILTER) == 0))
+		if (r < 0 &&
+		    !(r == -ENOENT && strcmp(all[i].path, LO_RP_FILTER) == 0))
 			return r;
 	}
 	return 0;
