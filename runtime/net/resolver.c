@@ -67,6 +67,7 @@ struct pending {
 	uint16_t id; /* towards the name server */
 	uint16_t size;
 	uint8_t message[RESOLVER_QUERY_MAX];
+	bool is_own; /* the name servers are those of the asker's policy */
 	unsigned int tries;
 	struct whole *whole; /* NULL while it is asked by datagram */
 	int fd;
@@ -98,7 +99,7 @@ bool resolver_is(const struct key *key)
 	       (!memcmp(key->outside, v4, 16) || !memcmp(key->outside, v6, 16));
 }
 
-/* Those that t's policy names; false: none, it has the node's. */
+/* Whether t's policy, which is at hand, names some. */
 static bool servers_own(const struct tun *t)
 {
 	return t->policy && t->policy->rules.n_servers;
@@ -271,6 +272,7 @@ static void pending_answer(struct pending *p, uint8_t *answer, size_t size)
 {
 	const struct dns_query query = p->query;
 	const struct asker asker = p->asker;
+	bool is_own = p->is_own;
 
 	/* Where the answer lies stays as it is until the next is read. */
 	pending_end(p);
@@ -279,20 +281,26 @@ static void pending_answer(struct pending *p, uint8_t *answer, size_t size)
 		return;
 	}
 	dns_id_set(answer, query.id);
-	if (!servers_own(asker.tun))
+	if (!is_own)
 		cache_keep(&query, answer, size);
 	answer_send(&asker, &query, answer, size);
 }
 
-static const struct upstream *servers_of(const struct tun *t)
+/* The policy may have gone, or changed, while they were asked: that makes of
+ * a container's own name servers none, but not the node's. */
+static const struct upstream *servers_of(const struct pending *p)
 {
 	static struct upstream own;
+	const struct policy *policy = p->asker.tun->policy;
 	const struct net_policy *rules;
 
-	if (!servers_own(t))
+	if (!p->is_own)
 		return upstream_get();
-	rules = &t->policy->rules;
-	own = (struct upstream){ .n = rules->n_servers };
+	own = (struct upstream){ 0 };
+	if (!policy)
+		return &own;
+	rules = &policy->rules;
+	own.n = rules->n_servers;
 	memcpy(own.address, rules->server, sizeof(own.address));
 	return &own;
 }
@@ -323,7 +331,7 @@ static int server_ask(struct pending *p, const struct upstream *u,
 /* Asks the next name server, or gives up. */
 static void pending_try(struct pending *p)
 {
-	const struct upstream *u = servers_of(p->asker.tun);
+	const struct upstream *u = servers_of(p);
 	int error = -EHOSTUNREACH;
 
 	pending_close(p);
@@ -511,6 +519,7 @@ int resolver_ask(const struct asker *a, const uint8_t *message, size_t size)
 		a->tun->counts.dropped++;
 		return -ENOBUFS;
 	}
+	p->is_own = servers_own(a->tun);
 	p->query = q;
 	p->size = (uint16_t)size;
 	memcpy(p->message, message, size);

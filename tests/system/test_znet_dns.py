@@ -11,7 +11,8 @@ import time
 import pytest
 
 from zooid.host import directory
-from zooid.messages import DRAINED, ZNET_DRAIN, Reactor
+from zooid.messages import (DRAINED, INIT_DROP, KIND_TUN, ZNET_DRAIN, Init,
+                            Reactor)
 from zooid.net_host import NetHost, place
 
 RESOLVER, RESOLVER6 = NetHost.RESOLVER, "fd7a:6f6f:6964::a40:1"
@@ -272,6 +273,35 @@ def test_name_servers_of_its_own(host, inside, server):
         assert code(ask(asks, query("gone.example"))) == SERVER_FAILURE
         assert len(server.asked) == before, "the node's are not asked"
     finally:
+        host.end("own")
+        host.containers.pop("own").close()
+        host.delete("own")
+
+
+def test_policy_goes_while_its_name_servers_are_asked(host, inside, server):
+    """What they say then is kept for nobody, and the node's are not asked."""
+    policy_gone = threading.Event()
+
+    def answer(asked):
+        policy_gone.wait(30)
+        return 0, [record(A, b"\x0a\5\5\5", 60)], []
+    own = NameServer(host.world, host.WORLD6, answer)
+    asks = host.container("own", "10.64.0.31", "shop", "own",
+                          policy="default allow\ndns %s\n" % host.WORLD6)
+    late, before = query("ttl-60-late.example"), len(server.asked)
+    try:
+        with asks.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((RESOLVER, 53))
+            sock.send(late)
+            host.wait(lambda: own.asked)
+            Init(host.run).call(INIT_DROP, KIND_TUN, host.id("own"), 1)
+            policy_gone.set()
+            sock.recv(65536)
+        assert len(server.asked) == before
+        assert ask(inside, late).endswith(b"\x0a\1\2\3")
+    finally:
+        policy_gone.set()
+        own.close()
         host.end("own")
         host.containers.pop("own").close()
         host.delete("own")
