@@ -17,6 +17,8 @@ void stamp_make(time_t at, char out[STAMP_SIZE])
 		 tm.tm_sec % 100);
 }
 
+#define YEAR_9999_END INT64_C(253402300799)
+
 /* Takes what looks like `mask`, of which each 0 is any digit, off the front.
  * False where it does not. */
 static bool mask_take(struct span *text, const char *mask, char *out)
@@ -98,8 +100,11 @@ static int stamp_read(struct span text, uint64_t *ms)
 	    tm.tm_sec > 60)
 		return -EINVAL;
 	at = (int64_t)timegm(&tm) - minutes * INT64_C(60);
+	/* By its offset it can leave the years that have a stamp. */
+	if (at < 0 || at > YEAR_9999_END)
+		return -EINVAL;
 	*ms = (uint64_t)at * 1000 + (uint64_t)fraction;
-	return at < 0 ? -EINVAL : 0;
+	return 0;
 }
 
 static int ago_read(struct span text, uint64_t *seconds)

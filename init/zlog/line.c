@@ -84,7 +84,8 @@ void line_stamp(char out[LINE_STAMP_SIZE], uint64_t ms)
 
 	gmtime_r(&seconds, &tm);
 	/* 0 for a year of five digits */
-	n = strftime(out, LINE_STAMP_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	n = strftime(out, sizeof("2026-11-23T05:08:03"), "%Y-%m-%dT%H:%M:%S",
+		     &tm);
 	snprintf(out + n, LINE_STAMP_SIZE - n, ".%03uZ",
 		 (unsigned int)(ms % 1000));
 }

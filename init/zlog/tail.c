@@ -309,7 +309,7 @@ static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 		{ NULL, 0, NULL, 0 },
 	};
 	uint64_t lines = LINES_MAX, now_ms = (uint64_t)time(NULL) * 1000;
-	bool has_lines = false;
+	bool has_lines = false, has_since = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "n:f", options, NULL)) != -1) {
@@ -318,11 +318,13 @@ static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 		else if (option == 'n' &&
 			 span_u64(span_of(optarg), LINES_MAX, &lines) == 0)
 			has_lines = true;
-		else if (option != 's' || since_read(span_of(optarg), now_ms,
-						     &request->since_ms) < 0)
+		else if (option == 's' && since_read(span_of(optarg), now_ms,
+						     &request->since_ms) == 0)
+			has_since = true;
+		else
 			return false;
 	}
-	if (has_lines || request->since_ms)
+	if (has_lines || has_since)
 		request->lines = (uint32_t)lines;
 	return optind == argc - 1 &&
 	       span_copy(request->name, sizeof(request->name),
