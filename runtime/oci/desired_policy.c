@@ -1,6 +1,7 @@
 /* The keys "policy" and "dns" of an app: where it may go, and whom it asks for
  * names (net_policy.h). Each rule is read here, so that a document with a bad
  * one is refused as a whole. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "desired_read.h"
@@ -91,8 +92,8 @@ int desired_dns_read(struct json_walk *w, yyjson_val *v, void *into)
 	for (unsigned i = 0; err == 0 && i < app->dns.n; i++) {
 		const char *text = app->dns.item[i];
 
-		if (desired_address(span_of(text), address) < 0 ||
-		    (net_address_closed(address) && !desired_dns_own(text)))
+		if (net_server_parse(span_of(text), address) < 0 &&
+		    !desired_dns_own(text))
 			err = json_fail(w, "want addresses of name servers");
 	}
 	return err;
@@ -104,7 +105,7 @@ bool desired_dns_own(const char *text)
 			     v4[13] = { [10] = 0xff, 0xff, 127 };
 	uint8_t address[16];
 
-	return desired_address(span_of(text), address) == 0 &&
+	return net_server_parse(span_of(text), address) == -EACCES &&
 	       (!memcmp(address, v4, sizeof(v4)) ||
 		!memcmp(address, v6, sizeof(v6)));
 }

@@ -311,6 +311,13 @@ static bool is_server(struct span line, struct span *address)
 	return span_cut(address, ' ', &key) && span_is(key, "dns");
 }
 
+int net_server_parse(struct span text, uint8_t address[16])
+{
+	if (digits_parse(text, address) < 0)
+		return -EINVAL;
+	return net_address_closed(address) ? -EACCES : 0;
+}
+
 static int server_parse(struct span text, struct net_policy *p,
 			char error[NET_POLICY_ERROR_SIZE])
 {
@@ -320,7 +327,7 @@ static int server_parse(struct span text, struct net_policy *p,
 		return fail(error, text, "at most %d name servers",
 			    NET_SERVERS_MAX);
 	address = p->server[p->n_servers];
-	if (digits_parse(text, address) < 0 || net_address_closed(address))
+	if (net_server_parse(text, address) < 0)
 		return fail(error, text, "the address of a name server");
 	p->n_servers++;
 	return 0;

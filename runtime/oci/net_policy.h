@@ -81,6 +81,10 @@ bool net_policy_valid(const struct net_policy *policy);
  * containers, or nobody's. */
 bool net_address_closed(const uint8_t address[16]);
 
+/* The address of a name server, as a line has it. 0, -EINVAL for what is none,
+ * or -EACCES for one that is closed, which *address is then too. */
+int net_server_parse(struct span text, uint8_t address[16]);
+
 /* Whether rule, one by name, is about `name` (lower case, no dot at the
  * end). */
 bool net_rule_names(const struct net_rule *rule, const char *name);

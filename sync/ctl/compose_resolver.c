@@ -1,4 +1,5 @@
 /* A service of a Compose file: whom it asks for names, and how. */
+#include <errno.h>
 #include <string.h>
 
 #include "compose_service.h"
@@ -64,10 +65,12 @@ static void server_read(struct walk *w, const struct compose_node *value,
 	struct service *s = into;
 	yyjson_mut_val *list = yyjson_mut_obj_get(s->app, "dns");
 	uint8_t address[16];
+	int err;
 
 	if (!text)
 		return;
-	if (desired_address(span_of(text), address) < 0) {
+	err = net_server_parse(span_of(text), address);
+	if (err == -EINVAL) {
 		walk_fail(w, value->line, "\"%.63s\": want %s", text, want);
 		return;
 	}
@@ -76,7 +79,7 @@ static void server_read(struct walk *w, const struct compose_node *value,
 			    "%s is the container itself, and is asked for the "
 			    "names of services too",
 			    text);
-	else if (net_address_closed(address))
+	else if (err < 0)
 		walk_fail(w, value->line,
 			  "%.63s: no container reaches that address", text);
 	if (!list)

@@ -455,6 +455,14 @@ static const struct {
 	{ "five name servers",
 	  { WEB("    dns: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4, 1.1.1.5]\n") },
 	  "f:4: services.web.dns[4]: want at most 4" },
+	{ "a name server of IPv4 in an address of IPv6",
+	  { WEB("    dns: [\"::ffff:192.0.2.1\"]\n") },
+	  "f:4: services.web.dns[0]: \"::ffff:192.0.2.1\": want the address "
+	  "of a name server, in digits" },
+	{ "a name server that ends its line",
+	  { WEB("    dns: [\"192.0.2.1\\ndns 192.0.2.2\"]\n") },
+	  "f:4: services.web.dns[0]: \"192.0.2.1\ndns 192.0.2.2\": want the "
+	  "address of a name server, in digits" },
 	{ "a name server that is out of reach",
 	  { WEB("    dns: [169.254.169.254]\n") },
 	  "f:4: services.web.dns[0]: 169.254.169.254: no container reaches "

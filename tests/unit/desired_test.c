@@ -293,6 +293,12 @@ static const struct {
 	{ "a name server that no container reaches",
 	  HEAD "{" WEB ",\"dns\":[\"169.254.169.254\"]}]}",
 	  "apps[0].dns: want addresses of name servers" },
+	{ "a name server that its policy could not say",
+	  HEAD "{" WEB ",\"dns\":[\"::ffff:192.0.2.1\"]}]}",
+	  "apps[0].dns: want addresses of name servers" },
+	{ "a name server that ends its line",
+	  HEAD "{" WEB ",\"dns\":[\"192.0.2.1\\ndns 192.0.2.2\"]}]}",
+	  "apps[0].dns: want addresses of name servers" },
 	{ "a volume of another application that is not external",
 	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
 	       "\"source\":\"shop.a\"}]}]}",
