@@ -27,6 +27,11 @@ static const struct {
 	  "f:2: services.web: its ports are not published: the networks that "
 	  "it "
 	  "is on are internal" },
+	{ "a default network that is internal, of who names none",
+	  { WEB("    networks: []\n") "networks: {default: {internal: "
+				      "true}}\n" },
+	  APP(DENY),
+	  NULL },
 	{ "an internal network that is not",
 	  { WEB("    networks: [back]\n") "networks: {back: {internal: "
 					  "false}}\n" },
@@ -103,6 +108,12 @@ static const struct {
 	  NULL },
 };
 
+#define FIXED4 "    networks: {front: {ipv4_address: 172.20.0.5}}\n"
+#define OTHER4 \
+	"  b: {image: a, environment: {URL: \"http://172.20.0.5:80/\"}}\n"
+#define FIXED6 "    networks: {front: {ipv6_address: \"2001:db8::5\"}}\n"
+#define OTHER6 "  b: {image: a, command: [ping, \"2001:db8::5\"]}\n"
+
 static const struct {
 	const char *name, *yaml[3], *line;
 } bad[] = {
@@ -112,49 +123,12 @@ static const struct {
 	  "f:5: services.web: the networks that it is on are internal: want "
 	  "default: deny" },
 	{ "an address that another one's environment has",
-	  { WEB("    networks: {front: {ipv4_address: 172.20.0.5}}\n") "  b:\n "
-								       "   "
-								       "image: "
-								       "a\n    "
-								       "environ"
-								       "ment: "
-								       "{URL: "
-								       "\"http:"
-								       "//"
-								       "172.20."
-								       "0.5:80/"
-								       "\"}"
-								       "\n" INNER },
+	  { WEB(FIXED4) OTHER4 INNER },
 	  "f:4: services.b says 172.20.0.5 in its environment: "
 	  "containers get their addresses from the node; want the service's "
 	  "name there" },
 	{ "an address that another one's command has",
-	  { WEB("    networks: {front: {ipv6_address: \"2001:db8::5\"}}\n") "  "
-									    "b:"
-									    " {"
-									    "im"
-									    "ag"
-									    "e:"
-									    " a"
-									    ", "
-									    "co"
-									    "mm"
-									    "an"
-									    "d:"
-									    " ["
-									    "pi"
-									    "ng"
-									    ", "
-									    "\""
-									    "20"
-									    "01"
-									    ":d"
-									    "b8"
-									    "::"
-									    "5"
-									    "\""
-									    "]}"
-									    "\n" INNER },
+	  { WEB(FIXED6) OTHER6 INNER },
 	  "f:4: services.b says 2001:db8::5 in its command: "
 	  "containers get their addresses from the node; want the service's "
 	  "name there" },
