@@ -95,8 +95,9 @@ static bool is_folder_told(struct walk *w, unsigned line,
 			    "is not used: what is privileged has all devices");
 	else
 		walk_fail(w, line,
-			  "\"%.60s\" is a folder: want each device of it; "
-			  "zctl devices shows those that there are",
+			  "\"%.60s\" is a folder: want each device of it; of "
+			  "serial ports and disks zctl devices shows those "
+			  "that there are",
 			  d->source);
 	return true;
 }

@@ -70,7 +70,8 @@ static const struct {
 	  { WEB("    devices: [\"/dev/dri:/dev/dri\"]\n    privileged: "
 		"false\n") },
 	  "f:4: services.web.devices[0]: \"/dev/dri\" is a folder: want each "
-	  "device of it; zctl devices shows those that there are" },
+	  "device of it; of serial ports and disks zctl devices shows those "
+	  "that there are" },
 	{ "propagation to the node",
 	  { WEB("    volumes: [{type: bind, source: /a, target: /a, bind: "
 		"{propagation: rshared}}]\n") },
