@@ -35,7 +35,7 @@ enum { RTNL_LO = 1 }; /* the first of a network namespace */
 
 /* Each waits for the kernel's answer on a socket of its own. 0 or -errno. */
 int rtnl_link_up(int index, uint32_t mtu); /* mtu 0: as it is */
-/* One of RTNL_LO is no other machine's business. */
+/* One of RTNL_LO has the scope of the host. */
 int rtnl_address_add(int index, const struct node_address *address);
 int rtnl_gateway_add(int index, const struct node_address *gateway,
 		     uint32_t metric);

@@ -1,10 +1,12 @@
 /* The address by which a container reaches its node (host-gateway of Compose).
  *
- * init gives it to lo, with the scope of the host: it is on no other machine
- * and no packet with it leaves this one (RFC 7600, the IPv4 dummy address). So
- * what listens on all of the node's addresses is there, with a link or without
- * one, but nothing that listens on loopback because it trusts whoever is on the
- * machine; and who calls is not seen as one of loopback's. */
+ * init gives it to lo: no other machine is called so (RFC 7600, the IPv4 dummy
+ * address), and the node chooses it towards none. So what listens on all of the
+ * node's addresses is there, with a link or without one, but nothing that
+ * listens on loopback because it trusts whoever is on the machine; and who
+ * calls is not seen as one of loopback's. It keeps nobody out: the kernel takes
+ * a packet for it from a neighbour on a link too, as for any other of the
+ * node's. */
 #ifndef BASE_GATEWAY_H
 #define BASE_GATEWAY_H
 
