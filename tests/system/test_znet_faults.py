@@ -5,6 +5,7 @@ of zrun serve, znet with the sanitizers in it, the world behind a veth."""
 import contextlib
 import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -172,9 +173,9 @@ def datagram(size, said=None):
                        0) + bytes(max(0, size - 8))
 
 
-def ip6(to, kind, body, said=None):
+def ip6(to, kind, body, said=None, own=OWN6):
     return struct.pack("!IHBB", 6 << 28, len(body) if said is None else said,
-                       kind, 64) + socket.inet_pton(socket.AF_INET6, OWN6) + \
+                       kind, 64) + socket.inet_pton(socket.AF_INET6, own) + \
         socket.inet_pton(socket.AF_INET6, to) + body
 
 
@@ -270,6 +271,101 @@ def test_offloads_that_lie(host, inside, neighbour, crowd, rng):
                 pass
     assert served(neighbour, host.WORLD)
     assert host.pid("znet") == pid and count(host, "out") > before
+
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+
+class Peer:
+    """A TCP of ours in container `net`, whose kernel is not heard."""
+
+    def __init__(self, net, to):
+        self.net, self.to = net, to
+        self.v6 = ":" in to
+        net.sh("ip %s route add blackhole %s" % (
+            "-6" if self.v6 else "", to))
+        self.raw = net.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        self.raw.bind(("tun0", 0x86dd if self.v6 else 0x0800))
+
+    def segment(self, port, flags, seq, ack=0, window=1000, data=b""):
+        tcp = struct.pack("!HHIIBBHHH", port, PORT, seq & 0xffffffff,
+                          ack & 0xffffffff, 0x50, flags, window, 0, 0) + data
+        return ip6(self.to, 6, tcp, own=self.own) if self.v6 else ip4(
+            self.to, 6, tcp, source=self.own)
+
+    def send(self, packets):
+        for packet in packets:
+            self.raw.send(packet)
+
+    def opened(self, port, seq):
+        """The number of the other side; None: refused."""
+        self.send([self.segment(port, SYN, seq)])
+        while True:
+            tcp = self.raw.recv(65536)[40 if self.v6 else 20:]
+            to, number, ack, flags = struct.unpack("!2xHIIxB", tcp[:14])
+            if to == port and ack == (seq + 1) & 0xffffffff:
+                return None if flags & RST else number
+
+
+def stopped(pid):
+    with open("/proc/%d/stat" % pid) as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+@pytest.mark.parametrize("to", [NetHost.WORLD, NetHost.WORLD6])
+def test_connections_end_and_begin_at_one_time(host, neighbour, crowd, rng,
+                                               to):
+    """All that makes and ends connections, in any order between the same two,
+    in one batch of packets; in the end the container itself is gone before
+    they are read."""
+    address = "10.64.0.9"
+    net, pid = host.container("raw", address, "shop"), host.pid("znet")
+    peer = Peer(net, to)
+    peer.own = "fd7a:6f6f:6964::a40:9" if peer.v6 else address
+    try:
+        rounds = 200 if FULL else 40
+        for n in range(rounds):
+            port, seq = 5000 + n, rng.randrange(1 << 32)
+            number = peer.opened(port, seq)
+            batch, at = [], seq + 1
+            for _ in range(rng.randrange(2, 14)):
+                kind = rng.randrange(9)
+                ack = number + 1 if number is not None else 0
+                size = rng.choice((1, 100, 1400))
+                if kind < 3:
+                    batch.append(peer.segment(port, ACK, at, ack,
+                                              data=bytes(size)))
+                    at += size
+                elif kind == 3:
+                    batch.append(peer.segment(port, ACK, at + 5000, ack,
+                                              data=bytes(size)))
+                elif kind == 4:
+                    batch.append(peer.segment(port, FIN | ACK, at, ack))
+                    at += 1
+                elif kind == 5:
+                    batch.append(peer.segment(port, RST, at))
+                elif kind == 6:
+                    at += rng.randrange(1 << 20)
+                    batch.append(peer.segment(port, SYN, at))
+                    at += 1
+                else:
+                    batch.append(peer.segment(port, ACK, at, ack,
+                                              rng.choice((0, 1, 2, 536))))
+            os.kill(pid, signal.SIGSTOP)
+            host.wait(lambda: stopped(pid))
+            peer.send(batch)
+            if n == rounds - 1:
+                break
+            os.kill(pid, signal.SIGCONT)
+            peer.send([peer.segment(port, RST, at)])
+    finally:
+        host.containers.pop("raw").close()
+        os.kill(net.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGCONT)
+    assert served(neighbour, host.WORLD)
+    host.delete("raw")
+    assert host.pid("znet") == pid, host.said()
+    assert served(neighbour, host.WORLD)
 
 
 # The node's own link.
