@@ -498,25 +498,26 @@ static bool can_append(const struct tcp_pcb *pcb)
 
 /* As tcp_write() cuts it, with a pbuf for the header of each segment and one
  * for what it holds; tcp_write() wants a segment more than it fills. */
-static size_t queue_room(const struct tcp_pcb *pcb)
+static size_t queue_room(const struct tcp_pcb *pcb, int n_queued)
 {
 	size_t window = pcb->snd_wnd_max / 2;
 	size_t segment = window && window < pcb->mss ? window : pcb->mss;
-	size_t segments = (TCP_SND_QUEUELEN - tcp_sndqueuelen(pcb)) / 2;
+	int segments = (TCP_SND_QUEUELEN - n_queued) / 2;
 
-	return segments > 1 ? (segments - 1) * segment : 0;
+	return segments > 1 ? (size_t)(segments - 1) * segment : 0;
 }
 
 size_t conn_room(const struct conn *c)
 {
 	if (!c->pcb || !c->opened || c->shut || !can_append(c->pcb))
 		return 0;
-	return LWIP_MIN(c->pcb->snd_buf, queue_room(c->pcb));
+	return LWIP_MIN(c->pcb->snd_buf,
+			queue_room(c->pcb, c->pcb->snd_queuelen));
 }
 
 size_t conn_piece(const struct conn *c)
 {
-	return c->pcb->mss;
+	return LWIP_MIN(c->pcb->mss, queue_room(c->pcb, 0));
 }
 
 int conn_send(struct conn *c, const uint8_t *data, size_t size)

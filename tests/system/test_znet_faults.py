@@ -279,8 +279,8 @@ FIN, SYN, RST, ACK = 1, 2, 4, 16
 class Peer:
     """A TCP of ours in container `net`, whose kernel is not heard."""
 
-    def __init__(self, net, to):
-        self.net, self.to = net, to
+    def __init__(self, net, to, port=PORT):
+        self.net, self.to, self.port = net, to, port
         self.v6 = ":" in to
         net.sh("ip %s route add blackhole %s" % (
             "-6" if self.v6 else "", to))
@@ -288,8 +288,8 @@ class Peer:
         self.raw.bind(("tun0", 0x86dd if self.v6 else 0x0800))
 
     def segment(self, port, flags, seq, ack=0, window=1000, data=b""):
-        tcp = struct.pack("!HHIIBBHHH", port, PORT, seq & 0xffffffff,
-                          ack & 0xffffffff, 0x50, flags, window, 0, 0) + data
+        tcp = struct.pack("!HHIIBBHHH", port, self.port,
+                          seq & 0xffffffff, ack & 0xffffffff, 0x50, flags, window, 0, 0) + data
         return ip6(self.to, 6, tcp, own=self.own) if self.v6 else ip4(
             self.to, 6, tcp, source=self.own)
 
@@ -297,14 +297,37 @@ class Peer:
         for packet in packets:
             self.raw.send(packet)
 
-    def opened(self, port, seq):
+    def opened(self, port, seq, window=1000):
         """The number of the other side; None: refused."""
-        self.send([self.segment(port, SYN, seq)])
+        self.send([self.segment(port, SYN, seq, window=window)])
         while True:
             tcp = self.raw.recv(65536)[40 if self.v6 else 20:]
             to, number, ack, flags = struct.unpack("!2xHIIxB", tcp[:14])
             if to == port and ack == (seq + 1) & 0xffffffff:
                 return None if flags & RST else number
+
+
+def test_window_that_never_was_larger_than_a_few_bytes(host):
+    """Little by little all comes through it."""
+    data, address = bytes(range(256)) * 8, "10.64.0.9"
+    listener = host.world.serve(host.WORLD, 0, lambda c, a: c.sendall(data))
+    net, got = host.container("raw", address, "shop"), b""
+    try:
+        peer = Peer(net, host.WORLD, listener.getsockname()[1])
+        peer.own = address
+        first = peer.opened(5000, 7, 100) + 1
+        while len(got) < len(data):
+            peer.send([peer.segment(5000, ACK, 8, first + len(got), 100)])
+            tcp = peer.raw.recv(65536)[20:]
+            to, seq = struct.unpack("!2xHI", tcp[:8])
+            if to == 5000 and seq == (first + len(got)) & 0xffffffff:
+                got += tcp[tcp[12] >> 4 << 2:]
+        assert got == data
+    finally:
+        listener.close()
+        host.containers.pop("raw").close()
+        host.end("raw")
+        host.delete("raw")
 
 
 def stopped(pid):
