@@ -21,7 +21,7 @@
 #include "token.h"
 #include "watch.h"
 
-enum { NAME_SIZE = 24, OPEN_MS = 10000 };
+enum { NAME_SIZE = 24, OPEN_MS = 10000, SINCE_SIZE = 48 };
 
 struct stream {
 	struct hub *hub;
@@ -271,12 +271,18 @@ static yyjson_mut_doc *ask_begin(const struct stream *s, const char *verb,
 	return doc;
 }
 
+/* -ENOENT: not said. When that is the node reads again, by its own clock. */
+static int since_query(const struct api_call *call, char since[SINCE_SIZE])
+{
+	return http_query(call->request, "since", since, SINCE_SIZE);
+}
+
 static int logs_ask(struct stream *s, const struct node *node,
 		    const struct api_call *call)
 {
 	yyjson_mut_doc *doc = ask_begin(s, "logs", call->argument[1]);
 	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc);
-	char text[16], since[48];
+	char text[16], since[SINCE_SIZE];
 	uint64_t lines = 100;
 
 	if (http_query(call->request, "lines", text, sizeof(text)) == 0)
@@ -286,7 +292,7 @@ static int logs_ask(struct stream *s, const struct node *node,
 		doc, root, "follow",
 		http_query(call->request, "follow", text, sizeof(text)) == 0 &&
 			!strcmp(text, "1"));
-	if (http_query(call->request, "since", since, sizeof(since)) == 0)
+	if (since_query(call, since) == 0)
 		yyjson_mut_obj_add_str(doc, root, "since", since);
 	return stream_ask(node, doc);
 }
@@ -351,7 +357,17 @@ static void handle(struct api_call *call,
 
 void logs_handle(struct api_call *call)
 {
-	handle(call, logs_ask);
+	char since[SINCE_SIZE];
+	int err = since_query(call, since);
+	uint64_t ms;
+
+	if (err == 0)
+		err = since_read(span_of(since), (uint64_t)time(NULL) * 1000,
+				 &ms);
+	if (err < 0 && err != -ENOENT)
+		api_fail(call, 400, "since: want " SINCE_WANT);
+	else
+		handle(call, logs_ask);
 }
 
 void devices_handle(struct api_call *call)
