@@ -116,8 +116,8 @@ time.sleep(1000)
     # Warnings of services also go to the kernel log; here, to stderr.
     assert "<4>talk: a warning\n" in host.said()
     assert "plain" not in host.said()
-    host.wait(host.file("talk").exists)
-    assert host.file("talk").read_text() == host.tail("talk")
+    host.wait(lambda: host.file("talk").exists() and
+              host.file("talk").read_text() == host.tail("talk"))
     assert host.tail("nobody") == ""
     first, second = host.tail("talk").splitlines(keepends=True)
     for since, shown in ((second.split()[0], second), ("1h", first + second),
