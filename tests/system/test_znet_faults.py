@@ -468,6 +468,8 @@ def test_uplink_goes_and_comes_under_load(host, inside, neighbour, crowd):
                 load.goes_on(host)
             host.node.sh("ip link set node0 down")
             loads[2].goes_on(host)
+            # What was under way when the link went has 2 s.
+            host.wait(lambda: loads[0].failed)
             host.node.sh(
                 "ip link set node0 up; ip address replace %s/64 dev node0 "
                 "nodad; ip route replace default via %s" %
