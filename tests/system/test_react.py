@@ -48,12 +48,13 @@ def test_without_reactive_nothing_freezes(host):
 
 def test_payload_thaws_on_an_open_connection(host):
     """Frozen with the connection open; the next request is answered on it."""
-    _, client = running(host, reactive=SOON)
+    _, client = running(host, reactive={"freeze_after_ms": 1000})
+    before = host.row(WEB)["wakes"]
     for number in range(1, 4):
         row = host.wait_row(WEB, state="frozen")
         assert row["why"] == "" and host.freezer(WEB)
         assert client.ask(COUNT, number) == (0, number)
-        row = host.wait_row(WEB, wakes=number)
+        row = host.wait_row(WEB, wakes=before + number)
     assert row["why"] == "a request came"
     assert 0 < row["wake_p50_us"] <= row["wake_p99_us"]
     assert client.ask(AUDIT, 4) == (0, 4)
