@@ -32,12 +32,13 @@ def answer_all(listener, body):
 
 def test_container_reaches_the_world(boot, scratch, httpd):
     """By TCP and by ping, with the resolver in its resolv.conf; not what only
-    the node itself may reach."""
+    the node itself may reach. It may run before the node has an address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer_all, args=(listener, b"from outside"),
                          daemon=True).start()
         port = listener.getsockname()[1]
-        script = ("cat /etc/resolv.conf; wget -qO- http://%s:%d/; echo;"
+        script = ("cat /etc/resolv.conf;"
+                  "until wget -qO- http://%s:%d/; do sleep 1; done; echo;"
                   "ping -c1 %s | grep 'bytes from';"
                   "wget -qO- http://169.254.169.254/ || echo link closed;"
                   "nslookup nobody.invalid 2>&1 | grep Server; sleep 100000"
