@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum {
-	GAP_WEIGHT = 8,	      /* of the mean against the next one, plus 1 */
+	GAP_PARTS = 8,	      /* of the mean, of which the next one is one */
 	GAP_MAX_NS = 1000000, /* counted so: one pause is soon forgotten */
 	CONTENDED_NS = 20000, /* for which a yield lasts if others ran */
 };
@@ -185,7 +185,7 @@ static int loop_wait_polling(struct loop *loop, int ms)
 	gap = now_ns(CLOCK_MONOTONIC) - began;
 	if (gap > GAP_MAX_NS)
 		gap = GAP_MAX_NS;
-	loop->gap_ns = (loop->gap_ns * (GAP_WEIGHT - 1) + gap) / GAP_WEIGHT;
+	loop->gap_ns = (loop->gap_ns * (GAP_PARTS - 1) + gap) / GAP_PARTS;
 	return n;
 }
 

@@ -91,15 +91,14 @@ static int stamp_read(struct span text, uint64_t *ms)
 		return -EINVAL;
 	tm = (struct tm){ .tm_year = two(day) * 100 + two(day + 2) - 1900,
 			  .tm_mon = two(day + 5) - 1,
-			  .tm_mday = two(day + 8),
-			  .tm_hour = two(hour),
-			  .tm_min = two(hour + 3),
-			  .tm_sec = two(hour + 6) };
-	if (tm.tm_mon < 0 || tm.tm_mon > 11 || tm.tm_mday < 1 ||
-	    tm.tm_mday > 31 || tm.tm_hour > 23 || tm.tm_min > 59 ||
-	    tm.tm_sec > 60)
+			  .tm_mday = two(day + 8) };
+	at = (int64_t)timegm(&tm);
+	/* What is no day of its month was made one of another. */
+	if (tm.tm_mon != two(day + 5) - 1 || two(hour) > 23 ||
+	    two(hour + 3) > 59 || two(hour + 6) > 60)
 		return -EINVAL;
-	at = (int64_t)timegm(&tm) - minutes * INT64_C(60);
+	at += (two(hour) * 60 + two(hour + 3) - minutes) * INT64_C(60) +
+	      two(hour + 6);
 	/* By its offset it can leave the years that have a stamp. */
 	if (at < 0 || at > YEAR_9999_END)
 		return -EINVAL;

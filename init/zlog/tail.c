@@ -24,7 +24,7 @@
 #include "drops.h"
 #include "line.h"
 
-enum { CLIENT_MAX = 16, CHUNKS = 8, LINES_MAX = 100000 };
+enum { CLIENT_MAX = 16, CHUNKS = 8, LINES_UNSAID = 100, LINES_MAX = 100000 };
 
 struct client {
 	struct peer peer;
@@ -308,7 +308,7 @@ static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 		{ "since", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
-	uint64_t lines = LINES_MAX, now_ms = (uint64_t)time(NULL) * 1000;
+	uint64_t lines = LINES_UNSAID, now_ms = (uint64_t)time(NULL) * 1000;
 	bool has_lines = false, has_since = false;
 	int option;
 
@@ -324,8 +324,9 @@ static bool arguments_take(int argc, char **argv, struct zlog_request *request)
 		else
 			return false;
 	}
-	if (has_lines || has_since)
-		request->lines = (uint32_t)lines;
+	if (has_since && !has_lines)
+		lines = LINES_MAX;
+	request->lines = (uint32_t)lines;
 	return optind == argc - 1 &&
 	       span_copy(request->name, sizeof(request->name),
 			 span_of(argv[optind])) == 0;
@@ -361,7 +362,6 @@ int tail_print(int argc, char **argv)
 {
 	struct zlog_request request = {
 		.head = { sizeof(request), ZLOG_TAIL },
-		.lines = 20,
 	};
 	autoclose int sock = -1;
 	int error;

@@ -7,8 +7,8 @@
 # freed initramfs byte by byte, which takes 0.3 s in an emulator. On x86 mremap
 # moves pages one by one: when it moves a table of them as a whole it does not
 # mark them soft-dirty, and a checkpoint that leaves out what its parent has
-# would take them for what lay there before. linux.patch is what a container
-# costs less: the files that it changes are copied into the object tree, where
+# would take them for what lay there before. With linux.patch a container takes
+# less memory: the files that it changes are copied into the object tree, where
 # kbuild looks before it looks among the sources, which both boards share.
 linux_SOURCE := linux
 linux_VERSIONS := \

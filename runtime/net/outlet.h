@@ -10,19 +10,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "oci/net_range.h"
+
 #define NET_OUTLET_MAGIC 0x7a6e3034 /* "zn04" */
 #define NET_NAMES_SIZE	 112
 #define NET_TUN_MTU	 65520
-
-/* 10.64.0.0/16: containers, but for the first address, where each of them
- * finds its resolver. */
-#define NET_RANGE	  0x0a400000
-#define NET_RANGE_MASK	  0xffff0000
-#define NET_RESOLVER	  (NET_RANGE | 1)
-#define NET_RESOLVER_TEXT "10.64.0.1"
-/* fd7a:6f6f:6964::/96, a unique local prefix (RFC 4193). */
-#define NET_PREFIX6	  0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64
-#define NET_PREFIX6_BYTES 12
 
 struct net_outlet {
 	uint32_t magic;

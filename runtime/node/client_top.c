@@ -96,14 +96,12 @@ int client_top(int argc, char **argv)
 /* zlog has them, and takes the same options. */
 int client_logs(int argc, char **argv)
 {
-	char *tail[LOGS_ARGUMENTS + 2] = { "zlog", "tail", "-n", "100" };
-	int n = argc == 2 ? 4 : 2;
+	char *tail[LOGS_ARGUMENTS + 2] = { "zlog", "tail" };
 
 	if (argc < 2 || argc > LOGS_ARGUMENTS)
 		return 2;
 	for (int i = 1; i < argc; i++)
-		tail[n++] = argv[i];
-	tail[n] = NULL;
+		tail[i + 1] = argv[i];
 	execvp("zlog", tail);
 	return client_complain("zlog", strerror(errno));
 }

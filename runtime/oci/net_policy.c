@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "net_range.h"
+
 enum { QUOTE_MAX = 40, LABEL_MAX = 63, NAME_MAX_BYTES = 253 };
 
 static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
@@ -425,13 +427,13 @@ static const struct net_rule closed[] = {
 	{ V4(0, 0, 0, 0, 8) },
 	{ V4(127, 0, 0, 0, 8) },
 	{ V4(169, 254, 0, 0, 16) },
-	{ V4(10, 64, 0, 0, 16) }, /* containers: net/outlet.h */
-	{ V4(224, 0, 0, 0, 3) },  /* multicast, reserved, broadcast */
+	{ V4(NET_RANGE >> 24, NET_RANGE >> 16 & 0xff, 0, 0, 16) },
+	{ V4(224, 0, 0, 0, 3) }, /* multicast, reserved, broadcast */
 	/* "::", "::1", and all that embeds IPv4 there */
 	{ .address = { 0 }, .bits = 80 },
 	{ .address = { 0xfe, 0x80 }, .bits = 10 },
 	{ .address = { 0xff }, .bits = 8 },
-	{ .address = { 0xfd, 0x7a, 0x6f, 0x6f, 0x69, 0x64 }, .bits = 96 },
+	{ .address = { NET_PREFIX6 }, .bits = NET_PREFIX6_BYTES * 8 },
 };
 
 bool net_address_closed(const uint8_t address[16])

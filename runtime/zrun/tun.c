@@ -37,7 +37,7 @@
 
 #define TUN_NAME "tun0"
 /* Of our kernel (rootfs/packages/linux.patch): without the sysctls and files
- * that every device has, which take 40 KB. Others pass it by. */
+ * that every device has, which take memory. Others pass it by. */
 #define IFF_TUN_NO_TABLES 0x0080
 
 static int device_open(void)

@@ -99,6 +99,10 @@ static bool volume_external(struct walk *w, unsigned line,
 	}
 	if (m->size_bytes)
 		walk_fail(w, line, "%.60s: external: want no size", m->source);
+	else
+		walk_notice(w, line,
+			    "the volume %.127s is not this application's alone",
+			    m->source);
 	return !m->size_bytes;
 }
 

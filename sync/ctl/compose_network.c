@@ -264,7 +264,8 @@ void networks_read(struct walk *w, const struct compose_node *value, void *into)
 					      NULL };
 	struct service *s = into;
 
-	if (!value->n && value->kind != COMPOSE_TEXT)
+	if (compose_is_null(value) ||
+	    (value->kind != COMPOSE_TEXT && !value->n))
 		return; /* the default one */
 	s->seen->networks = 0;
 	s->seen->says_networks = true;

@@ -4,6 +4,7 @@
 #include "base/gateway.h"
 #include "compose_service.h"
 #include "oci/net_policy.h"
+#include "oci/net_range.h"
 
 struct policy {
 	yyjson_mut_doc *doc;
@@ -112,8 +113,8 @@ void policy_read(struct walk *w, const struct compose_node *value, void *into)
 }
 
 /* Those of containers, of which only its application's are reached. */
-static const char *const neighbours[] = { "allow 10.64.0.0/16",
-					  "allow fd7a:6f6f:6964::/96" };
+static const char *const neighbours[] = { "allow " NET_RANGE_TEXT,
+					  "allow " NET_PREFIX6_TEXT };
 
 static yyjson_mut_val *rules_of(const struct service *s, yyjson_mut_val *policy)
 {

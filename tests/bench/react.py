@@ -126,7 +126,8 @@ def react_awake():
     """Against no znet at all, and against znet without the reactor. What is
     added is znet's being woken, for the request and for its answer: 5 us each
     on the core of who wakes it, some 25 us on another one of a virtual machine,
-    busy or not. So the wake-ups are counted too: a third one would be too many.
+    busy or not; unless it waits for them awake, as when events come fast. So the
+    wake-ups are counted too: a third one would be too many.
     """
     reactive = {"freeze_after_ms": 600000}
     with service(reactive=reactive) as (host, row, client, direct):

@@ -105,7 +105,7 @@ sys.stdout.write("no end"); sys.stdout.flush()
 time.sleep(1000)
 """, "many": """
 import time
-print(*range(30), sep="\\n", flush=True)
+print(*range(130), sep="\\n", flush=True)
 time.sleep(1000)
 """})
     host.wait_tail("talk", "plain")
@@ -127,11 +127,11 @@ time.sleep(1000)
             [BIN / "zlog", "tail", "--since", since, "talk"], env=host.env,
             capture_output=True, text=True, timeout=30)
         assert done.stdout == shown and done.returncode == 0, done
-    host.wait_tail("many", " 29")
+    host.wait_tail("many", " 129")
     done = subprocess.run(
         [BIN / "zlog", "tail", "--since", "1970-01-01T00:00:00Z", "many"],
         env=host.env, capture_output=True, text=True, timeout=30)
-    assert len(done.stdout.splitlines()) == 30, "all, as of any other time"
+    assert len(done.stdout.splitlines()) == 130, "all, as of any other time"
     done = subprocess.run([BIN / "zlog", "tail", "--since", "noon", "talk"],
                           env=host.env, capture_output=True, timeout=30)
     assert done.returncode == 2

@@ -383,8 +383,6 @@ def test_window_of_a_small_reader(host, inside, room):
     sock = inside.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
     sock.connect(listener.getsockname())
-    # All that znet takes is waiting.
-    time.sleep(1)
     assert read_all(sock) == data
     sock.close()
     host.wait(lambda: count(host, "connections") == 0)

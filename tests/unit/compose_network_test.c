@@ -32,6 +32,10 @@ static const struct {
 				      "true}}\n" },
 	  APP(DENY),
 	  NULL },
+	{ "a default network that is internal, of who leaves it open",
+	  { WEB("    networks:\n") "networks: {default: {internal: true}}\n" },
+	  APP(DENY),
+	  NULL },
 	{ "an internal network that is not",
 	  { WEB("    networks: [back]\n") "networks: {back: {internal: "
 					  "false}}\n" },
@@ -94,13 +98,15 @@ static const struct {
 					 "shop.data}}\n" },
 	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/b\","
 	      "\"source\":\"shop.data\",\"external\":true}]"),
-	  NULL },
+	  "f:4: services.web.volumes[0]: the volume shop.data is not this "
+	  "application's alone" },
 	{ "a volume of none",
 	  { WEB("    volumes: [a:/b:ro]\n") "volumes: {a: {external: "
 					    "true}}\n" },
 	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/b\","
 	      "\"source\":\"a\",\"read_only\":true,\"external\":true}]"),
-	  NULL },
+	  "f:4: services.web.volumes[0]: the volume a is not this "
+	  "application's alone" },
 	{ "its own volume",
 	  { WEB("    volumes: [a:/b]\n") "volumes: {a: {external: false}}\n" },
 	  APP(",\"mounts\":[{\"type\":\"volume\",\"target\":\"/b\","

@@ -309,6 +309,10 @@ static const struct {
 	       "\"external\":true,\"source\":\"a..b\"}]}]}",
 	  "apps[0].mounts[0].source: \"a..b\": want 1 to 63 of a-z, 0-9 and "
 	  "-" },
+	{ "an external volume with a size",
+	  HEAD "{" WEB ",\"mounts\":[{\"type\":\"volume\",\"target\":\"/a\","
+	       "\"external\":true,\"source\":\"a\",\"size\":1048576}]}]}",
+	  "apps[0].mounts[0]: want external of a volume, without size" },
 	{ "a search domain that ends its line",
 	  HEAD "{" WEB ",\"dns_search\":[\"a\\nb\"]}]}",
 	  "apps[0].dns_search: want words of resolv.conf" },
@@ -417,6 +421,9 @@ static const struct {
 	  HEAD "{" WEB POD("db") ",\"ports\":[{\"host\":1,"
 				 "\"container\":80}]},{" DB "}]}",
 	  "web has the network of db: its ports" },
+	{ "a pod with name servers of its own",
+	  HEAD "{" WEB POD("db") ",\"dns\":[\"192.0.2.1\"]},{" DB "}]}",
+	  "web has the network of db: its ports, policy and dns" },
 	{ "a pod that freezes",
 	  HEAD "{" WEB POD("db") ",\"reactive\":{}},{" DB "}]}",
 	  "web has the network of db: neither can be reactive" },

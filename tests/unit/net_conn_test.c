@@ -253,6 +253,36 @@ static void keepalive_test(uint64_t *now_ms)
 	conn_reset(&other);
 }
 
+/* Of all segments that came at one time there is one acknowledgement; a single
+ * one waits for what may take it along. */
+static void batch_test(void)
+{
+	static const char *const texts[] = { "a", "b", "c", "d", "e" };
+	struct conn c;
+	uint32_t ack = opened(&c, 10), at = FIRST;
+
+	n_sent = 0;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		feed(&c,
+		     &(const struct segment){ 10, at++, ack, ACK, texts[i] });
+	ok(n_sent == 0, "batch: its segments are not answered one by one");
+	conn_ack(&c);
+	ok(n_sent == 1 && last_ack == at && last_size == 0,
+	   "batch: they are together");
+	conn_ack(&c);
+	feed(&c, &(const struct segment){ 10, at++, ack, ACK, "f" });
+	conn_ack(&c);
+	ok(n_sent == 1, "batch: one segment alone waits");
+	feed(&c, &(const struct segment){ 10, at++, ack, ACK, "g" });
+	conn_send(&c, (const uint8_t *)"answer", 6);
+	conn_flush(&c);
+	conn_ack(&c);
+	ok(n_sent == 2 && last_ack == at && last_size == 6,
+	   "batch: what is sent anyway acknowledges, nothing else");
+	ok(!strcmp(heard(&c), "abcdefg"), "batch: all is heard");
+	conn_reset(&c);
+}
+
 /* What was sent to who has gone without a word. */
 static void unanswered_test(uint64_t *now_ms)
 {
@@ -279,6 +309,7 @@ int main(void)
 	for (unsigned int i = 0; i < sizeof(overlaps) / sizeof(overlaps[0]);
 	     i++)
 		overlap_test(i, (uint16_t)(100 + i));
+	batch_test();
 	keepalive_test(&now_ms);
 	unanswered_test(&now_ms);
 	return tap_done();

@@ -211,6 +211,50 @@ static void test_granted(void)
 	name_servers = NULL;
 }
 
+#define FILE_AT(path, text)                                           \
+	"{\"destination\":\"" path "\",\"type\":\"file\",\"source\":" \
+	"\"" text "\",\"options\":[\"nosuid\",\"nodev\",\"ro\","      \
+	"\"mode=644\",\"uid=0\",\"gid=0\"]}"
+
+/* Whom the container asks for names, and whom znet asks for it. */
+static void test_name_servers(void)
+{
+	struct desired_app app = {
+		.name = "web",
+		.dns = { (const char *const[]){ "192.0.2.53", "127.0.0.1",
+						"2001:db8::53", NULL },
+			 3 },
+		.extra_hosts = { (const char *const[]){ "node=host-gateway",
+							"a=192.0.2.9", NULL },
+				 2 },
+	};
+	yyjson_doc *doc = write_config(&app);
+
+	ok(is_at(doc, "/annotations/org.zooid.policy",
+		 "\"default allow\\ndns 192.0.2.53\\ndns 2001:db8::53\\n\"") &&
+		   mounts(doc, "/etc/resolv.conf",
+			  FILE_AT("/etc/resolv.conf",
+				  "nameserver 10.64.0.1\\n"
+				  "nameserver 127.0.0.1\\n")),
+	   "name servers outside are znet's to ask, its own are its own");
+	ok(mounts(doc, "/etc/hosts",
+		  FILE_AT("/etc/hosts",
+			  "127.0.0.1 localhost\\n::1 localhost\\n"
+			  "10.64.0.2 web\\n"
+			  "192.0.0.8 node\\n192.0.2.9 a\\n")),
+	   "the node and another host");
+	yyjson_doc_free(doc);
+	app.dns.item++;
+	app.dns.n = 1;
+	doc = write_config(&app);
+	ok(is_at(doc, "/annotations/org.zooid.policy", NULL) &&
+		   mounts(doc, "/etc/resolv.conf",
+			  FILE_AT("/etc/resolv.conf",
+				  "nameserver 127.0.0.1\\n")),
+	   "only one of its own: the network knows of none");
+	yyjson_doc_free(doc);
+}
+
 static void test_parts(void)
 {
 	struct desired_mount mounts_wanted[] = {
@@ -511,6 +555,7 @@ int main(void)
 	test_args();
 	test_overrides();
 	test_granted();
+	test_name_servers();
 	test_parts();
 	test_pod();
 	test_service();
