@@ -300,6 +300,10 @@ class Peer:
     def opened(self, port, seq, window=1000):
         """The number of the other side; None: refused."""
         self.send([self.segment(port, SYN, seq, window=window)])
+        return self.answer(port, seq)
+
+    def answer(self, port, seq):
+        """To a SYN of that number, as opened()."""
         while True:
             tcp = self.raw.recv(65536)[40 if self.v6 else 20:]
             to, number, ack, flags = struct.unpack("!2xHIIxB", tcp[:14])
@@ -333,6 +337,36 @@ def test_window_that_never_was_larger_than_a_few_bytes(host):
 def stopped(pid):
     with open("/proc/%d/stat" % pid) as stat:
         return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+
+
+@contextlib.contextmanager
+def held(host):
+    """What containers send meanwhile, znet finds in one batch."""
+    pid = host.pid("znet")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        host.wait(lambda: stopped(pid))
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_connection_begins_in_the_batch_that_ends_one(host, crowd):
+    """Between the same two ports."""
+    address = "10.64.0.9"
+    net = host.container("raw", address, "shop")
+    try:
+        peer = Peer(net, host.WORLD)
+        peer.own = address
+        assert peer.opened(5000, 7) is not None
+        with held(host):
+            peer.send([peer.segment(5000, RST, 8),
+                       peer.segment(5000, SYN, 999)])
+        assert peer.answer(5000, 999) is not None
+    finally:
+        host.containers.pop("raw").close()
+        host.end("raw")
+        host.delete("raw")
 
 
 @pytest.mark.parametrize("to", [NetHost.WORLD, NetHost.WORLD6])
@@ -374,17 +408,16 @@ def test_connections_end_and_begin_at_one_time(host, neighbour, crowd, rng,
                 else:
                     batch.append(peer.segment(port, ACK, at, ack,
                                               rng.choice((0, 1, 2, 536))))
-            os.kill(pid, signal.SIGSTOP)
-            host.wait(lambda: stopped(pid))
-            peer.send(batch)
-            if n == rounds - 1:
-                break
-            os.kill(pid, signal.SIGCONT)
-            peer.send([peer.segment(port, RST, at)])
+            with held(host):
+                peer.send(batch)
+                if n == rounds - 1:
+                    os.kill(net.pid, signal.SIGKILL)
+            if n < rounds - 1:
+                peer.send([peer.segment(port, RST, at)])
     finally:
+        with contextlib.suppress(AssertionError):
+            host.end("raw")
         host.containers.pop("raw").close()
-        os.kill(net.pid, signal.SIGKILL)
-        os.kill(pid, signal.SIGCONT)
     assert served(neighbour, host.WORLD)
     host.delete("raw")
     assert host.pid("znet") == pid, host.said()

@@ -210,7 +210,9 @@ static void policy_test(void)
 		   net_policy_parse(span_of("dns ::1"), &p, error) < 0 &&
 		   net_policy_parse(span_of("dns 169.254.1.1"), &p, error) <
 			   0 &&
-		   net_policy_parse(span_of("dns 10.64.0.3"), &p, error) < 0,
+		   net_policy_parse(span_of("dns 10.64.0.3"), &p, error) < 0 &&
+		   net_policy_parse(span_of("dns fd7a:6f6f:6964::a40:3"), &p,
+				    error) < 0,
 	   "none that a container may not reach: %s", error);
 	ok(net_policy_parse(span_of("dns 192.0.2.1\ndns 192.0.2.1\n"
 				    "dns 192.0.2.1\ndns 192.0.2.1\n"

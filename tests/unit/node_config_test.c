@@ -163,6 +163,11 @@ static bool mounts(yyjson_doc *doc, const char *destination, const char *want)
 	return same;
 }
 
+#define FILE_AT(path, mode, text)                                            \
+	"{\"destination\":\"" path "\",\"type\":\"file\",\"source\":\"" text \
+	"\",\"options\":[\"nosuid\",\"nodev\",\"ro\",\"mode=" mode           \
+	"\",\"uid=0\",\"gid=0\"]}"
+
 static void test_granted(void)
 {
 	const struct desired_app app = {
@@ -201,20 +206,12 @@ static void test_granted(void)
 		  "\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\","
 		  "\"nodev\"]}") &&
 		   mounts(doc, "/etc/resolv.conf",
-			  "{\"destination\":\"/etc/resolv.conf\","
-			  "\"type\":\"file\","
-			  "\"source\":\"nameserver 192.0.2.1\\n\","
-			  "\"options\":[\"nosuid\",\"nodev\",\"ro\","
-			  "\"mode=644\",\"uid=0\",\"gid=0\"]}"),
+			  FILE_AT("/etc/resolv.conf", "644",
+				  "nameserver 192.0.2.1\\n")),
 	   "/sys as it is, and the node's name servers");
 	yyjson_doc_free(doc);
 	name_servers = NULL;
 }
-
-#define FILE_AT(path, text)                                           \
-	"{\"destination\":\"" path "\",\"type\":\"file\",\"source\":" \
-	"\"" text "\",\"options\":[\"nosuid\",\"nodev\",\"ro\","      \
-	"\"mode=644\",\"uid=0\",\"gid=0\"]}"
 
 /* Whom the container asks for names, and whom znet asks for it. */
 static void test_name_servers(void)
@@ -233,12 +230,12 @@ static void test_name_servers(void)
 	ok(is_at(doc, "/annotations/org.zooid.policy",
 		 "\"default allow\\ndns 192.0.2.53\\ndns 2001:db8::53\\n\"") &&
 		   mounts(doc, "/etc/resolv.conf",
-			  FILE_AT("/etc/resolv.conf",
+			  FILE_AT("/etc/resolv.conf", "644",
 				  "nameserver 10.64.0.1\\n"
 				  "nameserver 127.0.0.1\\n")),
 	   "name servers outside are znet's to ask, its own are its own");
 	ok(mounts(doc, "/etc/hosts",
-		  FILE_AT("/etc/hosts",
+		  FILE_AT("/etc/hosts", "444",
 			  "127.0.0.1 localhost\\n::1 localhost\\n"
 			  "10.64.0.2 web\\n"
 			  "192.0.0.8 node\\n192.0.2.9 a\\n")),
@@ -249,7 +246,7 @@ static void test_name_servers(void)
 	doc = write_config(&app);
 	ok(is_at(doc, "/annotations/org.zooid.policy", NULL) &&
 		   mounts(doc, "/etc/resolv.conf",
-			  FILE_AT("/etc/resolv.conf",
+			  FILE_AT("/etc/resolv.conf", "644",
 				  "nameserver 127.0.0.1\\n")),
 	   "only one of its own: the network knows of none");
 	yyjson_doc_free(doc);
