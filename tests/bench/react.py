@@ -189,8 +189,11 @@ def react_asleep():
     took = []
     with host_of(reactive={"freeze_after_ms": 100,
                            "sleep_after_ms": 100}) as (host, port):
+        client = Client(port)
+        client.ask(COUNT)  # open, it does not let it fall asleep
         container = host.wait_alive("web")["container"]
         awake = pss_kb(container)
+        client.close()
         for _ in range(STARTS):
             host.wait_row("web", state="asleep")
             asleep = pss_kb(container)

@@ -22,6 +22,9 @@ import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "tests/system"), str(TOP / "tests/system/hub")]
+# What a node runs, where the tests would take what looks for mistakes of memory.
+os.environ.setdefault("ZOOID_BIN",
+                      str(TOP / "build" / os.uname().machine / "bin"))
 
 import agentsim  # noqa: E402
 import asleep  # noqa: E402
