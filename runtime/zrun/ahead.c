@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "held.h"
 
 enum { CONFIG_MAX = 16 << 10 };
 
@@ -51,6 +52,9 @@ static bool wanted_same(const struct wanted *a, const struct wanted *b)
 static void drop(struct start **at)
 {
 	struct start *s = *at;
+
+	if (s->is_held)
+		held_kill(s->launch.pid);
 	char layer[ZRUN_ID_SIZE];
 	bool has_layer = s->has_layer;
 
@@ -98,18 +102,49 @@ static void kept(struct init_later *later, int error)
 	}
 }
 
-/* It is ready; or it says why not, which an ordinary start will say again. */
+static int hold(struct start *s)
+{
+	int r = held_begin(s->launch.pid);
+
+	if (r < 0)
+		return r;
+	s->is_held = s->ready = true;
+	return launch_go(&s->launch);
+}
+
+static void died(struct watch *w, uint32_t events)
+{
+	(void)events;
+	give_up(container_of(w, struct start, channel));
+}
+
+static int wait_for_death(struct start *s)
+{
+	s->executed = true;
+	watch_del(&resident.loop, &s->channel);
+	s->channel.ready = died;
+	return watch_add(&resident.loop, &s->channel, s->launch.pidfd, EPOLLIN);
+}
+
+/* It is ready, and then within execve; or it says why not, which an ordinary
+ * start will say again. */
 static void channel_ready(struct watch *w, uint32_t events)
 {
 	struct start *s = container_of(w, struct start, channel);
+	int r = launch_receive(&s->launch, &s->fault);
 
 	(void)events;
-	if (!s->ready && launch_receive(&s->launch, &s->fault) == CHILD_READY) {
-		s->ready = true;
+	if (r == CHILD_READY && !s->ready && hold(s) == 0)
 		return;
-	}
-	ahead.failed = ahead.failed || !s->ready;
+	if (r == 0 && s->ready && wait_for_death(s) == 0)
+		return;
+	ahead.failed = true;
 	give_up(s);
+}
+
+static bool may_be_taken(struct start *s)
+{
+	return s && s->executed && s->is_bud && held_look(s->launch.pid);
 }
 
 struct start *ahead_take(const struct asked *asked)
@@ -122,8 +157,7 @@ struct start *ahead_take(const struct asked *asked)
 	    !wanted_same(&asks, &ahead.now))
 		return NULL;
 	for (int i = 0; i < AHEAD_MAX && !s; i++) {
-		if (!ahead.start[i] || !ahead.start[i]->ready ||
-		    !ahead.start[i]->is_bud)
+		if (!may_be_taken(ahead.start[i]))
 			continue;
 		s = ahead.start[i];
 		ahead.start[i] = NULL;

@@ -2,9 +2,10 @@
  *
  * A container that was started twice will be started again: a node wakes the
  * same ones over and over. So of the config and image that came twice in a row
- * AHEAD_MAX of the buds are led on to where nothing is left but execve: root,
- * output, user, capabilities and seccomp filter are what they will be. A start
- * with the same bytes then takes one, gives it the id, and lets it go.
+ * AHEAD_MAX of the buds are led on to the first instruction of the program:
+ * root, output, user, capabilities and seccomp filter are what they will be,
+ * and execve is done (held.h). A start with the same bytes then takes one,
+ * gives it the id, and lets it go.
  *
  * What was allowed for those bytes still is, so the config is not read again.
  * Left out are configs with what may change between two starts: volumes, and

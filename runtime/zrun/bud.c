@@ -34,7 +34,7 @@ int bud_plan(struct plan *plan, struct runtime_config *config,
 
 	if (r < 0)
 		return r;
-	r = plan_behind(plan, config, given->root, given->last);
+	r = plan_behind(plan, config, given->root);
 	return r < 0 ? fault_set(fault, r, "plan") : 0;
 }
 
@@ -154,8 +154,7 @@ _Noreturn static void become(struct child *c, const struct bud_start *start,
 {
 	static struct plan plan;
 	struct bud_given given = { .address = start->address,
-				   .root = fds->fd[BUD_FD_ROOT],
-				   .last = (enum op_code)start->last };
+				   .root = fds->fd[BUD_FD_ROOT] };
 	struct fault fault = { "" };
 	int *mount_fd = NULL;
 	int r = take_mounts(fds, &mount_fd);

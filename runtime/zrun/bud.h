@@ -77,7 +77,6 @@ struct bud_config { /* fd: sealed, of the container */
 struct bud_start {
 	struct ipc_head head;
 	uint32_t address; /* as of struct plan_setting */
-	uint32_t last;	  /* as of struct bud_given */
 };
 
 /* Forks the nursery; cgroups: the directory in which it makes those of buds.
@@ -99,7 +98,6 @@ struct bud_given {
 	uint32_t address;
 	int root;
 	const int *mount_fd; /* as of struct plan_setting */
-	enum op_code last;   /* as of plan_behind() */
 };
 
 /* The plan of what is left, by which a bud's messages count. 0 or -errno with

@@ -307,8 +307,6 @@ static int run_op(struct child *c, const struct op *op)
 		return child_seccomp(c);
 	case OP_EXEC:
 		return child_exec(c);
-	case OP_BUD_EXEC:
-		return child_bud_exec(c, (int)(op - c->plan->op));
 	case OP_COUNT:
 		break;
 	}

@@ -225,8 +225,4 @@ int child_capabilities_raise(struct child *c);
 int child_descriptors(struct child *c);
 int child_exec(struct child *c);
 
-/* bud_exec.c: asks the parent for its go, as operation op, and executes the
- * program. Returns only when there is no memory. */
-int child_bud_exec(struct child *c, int op);
-
 #endif

@@ -108,7 +108,6 @@ static const char *const op_names[] = {
 	[OP_DESCRIPTORS] = "close_range",
 	[OP_SECCOMP] = "linux.seccomp",
 	[OP_EXEC] = "process.args",
-	[OP_BUD_EXEC] = "process.args",
 };
 
 _Static_assert(N_OF(op_names) == OP_COUNT, "a name for each");

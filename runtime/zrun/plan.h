@@ -69,7 +69,6 @@ enum op_code {
 	OP_DESCRIPTORS, /* to be closed by execve */
 	OP_SECCOMP,
 	OP_EXEC,
-	OP_BUD_EXEC, /* ready and exec (bud_exec.c) */
 	OP_COUNT,
 };
 

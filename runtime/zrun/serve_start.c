@@ -5,7 +5,7 @@
  *	bud:   config | the rest of the mounts ... | execve (the channel ends)
  *	serve: config | root, INIT_PUT, state, go  | reply
  *
- * all of which but INIT_PUT, state and go may have been done before (ahead.h);
+ * all of which but INIT_PUT and state may have been done before (ahead.h);
  * and where none fits the config, one that begins with nothing:
  *
  *	child: mounts ... READY         | go | execve
@@ -28,6 +28,7 @@
 #include "base/path.h"
 #include "bud.h"
 #include "cgroup_stat.h"
+#include "held.h"
 #include "image_root.h"
 #include "kernel.h"
 #include "policy.h"
@@ -83,18 +84,11 @@ static int tell_config(int channel, int config_fd)
 	return ipc_send(channel, &config, sizeof(config), &config_fd, 1);
 }
 
-/* What is made ahead waits long for its go. */
-static enum op_code exec_of(const struct start *s)
-{
-	return s->before.id[0] ? OP_BUD_EXEC : OP_EXEC;
-}
-
 /* The bud works in parallel from here on. */
 static int tell_bud(struct start *s)
 {
 	struct bud_start start = { .head = { sizeof(start), 0 },
-				   .address = s->container->address,
-				   .last = exec_of(s) };
+				   .address = s->container->address };
 	const int *stdio = s->launch.child.stdio;
 	int fd[IPC_FDS_MAX] = { s->root, stdio[0], stdio[1], stdio[2] };
 	int n = BUD_FD_MOUNT;
@@ -115,8 +109,7 @@ static int use_bud(struct start *s)
 	struct launch *l = &s->launch;
 	struct bud_given given = { .address = s->container->address,
 				   .root = -1,
-				   .mount_fd = s->mount_fd,
-				   .last = exec_of(s) };
+				   .mount_fd = s->mount_fd };
 
 	l->pid = bud->pid;
 	l->pidfd = fd_take(&bud->pidfd);
@@ -234,8 +227,6 @@ static void start_fail(struct start *s, int error)
 	if (s->naming) {
 		s->error = error;
 		launch_kill(&s->launch);
-		watch_del(&resident.loop, &s->channel);
-		init_later_watch();
 		return;
 	}
 	struct zrun_reply reply = { .error = error };
@@ -308,12 +299,8 @@ static void channel_ready(struct watch *w, uint32_t events)
 		return;
 	}
 	if (r == 0 && s->released && s->ready) {
-		s->executed = true;
 		watch_del(&resident.loop, w);
-		if (s->naming)
-			init_later_look();
-		else
-			start_done(s);
+		start_done(s);
 		return;
 	}
 	if (r == 0)
@@ -498,7 +485,7 @@ static void named(struct init_later *later, int error)
 		s->error = fault_set(&s->fault, error, "hand it to init");
 	if (s->error < 0)
 		start_fail(s, s->error);
-	else if (s->executed)
+	else
 		start_done(s);
 }
 
@@ -523,24 +510,21 @@ static int note_pid(struct start *s, int file)
  * takes that, and execve moves to another. */
 static int release_named(struct start *s)
 {
-	s->channel.ready = channel_ready;
 	s->later.done = named;
 	s->container->pid = s->state.pid = s->launch.pid;
-	s->released = true;
-	/* If it was killed meanwhile, its channel tells. */
-	launch_go(&s->launch);
-	int r = start_state(s);
+	int r = held_release(s->launch.pid);
 
+	if (r < 0)
+		return fault_set(&s->fault, r, "it was killed");
+	r = start_state(s);
 	if (r == 0)
 		r = start_cgroup_name(s);
 	if (r < 0)
 		return r;
 	autoclose int file = state_create(s->state_dir);
 
-	if (file < 0)
-		return fault_set(&s->fault, file, "keep its state");
-	r = watch_add(&resident.loop, &s->channel, s->launch.channel, EPOLLIN);
-	return r < 0 ? fault_set(&s->fault, r, "watch") : note_pid(s, file);
+	return file < 0 ? fault_set(&s->fault, file, "keep its state")
+			: note_pid(s, file);
 }
 
 /* All but that it is this container's has been done (ahead.h). */
@@ -557,8 +541,10 @@ static int adopt(struct start *s)
 	s->made = true;
 	if (s->has_layer)
 		r = container_layer_rename(s->before.id, c->id);
-	if (r < 0)
+	if (r < 0) {
+		held_kill(s->launch.pid);
 		return fault_set(&s->fault, r, "its writable layer");
+	}
 	return release_named(s);
 }
 

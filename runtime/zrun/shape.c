@@ -219,7 +219,7 @@ static size_t put_root(struct op *op, const struct runtime_config *config,
 }
 
 int plan_behind(struct plan *plan, const struct runtime_config *config,
-		int root, enum op_code last)
+		int root)
 {
 	size_t room = plan->n + config->n_mount + 2, n = 0;
 	struct op *op = calloc(room, sizeof(*op));
@@ -232,12 +232,10 @@ int plan_behind(struct plan *plan, const struct runtime_config *config,
 		/* Ready is who has nothing more to do but execve. */
 		if (from->code == OP_READY)
 			continue;
-		if (from->code == OP_EXEC && last == OP_EXEC)
+		if (from->code == OP_EXEC)
 			op[n++] = (struct op){ .code = OP_READY,
 					       .index = -1,
 					       .fd = -1 };
-		if (from->code == OP_EXEC)
-			from->code = last;
 		if (from->code == OP_ROOT_BIND)
 			n += put_root(op + n, config, root);
 		else if (from->code == OP_NETWORK && from->number)

@@ -39,9 +39,8 @@ bool shape_has_address(const struct runtime_config *config);
 /* Keeps of a container's plan what is done ahead. */
 void plan_ahead(struct plan *plan, const struct runtime_config *config);
 /* Turns it into what is left to do: root is taken from descriptor root, a
- * detached mount, and what was made ahead is moved into it. last: OP_EXEC, or
- * OP_BUD_EXEC when it will wait for long before. 0 or -ENOMEM. */
+ * detached mount, and what was made ahead is moved into it. 0 or -ENOMEM. */
 int plan_behind(struct plan *plan, const struct runtime_config *config,
-		int root, enum op_code last);
+		int root);
 
 #endif

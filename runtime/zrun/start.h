@@ -35,6 +35,7 @@ struct start {
 	bool made;			   /* something of it is to be swept */
 	bool has_layer;			   /* writable, of its own */
 	bool ready;			   /* it has said so */
+	bool is_held;  /* or will be, at the begin of its program (held.h) */
 	bool is_bud;   /* to init, which keeps its process */
 	bool naming;   /* init has been told the name */
 	bool kept;     /* as a container's by init */

@@ -2,7 +2,6 @@
 #include "store_later.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "ahead.h"
@@ -39,31 +38,18 @@ static void lost(int error)
 	ahead_forget(NULL);
 }
 
-static bool reply_waits(void)
-{
-	struct pollfd p = { .fd = watch.fd, .events = POLLIN };
-
-	return p.fd >= 0 && poll(&p, 1, 0) == 1;
-}
-
-static void reply_take(void)
+static void reply_ready(struct watch *w, uint32_t events)
 {
 	struct init_reply reply;
+
+	(void)w;
+	(void)events;
 	int r = ipc_recv(watch.fd, &reply, sizeof(reply), NULL);
 
 	if (r != 1 || n_asked == 0)
 		lost(r < 0 ? r : -ECONNRESET);
 	else
 		answer(reply.error);
-}
-
-/* init_later_look() may have taken it since the loop saw it. */
-static void reply_ready(struct watch *w, uint32_t events)
-{
-	(void)w;
-	(void)events;
-	if (reply_waits())
-		reply_take();
 }
 
 static int begin(void)
@@ -101,10 +87,7 @@ int init_bud_put(uint32_t pid, int pidfd, struct init_later *later)
 		.key = { INIT_KIND_BUD, pid, INIT_BUDS },
 	};
 
-	int r = send_later(&request, &pidfd, 1, later);
-
-	init_later_watch();
-	return r;
+	return send_later(&request, &pidfd, 1, later);
 }
 
 int init_name(const char *container, const uint8_t note[INIT_NOTE_SIZE],
@@ -118,25 +101,7 @@ int init_name(const char *container, const uint8_t note[INIT_NOTE_SIZE],
 	text_copy(request.key.container, sizeof(request.key.container),
 		  container);
 	memcpy(request.note, note, sizeof(request.note));
-	int r = send_later(&request, output, 2, later);
-
-	if (r == 0)
-		watch_events(&resident.loop, &watch, 0);
-	return r;
-}
-
-void init_later_watch(void)
-{
-	if (watch.fd >= 0)
-		watch_events(&resident.loop, &watch, EPOLLIN);
-}
-
-void init_later_look(void)
-{
-	while (n_asked > 0 && reply_waits())
-		reply_take();
-	if (n_asked > 0)
-		init_later_watch();
+	return send_later(&request, output, 2, later);
 }
 
 void init_later_end(const struct init_later *later)

@@ -18,11 +18,6 @@ struct init_later {
 int init_bud_put(uint32_t pid, int pidfd, struct init_later *later);
 int init_name(const char *container, const uint8_t note[INIT_NOTE_SIZE],
 	      uint32_t pid, const int output[2], struct init_later *later);
-/* The reply to a name is not looked for before one of these: now, if it has
- * come, or in the loop. Serve would be woken only for that, most likely on the
- * processor that the container wants. */
-void init_later_look(void);
-void init_later_watch(void);
 /* It is not to be called any more. */
 void init_later_end(const struct init_later *later);
 

@@ -10,8 +10,9 @@ import subprocess
 
 import pytest
 from test_zrun_serve import (
-    BIN, CLD_EXITED, DEADLINE, DELETE, FORGET, FULL, OUTPUT, START, config,
-    kills, nursery, printed, readonly, remove, sealed, with_image)  # noqa: F401
+    BIN, CLD_EXITED, DEADLINE, DELETE, FORGET, FULL, OUTPUT, START, TRACED,
+    children, config, kills, printed, readonly, remove, sealed,
+    with_image)  # noqa: F401
 
 pytestmark = pytest.mark.skipif(
     os.getuid() != 0 or not os.path.exists(BIN + "/zrun")
@@ -41,13 +42,9 @@ def ahead(node):
             if name[0] == "@"}
 
 
-def ready(node):
-    """How many of them wait for nothing but their go."""
-    n = 0
-    for pid in nursery(node):
-        with contextlib.suppress(OSError):
-            n += "Seccomp:\t2\n" in open("/proc/%d/status" % pid).read()
-    return n
+def held(node):
+    """Those that wait for nothing but their go, by pid."""
+    return children(node, TRACED)
 
 
 def make_ahead(node, config_):
@@ -56,7 +53,7 @@ def make_ahead(node, config_):
     for n in range(3):
         start(node, "again", config_)
         remove(node, "again")
-        node.wait(lambda: n < 2 or ready(node) == 2)
+        node.wait(lambda: n < 2 or len(held(node)) == 2)
 
 
 def test_what_was_made_ahead_becomes_one_container(node):
@@ -79,7 +76,7 @@ def test_what_was_made_ahead_becomes_one_container(node):
         assert select.select(fds, [], [], DEADLINE)[0]
         assert os.read(fds[0], 100) == b"1 inside\n"
         os.close(fds[0])
-        node.wait(lambda: ready(node) == 2)
+        node.wait(lambda: len(held(node)) == 2)
     assert len(taken) == 3, taken
     assert set(os.listdir(node.path / "data/containers")) - ahead(node) == {
         "one", "two", "three"}
@@ -87,6 +84,32 @@ def test_what_was_made_ahead_becomes_one_container(node):
     assert printed(node, "two", "ls /tmp") == "mark\n"
     for id in "one", "two", "three":
         remove(node, id)
+
+
+def test_program_begins_with_its_start(node):
+    """Until then it has been executed, and nothing of it has run."""
+    make_ahead(node, config("sh", "-c", "echo begun >/mark; exec sleep 1000"))
+    for pid in held(node):
+        assert open("/proc/%d/cmdline" % pid).read().startswith("sh\0-c\0")
+        assert not os.path.exists("/proc/%d/root/mark" % pid)
+        with open("/proc/%d/stat" % pid) as file:
+            fields = file.read().rpartition(") ")[2].split()
+        assert fields[11:13] == ["0", "0"], "clock ticks of the program"
+
+
+def test_one_that_was_killed_is_not_taken(node):
+    wanted = config("sleep", "1000")
+    make_ahead(node, wanted)
+    one, other = held(node)
+    os.kill(one, 9)
+    assert start(node, "other", wanted).pid == other
+    node.wait(lambda: len(held(node)) == 2)
+    assert children(node, "State:\tZ (zombie)") == set()
+    for pid in held(node):
+        os.kill(pid, 9)
+    assert start(node, "new", wanted).pid not in (one, other)
+    node.wait(lambda: len(held(node)) == 2)
+    assert children(node, "State:\tZ (zombie)") == set()
 
 
 def test_others_do_not_get_it(node):
@@ -122,7 +145,10 @@ def test_replies_of_init_are_taken_once(node):
 
 def test_they_go_with_the_image(node):
     make_ahead(node, config("sleep", "1000"))
+    held_then = held(node)
     assert node.ask(FORGET, digest=node.digest).error == 0
+    node.wait(lambda: not children(node, "Name:\tsleep"))
+    assert not any(os.path.exists("/proc/%d" % pid) for pid in held_then)
     node.wait(lambda: os.listdir(node.path / "data/containers") == [])
 
 
@@ -130,6 +156,7 @@ def test_they_go_with_serve(node):
     make_ahead(node, config("sleep", "1000"))
     assert node.kill_serve()
     assert node.list() == {}
+    node.wait(lambda: not children(node, "Name:\tsleep"))
     assert os.listdir(node.path / "data/containers") == []
 
 

@@ -765,15 +765,24 @@ def test_null_device_of_the_node_stays_as_it_is(node):
     remove(node, "null")
 
 
-def nursery(node):
-    """The process that makes buds, and those that wait."""
-    children = open("/proc/%d/task/%d/children" % (
-        node.init.pid, node.init.pid)).read().split()
-    names = {}
-    for pid in children:
+TRACED = "State:\tt (tracing stop)"
+
+
+def children(node, line):
+    """Of init, those whose /proc/PID/status has the line."""
+    found = set()
+    for pid in open("/proc/%d/task/%d/children" % (
+            node.init.pid, node.init.pid)).read().split():
         with contextlib.suppress(OSError):
-            names[int(pid)] = open("/proc/%s/comm" % pid).read().strip()
-    return {pid for pid, name in names.items() if name == "zrun-nursery"}
+            if line in open("/proc/%s/status" % pid).read().splitlines():
+                found.add(int(pid))
+    return found
+
+
+def nursery(node):
+    """The process that makes buds, and those that wait, as that or held at the
+    begin of their program."""
+    return children(node, "Name:\tzrun-nursery") | children(node, TRACED)
 
 
 def start_from_bud(node, id, config_):
