@@ -47,7 +47,9 @@ def node(path):
     subprocess.run(["mount", "-o", "loop", path / "disk", path / "data"],
                    check=True)
     made = test_zrun_serve.Node(path)
-    layout = image.make("bench-serve", {"true": (0o755, program())}, [])
+    layout = image.make("bench-serve", {
+        "true": (0o755, program()),
+        "bin/busybox": (0o755, zrun.busybox().read_bytes())}, [])
     shutil.copytree(layout, path / "boot/bench")
     index = json.loads((path / "boot/bench/index.json").read_text())
     made.digest = index["manifests"][0]["digest"]

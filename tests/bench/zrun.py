@@ -66,6 +66,10 @@ def seccomp():
                      for rule in profile["syscalls"] if applies(rule)]}
 
 
+def busybox():
+    return product(os.uname().machine, "pkg/busybox/bin/busybox")
+
+
 class Bundle:
     """A bundle of busybox, made from the configuration that crun proposes,
     and the state directories of the runtimes."""
@@ -80,8 +84,7 @@ class Bundle:
         programs.mkdir(parents=True)
         for name in ("proc", "sys", "dev"):
             (path / "rootfs" / name).mkdir()
-        shutil.copy(product(os.uname().machine, "pkg/busybox/bin/busybox"),
-                    programs)
+        shutil.copy(busybox(), programs)
         for name in ("true", "sleep", "cat"):
             (programs / name).symlink_to("busybox")
         subprocess.run([runtimes()["crun"], "spec"], cwd=path, check=True)
