@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,15 +102,30 @@ static int begin(struct child *c, const char *path, int volume)
 		       : child_copy_up(c, path, volume);
 }
 
+static bool is_marked(int volume)
+{
+	return faccessat(volume, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* Another container may begin on the same volume at this moment. */
+static int fill_alone(struct child *c, const char *path, int volume)
+{
+	autoclose int lock = openat(volume, ".",
+				    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (lock < 0 || flock(lock, LOCK_EX) < 0)
+		return -errno;
+	if (is_marked(volume))
+		return copy(c, path, volume);
+	int n = has_entries(volume);
+
+	return n == 0 ? begin(c, path, volume) : n < 0 ? n : 0;
+}
+
 int child_volume_fill(struct child *c, const char *path, int volume)
 {
-	int n = has_entries(volume), r = 0;
+	int n = is_marked(volume) ? 0 : has_entries(volume);
+	int r = n == 0 ? fill_alone(c, path, volume) : n;
 
-	if (n < 0)
-		return n;
-	if (faccessat(volume, UNFINISHED, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-		r = copy(c, path, volume);
-	else if (n == 0)
-		r = begin(c, path, volume);
 	return r < 0 ? child_detail(c, r, "fill the volume") : 0;
 }

@@ -2,6 +2,7 @@
 `zrun serve` on this machine: a program in each container tells what it sees."""
 
 import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -115,6 +116,25 @@ def test_a_copy_that_was_cut_short_is_done_again(node):
                                  "target": "/data"}]))
     root = node.root()
     assert [p.name for p in (root / "data").iterdir()] == ["seed"]
+
+
+def test_a_copy_by_another_start_is_waited_for(node):
+    """Two that begin at once on one volume do not undo each other's work."""
+    at = node.host.data / "volumes/shop.data"
+    at.mkdir(parents=True)
+    (at / ".zooid-copy").touch()
+    (at / "half").touch()
+    other = os.open(at, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    node.apply(node.app(mounts=[{"type": "volume", "source": "data",
+                                 "target": "/data"}]))
+    waits = re.compile("-> FLOCK .*:%d " % at.stat().st_ino)
+    node.host.wait(lambda: waits.search(
+        pathlib.Path("/proc/locks").read_text()))
+    (at / "half").rename(at / "whole")
+    (at / ".zooid-copy").unlink()
+    os.close(other)
+    assert [p.name for p in (node.root() / "data").iterdir()] == ["whole"]
 
 
 def test_waits_for_others(node):
