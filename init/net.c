@@ -1,8 +1,13 @@
 /* Interfaces come and go; for each Ethernet one there is either a list of
- * addresses from node.json or a DHCP client, udhcpc of busybox, which is
- * restarted when it ends and told when the cable is plugged in. IPv6 needs no
+ * addresses from node.json or a DHCP client, udhcpc of busybox. IPv6 needs no
  * program: the kernel hears the routers and makes the addresses; only the name
  * servers in their advertisements are left to us.
+ *
+ * A client begins when the link has come, not when the interface is brought up:
+ * what is sent in between the kernel drops, and the client then waits for an
+ * answer, deaf to signals that would hurry it. It asks a few times and ends; it
+ * is we who begin it again, later each time, or at once when a cable is plugged
+ * in. One that has a lease is told of the cable, and asks whether it holds.
  *
  * The client's script (/etc/udhcpc.script) applies a lease with `ip` and leaves
  * the name servers in path_run()/dns. Nothing here is waited for: the node is
@@ -16,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +29,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/path.h"
 #include "base/service.h"
 #include "base/span.h"
 #include "config.h"
@@ -32,12 +39,22 @@
 #define DHCP_CLIENT "/sbin/udhcpc"
 #define DHCP_SCRIPT "/etc/udhcpc.script"
 
-enum { INTERFACES_MAX = 16, RESTART_MS = 5000, METRIC_BASE = 100 };
+enum {
+	INTERFACES_MAX = 16,
+	METRIC_BASE = 100,
+	/* A client without an answer ends after 7 s; no lease is so short. */
+	LEASE_MS = 15000,
+	RETRY_MS = 2000,
+	RETRY_DOUBLED_MAX = 5, /* to 64 s, RFC 2131 section 4.1 */
+};
 
 struct interface {
 	struct rtnl_link link; /* .index 0: free */
 	const struct node_interface *given;
 	pid_t client;
+	uint64_t client_ms; /* clock_ms() when it was started */
+	bool again;	    /* it was ended to begin anew at once */
+	int failures;	    /* clients in a row that got no lease */
 	struct timer restart;
 };
 
@@ -90,8 +107,6 @@ __attribute__((noreturn)) static void client_exec(const char *const *argv)
 	/* It tells of every packet; what matters, its script says. */
 	dup2(null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
-	/* link_event() may send this before the client catches it. */
-	signal(SIGUSR1, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(argv[0], (char *const *)argv);
@@ -100,13 +115,25 @@ __attribute__((noreturn)) static void client_exec(const char *const *argv)
 	_exit(127);
 }
 
+/* Twice as long each time, give or take a second, so that nodes that came back
+ * together after a power cut do not ask together. */
+static void client_later(struct interface *i)
+{
+	uint64_t delay_ms = RETRY_MS << i->failures;
+	uint16_t random = 1000;
+
+	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
+	timer_set(&loop, &i->restart, delay_ms - 1000 + random % 2000);
+	if (i->failures < RETRY_DOUBLED_MAX)
+		i->failures++;
+}
+
 static void client_start(struct interface *i)
 {
 	char host[80];
-	const char *argv[] = { DHCP_CLIENT, "-f",	 "-i", i->link.name,
-			       "-s",	    DHCP_SCRIPT, "-t", "4",
-			       "-T",	    "2",	 "-A", "10",
-			       "-R",	    "-x",	 host, NULL };
+	const char *argv[] = { DHCP_CLIENT, "-f", "-i", i->link.name, "-s",
+			       DHCP_SCRIPT, "-t", "4",	"-T",	      "2",
+			       "-R",	    "-x", host, NULL };
 	pid_t pid;
 
 	snprintf(host, sizeof(host), "hostname:%s", config.name);
@@ -114,15 +141,65 @@ static void client_start(struct interface *i)
 	if (pid == 0) {
 		client_exec(argv);
 	}
-	if (pid > 0)
-		i->client = pid;
-	else
-		timer_set(&loop, &i->restart, RESTART_MS);
+	if (pid < 0) {
+		client_later(i);
+		return;
+	}
+	i->client = pid;
+	i->client_ms = clock_ms();
 }
 
+/* Without a link the next is begun by link_up(). */
 static void restart_fire(struct timer *t)
 {
-	client_start(container_of(t, struct interface, restart));
+	struct interface *i = container_of(t, struct interface, restart);
+
+	if (i->link.running)
+		client_start(i);
+}
+
+static void client_ended(struct interface *i)
+{
+	i->client = 0;
+	if (clock_ms() - i->client_ms >= LEASE_MS)
+		i->failures = 0;
+	if (i->again)
+		timer_set(&loop, &i->restart, 0);
+	else
+		client_later(i);
+	i->again = false;
+}
+
+/* As the client's script says. */
+static bool has_lease(const struct interface *i)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/dns/%s.dhcp", path_run(),
+		 i->link.name);
+	return access(path, F_OK) == 0;
+}
+
+static bool is_static(const struct interface *i)
+{
+	return i->given && i->given->n_address;
+}
+
+/* A new cable may be a new network: ask, or ask again, now. */
+static void link_up(struct interface *i)
+{
+	if (is_static(i))
+		return;
+	i->failures = 0;
+	if (!i->client) {
+		timer_cancel(&i->restart);
+		client_start(i);
+	} else if (has_lease(i)) {
+		kill(i->client, SIGUSR1);
+	} else {
+		i->again = true;
+		kill(i->client, SIGTERM);
+	}
 }
 
 static void report(const struct interface *i, const char *what, int err)
@@ -168,10 +245,11 @@ static void interface_begin(const struct rtnl_link *link)
 	if (err < 0)
 		log_error(link->name, "cannot be brought up: %s",
 			  strerror(-err));
-	if (i->given && i->given->n_address)
+	if (is_static(i))
 		addresses_set(i);
-	else
-		client_start(i);
+	/* Only when `net` itself was started again. */
+	if (link->running)
+		link_up(i);
 }
 
 static void interface_end(struct interface *i)
@@ -196,11 +274,9 @@ static void link_event(const struct rtnl_link *link)
 		interface_end(i);
 		return;
 	}
-	/* A new cable may be a new network: ask again now. */
 	if (link->running && !i->link.running) {
 		log_info(link->name, "link is up");
-		if (i->client)
-			kill(i->client, SIGUSR1);
+		link_up(i);
 	}
 	i->link.running = link->running;
 }
@@ -228,10 +304,8 @@ static void clients_reap(void)
 
 	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
 		for (struct interface *i = table; i < table_end; i++)
-			if (i->link.index && i->client == pid) {
-				i->client = 0;
-				timer_set(&loop, &i->restart, RESTART_MS);
-			}
+			if (i->link.index && i->client == pid)
+				client_ended(i);
 }
 
 static void signals_ready(struct watch *w, uint32_t events)
@@ -253,6 +327,9 @@ int net_main(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	config_load(&config);
+	/* Inherited by a client until it catches it: link_up() may send it
+	 * before the new process has run at all. */
+	signal(SIGUSR1, SIG_IGN);
 	err = loop_init(&loop);
 	if (err == 0)
 		err = names_init(&loop);

@@ -14,7 +14,11 @@
 
 #include "base/fd.h"
 
-enum { ND_OPT_RDNSS = 25, DNS_MAX = 4 };
+enum {
+	ND_OPT_RDNSS = 25,
+	DNS_MAX = 4,
+	LOWER_UP = 1 << 16, /* of linux/if.h, which clashes with net/if.h */
+};
 
 struct message {
 	struct nlmsghdr head;
@@ -176,7 +180,9 @@ static void link_received(const struct nlmsghdr *h,
 		.index = info->ifi_index,
 		.gone = h->nlmsg_type == RTM_DELLINK,
 		.ethernet = info->ifi_type == ARPHRD_ETHER,
-		.running = info->ifi_flags & IFF_RUNNING,
+		/* IFF_RUNNING may come a second later than the carrier: the
+		 * kernel gathers such news. */
+		.running = info->ifi_flags & LOWER_UP,
 	};
 	int size = (int)IFLA_PAYLOAD(h);
 
