@@ -48,7 +48,7 @@ class Node:
     memory_mb   of the machine
     disks       Disk objects, in order
     ports       of the node that get a port of 127.0.0.1, see port()
-    network     False: no network card at all
+    network     False: no network card at all; or a netdev in QEMU's words
     host        True: the host answers at 10.0.2.2, for a hub that runs there
     dev         boot build/<arch>/dev.cpio by -initrd when it is there
     agent       hands inside, node.agent: see ../README.md
@@ -127,7 +127,9 @@ class Node:
                               for p in self.ports)
             # restrict: it answers DHCP and RA, but nothing leaves the guest.
             restrict = "" if self.host else ",restrict=on"
-            words += ["-netdev", "user,id=net" + restrict + forward,
+            netdev = ("user" + restrict + forward if self.network is True
+                      else self.network)
+            words += ["-netdev", netdev + ",id=net",
                       "-device", "virtio-net-pci,netdev=net,id=nic,romfile="]
         if self._with_agent:
             words += ["-device", "virtio-serial-pci",
