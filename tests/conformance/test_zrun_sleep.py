@@ -27,6 +27,9 @@ pytestmark = serve.pytestmark
 
 # Only the process's memory knows how far it has counted.
 COUNT = "n=0; while :; do n=$((n+1)); echo $n >>/count; sleep 0.02; done"
+# Woken, a call that waits has been interrupted: busybox 1.37 takes that for the
+# end of any other sleep.
+IDLE = ("sleep", "infinity")
 
 
 class Sleeper:
@@ -227,7 +230,7 @@ def test_what_it_sees_is_the_same(node):  # noqa: F811
                                      "additionalGids": [7]}
         config["process"]["oomScoreAdj"] = 100
 
-    made = Sleeper(node, "view", "sh", "-c", "cd /tmp; exec sleep 1000",
+    made = Sleeper(node, "view", "sh", "-c", "cd /tmp; exec sleep infinity",
                    address="10.64.0.21", change=change)
     # The image may not have it.
     before = made.inside(LOOK)
@@ -247,7 +250,7 @@ def test_readonly_root(node, more):  # noqa: F811
         config["root"]["readonly"] = True
         config["mounts"] += more
 
-    made = Sleeper(node, "shared", "sleep", "1000", change=change)
+    made = Sleeper(node, "shared", *IDLE, change=change)
     look = ("cut -d' ' -f5,6 /proc/1/mountinfo | cut -d, -f1 | sort; "
             "! touch /x 2>&1; mount | grep ' / ' | cut -d, -f1")
     before = made.inside(look)
@@ -319,7 +322,7 @@ def test_with_a_connection_it_stays_awake(node):  # noqa: F811
 
 
 def test_frozen_stays_frozen_when_it_cannot_sleep(node):  # noqa: F811
-    made = Sleeper(node, "stiff", "sleep", "1000")
+    made = Sleeper(node, "stiff", *IDLE)
     extra = node.exec("stiff", 1, "sleep", "1000")
     freeze = node.cgroup("stiff") / "cgroup.freeze"
     freeze.write_text("1")
@@ -338,7 +341,7 @@ def test_frozen_stays_frozen_when_it_cannot_sleep(node):  # noqa: F811
 
 
 def test_who_shares_a_namespace_stays_awake(node):  # noqa: F811
-    first = Sleeper(node, "first", "sleep", "1000")
+    first = Sleeper(node, "first", *IDLE)
 
     def change(config):
         for ns in config["linux"]["namespaces"]:
