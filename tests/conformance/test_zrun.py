@@ -88,7 +88,10 @@ class Bundle:
         """The pidfd tells; state then reads the process table."""
         pid = self.state(name)["pid"]
         if pid:
-            fd = os.pidfd_open(pid)
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return
             assert select.select([fd], [], [], DEADLINE)[0], "did not end"
             os.close(fd)
 
