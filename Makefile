@@ -50,7 +50,7 @@ help:
 
 DEPS := gcc g++ libc6-dev make flex bison bc perl python3 xz-utils zstd bzip2 \
 	cpio patch tcl libelf-dev gcc-aarch64-linux-gnu autoconf automake libtool \
-	pkg-config debian-archive-keyring fdisk dosfstools mtools \
+	pkg-config debian-archive-keyring bsdextrautils fdisk dosfstools mtools \
 	qemu-system-x86 qemu-system-arm qemu-utils ovmf qemu-efi-aarch64 \
 	umoci busybox-static python3-pytest btrfs-progs e2fsprogs curl iproute2 procps \
 	skopeo podman nftables containerd uidmap ca-certificates openssl prometheus \
