@@ -280,7 +280,7 @@ def test_refuses_one_mounted_where_nobody_sees_it(image, medium, tmp_path):
 
 
 def test_refuses_the_disk_of_the_system(image):
-    source = run("findmnt", "-no", "SOURCE", "/")
+    source = run("findmnt", "-nvo", "SOURCE", "/")
     if not source.startswith("/dev/"):
         source = "/dev/" + run("lsblk", "-nro", "NAME").split("\n")[0]
     disk = run("lsblk", "-nrspo", "NAME", source).split("\n")[-1]
