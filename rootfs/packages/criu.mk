@@ -25,6 +25,11 @@ sed -i -e 's|ret = asprintf(kdat_file, "%s", KERNDAT_CACHE_FILE);|const char *di
 	-e 's/if (fstatfs(fd, &s) < 0 || s.f_type != TMPFS_MAGIC)/if (!getenv("CRIU_KDAT_DIR") \&\& (fstatfs(fd, \&s) < 0 || s.f_type != TMPFS_MAGIC))/' \
 	-e 's/return kerndat_try_load_new();/return getenv("CRIU_KDAT_DIR") ? 0 : kerndat_try_load_new();/' criu/kerndat.c
 [ "$(grep -c 'getenv("CRIU_KDAT_DIR")' criu/kerndat.c)" = 3 ]
+# The call that it injects is written over code of the process's. ptrace writes
+# to no mapping that is shared, as that of what PHP 8.4 compiles, which lies
+# before the program.
+sed -i 's/!(vma_area->e->prot & PROT_EXEC)/& || vma_area->e->flags \& MAP_SHARED/' criu/parasite-syscall.c
+[ "$(grep -c 'PROT_EXEC) || vma_area->e->flags & MAP_SHARED' criu/parasite-syscall.c)" = 1 ]
 # Some virtual machines take a hardware breakpoint and never trap at it, and it
 # waits for ever; it can do without.
 sed -i 's/fault_injected(FI_NO_BREAKPOINTS)/true/' criu/parasite-syscall.c criu/cr-restore.c

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -206,6 +207,21 @@ static int verb_spy(char **word)
 	return 0;
 }
 
+/* Waits; the code with the lowest address lies in memory that is shared. */
+static int verb_shared_code(char **word)
+{
+	const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+	void *low = (void *)0x100000;
+
+	(void)word;
+	if (mmap(low, 1 << 16, PROT_READ | PROT_EXEC, flags, -1, 0) != low)
+		return printf("-%d\n", errno) < 0;
+	puts("ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
 static const struct {
 	const char *name;
 	int n_words;
@@ -221,6 +237,7 @@ static const struct {
 	{ "signal", 0, verb_signal },
 	{ "swap", 2, verb_swap }, /* A B */
 	{ "spy", 1, verb_spy },	  /* FILE */
+	{ "shared-code", 0, verb_shared_code },
 };
 
 int main(int argc, char **argv)

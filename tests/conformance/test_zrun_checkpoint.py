@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from oci import PROBE
 from test_zrun import ZRUN, bundle, left_of  # noqa: F401
 
 CRIU = os.path.join(os.path.dirname(ZRUN), "../pkg/criu/bin/criu")
@@ -73,6 +74,21 @@ def test_twice(bundle, counting):  # noqa: F811
         was = count(bundle)
         zrun(bundle, "restore", "--detach", "--image-path", path, counting)
         wait_count(bundle, was + 2)
+
+
+def test_first_code_is_shared_memory(bundle):  # noqa: F811
+    """As of PHP's opcache: criu cannot write its call there."""
+    shutil.copy(PROBE, bundle.path / "rootfs/bin/probe")
+    name = running(bundle, "exec probe shared-code >/said")
+    said = bundle.path / "rootfs/said"
+    while not said.exists() or said.read_text() == "":
+        time.sleep(0.01)
+    assert said.read_text() == "ready\n"
+    zrun(bundle, "checkpoint", name)
+    zrun(bundle, "restore", "--detach", name)
+    assert " r-xs " in inside(bundle, name, "head -n 1 /proc/1/maps")
+    zrun(bundle, "kill", name, "KILL")
+    bundle.wait_ended(name)
 
 
 def test_leave_running(bundle, counting):  # noqa: F811
