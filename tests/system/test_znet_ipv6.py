@@ -36,8 +36,20 @@ def published(host, listens):
         yield
     finally:
         host.init.drop("web", PORT)
+        # Until znet has heard of it the port is taken.
+        host.wait(lambda: refused(host.node))
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def refused(net):
+    try:
+        net.connect("::1", PORT).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:  # it closed just then
+        pass
+    return False
 
 
 def seen(net, address):
