@@ -85,6 +85,10 @@ include $(ARCHES:%=board/%/board.mk)
 # $(call package_list,NAME,FLAVOUR,VARIABLE)
 package_list = $(foreach FLAVOUR,$2,$($1_$3))
 
+# Before a recipe that has makes of its own. `make -n` is to leave it alone: its
+# makes would build nothing, and that would be kept.
+MAKES := $(if $(findstring n,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),,+)
+
 define package_rule # NAME FLAVOUR
 build/$2/pkg/$1.ok: private export PKG_SOURCE = $$($1_SOURCE)
 build/$2/pkg/$1.ok: private export PKG_VERSIONS = $$($1_VERSIONS)
@@ -96,7 +100,7 @@ build/$2/pkg/$1.ok: rootfs/packages/$1.mk $(call package_list,$1,$2,INPUTS) \
 		$(foreach d,$(call package_list,$1,$2,DEPENDS),build/$(notdir $d)/pkg/$(patsubst %/,%,$(dir $d)).ok) \
 		| build/deps
 	@# The stamp is as old as what the part was made from.
-	+@mkdir -p $$(@D); stamp=$$@.$$$$$$$$; touch $$$$stamp; \
+	$$(MAKES)@mkdir -p $$(@D); stamp=$$@.$$$$$$$$; touch $$$$stamp; \
 		if rootfs/packages/build $1 $2 build/$2/pkg/$1; then mv $$$$stamp $$@; \
 		else rm $$$$stamp; exit 1; fi
 packages: build/$2/pkg/$1.ok
@@ -450,7 +454,7 @@ build/$1/dev.cpio: build/$1/root.erofs build/$1/bin/init build/host/gen/gen_init
 		build/$1/initramfs >$$@.new
 	$(Q)mv $$@.new $$@
 build/$1/kernel.ok: build/$1/dev.cpio build/$1/pkg/linux.ok board/link board/set-initramfs
-	+$(Q)start=$$$$(date +%s); BUILD=build/$1 board/link $($1_KERNEL) \
+	$$(MAKES)$(Q)start=$$$$(date +%s); BUILD=build/$1 board/link $($1_KERNEL) \
 		>build/$1/linux.log 2>&1 || { tail -n 20 build/$1/linux.log; exit 1; }; \
 		cp build/$1/linux/$($1_EFI) build/$1/zooid.efi.new; \
 		mv build/$1/zooid.efi.new build/$1/zooid.efi; \
