@@ -6,8 +6,8 @@
  * bind to foreign addresses, and is bound to the client's, so the application
  * sees who calls. What one side sends is carried to the other, each direction
  * on its own: see half.h. A client by IPv6 is led to the container's IPv6
- * address; where the application listens to IPv4 alone that is refused, and he
- * is led to the IPv4 one, as from the container's own.
+ * address; where the application listens to IPv4 alone that is refused, twice,
+ * and he is led to the IPv4 one, as from the container's own.
  *
  * Invariants
  * 1. A side whose own stream has ended and that was shut is closed at once:
@@ -65,9 +65,11 @@ struct flow {
 	bool any_port; /* the client's port is taken inside */
 	bool by_v6;    /* of this try, and that it was refused so */
 	bool refused_v6;
-	uint32_t target; /* that it is led to, by its id; 0: none yet */
+	bool asked_again; /* by IPv6, once IPv4 had been taken */
+	uint32_t target;  /* that it is led to, by its id; 0: none yet */
 	struct proxy_end client;
 	int fd[SIDES];
+	int by_v4; /* the inside, meanwhile; -1 */
 	struct watch watch[SIDES];
 	struct half half[SIDES]; /* half[s] is from s to the other */
 	struct listener *listener;
@@ -174,6 +176,7 @@ static void flow_reset(struct flow *f)
 	counts.reset++;
 	side_reset(f, CLIENT);
 	side_reset(f, INSIDE);
+	fd_close(&f->by_v4);
 	if (untaken)
 		listener_tried(f->listener, f->target, false);
 	flow_free(f);
@@ -318,9 +321,8 @@ static struct stock *stock_of(struct flow *f, const struct target *t,
 }
 
 /* 0 with the inside socket on its way, or -errno. */
-static int flow_dial(struct flow *f)
+static int dial_target(struct flow *f, struct target *t)
 {
-	struct target *t = target_of(f);
 	const uint8_t *to = NULL;
 	struct stock *stock = t ? stock_of(f, t, &to) : NULL;
 	autoclose int fd = stock ? stock_take(stock) : -1;
@@ -337,6 +339,11 @@ static int flow_dial(struct flow *f)
 	traffic_move(&f->traffic, t->traffic);
 	f->state = FLOW_CONNECTING;
 	return side_watch(f, INSIDE);
+}
+
+static int flow_dial(struct flow *f)
+{
+	return dial_target(f, target_of(f));
 }
 
 static bool may_wait(const struct flow *f, uint64_t now)
@@ -436,6 +443,32 @@ static int introduce(const struct flow *f)
 	return 0;
 }
 
+static void go_on_by_v4(struct flow *f)
+{
+	side_reset(f, INSIDE);
+	f->fd[INSIDE] = fd_take(&f->by_v4);
+	f->by_v6 = false;
+}
+
+/* Who began to listen, to both, between the two tries takes IPv4 and has
+ * refused IPv6. So it is asked once more, while the connection by IPv4 is kept.
+ * Whether it is being asked. */
+static bool ask_again(struct flow *f)
+{
+	if (!f->refused_v6 || f->asked_again)
+		return false;
+	f->asked_again = true;
+	watch_del(loop, &f->watch[INSIDE]);
+	f->by_v4 = fd_take(&f->fd[INSIDE]);
+	f->refused_v6 = false;
+	int r = dial_target(f, target_by_id(&f->listener->targets, f->target));
+
+	if (r == 0 && f->by_v6)
+		return true;
+	go_on_by_v4(f); /* there is no socket to ask with */
+	return false;
+}
+
 /* It takes clients, but not by IPv6. */
 static void v6_refused(const struct flow *f)
 {
@@ -455,10 +488,17 @@ static void connected(struct flow *f, uint32_t events)
 		return;
 	if (getsockopt(f->fd[INSIDE], SOL_SOCKET, SO_ERROR, &error, &size) < 0)
 		error = errno;
-	if (error) {
+	if (error && f->by_v4 < 0) {
 		flow_try_others(f, -error);
 		return;
 	}
+	if (error == 0 && ask_again(f))
+		return;
+	if (error) {
+		f->refused_v6 = true;
+		go_on_by_v4(f);
+	}
+	fd_close(&f->by_v4);
 	f->state = FLOW_OPEN;
 	if (f->refused_v6)
 		v6_refused(f);
@@ -559,6 +599,7 @@ void flow_begin(struct listener *l, int client, const union node_address *from)
 	*f = (struct flow){
 		.state = FLOW_WAITING,
 		.fd = { client, -1 },
+		.by_v4 = -1,
 		.watch = {
 			[CLIENT] = { .fd = -1, .ready = client_ready },
 			[INSIDE] = { .fd = -1, .ready = inside_ready },
