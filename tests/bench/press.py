@@ -15,9 +15,14 @@ DROP = "sync; echo 3 >/proc/sys/vm/drop_caches"
 PRESS = DROP + """
 echo 0 >/proc/sys/vm/swappiness
 mkdir -p /tmp/press && mount -t tmpfs -o size=100% press /tmp/press || exit 1
+left() { # KB
+	a=0
+	while read -r name kb unit; do
+		case $name in MemFree:|*"(file):") a=$((a + kb)) ;; esac
+	done </proc/meminfo
+}
 i=0
-while a=$(awk '/^MemFree|\\(file\\)/ { n += $2 } END { print n }' /proc/meminfo)
-	[ $a -gt 12288 ]
+while left && [ $a -gt 12288 ]
 do
 	n=2
 	[ $a -gt 40960 ] && n=16
@@ -25,6 +30,7 @@ do
 	dd if=/dev/zero of=/tmp/press/$i bs=1M count=$n 2>/dev/null || break
 done
 umount /tmp/press
+[ $i -gt 0 ] || exit 1
 echo 60 >/proc/sys/vm/swappiness
 """ + DROP
 
