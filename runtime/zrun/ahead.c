@@ -23,6 +23,7 @@ struct wanted {
 static struct {
 	struct wanted now, last;
 	bool failed; /* it cannot be made ahead */
+	bool died;   /* one of it has, since it was last started */
 	struct start *start[AHEAD_MAX];
 	unsigned n_made;
 } ahead;
@@ -115,12 +116,13 @@ static int hold(struct start *s)
 static void died(struct watch *w, uint32_t events)
 {
 	(void)events;
+	/* Should its limits allow no more than that, there is no end to it. */
+	ahead.died = true;
 	give_up(container_of(w, struct start, channel));
 }
 
 static int wait_for_death(struct start *s)
 {
-	s->executed = true;
 	watch_del(&resident.loop, &s->channel);
 	s->channel.ready = died;
 	return watch_add(&resident.loop, &s->channel, s->launch.pidfd, EPOLLIN);
@@ -144,7 +146,7 @@ static void channel_ready(struct watch *w, uint32_t events)
 
 static bool may_be_taken(struct start *s)
 {
-	return s && s->executed && s->is_bud && held_look(s->launch.pid);
+	return s && s->is_held && s->is_bud && held_look(s->launch.pid);
 }
 
 struct start *ahead_take(const struct asked *asked)
@@ -162,8 +164,10 @@ struct start *ahead_take(const struct asked *asked)
 		s = ahead.start[i];
 		ahead.start[i] = NULL;
 	}
-	if (s)
+	if (s) {
 		watch_del(&resident.loop, &s->channel);
+		ahead.died = false;
+	}
 	return s;
 }
 
@@ -190,6 +194,7 @@ static void turn_to_last(int config_fd)
 	ahead.now = ahead.last;
 	config_now = fcntl(config_fd, F_DUPFD_CLOEXEC, 3);
 	ahead.failed = config_now < 0;
+	ahead.died = false;
 }
 
 void ahead_note(const struct start *s)
@@ -197,10 +202,11 @@ void ahead_note(const struct start *s)
 	static struct wanted used;
 
 	if (s->state.address || !may_repeat(&s->config) ||
-	    wanted_read(&used, s->config_fd, s->state.digest) < 0 ||
-	    wanted_same(&used, &ahead.now))
+	    wanted_read(&used, s->config_fd, s->state.digest) < 0)
 		return;
-	if (wanted_same(&used, &ahead.last))
+	if (wanted_same(&used, &ahead.now))
+		ahead.died = false;
+	else if (wanted_same(&used, &ahead.last))
 		turn_to_last(s->config_fd);
 	else
 		ahead.last = used;
@@ -236,7 +242,7 @@ bool ahead_refill(void)
 
 	while (free < AHEAD_MAX && ahead.start[free])
 		free++;
-	if (free == AHEAD_MAX || !ahead.now.size || ahead.failed)
+	if (free == AHEAD_MAX || !ahead.now.size || ahead.failed || ahead.died)
 		return false;
 	struct start *s = start_new(NULL);
 

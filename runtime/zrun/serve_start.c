@@ -505,9 +505,7 @@ static int note_pid(struct start *s, int file)
 }
 
 /* It runs while that is noted which must survive us: init knows the process,
- * tells of its end once it has a name, and kills it should we die before.
- * Init is told late, when the container has found its processor: else init
- * takes that, and execve moves to another. */
+ * tells of its end once it has a name, and kills it should we die before. */
 static int release_named(struct start *s)
 {
 	s->later.done = named;

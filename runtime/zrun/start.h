@@ -39,7 +39,6 @@ struct start {
 	bool is_bud;   /* to init, which keeps its process */
 	bool naming;   /* init has been told the name */
 	bool kept;     /* as a container's by init */
-	bool executed; /* its program, as the channel's end has told */
 	bool released; /* told to go: the channel's end means execve */
 	int error;     /* it has failed; told when init has answered */
 	struct fault fault;
