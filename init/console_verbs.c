@@ -132,6 +132,19 @@ static const char *address_text(const struct sockaddr *a, char *text,
 	return bytes ? inet_ntop(a->sa_family, bytes, text, size) : NULL;
 }
 
+/* Each interface is in the list once for itself, as a packet socket sees it,
+ * and once for each of its addresses. */
+static bool has_address(const struct ifaddrs *all, const char *name)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next)
+		if (i->ifa_addr && strcmp(i->ifa_name, name) == 0 &&
+		    address_text(i->ifa_addr, text, sizeof(text)))
+			return true;
+	return false;
+}
+
 static void addresses_print(void)
 {
 	struct ifaddrs *all = NULL;
@@ -147,6 +160,8 @@ static void addresses_print(void)
 		if (!i->ifa_addr)
 			continue;
 		address = address_text(i->ifa_addr, text, sizeof(text));
+		if (!address && !has_address(all, i->ifa_name))
+			address = "no address";
 		if (address)
 			printf("%-10s %-5s %s\n", i->ifa_name,
 			       i->ifa_flags & IFF_RUNNING ? "up" : "down",

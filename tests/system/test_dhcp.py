@@ -31,7 +31,7 @@ def test_link_that_comes_is_asked_at_once(boot, server):
     server.deaf = True
     node = boot(network=server.netdev())
     server.begin()
-    first = server.wait_question(0)
+    first = server.wait_question(1)  # the next would be two seconds later
     node.link(up=False)
     node.wait_console("net", r"^eth0 +down")
     server.deaf = False

@@ -357,11 +357,12 @@ def test_several_instances(host):
         assert before == 2 * ids
         for _ in range(3):
             assert told() == before
-        # One is taken out: only its own are led elsewhere.
+        # One is taken out: only its own are led elsewhere. Which of them is
+        # asked first after znet has heard of it is chance.
         host.init.note(APP, n, route_of(ids[:2], addresses[:2]))
         host.wait(lambda: ids[2] not in told())
-        assert [a for a in zip(before, told()) if a[0] != a[1]] == [
-            (ids[2], ids[0]), (ids[2], ids[1])]
+        moved = [a for a in zip(before, told()) if a[0] != a[1]]
+        assert sorted(moved) == [(ids[2], ids[0]), (ids[2], ids[1])]
         # It comes back: only who is new is led to it.
         before = told()
         host.init.note(APP, n, route_of(ids, addresses))
