@@ -156,8 +156,8 @@ static void fault(int sig, siginfo_t *info, void *context)
 		  info->si_addr);
 	if (++n_faults >= FAULTS_MAX)
 		reboot(RB_AUTOBOOT);
-	if (loop.n_batch > 0 && loop.i_batch > 0) {
-		struct watch *w = loop.batch[loop.i_batch - 1].data.ptr;
+	if (loop.n_batch > 0) {
+		struct watch *w = loop.batch[loop.at_batch].data.ptr;
 
 		if (w)
 			watch_del(&loop, w);

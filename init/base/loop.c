@@ -35,6 +35,11 @@ uint64_t clock_ms(void)
 	return now_ms(CLOCK_MONOTONIC) + 1;
 }
 
+uint64_t clock_us(void)
+{
+	return now_ns(CLOCK_MONOTONIC) / 1000;
+}
+
 uint64_t clock_boot_ms(void)
 {
 	return now_ms(CLOCK_BOOTTIME);
@@ -77,7 +82,7 @@ void watch_del(struct loop *loop, struct watch *w)
 		return;
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
 	w->fd = -1;
-	for (int i = loop->i_batch; i < loop->n_batch; i++)
+	for (int i = 0; i < loop->n_batch; i++)
 		if (loop->batch[i].data.ptr == w)
 			loop->batch[i].data.ptr = NULL;
 }
@@ -189,6 +194,69 @@ static int loop_wait_polling(struct loop *loop, int ms)
 	return n;
 }
 
+void loop_shares(struct loop *loop, unsigned int us)
+{
+	loop->share_ns = us * UINT64_C(1000);
+}
+
+static bool share_is_spent(const struct loop *loop, const struct loop_share *s)
+{
+	return s->turn == loop->turn && s->spent_ns >= loop->share_ns;
+}
+
+static void share_spend(const struct loop *loop, struct loop_share *s,
+			uint64_t ns)
+{
+	if (s->turn != loop->turn)
+		s->spent_ns = 0;
+	s->turn = loop->turn;
+	s->spent_ns += ns;
+}
+
+static void event_deliver(const struct epoll_event *e)
+{
+	struct watch *w = e->data.ptr;
+
+	if (w)
+		w->ready(w, e->events);
+}
+
+static void share_deliver(const struct loop *loop, const struct epoll_event *e,
+			  uint64_t *began)
+{
+	const struct watch *w = e->data.ptr;
+	struct loop_share *share = w ? w->share : NULL;
+	uint64_t now;
+
+	if (share && share_is_spent(loop, share))
+		return;
+	event_deliver(e);
+	now = now_ns(CLOCK_MONOTONIC);
+	if (share)
+		share_spend(loop, share, now - *began);
+	*began = now;
+}
+
+/* With shares it begins with another event each time: what is left and comes
+ * again would otherwise be left for ever. */
+static void batch_deliver(struct loop *loop)
+{
+	uint64_t began = loop->share_ns ? now_ns(CLOCK_MONOTONIC) : 0;
+	unsigned int n = (unsigned int)loop->n_batch;
+	unsigned int first = loop->share_ns && n ? ++loop->turn % n : 0;
+
+	for (unsigned int i = 0; i < n && !loop->stopped; i++) {
+		loop->at_batch = (int)((first + i) % n);
+		struct epoll_event *e = &loop->batch[loop->at_batch];
+
+		if (loop->share_ns)
+			share_deliver(loop, e, &began);
+		else
+			event_deliver(e);
+	}
+	loop->n_batch = 0;
+}
+
 int loop_once(struct loop *loop, int max_wait_ms)
 {
 	int ms = wait_ms(loop, max_wait_ms);
@@ -198,16 +266,7 @@ int loop_once(struct loop *loop, int max_wait_ms)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	loop->n_batch = n > 0 ? n : 0;
-	for (loop->i_batch = 0; loop->i_batch < loop->n_batch;) {
-		struct epoll_event *e = &loop->batch[loop->i_batch++];
-		struct watch *w = e->data.ptr;
-
-		if (w)
-			w->ready(w, e->events);
-		if (loop->stopped)
-			break;
-	}
-	loop->n_batch = 0;
+	batch_deliver(loop);
 	if (!loop->stopped)
 		timers_fire(loop);
 	return 0;

@@ -21,10 +21,17 @@
 
 #define LOOP_BATCH 64
 
+/* What events have in common whose owners shall not keep others waiting. */
+struct loop_share {
+	uint64_t turn; /* of the loop, in which */
+	uint64_t spent_ns;
+};
+
 struct watch {
 	int fd;
 	uint32_t events; /* EPOLLIN | ... as registered */
 	void (*ready)(struct watch *, uint32_t events);
+	struct loop_share *share; /* see loop_shares(); NULL: of none */
 };
 
 struct timer {
@@ -40,12 +47,16 @@ struct loop {
 	struct timer *timers;
 	unsigned int poll_us; /* see loop_poll() */
 	uint64_t gap_ns;      /* that events come in, the mean of the last */
-	int n_batch, i_batch; /* events being delivered, for watch_del */
+	uint64_t share_ns; /* see loop_shares() */
+	uint64_t turn;
+	int n_batch, at_batch; /* events being delivered, and which */
 	struct epoll_event batch[LOOP_BATCH];
 };
 
 /* Milliseconds of CLOCK_MONOTONIC; never 0. */
 uint64_t clock_ms(void);
+/* Microseconds of CLOCK_MONOTONIC. */
+uint64_t clock_us(void);
 /* Milliseconds of CLOCK_BOOTTIME (since the kernel started, sleep counted). */
 uint64_t clock_boot_ms(void);
 
@@ -57,6 +68,10 @@ int loop_init(struct loop *loop);
  * machine 20 us. Not while others wait for the processor. 0: never. Needs
  * sched_yield(). */
 void loop_poll(struct loop *loop, unsigned int us);
+
+/* From now on, once the events of one share have taken `us` in a turn of the
+ * loop, the rest of them are left for the next one, after those of others. */
+void loop_shares(struct loop *loop, unsigned int us);
 
 /* Registers w->fd with w->ready set by the caller. 0 or -errno (epoll_ctl). */
 int watch_add(struct loop *loop, struct watch *w, int fd, uint32_t events);

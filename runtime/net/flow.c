@@ -337,6 +337,8 @@ static int dial_target(struct flow *f, struct target *t)
 		return -errno;
 	f->fd[INSIDE] = fd_take(&fd);
 	traffic_move(&f->traffic, t->traffic);
+	for (int s = 0; s < SIDES; s++)
+		f->watch[s].share = traffic_share(t->traffic);
 	f->state = FLOW_CONNECTING;
 	return side_watch(f, INSIDE);
 }

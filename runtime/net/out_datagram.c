@@ -265,6 +265,7 @@ static int flow_open(struct out_datagram *f)
 	if (f->fd < 0)
 		return f->fd;
 	f->watch.ready = world_ready;
+	f->watch.share = traffic_share(f->tun->traffic);
 	return watch_add(loop, &f->watch, f->fd, EPOLLIN);
 }
 

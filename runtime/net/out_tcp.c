@@ -53,6 +53,7 @@ enum {
 	READ_BATCH = 4,	   /* buffers for one read */
 	WRITE_BATCH = 32,
 	SHARE = 2, /* a container may have this part of what is free */
+	FRUITLESS_PER_S = 500, /* see invariant 4 */
 };
 
 enum out_state {
@@ -69,6 +70,7 @@ struct out_tcp {
 	bool ended; /* the world has ended its stream */
 	bool told;  /* the world was told that the container has */
 	bool full;  /* the socket took less than there was */
+	bool fruit; /* see bears_fruit() */
 	uint8_t syn_size;
 	uint8_t syn[SYN_MAX];
 	int fd;
@@ -209,6 +211,14 @@ static void refuse(struct tun *t, const struct packet *p, int error)
 	tun_send(t, &iov, 1, &(const struct tun_offload){ 0 });
 }
 
+/* A byte of data was carried. */
+static void bears_fruit(struct out_tcp *f)
+{
+	if (!f->fruit)
+		rate_give(&f->tun->fruitless, 1);
+	f->fruit = true;
+}
+
 /* From the container to the world */
 
 /* 0, or -errno when the connection outside is broken. */
@@ -231,6 +241,7 @@ static int world_write(struct out_tcp *f)
 			conn_take(c, (size_t)sent);
 			traffic_use(f->tun->traffic);
 			traffic_in(&f->traffic);
+			bears_fruit(f);
 		}
 		f->full = sent < 0 || (size_t)sent < size;
 	}
@@ -351,6 +362,7 @@ static int world_read(struct out_tcp *f)
 		tun_down_take(f->tun, (size_t)got);
 		traffic_use(f->tun->traffic);
 		traffic_out(&f->traffic);
+		bears_fruit(f);
 	}
 	for (int i = 0; i < n; i++) {
 		b[i]->size = (uint32_t)(left < iov[i].iov_len ? left
@@ -618,6 +630,7 @@ static int world_connect(struct out_tcp *f)
 	}
 	f->state = OUT_CONNECTING;
 	f->watch.ready = world_ready;
+	f->watch.share = traffic_share(f->tun->traffic);
 	return watch_add(loop, &f->watch, f->fd, EPOLLOUT);
 }
 
@@ -657,6 +670,10 @@ static void flow_begin(struct tun *t, struct packet *p)
 			refuse(t, p, error);
 		return;
 	}
+	if (rate_wait(&t->fruitless, clock_ms())) {
+		tun_useless(t, &t->counts.limited);
+		return;
+	}
 	/* A SYN that carries data is sent again without. */
 	f = p->ip_size + p->header_size <= SYN_MAX ? flow_new(t, &p->key)
 						   : NULL;
@@ -664,6 +681,7 @@ static void flow_begin(struct tun *t, struct packet *p)
 		t->counts.dropped++;
 		return;
 	}
+	rate_take(&t->fruitless, 1);
 	f->syn_size = (uint8_t)(p->ip_size + p->header_size);
 	memcpy(f->syn, p->ip, f->syn_size);
 	packet_cut(f->syn, f->syn_size);
@@ -746,6 +764,11 @@ void out_tcp_resume(struct tun *t)
 		if (f->state == OUT_OPEN)
 			flow_settle(f, 0);
 	}
+}
+
+void out_tcp_begin(struct tun *t)
+{
+	rate_init(&t->fruitless, FRUITLESS_PER_S, OUT_TCP_MAX, clock_ms());
 }
 
 void out_tcp_end(struct tun *t)

@@ -24,6 +24,8 @@ void out_tcp_retry(void);
 /* t may be sent data again. */
 void out_tcp_resume(struct tun *t);
 
+/* t is there: it may open connections. */
+void out_tcp_begin(struct tun *t);
 /* t is gone: its connections end. */
 void out_tcp_end(struct tun *t);
 

@@ -32,3 +32,9 @@ void rate_take(struct rate *r, uint64_t n)
 	if (r->per_s)
 		r->tokens -= (int64_t)(n * 1000);
 }
+
+void rate_give(struct rate *r, uint64_t n)
+{
+	if (r->per_s)
+		r->tokens += (int64_t)(n * 1000);
+}

@@ -19,5 +19,7 @@ void rate_init(struct rate *r, uint64_t per_s, uint64_t burst, uint64_t now_ms);
 unsigned int rate_wait(struct rate *r, uint64_t now_ms);
 
 void rate_take(struct rate *r, uint64_t n);
+/* Takes a rate_take() back. */
+void rate_give(struct rate *r, uint64_t n);
 
 #endif

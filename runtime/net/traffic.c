@@ -33,6 +33,7 @@ struct traffic {
 	uint64_t used_ms, asked_ms; /* last payload; last one in */
 	uint64_t woken_us;	    /* until the first answer since; else 0 */
 	struct timer timer;
+	struct loop_share share;
 };
 
 static struct loop *loop;
@@ -204,6 +205,11 @@ struct traffic *traffic_get(const char *container)
 void traffic_put(struct traffic *t)
 {
 	t->users--;
+}
+
+struct loop_share *traffic_share(struct traffic *t)
+{
+	return &t->share;
 }
 
 static void row_forget(struct traffic *t)

@@ -58,6 +58,8 @@ void traffic_init(struct loop *loop, void (*ended)(struct peer *));
 /* The row of a container, for who carries its traffic; never NULL. */
 struct traffic *traffic_get(const char *container);
 void traffic_put(struct traffic *t);
+/* Of all sockets that carry what it sends or receives. */
+struct loop_share *traffic_share(struct traffic *t);
 /* Somebody was told its address, and may use that for as long as he may keep
  * it (dns.h). */
 void traffic_named(struct traffic *t);

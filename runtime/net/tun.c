@@ -33,8 +33,10 @@
 /* #syscalls: readv writev close fcntl */
 
 enum {
-	ROUNDS = 32, /* packets for one event: others wait meanwhile */
-	BATCH = 4,   /* packets to be carried on together */
+	ROUND_US = 30, /* for one event: others wait meanwhile */
+	BATCH = 4,     /* packets to be carried on together */
+	USELESS_PER_S = 10000,
+	USELESS_BURST = 1000,
 	REFUSED6_MS = 10000,
 	RANGE_SIZE = 0x10000,
 };
@@ -198,15 +200,28 @@ void tun_down_take(struct tun *t, size_t n)
 		rate_take(&t->policy->down, n);
 }
 
+void tun_useless(struct tun *t, uint64_t *count)
+{
+	++*count;
+	rate_take(&t->useless, 1);
+}
+
+static unsigned int longer(unsigned int a, unsigned int b)
+{
+	return a > b ? a : b;
+}
+
 /* While there is nothing left the TUN is not read: what the container sends
  * waits in its own kernel. */
 static bool up_open(struct tun *t)
 {
-	unsigned int wait_ms;
+	uint64_t now = clock_ms();
+	unsigned int wait_ms = rate_wait(&t->useless, now);
 
-	if (!t->policy || t->watch.fd < 0)
+	if (t->watch.fd < 0)
 		return true;
-	wait_ms = rate_wait(&t->policy->up, clock_ms());
+	if (t->policy)
+		wait_ms = longer(wait_ms, rate_wait(&t->policy->up, now));
 	watch_events(loop, &t->watch, wait_ms ? 0 : EPOLLIN);
 	resume_in(t, wait_ms);
 	return !wait_ms;
@@ -264,13 +279,13 @@ static void packet_in(struct tun *t, struct buffer *b)
 	t->counts.packets_out++;
 	t->counts.bytes_out += b->size;
 	if (error == -EBADMSG)
-		t->counts.malformed++;
+		tun_useless(t, &t->counts.malformed);
 	else if (error < 0 && in_datagram_refused(t, &p))
 		;
 	else if (error < 0)
-		t->counts.unsupported++;
+		tun_useless(t, &t->counts.unsupported);
 	else if (!is_own(t, &p))
-		t->counts.spoofed++;
+		tun_useless(t, &t->counts.spoofed);
 	else if (p.key.protocol == IPPROTO_TCP)
 		b = out_tcp_input(t, &p, b);
 	else
@@ -311,15 +326,15 @@ static int packet_read(struct tun *t)
 static void tun_ready(struct watch *w, uint32_t events)
 {
 	struct tun *t = container_of(w, struct tun, watch);
+	uint64_t end_us = clock_us() + ROUND_US;
 	int more = 1;
 
 	(void)events;
-	for (int i = 0; i < ROUNDS && more == 1 && up_open(t); i++) {
-		more = packet_read(t);
-		if (i % BATCH == BATCH - 1)
-			out_tcp_carry();
-	}
-	out_tcp_carry();
+	do {
+		for (int i = 0; i < BATCH && more == 1 && up_open(t); i++)
+			more = packet_read(t);
+		out_tcp_carry();
+	} while (more == 1 && up_open(t) && clock_us() < end_us);
 	if (more < 0) {
 		log_error(t->container, "its TUN: %s; it has no network",
 			  strerror(-more));
@@ -441,6 +456,8 @@ static int tun_new(const struct init_event *e, const struct net_outlet *o,
 	fds_take(FDS_HELD, 1, NULL);
 	fds_enter(&t->fds);
 	t->traffic = traffic_get(t->container);
+	rate_init(&t->useless, USELESS_PER_S, USELESS_BURST, clock_ms());
+	out_tcp_begin(t);
 	t->used = true;
 	by_address[low_bits(t->address)] = (uint16_t)(t - tuns + 1);
 	listeners_update();

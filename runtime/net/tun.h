@@ -11,6 +11,7 @@
 #include "fds.h"
 #include "init/init.h"
 #include "outlet.h"
+#include "rate.h"
 #include "stock.h"
 #include "znet.h"
 
@@ -45,6 +46,8 @@ struct tun {
 	unsigned int name_streams;   /* to the resolver by TCP */
 	unsigned int large;	     /* buffers that its connections hold */
 	struct out_tcp *connections; /* its flows */
+	struct rate fruitless;	     /* flows that carried nothing, see there */
+	struct rate useless;	     /* packets, see tun_useless() */
 	struct out_datagram *oldest, **newest;
 };
 
@@ -79,6 +82,9 @@ int tun_judge(struct tun *t, const struct key *key);
 /* Whether t may be sent more, and that it was sent n bytes. */
 bool tun_down_open(struct tun *t);
 void tun_down_take(struct tun *t, size_t n);
+/* Counts a packet of t that led to nothing: of more than a few of these a
+ * millisecond, t's packets are left in its own kernel for a while. */
+void tun_useless(struct tun *t, uint64_t *count);
 /* Whether t may be led to by IPv6; and that nobody listens by that now. Of UDP,
  * and of TCP. */
 bool tun_takes6(const struct tun *t);

@@ -475,33 +475,38 @@ def p99(values):
     return sorted(values)[len(values) * 99 // 100]
 
 
-def neighbours():
-    """What one container's worst does to another one's requests; and to those
-    of the node itself, which znet has no part in."""
+def attacked(name, what):
+    """In a node of its own: what ports were used is not given back at once."""
     with roomy() as (host, _):
         nets = {"container": host.container("other", "10.64.0.3"),
                 "none": host.node}
         wait_for("TUN", lambda: "default" in nets["container"].sh("ip route"))
         server = Crowd(host.world, "serve", "0.0.0.0", 8)
-        for name, what in ATTACKS.items():
-            quiet = requests_us(nets, host.WORLD, 8)
-            attack = process.start(host.containers["bench"].command(
-                sys.executable, "-c", ATTACK, "10.64.0.2", host.WORLD, what),
-                stdout=subprocess.PIPE)
-            try:
-                assert attack.stdout.readline() == b"begun\n"
-                requests_us(nets, host.WORLD, 8, 100)  # until it is at it
-                loud = requests_us(nets, host.WORLD, 8)
-            finally:
-                process.end(attack)
-                attack.stdout.close()
-            before, after = p99(quiet["container"]), p99(loud["container"])
-            null = p99(loud["none"])
-            # The noise of the machine is no neighbour's.
-            yield Row("net: neighbour's request, %s, p99" % name, after, "us",
-                      2 + null / before, after / before,
-                      "without, %.0f (the node's own: %.0f)" % (before, null))
-        server.close()
+        quiet = requests_us(nets, host.WORLD, 8)
+        attack = process.start(host.containers["bench"].command(
+            sys.executable, "-c", ATTACK, "10.64.0.2", host.WORLD, what),
+            stdout=subprocess.PIPE)
+        try:
+            assert attack.stdout.readline() == b"begun\n"
+            requests_us(nets, host.WORLD, 8, 100)  # until it is at it
+            loud = requests_us(nets, host.WORLD, 8)
+        finally:
+            process.end(attack)
+            attack.stdout.close()
+            server.close()
+    before, after = p99(quiet["container"]), p99(loud["container"])
+    null = p99(loud["none"])
+    # The noise of the machine is no neighbour's.
+    return Row("net: neighbour's request, %s, p99" % name, after, "us",
+               2 + null / before, after / before,
+               "without, %.0f (the node's own: %.0f)" % (before, null))
+
+
+def neighbours():
+    """What one container's worst does to another one's requests; and to those
+    of the node itself, which znet has no part in."""
+    for name, what in ATTACKS.items():
+        yield attacked(name, what)
 
 
 GROUPS = [outbound, inbound, latency, crowded_in, crowded_out, neighbours]

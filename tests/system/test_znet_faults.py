@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 
 import pytest
 
@@ -163,9 +164,53 @@ def test_sockets_without_end(host, inside, neighbour, crowd):
     assert served(inside, host.WORLD)
 
 
-def segment(port=PORT, offset=5):
-    return struct.pack("!HHIIBBHHH", 4000, port, 7, 0, offset << 4, 2, 1000, 0,
-                       0)
+def segment(port=PORT, offset=5, source=4000):
+    return struct.pack("!HHIIBBHHH", source, port, 7, 0, offset << 4, 2, 1000,
+                       0, 0)
+
+
+OPEN_MAX = 4096  # that znet opens, or begins without a byte of data at once
+
+
+def test_flood_of_syns(host, inside, neighbour, crowd):
+    """What is begun and never used has a limit, and is counted beyond it; who
+    has been at it may begin some again at once when he has stopped."""
+    sent, limited = 0, count(host, "limited")
+    start = time.monotonic()
+    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+        while sent < 4 * OPEN_MAX or count(host, "limited") < limited + 1000:
+            for _ in range(500):
+                sent += 1
+                sock.sendto(ip4(host.WORLD, 6, segment(
+                    source=1024 + sent % 60000)), ("tun0", 0x0800))
+            assert served(neighbour, host.WORLD)
+            assert served(host.world, host.NODE, PUBLISHED)
+            assert time.monotonic() < start + 60
+    host.wait(lambda: count(host, "connections") == 0)
+    assert served(inside, host.WORLD)
+    assert time.monotonic() < start + 90
+
+
+def test_connections_with_data_have_no_limit(host, inside, crowd):
+    limited = count(host, "limited")
+    for _ in range(OPEN_MAX + 500):
+        assert served(inside, host.WORLD)
+    assert count(host, "limited") == limited
+
+
+def test_flood_of_garbage(host, inside, neighbour, crowd):
+    """Its packets are left where they cost nobody anything."""
+    before, sent = count(host, "unsupported"), 0
+    start = time.monotonic()
+    with inside.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as sock:
+        while time.monotonic() < start + 1:
+            sock.sendto(ip4(host.WORLD, 99, bytes(40)), ("tun0", 0x0800))
+            sent += 1
+    took = count(host, "unsupported") - before
+    assert sent > 15000, "nothing was shown"
+    assert took < 1000 + 11000 * (time.monotonic() - start)
+    assert served(neighbour, host.WORLD)
+    host.wait(lambda: served(inside, host.WORLD))
 
 
 def datagram(size, said=None):

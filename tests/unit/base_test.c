@@ -406,6 +406,51 @@ static void loop_poll_test(void)
 	close(loop.epoll_fd);
 }
 
+enum { SHARERS = 3 };
+
+static struct loop_share share;
+static struct watch shared[SHARERS + 1]; /* the last is of none */
+static int n_ready[SHARERS + 1];
+
+static void take_ms(struct watch *w, uint32_t events)
+{
+	(void)events;
+	n_ready[w - shared]++;
+	if (w->share)
+		usleep(1000);
+}
+
+static void loop_share_test(void)
+{
+	struct loop loop;
+	int fds[2], turn;
+
+	loop_init(&loop);
+	loop_shares(&loop, 500);
+	for (int i = 0; i <= SHARERS; i++) {
+		if (pipe2(fds, O_CLOEXEC) < 0 || write(fds[1], "x", 1) < 0)
+			return;
+		shared[i] = (struct watch){ .ready = take_ms };
+		if (i < SHARERS)
+			shared[i].share = &share;
+		watch_add(&loop, &shared[i], fds[0], EPOLLIN);
+	}
+	loop_once(&loop, 0);
+	ok(n_ready[0] + n_ready[1] + n_ready[2] == 1,
+	   "one event takes the whole share, its others are left");
+	ok(n_ready[SHARERS] == 1, "who shares with nobody is not");
+	for (turn = 1; turn <= SHARERS; turn++)
+		loop_once(&loop, 0);
+	ok(n_ready[0] && n_ready[1] && n_ready[2],
+	   "which is left changes: none is for ever");
+	ok(n_ready[SHARERS] == turn, "the others are met each turn");
+	loop_shares(&loop, 100000);
+	loop_once(&loop, 0);
+	ok(n_ready[0] + n_ready[1] + n_ready[2] == turn + SHARERS,
+	   "with a share that is large enough all are");
+	close(loop.epoll_fd);
+}
+
 struct message {
 	struct ipc_head head;
 	char text[16];
@@ -560,6 +605,7 @@ int main(void)
 	paths_test(fd);
 	loop_test();
 	loop_poll_test();
+	loop_share_test();
 	messages_test();
 	socket_test(dir);
 	log_test();

@@ -250,6 +250,13 @@ static void rate_test(void)
 	ok(rate_wait(&r, 1000000) == 0, "a long silence");
 	rate_take(&r, 100);
 	ok(rate_wait(&r, 1000000) > 0, "gives no more than a burst");
+	rate_give(&r, 1);
+	ok(rate_wait(&r, 1000000) == 0, "what is given back is there");
+	rate_give(&r, 200);
+	rate_take(&r, 0);
+	ok(rate_wait(&r, 1000000) == 0, "and is never more than a burst");
+	rate_take(&r, 100);
+	ok(rate_wait(&r, 1000000) > 0, "but so much");
 }
 
 int main(void)
