@@ -221,15 +221,17 @@ static void event_deliver(const struct epoll_event *e)
 		w->ready(w, e->events);
 }
 
-static void share_deliver(const struct loop *loop, const struct epoll_event *e,
+static void share_deliver(struct loop *loop, const struct epoll_event *e,
 			  uint64_t *began)
 {
 	const struct watch *w = e->data.ptr;
 	struct loop_share *share = w ? w->share : NULL;
 	uint64_t now;
 
-	if (share && share_is_spent(loop, share))
+	if (share && share_is_spent(loop, share)) {
+		loop->has_left = true;
 		return;
+	}
 	event_deliver(e);
 	now = now_ns(CLOCK_MONOTONIC);
 	if (share)
@@ -237,14 +239,18 @@ static void share_deliver(const struct loop *loop, const struct epoll_event *e,
 	*began = now;
 }
 
-/* With shares it begins with another event each time: what is left and comes
- * again would otherwise be left for ever. */
+/* In their order; after events were left, from another one on each time: the
+ * order of those that come again is the same, and some would be left for
+ * ever. */
 static void batch_deliver(struct loop *loop)
 {
 	uint64_t began = loop->share_ns ? now_ns(CLOCK_MONOTONIC) : 0;
-	unsigned int n = (unsigned int)loop->n_batch;
-	unsigned int first = loop->share_ns && n ? ++loop->turn % n : 0;
+	unsigned int n = (unsigned int)loop->n_batch, first = 0;
 
+	loop->turn++;
+	if (loop->has_left && n)
+		first = (unsigned int)(loop->turn % n);
+	loop->has_left = false;
 	for (unsigned int i = 0; i < n && !loop->stopped; i++) {
 		loop->at_batch = (int)((first + i) % n);
 		struct epoll_event *e = &loop->batch[loop->at_batch];

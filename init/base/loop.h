@@ -47,8 +47,9 @@ struct loop {
 	struct timer *timers;
 	unsigned int poll_us; /* see loop_poll() */
 	uint64_t gap_ns;      /* that events come in, the mean of the last */
-	uint64_t share_ns; /* see loop_shares() */
+	uint64_t share_ns;    /* see loop_shares() */
 	uint64_t turn;
+	bool has_left;	       /* events of a spent share, in the last turn */
 	int n_batch, at_batch; /* events being delivered, and which */
 	struct epoll_event batch[LOOP_BATCH];
 };

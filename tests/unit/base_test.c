@@ -439,7 +439,7 @@ static void loop_share_test(void)
 	ok(n_ready[0] + n_ready[1] + n_ready[2] == 1,
 	   "one event takes the whole share, its others are left");
 	ok(n_ready[SHARERS] == 1, "who shares with nobody is not");
-	for (turn = 1; turn <= SHARERS; turn++)
+	for (turn = 1; turn <= 2 * SHARERS; turn++)
 		loop_once(&loop, 0);
 	ok(n_ready[0] && n_ready[1] && n_ready[2],
 	   "which is left changes: none is for ever");
