@@ -231,9 +231,11 @@ static int make(struct data *d)
 {
 	char device[80];
 	const char *dup = d->size < DATA_DUP_MIN ? "single" : "dup";
-	/* -K: to discard a whole memory card first can take minutes. */
-	const char *argv[] = { MKFS,	  "-q", "-f", "-K",   "-L",
-			       PART_DATA, "-m", dup,  device, NULL };
+	/* -K: to discard a whole memory card first can take minutes. -n: the
+	 * kernel keeps a node of the tree of each subvolume, and each container
+	 * has one. */
+	const char *argv[] = { MKFS, "-q", "-f", "-K", "-L",   PART_DATA,
+			       "-n", "4k", "-m", dup,  device, NULL };
 
 	device_path(d, device, sizeof(device));
 	log_notice(device, "making the file system of /data");

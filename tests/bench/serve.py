@@ -42,7 +42,7 @@ def node(path):
     (path / "data").mkdir()
     with open(path / "disk", "wb") as disk:
         disk.truncate(DATA_MB << 20)
-    subprocess.run(["mkfs.btrfs", "-q", path / "disk"], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", "-n", "4k", path / "disk"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "run", path / "run"], check=True)
     subprocess.run(["mount", "-o", "loop", path / "disk", path / "data"],
                    check=True)

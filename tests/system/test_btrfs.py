@@ -20,7 +20,7 @@ def medium(scratch):
         path = scratch / name
         with open(path, "wb") as file:
             file.truncate(256 * MB)
-        run("mkfs.btrfs", "-q", path)
+        run("mkfs.btrfs", "-q", "-n", "4k", path)
         return Disk(path)
     return made
 

@@ -318,10 +318,11 @@ int main(void)
 	if (fd < 0 || ftruncate(fd, 80 << 20) < 0)
 		return 1;
 	ok(super_recover(fd) == -ENODATA, "an empty medium has none");
-	made_by(fd, "mkfs.btrfs -q -f -m single");
+	made_by(fd, "mkfs.btrfs -q -f -n 4k -m single");
 	if (ftruncate(fd, 256 << 20) < 0)
 		return 1;
-	made_by(fd, "mkfs.btrfs -q -f -m dup");
+	made_by(fd, "mkfs.btrfs -q -f -n 4k -m dup");
+	made_by(fd, "mkfs.btrfs -q -f -m dup"); /* as nodes once did */
 	unlink(path);
 	return tap_done();
 }

@@ -39,7 +39,7 @@ def btrfs(disk, size_mb, path):
     makes /data."""
     with open(disk, "wb") as out:
         out.truncate(size_mb << 20)
-    subprocess.run(["mkfs.btrfs", "-q", disk], check=True)
+    subprocess.run(["mkfs.btrfs", "-q", "-n", "4k", disk], check=True)
     mount("-o", "loop", disk, path)
     try:
         top = os.open(path, os.O_RDONLY)
