@@ -19,9 +19,11 @@
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -127,7 +129,14 @@ static int mark_route(int sock, uint8_t family)
 	return netlink_do(sock, &q);
 }
 
-#define LO_RP_FILTER "sys/net/ipv4/conf/lo/rp_filter"
+/* In a node's kernel a namespace begins with all of them as below, and to look
+ * would make it keep their tables (linux.patch). */
+static bool are_set(void)
+{
+	struct utsname name;
+
+	return uname(&name) == 0 && strstr(name.release, "-zooid");
+}
 
 /* /proc/sys/net shows the namespace of whoever opens it. */
 static int set_sysctls(int host_proc)
@@ -140,7 +149,7 @@ static int set_sysctls(int host_proc)
 		{ "sys/net/ipv6/fwmark_reflect", "1" },
 		{ "sys/net/ipv4/conf/all/rp_filter", "0" },
 		{ "sys/net/ipv4/conf/default/rp_filter", "0" },
-		{ LO_RP_FILTER, "0" },
+		{ "sys/net/ipv4/conf/lo/rp_filter", "0" },
 		/* The namespace belongs to the node, not to the container's
 		 * root: grant what every container may do in its own. */
 		{ "sys/net/ipv4/ip_unprivileged_port_start", "0" },
@@ -150,10 +159,7 @@ static int set_sysctls(int host_proc)
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		int r = file_put(host_proc, all[i].path, all[i].value);
 
-		/* Our kernel has none of `lo` but for the node's: there it is
-		 * as in the first namespace, where nobody sets it. */
-		if (r < 0 &&
-		    !(r == -ENOENT && strcmp(all[i].path, LO_RP_FILTER) == 0))
+		if (r < 0)
 			return r;
 	}
 	return 0;
@@ -181,7 +187,7 @@ int network_ahead(int host_proc)
 		if (r == -EAFNOSUPPORT || r == -EOPNOTSUPP)
 			r = 0;
 	}
-	return r < 0 ? r : set_sysctls(host_proc);
+	return r < 0 || are_set() ? r : set_sysctls(host_proc);
 }
 
 int network_address(uint32_t address)
