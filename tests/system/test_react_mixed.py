@@ -47,9 +47,10 @@ class Asker(threading.Thread):
     """Asks one service, in every way in which one can, until it has all its
     answers."""
 
-    def __init__(self, port, numbers, seed):
+    def __init__(self, service, port, numbers, seed):
         super().__init__(daemon=True)
-        self.port, self.rng = port, random.Random(seed)
+        self.service, self.port, self.how = service, port, None
+        self.rng = random.Random(seed)
         self.numbers, self.enough = iter(numbers), False
         self.answered, self.error = 0, None
 
@@ -63,10 +64,11 @@ class Asker(threading.Thread):
 
     def _one_client(self):
         client = Client(self.port)
-        how = self.rng.choice([self.once, self.at_once, self.kept, self.kept,
-                               self.half_closed, self.slow, self.long])
+        self.how = self.rng.choice([
+            self.once, self.at_once, self.kept, self.kept, self.half_closed,
+            self.slow, self.long])
         try:
-            return how(client)
+            return self.how(client)
         finally:
             client.close()
 
@@ -149,7 +151,7 @@ class Colony:
             "l0", "l1", "l2", "l3", "s0", "s1", "s2", "s3")}
         self.change()
         self.askers = {
-            name: [Asker(port, range(i * NUMBERS, (i + 1) * NUMBERS),
+            name: [Asker(name, port, range(i * NUMBERS, (i + 1) * NUMBERS),
                          rng.random())
                    for i in range(ASKERS)]
             for name, port in self.ports.items()}
@@ -178,11 +180,21 @@ class Colony:
             disturb()
             enough = sum(asker.answered for asker in askers) >= REQUESTS and \
                 self.changes() >= CHANGES
+            # With the first that is lost it ends: what led there is said last.
+            enough |= not all(asker.is_alive() for asker in askers)
             for asker in askers:
-                asker.enough = enough or not asker.is_alive()
+                asker.enough = enough
         for asker in askers:
             asker.join()
-            assert asker.error is None, (asker.error, self.host.said())
+        lost = [(a.service, a.how.__name__, a.answered, a.error)
+                for a in askers if a.error]
+        assert not lost, "%s\n%s" % (lost, self.said_of(lost))
+
+    def said_of(self, lost):
+        names = [self.host.name(service) for service, *_ in lost]
+        return "\n".join(line for line in self.host.said().splitlines()
+                         if any(name in line for name in names)
+                         or "init:" in line)[-8000:]
 
     def answered(self, name):
         return sum(asker.answered for asker in self.askers[name])
