@@ -54,6 +54,26 @@ def test_container_reaches_the_world(boot, scratch, httpd):
         listener.shutdown(socket.SHUT_RDWR)
 
 
+def test_sysctls_of_a_container(boot, scratch, httpd):
+    """A node's kernel makes them when somebody looks, and begins with what zrun
+    would set elsewhere; the node's own are as everywhere."""
+    wanted = {"ipv4/ip_unprivileged_port_start": "0",
+              "ipv4/ping_group_range": "0 2147483647",
+              "ipv4/fwmark_reflect": "1", "ipv4/tcp_fwmark_accept": "1",
+              "ipv6/fwmark_reflect": "1", "ipv4/conf/all/rp_filter": "0"}
+    script = "cd /proc/sys/net; %s echo there: * ipv?/conf/*; sleep 100000" % (
+        "".join("echo %s: $(cat %s); " % (name, name) for name in wanted))
+    disk = medium.web(scratch / "disk", httpd, command=["sh", "-c", script])
+    node = boot(disks=[disk], ports=[medium.WEB_PORT], agent=True)
+    node.wait_ready()
+    for name, value in wanted.items():
+        node.wait_console("log web-1", "%s: %s\\b" % (name, value))
+    node.wait_console("log web-1", "there: core ipv4 ipv6 unix ipv4/conf/all "
+                      "ipv4/conf/default ipv6/conf/all ipv6/conf/default\\b")
+    assert node.agent.read(
+        "/proc/sys/net/ipv4/ip_unprivileged_port_start") == "1024\n"
+
+
 def crowd_image():
     return image.make("crowd", {"bin/crowd": (
         0o755, product("x86_64", "tests/crowd").read_bytes())},
