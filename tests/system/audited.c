@@ -98,12 +98,26 @@ static void answer(struct message *m)
 	}
 }
 
+/* The freezer ends a recv() that waits with a part of it, as a signal would. */
+static int take(int fd, struct message *m)
+{
+	char *to = (char *)m;
+	ssize_t n;
+
+	for (size_t had = 0; had < sizeof(*m); had += (size_t)n) {
+		n = recv(fd, to + had, sizeof(*m) - had, MSG_WAITALL);
+		if (n <= 0)
+			return 0;
+	}
+	return 1;
+}
+
 static void *serve(void *arg)
 {
 	int fd = (int)(intptr_t)arg;
 	struct message m;
 
-	while (recv(fd, &m, sizeof(m), MSG_WAITALL) == sizeof(m)) {
+	while (take(fd, &m)) {
 		answer(&m);
 		if (send(fd, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m))
 			break;
