@@ -78,6 +78,8 @@ static const struct setting settings[] = {
 	 * lets it have an eighth, which nobody else sees as free. */
 	{ "vm/percpu_pagelist_high_fraction", "512" },
 	{ "net/core/somaxconn", "4096" },
+	/* Of a container they are the kernel's, whatever is set here. */
+	{ "net/core/devconf_inherit_init_net", "2" },
 	{ "net/ipv4/tcp_syncookies", "1" },
 	{ "net/ipv6/conf/all/accept_ra", "1" },
 	{ "net/ipv6/conf/default/accept_ra", "1" },

@@ -194,49 +194,38 @@ static int loop_wait_polling(struct loop *loop, int ms)
 	return n;
 }
 
-void loop_shares(struct loop *loop, unsigned int us)
-{
-	loop->share_ns = us * UINT64_C(1000);
-}
-
 static bool share_is_spent(const struct loop *loop, const struct loop_share *s)
 {
-	return s->turn == loop->turn && s->spent_ns >= loop->share_ns;
+	return s->turn == loop->turn && s->spent_us >= LOOP_SHARE_US;
 }
 
 static void share_spend(const struct loop *loop, struct loop_share *s,
-			uint64_t ns)
+			uint64_t us)
 {
 	if (s->turn != loop->turn)
-		s->spent_ns = 0;
+		s->spent_us = 0;
 	s->turn = loop->turn;
-	s->spent_ns += ns;
+	s->spent_us += us;
 }
 
-static void event_deliver(const struct epoll_event *e)
+static void event_deliver(struct loop *loop, const struct epoll_event *e)
 {
 	struct watch *w = e->data.ptr;
-
-	if (w)
-		w->ready(w, e->events);
-}
-
-static void share_deliver(struct loop *loop, const struct epoll_event *e,
-			  uint64_t *began)
-{
-	const struct watch *w = e->data.ptr;
 	struct loop_share *share = w ? w->share : NULL;
-	uint64_t now;
+	uint64_t began;
 
-	if (share && share_is_spent(loop, share)) {
+	if (!share) {
+		if (w)
+			w->ready(w, e->events);
+		return;
+	}
+	if (share_is_spent(loop, share)) {
 		loop->has_left = true;
 		return;
 	}
-	event_deliver(e);
-	now = now_ns(CLOCK_MONOTONIC);
-	if (share)
-		share_spend(loop, share, now - *began);
-	*began = now;
+	began = clock_us();
+	w->ready(w, e->events);
+	share_spend(loop, share, clock_us() - began);
 }
 
 /* In their order; after events were left, from another one on each time: the
@@ -244,21 +233,15 @@ static void share_deliver(struct loop *loop, const struct epoll_event *e,
  * ever. */
 static void batch_deliver(struct loop *loop)
 {
-	uint64_t began = loop->share_ns ? now_ns(CLOCK_MONOTONIC) : 0;
-	unsigned int n = (unsigned int)loop->n_batch, first = 0;
+	unsigned int n = (unsigned int)loop->n_batch;
+	unsigned int first;
 
 	loop->turn++;
-	if (loop->has_left && n)
-		first = (unsigned int)(loop->turn % n);
+	first = loop->has_left && n ? (unsigned int)(loop->turn % n) : 0;
 	loop->has_left = false;
 	for (unsigned int i = 0; i < n && !loop->stopped; i++) {
 		loop->at_batch = (int)((first + i) % n);
-		struct epoll_event *e = &loop->batch[loop->at_batch];
-
-		if (loop->share_ns)
-			share_deliver(loop, e, &began);
-		else
-			event_deliver(e);
+		event_deliver(loop, &loop->batch[loop->at_batch]);
 	}
 	loop->n_batch = 0;
 }

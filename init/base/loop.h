@@ -21,17 +21,20 @@
 
 #define LOOP_BATCH 64
 
-/* What events have in common whose owners shall not keep others waiting. */
+/* Those whose owners shall not keep others waiting have one in common: once
+ * their events have taken so long in a turn of the loop, the rest of them are
+ * left for the next one, after those of others. */
+enum { LOOP_SHARE_US = 30 };
+
 struct loop_share {
-	uint64_t turn; /* of the loop, in which */
-	uint64_t spent_ns;
+	uint64_t turn, spent_us; /* in that turn */
 };
 
 struct watch {
 	int fd;
 	uint32_t events; /* EPOLLIN | ... as registered */
 	void (*ready)(struct watch *, uint32_t events);
-	struct loop_share *share; /* see loop_shares(); NULL: of none */
+	struct loop_share *share; /* or NULL */
 };
 
 struct timer {
@@ -47,7 +50,6 @@ struct loop {
 	struct timer *timers;
 	unsigned int poll_us; /* see loop_poll() */
 	uint64_t gap_ns;      /* that events come in, the mean of the last */
-	uint64_t share_ns;    /* see loop_shares() */
 	uint64_t turn;
 	bool has_left;	       /* events of a spent share, in the last turn */
 	int n_batch, at_batch; /* events being delivered, and which */
@@ -69,10 +71,6 @@ int loop_init(struct loop *loop);
  * machine 20 us. Not while others wait for the processor. 0: never. Needs
  * sched_yield(). */
 void loop_poll(struct loop *loop, unsigned int us);
-
-/* From now on, once the events of one share have taken `us` in a turn of the
- * loop, the rest of them are left for the next one, after those of others. */
-void loop_shares(struct loop *loop, unsigned int us);
 
 /* Registers w->fd with w->ready set by the caller. 0 or -errno (epoll_ctl). */
 int watch_add(struct loop *loop, struct watch *w, int fd, uint32_t events);

@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "resolver.h"
+#include "traffic.h"
 #include "tun.h"
 
 /* #syscalls: socketpair recvfrom sendmsg close */
@@ -165,7 +166,9 @@ int name_stream_open(struct tun *t)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
 		       pair) < 0)
 		return -errno;
-	s->watch = (struct watch){ .fd = -1, .ready = stream_ready };
+	s->watch = (struct watch){ .fd = -1,
+				   .ready = stream_ready,
+				   .share = traffic_share(t->traffic) };
 	error = watch_add(loop, &s->watch, pair[0], EPOLLIN);
 	if (error < 0) {
 		close(pair[0]);

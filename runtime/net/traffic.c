@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -42,14 +41,6 @@ static unsigned int n_used; /* rows beyond were never needed */
 static struct traffic nobody = { .freezer = -1 };
 static struct peer *znode;
 static void (*on_ended)(struct peer *);
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* ---------------------------------------------------------------- events */
 
@@ -94,7 +85,7 @@ static void thaw(struct traffic *t, enum znet_wake by)
 	if (error < 0)
 		log_error(t->container, "cannot thaw it: %s", strerror(-error));
 	if (by <= ZNET_BY_BYTE)
-		t->woken_us = now_us();
+		t->woken_us = clock_us();
 }
 
 static void timer_arm(struct traffic *t)
@@ -421,7 +412,7 @@ void traffic_out(struct traffic_flow *f)
 	if (woken_us)
 		tell(t, (struct znet_event){
 				.head.verb = ZNET_ANSWERED,
-				.us = (uint32_t)(now_us() - woken_us) });
+				.us = (uint32_t)(clock_us() - woken_us) });
 }
 
 /* -------------------------------------------------------------- requests */

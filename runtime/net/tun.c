@@ -33,8 +33,7 @@
 /* #syscalls: readv writev close fcntl */
 
 enum {
-	ROUND_US = 30, /* for one event: others wait meanwhile */
-	BATCH = 4,     /* packets to be carried on together */
+	BATCH = 4, /* packets to be carried on together */
 	USELESS_PER_S = 10000,
 	USELESS_BURST = 1000,
 	REFUSED6_MS = 10000,
@@ -191,6 +190,7 @@ bool tun_down_open(struct tun *t)
 				       : 0;
 
 	resume_in(t, wait_ms);
+	t->down_waits |= wait_ms > 0;
 	return !wait_ms;
 }
 
@@ -232,8 +232,10 @@ static void resume_fire(struct timer *timer)
 	struct tun *t = container_of(timer, struct tun, resume);
 
 	up_open(t);
-	if (tun_down_open(t))
-		out_tcp_resume(t);
+	if (!t->down_waits || !tun_down_open(t))
+		return;
+	t->down_waits = false;
+	out_tcp_resume(t);
 }
 
 bool tun_takes6(const struct tun *t)
@@ -326,7 +328,7 @@ static int packet_read(struct tun *t)
 static void tun_ready(struct watch *w, uint32_t events)
 {
 	struct tun *t = container_of(w, struct tun, watch);
-	uint64_t end_us = clock_us() + ROUND_US;
+	uint64_t end_us = clock_us() + LOOP_SHARE_US;
 	int more = 1;
 
 	(void)events;

@@ -38,7 +38,8 @@ struct tun {
 					   * of UDP; NULL until used */
 	bool has_policy; /* and if policy is NULL, it is not at hand yet */
 	struct policy *policy;
-	struct timer resume; /* while what it sends is over its rate */
+	struct timer resume; /* while it sends or is sent more than it may */
+	bool down_waits;     /* something was not sent to it for that */
 	struct traffic *traffic;
 	struct znet_outlet counts; /* but for error and names */
 	struct fds_holder fds;
@@ -82,8 +83,8 @@ int tun_judge(struct tun *t, const struct key *key);
 /* Whether t may be sent more, and that it was sent n bytes. */
 bool tun_down_open(struct tun *t);
 void tun_down_take(struct tun *t, size_t n);
-/* Counts a packet of t that led to nothing: of more than a few of these a
- * millisecond, t's packets are left in its own kernel for a while. */
+/* Counts a packet of t that led to nothing. While there are too many of these
+ * all that t sends is left in its own kernel. */
 void tun_useless(struct tun *t, uint64_t *count);
 /* Whether t may be led to by IPv6; and that nobody listens by that now. Of UDP,
  * and of TCP. */

@@ -37,11 +37,7 @@
  * servers, the loop. Above FDS_MAX the tables are full first. */
 enum { FDS_OTHER = 256, FDS_MAX = 65536, FDS_PIPES = 16, FDS_STOCK = 40 };
 
-enum {
-	POLL_US = 100, /* #syscalls: sched_yield */
-	SHARE_US = 30, /* of a turn of the loop, for the sockets of one
-			* container; its TUN has as much */
-};
+enum { POLL_US = 100 }; /* #syscalls: sched_yield */
 
 static int usage(FILE *out)
 {
@@ -96,7 +92,6 @@ static int serve(void)
 	}
 	error = loop_init(&loop);
 	loop_poll(&loop, POLL_US);
-	loop_shares(&loop, SHARE_US);
 	seed_set();
 	fds_share();
 	out_tcp_init(&loop);

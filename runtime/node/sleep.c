@@ -4,21 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/fd.h"
 #include "base/log.h"
 
 #include "app_step.h"
 #include "node.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
 
 static const struct desired_reactive *policy(const struct app *app)
 {
@@ -193,7 +184,7 @@ static void wake_done(struct call *call, const union call_reply *any, int fd)
 		app->pid = app->alive && !reply->error ? reply->pid : app->pid;
 		app_set(app, ZNODE_RUNNING);
 		app->sleep.waking = false;
-		reactor_woken(app, now_us() - asked_us);
+		reactor_woken(app, clock_us() - asked_us);
 	}
 	app_step(app);
 }
@@ -271,7 +262,7 @@ bool sleep_wake(struct app *app)
 		return false;
 	app->sleep.wake = true;
 	if (!app->sleep.asked_us)
-		app->sleep.asked_us = now_us();
+		app->sleep.asked_us = clock_us();
 	return true;
 }
 

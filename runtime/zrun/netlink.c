@@ -129,8 +129,8 @@ static int mark_route(int sock, uint8_t family)
 	return netlink_do(sock, &q);
 }
 
-/* In a node's kernel a namespace begins with all of them as below, and to look
- * would make it keep their tables (linux.patch). */
+/* On a node a namespace begins with all of them as below, and to look would
+ * make it keep their tables (linux.patch, init/boot.c). */
 static bool are_set(void)
 {
 	struct utsname name;

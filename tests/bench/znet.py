@@ -477,11 +477,11 @@ def p99(values):
 
 def attacked(name, what):
     """In a node of its own: what ports were used is not given back at once."""
-    with roomy() as (host, _):
+    with roomy() as (host, _), contextlib.closing(
+            Crowd(host.world, "serve", "0.0.0.0", 8)):
         nets = {"container": host.container("other", "10.64.0.3"),
                 "none": host.node}
         wait_for("TUN", lambda: "default" in nets["container"].sh("ip route"))
-        server = Crowd(host.world, "serve", "0.0.0.0", 8)
         quiet = requests_us(nets, host.WORLD, 8)
         attack = process.start(host.containers["bench"].command(
             sys.executable, "-c", ATTACK, "10.64.0.2", host.WORLD, what),
@@ -493,7 +493,6 @@ def attacked(name, what):
         finally:
             process.end(attack)
             attack.stdout.close()
-            server.close()
     before, after = p99(quiet["container"]), p99(loud["container"])
     null = p99(loud["none"])
     # The noise of the machine is no neighbour's.

@@ -43,6 +43,17 @@ def test_link_that_comes_is_asked_at_once(boot, server):
     node.wait_for(BOUND)
 
 
+def test_cable_that_was_never_there(boot, server):
+    """Who looks for why there is no address sees the interface all the same."""
+    node = boot(network=server.netdev())
+    node.link(up=False)  # long before the kernel is at it
+    server.begin()
+    node.wait_console("net", r"^eth0 +down +no address")
+    node.link(up=True)
+    node.wait_for(BOUND)
+    node.wait_console("net", r"^eth0 +up +" + CLIENT)
+
+
 def test_questions_without_an_answer(boot, server):
     """The second comes a fraction of a second after the first, then one every
     two seconds. After four there is a pause, and it all begins anew."""

@@ -70,8 +70,9 @@ def test_sysctls_of_a_container(boot, scratch, httpd):
         node.wait_console("log web-1", "%s: %s\\b" % (name, value))
     node.wait_console("log web-1", "there: core ipv4 ipv6 unix ipv4/conf/all "
                       "ipv4/conf/default ipv6/conf/all ipv6/conf/default\\b")
-    assert node.agent.read(
-        "/proc/sys/net/ipv4/ip_unprivileged_port_start") == "1024\n"
+    own = "/proc/sys/net/"
+    assert node.agent.read(own + "ipv4/ip_unprivileged_port_start") == "1024\n"
+    assert node.agent.read(own + "core/devconf_inherit_init_net") == "2\n"
 
 
 def crowd_image():
